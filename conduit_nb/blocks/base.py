@@ -1,0 +1,4 @@
+"""A typed step, `In -> Out`: what every block is.
+
+Layer 3.
+"""

@@ -1,0 +1,66 @@
+"""What a block needs from the world, and the one place where it finds it.
+
+A block works alone (`block(record)`), so it cannot be handed a host by its caller: the session is
+made at the first need and kept for the process; a test (or an embedding program) puts another in
+its place with `use_host`.
+Layer 3: knows the session's address, not the session.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar, cast
+
+from conduit_nb.client import Endpoint
+from conduit_nb.events import Events
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """The session, as blocks see it."""
+
+    @property
+    def events(self) -> Events:
+        """The hook through which every block tells what happens."""
+        ...
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start `work` on the session's event loop; cancelling the future cancels the work."""
+        ...
+
+    async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
+        """Return where models are served on `provider`, starting a server where none runs.
+
+        `fresh` says that the endpoint handed out before does not answer any more: look again.
+        """
+        ...
+
+
+_override: ContextVar[Host | None] = ContextVar("conduit_host", default=None)
+
+
+def current_host() -> Host:
+    """Return the host of this context: the one put in place, else the process's session."""
+    return _override.get() or _process_session()
+
+
+@contextmanager
+def use_host(host: Host) -> Iterator[Host]:
+    """Let blocks called inside the `with` use `host`."""
+    token = _override.set(host)
+    try:
+        yield host
+    finally:
+        _override.reset(token)
+
+
+@functools.cache
+def _process_session() -> Host:
+    # The session lies on a higher layer and is only needed by blocks that are called alone.
+    return cast("Host", importlib.import_module("conduit_nb.session").process_session())

@@ -1,0 +1,235 @@
+"""Every error that Conduit raises. A message says what happened, `hint` says what to do.
+
+    ConduitError
+    ├── SchemaError                 a dataclass cannot become a schema
+    ├── ValidationError             a record or a text does not fit its schema
+    ├── ArgumentError               an argument, option or setting is wrong
+    ├── MissingExtraError           an optional dependency is not installed
+    ├── StorageError                no space, no permission, a broken file of ours
+    ├── PipelineError               blocks cannot be chained like that
+    │   └── UntrustedBlockError     a block with effects inside a pipeline without trusted=True
+    ├── ModelError                  something is wrong with a model
+    │   ├── ModelNotFoundError      the id names nothing that can be had from here
+    │   ├── ModelFilesError         the files are broken, incomplete or of an unsafe kind
+    │   └── ContextLengthError      more tokens than the model or the block allows
+    ├── EndpointError               a model server did not answer as it should
+    │   ├── EndpointUnreachableError  no connection, or it broke (retryable)
+    │   ├── EndpointBusyError         the server asks to come back later (retryable)
+    │   ├── EndpointAuthError         the server refuses the key
+    │   ├── RequestRefusedError       the server refuses this request
+    │   └── ServerFailedError         the server failed inside (retryable)
+    ├── ReplyError                  the model's reply cannot be used
+    │   └── TruncatedError          it was cut by the token limit
+    ├── DeploymentError             a deployment cannot be started, found or ended
+    │   └── BootError               its process ended or never became ready
+    ├── RunError                    a run over rows failed as a whole
+    └── Interrupted                 the user stopped it; what was finished is kept
+
+Layer 0: imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class ConduitError(Exception):
+    """Base of every error: `str(err)` says what happened, `err.hint` what to do."""
+
+    code: ClassVar[str] = "conduit"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keep attributes through pickling: errors travel in DataFrames and between processes."""
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+    def _render_traceback_(self) -> list[str]:
+        """Show the user two lines in a notebook, not our stack."""
+        return [f"{type(self).__name__}: {self}", *([f"  {self.hint}"] if self.hint else [])]
+
+
+def _rebuild(
+    kind: type[ConduitError], args: tuple[Any, ...], state: dict[str, Any]
+) -> ConduitError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class SchemaError(ConduitError):
+    """A dataclass cannot become a schema; `path` names the field (`$.files[].size`)."""
+
+    code = "schema"
+
+    def __init__(self, message: str, *, path: str = "$", hint: str = "") -> None:
+        super().__init__(f"{path}: {message}", hint=hint)
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong in a record: where (`$.files[1].bytes`) and what."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class ValidationError(ConduitError):
+    """A record or a text does not fit its schema; `problems` lists everything at once."""
+
+    code = "validation"
+
+    def __init__(
+        self, problems: tuple[Problem, ...], *, subject: str = "record", text: str | None = None
+    ) -> None:
+        shown = "; ".join(str(problem) for problem in problems[:5])
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        super().__init__(f"{subject} does not fit: {shown}{more}")
+        self.problems = problems
+        self.text = text
+
+
+class ArgumentError(ConduitError):
+    """An argument, option or setting is wrong; the message names it and what it takes."""
+
+    code = "argument"
+
+
+class MissingExtraError(ConduitError):
+    """An optional dependency is not installed; the hint is the command that installs it."""
+
+    code = "missing_extra"
+
+
+class StorageError(ConduitError):
+    """No space, no permission, or a broken file of ours; nothing is left half-written."""
+
+    code = "storage"
+
+
+class PipelineError(ConduitError):
+    """Blocks cannot be chained like that."""
+
+    code = "pipeline"
+
+
+class UntrustedBlockError(PipelineError):
+    """A block with effects stands in a pipeline without `trusted=True`."""
+
+    code = "untrusted_block"
+
+
+class ModelError(ConduitError):
+    """Something is wrong with a model."""
+
+    code = "model"
+
+
+class ModelNotFoundError(ModelError):
+    """The id names nothing that can be had from here; the hint lists what can."""
+
+    code = "model_not_found"
+
+
+class ModelFilesError(ModelError):
+    """A model's files are broken, incomplete or of an unsafe kind."""
+
+    code = "model_files"
+
+
+class ContextLengthError(ModelError):
+    """More tokens than the model or the block allows."""
+
+    code = "context_length"
+
+
+class EndpointError(ConduitError):
+    """A model server did not answer as it should."""
+
+    code = "endpoint"
+
+
+class EndpointUnreachableError(EndpointError):
+    """No connection to the server, or it broke."""
+
+    code = "endpoint_unreachable"
+    retryable = True
+
+
+class EndpointBusyError(EndpointError):
+    """The server asks to come back in `retry_after_s` seconds."""
+
+    code = "endpoint_busy"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class EndpointAuthError(EndpointError):
+    """The server refuses the key."""
+
+    code = "endpoint_auth"
+
+
+class RequestRefusedError(EndpointError):
+    """The server refuses this request and would refuse it again."""
+
+    code = "request_refused"
+
+
+class ServerFailedError(EndpointError):
+    """The server failed inside."""
+
+    code = "server_failed"
+    retryable = True
+
+
+class ReplyError(ConduitError):
+    """A model's reply cannot be used; `text` is what it said."""
+
+    code = "reply"
+
+    def __init__(self, message: str, *, text: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.text = text
+
+
+class TruncatedError(ReplyError):
+    """A reply was cut by the token limit (`finish_reason="length"`)."""
+
+    code = "truncated"
+
+
+class DeploymentError(ConduitError):
+    """A deployment cannot be started, found or ended."""
+
+    code = "deployment"
+
+
+class BootError(DeploymentError):
+    """A server's process ended or never became ready; the message has the log's last lines."""
+
+    code = "boot"
+
+
+class RunError(ConduitError):
+    """A run over rows failed as a whole; every row keeps its own error."""
+
+    code = "run"
+
+
+class Interrupted(ConduitError):  # noqa: N818  # the word users know from the stop button
+    """The user stopped it; what was finished is kept."""
+
+    code = "interrupted"

@@ -1,0 +1,89 @@
+"""What happened while blocks ran, and the one hook through which it is told.
+
+Progress, receipts and telemetry subscribe; blocks emit. Listeners run in the emitting thread and
+must be quick; a listener that raises is a bug of ours and is not hidden.
+Layer 0: imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from conduit_nb.errors import ConduitError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockStarted:
+    """A block took up a record. `call` is the same in all events of one record in one block."""
+
+    block: str
+    call: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockFinished:
+    """A block answered a record after `seconds`."""
+
+    block: str
+    call: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockFailed:
+    """A block could not answer a record."""
+
+    block: str
+    call: int
+    seconds: float
+    error: ConduitError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensUsed:
+    """A model read and wrote tokens for one request."""
+
+    block: str
+    call: int
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something the user should be told once, e.g. that the model runs on the CPU."""
+
+    text: str
+
+
+Event = BlockStarted | BlockFinished | BlockFailed | TokensUsed | Notice
+
+
+@dataclass(slots=True)
+class Events:
+    """The hook: whoever emits does not know who listens."""
+
+    _listeners: list[Callable[[Event], None]] = field(default_factory=list[Callable[[Event], None]])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener, in the order in which they subscribed."""
+        with self._lock:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener(event)
+
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Hear of every event from now on; call what is returned to end it."""
+        with self._lock:
+            self._listeners.append(listener)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return unsubscribe

@@ -1,0 +1,55 @@
+"""What a user asks of a model. Knows nothing of files or facts.
+
+Layer 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from conduit_nb.errors import ArgumentError
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class LmLiteModelConfig:
+    """One model, as a block wants it served.
+
+    `max_model_len` bounds prompt plus reply in tokens (None: the model's own limit);
+    `max_model_concurrency` bounds how many of the block's requests run at once;
+    `model_batch_execute_timeout_ms` is how long a lone request may wait for company;
+    `revision` names a commit, tag or branch on the hub.
+
+    Raises ArgumentError where a value cannot be meant.
+    """
+
+    model_id: str
+    max_model_len: int | None = None
+    max_model_concurrency: int | None = None
+    model_batch_execute_timeout_ms: int | None = None
+    dtype: DType = "auto"
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.model_id or not self.model_id.strip():
+            raise ArgumentError("model_id is empty.", hint="Name a model or a folder.")
+        for name, least in (
+            ("max_model_len", 1),
+            ("max_model_concurrency", 1),
+            ("model_batch_execute_timeout_ms", 0),
+        ):
+            value: object = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ArgumentError(
+                    f"{name}={value!r} is not a whole number of at least {least}.",
+                    hint=f"Leave {name} out to get the default.",
+                )
+        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
+            raise ArgumentError(
+                f"dtype={self.dtype!r} is not known.",
+                hint="Use 'auto', 'float32', 'bfloat16' or 'float16'.",
+            )

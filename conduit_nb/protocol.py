@@ -1,0 +1,179 @@
+"""The OpenAI wire types that clients and servers of ours speak, and our additions to them.
+
+Requests are written by us and refused when malformed (by the server); replies of other servers
+may hold fields that are not listed here, and those are ignored. Our additions stand under one
+key, `conduit`, so that no other server's field is ever meant.
+Layer 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+FinishReason = Literal["stop", "length"]
+Role = Literal["system", "user", "assistant"]
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: Role
+    content: str
+
+
+class JsonSchemaSpec(TypedDict):
+    """What `response_format` names."""
+
+    name: str
+    schema: dict[str, Any]
+    strict: NotRequired[bool]
+
+
+class ResponseFormat(TypedDict):
+    """How a reply must look."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: NotRequired[JsonSchemaSpec]
+
+
+class ModelOptions(TypedDict):
+    """Our addition to a request: how the model is to be loaded and bounded.
+
+    The engine that serves is keyed by model id, revision and dtype; `max_model_len` bounds prompt
+    plus reply of this request.
+    """
+
+    revision: NotRequired[str | None]
+    dtype: NotRequired[str]
+    max_model_len: NotRequired[int | None]
+
+
+class StreamOptions(TypedDict):
+    """What a stream carries besides text."""
+
+    include_usage: NotRequired[bool]
+
+
+class ChatRequest(TypedDict):
+    """Body of POST /v1/chat/completions. `max_tokens` left out: what the context leaves."""
+
+    model: str
+    messages: list[Message]
+    max_tokens: NotRequired[int | None]
+    temperature: NotRequired[float]
+    top_p: NotRequired[float]
+    seed: NotRequired[int | None]
+    stop: NotRequired[str | list[str] | None]
+    response_format: NotRequired[ResponseFormat]
+    stream: NotRequired[bool]
+    stream_options: NotRequired[StreamOptions]
+    conduit: NotRequired[ModelOptions]
+
+
+class Usage(TypedDict):
+    """Tokens of one request."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Choice(TypedDict):
+    """One reply."""
+
+    index: int
+    message: Message
+    finish_reason: FinishReason | None
+
+
+class ChatReply(TypedDict):
+    """Body of the answer to a chat request that is not streamed."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class Delta(TypedDict):
+    """What a chunk adds."""
+
+    role: NotRequired[Role]
+    content: NotRequired[str]
+
+
+class ChunkChoice(TypedDict):
+    """One reply's part in a chunk."""
+
+    index: int
+    delta: Delta
+    finish_reason: FinishReason | None
+
+
+class ChatChunk(TypedDict):
+    """One event of a streamed answer; the last before `[DONE]` has usage and no choices."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: NotRequired[Usage | None]
+
+
+class ErrorDetail(TypedDict):
+    """What went wrong. `code` is a ConduitError's code where the server is ours."""
+
+    message: str
+    type: str
+    param: NotRequired[str | None]
+    code: NotRequired[str | None]
+    hint: NotRequired[str]
+
+
+class ErrorReply(TypedDict):
+    """Body of every answer that is an error."""
+
+    error: ErrorDetail
+
+
+class ModelInfo(TypedDict):
+    """One entry of GET /v1/models; what stands under `conduit` is our addition."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    conduit: NotRequired[LoadedModel]
+
+
+class LoadedModel(TypedDict):
+    """A model in our server. `state` is "loading", "ready" or "failed"."""
+
+    state: Literal["loading", "ready", "failed"]
+    revision: str | None
+    dtype: str
+    device: str
+    context_tokens: int
+    running: int
+    waiting: int
+    detail: NotRequired[str]
+
+
+class ModelList(TypedDict):
+    """Body of GET /v1/models."""
+
+    object: Literal["list"]
+    data: list[ModelInfo]
+
+
+class Health(TypedDict):
+    """Body of GET /health: who answers, and whether it can take requests."""
+
+    status: Literal["ok", "stopping"]
+    version: str
+    device: str
+    idle_s: float
+    models: dict[str, str]

@@ -1,0 +1,53 @@
+"""What every provider can do, and what a node is.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from conduit_nb.compute.launch import LaunchSpec
+
+NodeStatus = Literal["running", "gone"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One thing that a provider started. `url` is where its server listens once it is ready."""
+
+    name: str
+    provider: str
+    status: NodeStatus
+    url: str
+    pid: int | None = None
+    started_at: datetime | None = None
+
+
+class Provider(Protocol):
+    """Where nodes come from. `terminate` is idempotent: a node that is gone is success."""
+
+    name: str
+
+    async def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
+        """Start `spec`; raise DeploymentError where that cannot be done."""
+        ...
+
+    async def describe(self, name: str) -> Node | None:
+        """Return the node of that name as it is now, None where there is none."""
+        ...
+
+    async def list_nodes(self) -> list[Node]:
+        """Return every node of ours that still runs."""
+        ...
+
+    async def terminate(self, name: str) -> None:
+        """End the node and everything it started."""
+        ...
+
+    def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> AsyncIterator[str]:
+        """Yield the node's last `tail` log lines, then new ones while `follow`."""
+        ...

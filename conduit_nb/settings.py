@@ -1,0 +1,81 @@
+"""Where Conduit keeps things and what can be set from outside (`CONDUIT_*`), read on access.
+
+Knows names, defaults and paths. Does not create folders: whoever writes does.
+Layer 0: imports only errors.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from conduit_nb.errors import ArgumentError
+
+
+def data_dir() -> Path:
+    """Folder of what must last: the installation's id and secret (`CONDUIT_DATA_DIR`)."""
+    return _folder("CONDUIT_DATA_DIR", platformdirs.user_data_path("conduit"))
+
+
+def cache_dir() -> Path:
+    """Folder of what can be made again: converted models (`CONDUIT_CACHE_DIR`)."""
+    return _folder("CONDUIT_CACHE_DIR", platformdirs.user_cache_path("conduit"))
+
+
+def state_dir() -> Path:
+    """Folder of what runs now: process records, locks, logs (`CONDUIT_STATE_DIR`)."""
+    return _folder("CONDUIT_STATE_DIR", platformdirs.user_state_path("conduit"))
+
+
+def secret_key() -> str | None:
+    """The installation's secret, where it comes from outside (`CONDUIT_SECRET_KEY`)."""
+    return os.environ.get("CONDUIT_SECRET_KEY") or None
+
+
+def sidecar_idle_s() -> float:
+    """Seconds without a request after which the sidecar ends (`CONDUIT_SIDECAR_IDLE_S`)."""
+    return _positive("CONDUIT_SIDECAR_IDLE_S", 30 * 60)
+
+
+def boot_timeout_s() -> float:
+    """Seconds that a server may take to become ready (`CONDUIT_BOOT_TIMEOUT_S`)."""
+    return _positive("CONDUIT_BOOT_TIMEOUT_S", 120)
+
+
+def default_model() -> str:
+    """Model of cells and blocks that name none (`CONDUIT_MODEL`)."""
+    return os.environ.get("CONDUIT_MODEL") or "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+def threads() -> int | None:
+    """Threads of a CPU engine (`CONDUIT_THREADS`); None lets the engine choose."""
+    value = os.environ.get("CONDUIT_THREADS")
+    return int(_positive("CONDUIT_THREADS", 1)) if value else None
+
+
+def offline() -> bool:
+    """Whether model hubs and package indexes must not be asked (`CONDUIT_OFFLINE=1`)."""
+    return os.environ.get("CONDUIT_OFFLINE", "") not in ("", "0")
+
+
+def _folder(variable: str, default: Path) -> Path:
+    value = os.environ.get(variable)
+    return Path(value).expanduser() if value else default
+
+
+def _positive(variable: str, default: float) -> float:
+    value = os.environ.get(variable)
+    if not value:
+        return default
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ArgumentError(
+            f"{variable}={value!r} is not a number above 0.",
+            hint=f"Unset {variable} to get the default, {default:g}.",
+        )
+    return number
