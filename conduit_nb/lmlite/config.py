@@ -1,0 +1,56 @@
+"""How an engine is to run: device, precision, limits, threads. Knows no model and no torch.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conduit_nb.errors import ArgumentError
+from conduit_nb.models.config import DType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """What one engine may use.
+
+    `device` None takes CUDA or MPS where there is one, else the CPU; `dtype` "auto" is float32 on
+    the CPU and the model's own elsewhere. `max_concurrency` bounds the rows of a step: further
+    requests wait in order. `max_model_len` lowers the model's own limit of prompt plus reply in
+    tokens and cannot raise it. `threads` None takes the physical cores (CPU only).
+    `batch_timeout_ms` is how long a request that finds the engine idle waits for company.
+    `prefill_tokens` bounds the prompt tokens of one step: longer prompts are read in pieces.
+
+    Raises ArgumentError where a value cannot be meant.
+    """
+
+    device: str | None = None
+    dtype: DType = "auto"
+    max_concurrency: int = 32
+    max_model_len: int | None = None
+    threads: int | None = None
+    batch_timeout_ms: int = 5
+    prefill_tokens: int = 1024
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("max_concurrency", 1),
+            ("max_model_len", 2),
+            ("threads", 1),
+            ("batch_timeout_ms", 0),
+            ("prefill_tokens", 1),
+        ):
+            value: object = getattr(self, name)
+            if value is None and name in ("max_model_len", "threads"):
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ArgumentError(
+                    f"{name}={value!r} is not a whole number of at least {least}.",
+                    hint=f"Leave {name} out to get the default.",
+                )
+        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
+            raise ArgumentError(
+                f"dtype={self.dtype!r} is not known.",
+                hint="Use 'auto', 'float32', 'bfloat16' or 'float16'.",
+            )

@@ -1,0 +1,51 @@
+"""What is asked of an engine, and the pieces of its answer. No torch in here.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from conduit_nb.errors import RequestRefusedError
+from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.protocol import FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One reply to write: at most `max_tokens` after `prompt_tokens`, and what the context leaves.
+
+    With `json_schema` the reply is compact JSON that fits it.
+
+    Raises RequestRefusedError where there is nothing to read or to write.
+    """
+
+    prompt_tokens: tuple[int, ...]
+    max_tokens: int
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    json_schema: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.prompt_tokens:
+            raise RequestRefusedError("The prompt is empty.", hint="Send at least one message.")
+        if self.max_tokens < 1:
+            raise RequestRefusedError(
+                f"max_tokens={self.max_tokens} leaves nothing to write.",
+                hint="Raise max_tokens, or leave it out.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationDelta:
+    """What one step added: `text` (whole characters only) and how many `tokens` it took.
+
+    The last delta of a request, and only it, has a `finish_reason`. `tokens` may be above 0 with
+    empty text (half a character, or a possible beginning of a stop string).
+    """
+
+    text: str
+    tokens: int
+    finish_reason: FinishReason | None = None
