@@ -7,8 +7,9 @@ Layer 0: imports nothing of ours.
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from conduit_nb.errors import ConduitError
@@ -68,6 +69,11 @@ class Events:
 
     _listeners: list[Callable[[Event], None]] = field(default_factory=list[Callable[[Event], None]])
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def new_call(self) -> int:
+        """Return a number that no other call has: it ties the events of one record together."""
+        return next(self._calls)
 
     def emit(self, event: Event) -> None:
         """Tell every listener, in the order in which they subscribed."""

@@ -34,6 +34,10 @@ class Host(Protocol):
         """Start `work` on the session's event loop; cancelling the future cancels the work."""
         ...
 
+    def is_loop_thread(self) -> bool:
+        """Say whether the caller is on the session's event loop, where waiting for it never ends."""
+        ...
+
     async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
         """Return where models are served on `provider`, starting a server where none runs.
 
