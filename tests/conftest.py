@@ -1,0 +1,179 @@
+"""What every test gets: folders of its own, no way out of this machine, no process left behind.
+
+- `CONDUIT_DATA_DIR` and `CONDUIT_STATE_DIR` point at a folder of this test process;
+  `CONDUIT_CACHE_DIR` stays the user's, so that the model is converted once.
+- A connection to anything but this machine is an error. Fakes listen on 127.0.0.1.
+- A test that needs something of the system says `@pytest.mark.needs("…")`: it is skipped where
+  that is missing, and fails there when `CI=true` (see `SYSTEM`).
+- `CONDUIT_SOAK=1` lets property tests try many more examples (`make soak`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import HealthCheck, settings
+
+FOLDERS = ("CONDUIT_DATA_DIR", "CONDUIT_STATE_DIR")
+ENDS_WITH_US = "multiprocessing.resource_tracker"  # Python's own helper, by design
+KEPT = pytest.StashKey[tuple[Path, dict[str, str | None]]]()
+
+# A shared machine is slow now and then, which is no fault of the code under test.
+settings.register_profile("test", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("soak", settings.get_profile("test"), max_examples=5_000)
+settings.load_profile("soak" if os.environ.get("CONDUIT_SOAK") == "1" else "test")
+
+
+class RealRequestError(AssertionError):
+    """A test tried to leave this machine."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point Conduit at folders of this process (each xdist worker is one)."""
+    root = Path(tempfile.mkdtemp(prefix="conduit-tests-"))
+    config.stash[KEPT] = (root, {name: os.environ.get(name) for name in FOLDERS})
+    for name in FOLDERS:
+        os.environ[name] = str(root / name.removeprefix("CONDUIT_").lower())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the environment as it was."""
+    root, before = config.stash[KEPT]
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_process_stays_behind(pytestconfig: pytest.Config) -> Iterator[None]:
+    """Fail the run when anything that its tests started still runs at the end, and end it."""
+    root, _ = pytestconfig.stash[KEPT]
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    yield
+    left = [process for process in _started_here(root) if process.pid not in before]
+    shown = [_describe(process) for process in left]
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=10)
+    if shown:
+        pytest.fail("Processes stayed behind:\n  " + "\n  ".join(shown), pytrace=False)
+
+
+def _started_here(root: Path) -> list[psutil.Process]:
+    """Return our descendants, and detached processes that know this run's folders."""
+    children = {process.pid for process in psutil.Process().children(recursive=True)}
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
+            continue
+        try:
+            command = " ".join(process.cmdline())
+            said = " ".join([command, *process.environ().values()])
+        except psutil.ZombieProcess:
+            command = said = ""
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+        if (process.pid in children or str(root) in said) and ENDS_WITH_US not in command:
+            found.append(process)
+    return found
+
+
+def _describe(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {process.status()} {' '.join(process.cmdline())[:200]}"
+    except psutil.ZombieProcess:
+        return f"{process.pid} zombie: it ended, and nobody awaited it"
+    except psutil.NoSuchProcess:
+        return f"{process.pid} (ended meanwhile)"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_way_out() -> Iterator[None]:
+    """Refuse connections to, and look-ups of, anything but this machine."""
+    connect, connect_ex, look_up = (
+        socket.socket.connect,
+        socket.socket.connect_ex,
+        socket.getaddrinfo,
+    )
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        _check_local(self, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        _check_local(self, address)
+        return connect_ex(self, address)
+
+    def guarded_look_up(host: Any, *rest: Any, **named: Any) -> Any:
+        if isinstance(host, str) and host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if not _is_local(host):
+            raise RealRequestError(f"A test looked up {host!r}.")
+        return look_up(host, *rest, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket, "getaddrinfo", guarded_look_up)
+        yield
+
+
+def _check_local(connection: socket.socket, address: object) -> None:
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    if not (isinstance(address, tuple) and _is_local(address[0])):
+        raise RealRequestError(f"A test connected to {address!r}.")
+
+
+def _is_local(host: object) -> bool:
+    if host is None or host in ("", b"", "localhost", b"localhost", socket.gethostname()):
+        return True
+    try:
+        address = ipaddress.ip_address(host.decode() if isinstance(host, bytes) else str(host))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _can_mount() -> bool:
+    """Say whether a mount can be made in a namespace of its own (root, or user namespaces)."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        return False
+    tried = subprocess.run([unshare, "--map-root-user", "--mount", "true"], capture_output=True)
+    return tried.returncode == 0
+
+
+# What tests may need of the system: how to see whether it is there, and how to get it.
+SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
+    "mount": (_can_mount, "apt-get install util-linux, and run as root or with user namespaces"),
+}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose system needs are not met; with CI=true fail it."""
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            is_there, how = SYSTEM[name]
+            if is_there():
+                continue
+            reason = f"needs {name}: {how}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
