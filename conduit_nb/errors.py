@@ -14,6 +14,7 @@
     │   └── ContextLengthError      more tokens than the model or the block allows
     ├── EndpointError               a model server did not answer as it should
     │   ├── EndpointUnreachableError  no connection, or it broke (retryable)
+    │   ├── EndpointTimeoutError      no answer in time (retryable)
     │   ├── EndpointBusyError         the server asks to come back later (retryable)
     │   ├── EndpointAuthError         the server refuses the key
     │   ├── RequestRefusedError       the server refuses this request
@@ -162,6 +163,13 @@ class EndpointUnreachableError(EndpointError):
     """No connection to the server, or it broke."""
 
     code = "endpoint_unreachable"
+    retryable = True
+
+
+class EndpointTimeoutError(EndpointError):
+    """The server did not answer in time."""
+
+    code = "endpoint_timeout"
     retryable = True
 
 
