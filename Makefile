@@ -1,0 +1,37 @@
+# All that a newcomer needs, and what CI runs.
+#   PYTHON=/path/to/python3.11   another Python than the one found
+#   TORCH_INDEX=URL              a package index with another build of PyTorch (see README)
+
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup check test demo lab bench soak
+
+help: ## Say what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: ## Create .venv and install Conduit with all it needs, once
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "setup: $(PYTHON) is missing. Install Python 3.11, or: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) scripts/environment.py full
+
+check: setup ## Lint, formatting, types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+
+test: check ## Every test: the checks, then all on this Python, then what needs no torch on 3.13
+	@$(BIN)/python scripts/run_tests.py
+
+demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
+	@$(BIN)/python scripts/demo.py
+
+lab: setup ## Open JupyterLab with the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+bench: setup ## Every benchmark in turn; each prints its ratio against a peer
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+soak: setup ## The tests with full counts (long)
+	@CONDUIT_SOAK=1 $(BIN)/python scripts/run_tests.py
