@@ -12,12 +12,17 @@ from typing import Literal, Protocol
 
 from conduit_nb.compute.launch import LaunchSpec
 
-NodeStatus = Literal["running", "gone"]
+NodeStatus = Literal["starting", "running", "gone"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One thing that a provider started. `url` is where its server listens once it is ready."""
+    """One thing that a provider started. `url` is where its server listens once it is ready.
+
+    While a node is "starting" nothing that belongs to it listens there yet, and nobody may be
+    asked: whoever answers is somebody else. `exit_code` of one that is gone is negative where a
+    signal ended it, and None where nobody knows. `log` is where its output is kept.
+    """
 
     name: str
     provider: str
@@ -25,6 +30,8 @@ class Node:
     url: str
     pid: int | None = None
     started_at: datetime | None = None
+    exit_code: int | None = None
+    log: str | None = None
 
 
 class Provider(Protocol):
@@ -33,11 +40,11 @@ class Provider(Protocol):
     name: str
 
     async def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
-        """Start `spec`; raise DeploymentError where that cannot be done."""
+        """Start `spec`; raise DeploymentError where that cannot be done or the name is taken."""
         ...
 
     async def describe(self, name: str) -> Node | None:
-        """Return the node of that name as it is now, None where there is none."""
+        """Return the node of that name as it is now, None where none is known."""
         ...
 
     async def list_nodes(self) -> list[Node]:

@@ -1,0 +1,34 @@
+"""What is registered by entry points: providers, runtimes, and others to come, each by its name.
+
+Knows how to find and load them, not what they are.
+Layer 0: imports only errors.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from conduit_nb.errors import ArgumentError, MissingExtraError
+
+
+def registered_names(group: str) -> list[str]:
+    """Return the names that are registered in `group`, sorted."""
+    return sorted({entry.name for entry in entry_points(group=group)})
+
+
+def load_registered(group: str, name: str, *, kind: str) -> object:
+    """Import what is registered as `name`; an unknown name is an error that lists the known."""
+    entries = [entry for entry in entry_points(group=group) if entry.name == name]
+    if not entries:
+        known = ", ".join(registered_names(group)) or "none (is conduit-nb installed?)"
+        raise ArgumentError(
+            f"No {kind} is called {name!r}.",
+            hint=f"Use one of these: {known}; a package registers others under {group}.",
+        )
+    try:
+        return entries[0].load()
+    except ImportError as err:
+        raise MissingExtraError(
+            f"The {kind} {name!r} is registered but cannot be imported ({err}).",
+            hint=f"Install or repair the package that registers it: {entries[0].value}.",
+        ) from err

@@ -1,0 +1,76 @@
+"""How LmLite is started: its command, what it needs to know, and what must be installed.
+
+Layer 3: knows the program's command line, imports nothing of it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from conduit_nb import settings
+from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.errors import MissingExtraError
+
+NEEDED = (
+    "accelerate",
+    "gguf",
+    "huggingface_hub",
+    "llguidance",
+    "safetensors",
+    "starlette",
+    "torch",
+    "transformers",
+    "uvicorn",
+)
+
+
+class LmLiteRuntime:
+    """Serves Hugging Face models with guided output, on CUDA, MPS or the CPU."""
+
+    name = "lmlite"
+
+    def launch_spec(self, deployment_id: str) -> LaunchSpec:
+        """Say how LmLite is started in the environment that this process runs in."""
+        missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+        if missing:
+            raise MissingExtraError(
+                f"LmLite cannot run in {sys.prefix}: {', '.join(missing)} not installed.",
+                hint="Install it: pip install 'conduit-nb[lmlite]'.",
+            )
+        threads = settings.threads()
+        return LaunchSpec(
+            name=deployment_id,
+            command=(
+                *(sys.executable, "-m", "conduit_nb.lmlite"),
+                *("--port", "{port}"),
+                *("--idle-s", f"{settings.sidecar_idle_s():g}"),
+                *(("--threads", str(threads)) if threads else ()),
+            ),
+            environment={**_folders(), **_quiet(), **_hub()},
+            secrets=("CONDUIT_API_KEY",),
+            dialect="lmlite",
+        )
+
+
+def _folders() -> dict[str, str]:
+    """Return our folders as absolute paths: the server runs in a folder of its own."""
+    return {
+        "CONDUIT_DATA_DIR": str(settings.data_dir().absolute()),
+        "CONDUIT_CACHE_DIR": str(settings.cache_dir().absolute()),
+        "CONDUIT_STATE_DIR": str(settings.state_dir().absolute()),
+    }
+
+
+def _quiet() -> dict[str, str]:
+    return {
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve the kernel beside us
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _hub() -> dict[str, str]:
+    told = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return {**told, "HF_HUB_OFFLINE": "1"} if settings.offline() else told
