@@ -1,0 +1,260 @@
+"""The rules of the repository itself, for every file that git tracks."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TOP_LEVEL = {
+    ".ci",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "benchmarks",
+    "conduit_nb",
+    "constraints.txt",
+    "docs",
+    "extension",
+    "notebooks",
+    "pyproject.toml",
+    "scripts",
+    "tests",
+}
+MOST_LINES = 400
+MOST_ARCHITECTURE_LINES = 80
+NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
+
+# Modules without a test file of their own name, and where they are tested instead.
+TESTED_ELSEWHERE: dict[str, str] = {
+    "conduit_nb/__init__.py": "tests/test_exports.py",
+}
+
+# Written in pieces, so that this file does not contain what it looks for.
+REGISTRIES = [
+    r"files\.python" + r"hosted\.org",
+    r"pypi\.org/" + r"simple",
+    r"test\.pypi\." + r"org",
+    r"registry\." + r"npmjs",
+    r"registry\." + r"yarnpkg",
+    r"deb\." + r"debian\.org",
+    r"extra-index-url\s*[= ]\s*" + r"https?:",
+    r"@ fi" + r"le:",
+]
+MACHINE_PATHS = [
+    r"(?<![\w./~-])/(?:root|work|opt)/" + r"\w",
+    r"(?<![\w./~-])/(?:home|Users)/" + r"\w",
+]
+LEFT_OVERS = [r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"\bX" + r"XX\b", r"\bHA" + r"CK\b"]
+SUPPRESSIONS = re.compile(
+    r"#\s*(?:noqa(?::\s*[A-Z]+[0-9]+(?:,\s*[A-Z]+[0-9]+)*)?"
+    r"|type:\s*ignore(?:\[[\w,\s-]+\])?"
+    r"|pyright:\s*ignore(?:\[[\w,\s-]+\])?)"
+    r"(?P<rest>.*)$"
+)
+
+
+def tracked() -> list[str]:
+    """Return what git tracks, or would (new files that are not ignored)."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout: nothing says which files are the project's")
+    return sorted(name for name in listed.stdout.splitlines() if (ROOT / name).is_file())
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Yield every tracked text file: its path and what stands in it."""
+    for name in tracked():
+        try:
+            yield name, (ROOT / name).read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture
+
+
+def matches(patterns: list[str], *, but: str = "") -> list[str]:
+    """Return `file:line: text` of every line that one of `patterns` is found in."""
+    pattern = re.compile("|".join(patterns))
+    return [
+        f"{name}:{number}: {line.strip()[:120]}"
+        for name, text in texts()
+        if name != but
+        for number, line in enumerate(text.splitlines(), start=1)
+        if pattern.search(line)
+    ]
+
+
+def test_the_top_level_holds_only_what_a_newcomer_needs_to_know():
+    assert {name.split("/")[0] for name in tracked()} <= TOP_LEVEL
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", ".ci/run"],
+)
+def test_what_every_newcomer_looks_for_is_there(name: str):
+    assert (ROOT / name).read_text().strip()
+
+
+def test_the_licence_is_the_whole_of_apache_2():
+    text = (ROOT / "LICENSE").read_text()
+
+    assert "Version 2.0, January 2004" in text
+    assert "9. Accepting Warranty or Additional Liability" in text
+
+
+def test_the_architecture_fits_on_a_page():
+    lines = (ROOT / "ARCHITECTURE.md").read_text().splitlines()
+
+    assert len(lines) <= MOST_ARCHITECTURE_LINES
+    assert max(map(len, lines)) <= 120, "a page that is wide is no page"
+
+
+def test_the_architecture_names_every_part_of_the_package():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    parts = {path.name for path in (ROOT / "conduit_nb").iterdir() if not path.name.startswith("_")}
+
+    unnamed = {part for part in parts - {"py.typed"} if part.removesuffix(".py") not in text}
+
+    assert not unnamed
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_make_target_that_is_written_about_exists(name: str):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    named = set(re.findall(r"`make ([a-z]+)", (ROOT / name).read_text()))
+
+    assert named <= targets
+    assert {"setup", "check", "test", "demo", "lab", "bench", "soak"} <= targets
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_local_link_leads_somewhere(name: str):
+    links = re.findall(r"\]\(([^)#]+)\)|src=\"([^\"]+)\"", (ROOT / name).read_text())
+    local = [link for pair in links for link in pair if link and "://" not in link]
+
+    assert not [link for link in local if not (ROOT / link).exists()]
+
+
+def test_the_readme_lists_every_variable_that_is_read():
+    source = (ROOT / "conduit_nb/settings.py").read_text()
+    readme = (ROOT / "README.md").read_text()
+
+    assert not set(re.findall(r'"(CONDUIT_\w+)"', source)) - set(re.findall(r"CONDUIT_\w+", readme))
+
+
+def test_no_file_names_a_package_registry():
+    assert not matches(REGISTRIES)
+
+
+def test_no_file_names_a_path_of_somebodys_machine():
+    assert not matches(MACHINE_PATHS)
+
+
+def test_nothing_is_left_for_later_in_a_comment():
+    assert not matches(LEFT_OVERS)
+
+
+def test_every_suppression_carries_its_reason():
+    bare: list[str] = []
+    for name, text in texts():
+        if not name.endswith(".py") or name == "tests/test_repository.py":
+            continue
+        for number, line in enumerate(text.splitlines(), start=1):
+            found = SUPPRESSIONS.search(line)
+            if found and not re.search(r"\w{3,}", found["rest"]):
+                bare.append(f"{name}:{number}: {line.strip()}")
+
+    assert not bare
+
+
+def test_every_python_file_stays_under_the_limit():
+    long = {
+        name: len(text.splitlines())
+        for name, text in texts()
+        if name.endswith(".py") and len(text.splitlines()) > MOST_LINES
+    }
+
+    assert not long, "a file this long is asking to be two ideas"
+
+
+def test_no_module_is_named_after_nothing():
+    assert not [name for name in tracked() if Path(name).stem in NAMELESS]
+
+
+def test_every_module_of_the_package_has_a_test_of_its_name():
+    missing: list[str] = []
+    for name in tracked():
+        path = Path(name)
+        if path.parts[0] != "conduit_nb" or path.suffix != ".py" or name in TESTED_ELSEWHERE:
+            continue
+        if path.name == "__init__.py":
+            continue  # a package's front door: test_exports.py
+        mirror = Path("tests", *path.parts[1:-1], f"test_{path.stem.strip('_')}.py")
+        if not (ROOT / mirror).is_file():
+            missing.append(f"{name} has no {mirror}")
+
+    assert not missing, "\n" + "\n".join(missing)
+
+
+def test_what_is_tested_elsewhere_still_exists_and_is_tested_there():
+    named = [*TESTED_ELSEWHERE, *TESTED_ELSEWHERE.values()]
+
+    assert not [name for name in named if not (ROOT / name).is_file()]
+
+
+def test_no_test_sleeps():
+    slept = [
+        f"{name}:{node.lineno}"
+        for name, text in texts()
+        if name.startswith("tests/") and name.endswith(".py")
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}
+    ]
+
+    assert not slept
+
+
+def test_every_dependency_is_pinned():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"].values()
+    extras = project["project"]["optional-dependencies"].values()
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    wanted += [one for group in [*groups, *extras] for one in group if isinstance(one, str)]
+    pinned = {
+        _normal(line.split("==")[0])
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+
+    assert not {_normal(re.split(r"[\[<>=~! ]", one)[0]) for one in wanted} - pinned
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def test_constraints_hold_versions_and_nothing_else():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+
+    assert not [line for line in lines if not re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line)]
+
+
+def test_ci_runs_the_readmes_test_command():
+    script = ROOT / ".ci/run"
+
+    assert "make test" in script.read_text()
+    assert "`make test`" in (ROOT / "README.md").read_text()
+    assert os.access(script, os.X_OK)
