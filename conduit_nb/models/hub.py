@@ -1,0 +1,165 @@
+"""Where weights come from: a local folder or GGUF, the embedded model, the Hugging Face hub.
+
+Only safetensors and GGUF are taken, and no code that comes with a model is ever run.
+Layer 1.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from conduit_nb.errors import ConduitError, ModelFilesError, ModelNotFoundError
+from conduit_nb.models import embedded, huggingface
+from conduit_nb.models.cache import converted_folder, is_whole
+from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
+from conduit_nb.models.files import (
+    ModelFiles,
+    Progress,
+    check_gguf,
+    check_model_folder,
+    silent,
+)
+
+__all__ = [
+    "EMBEDDED_MODEL_ID",
+    "ModelFiles",
+    "Progress",
+    "available_offline",
+    "find_model",
+    "is_local",
+    "resolved_id",
+]
+
+HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
+LONGEST_HUB_ID = 96
+
+
+def find_model(
+    model_id: str, *, revision: str | None = None, progress: Progress = silent
+) -> ModelFiles:
+    """Return the files of `model_id`, fetching what is not on this machine; may take minutes.
+
+    An id that begins with `/`, `./`, `../` or `~` is a folder, or a GGUF file. The embedded
+    model's id means the embedded form, unless a `revision` asks for the hub's.
+
+    Raises ModelNotFoundError, whose hint lists what is here; ModelFilesError where the files are
+    broken or unsafe; StorageError where they cannot be kept.
+    """
+    try:
+        return _find(model_id, revision, progress)
+    except ModelNotFoundError as err:
+        raise ModelNotFoundError(str(err), hint=f"{err.hint} {_what_is_here()}".strip()) from err
+
+
+def available_offline() -> list[str]:
+    """Return the ids of the models that can be had without a network."""
+    found = huggingface.cached_ids()
+    if EMBEDDED_MODEL_ID not in found and _has_embedded():
+        found.insert(0, EMBEDDED_MODEL_ID)
+    return found
+
+
+def is_local(model_id: str) -> bool:
+    """Return whether `model_id` is a path, and not a hub's name."""
+    return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
+
+
+def resolved_id(model_id: str) -> str:
+    """Return a path as an absolute one, so that another process means the same; else the id."""
+    return str(Path(model_id).expanduser().absolute()) if is_local(model_id) else model_id
+
+
+def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles:
+    if is_local(model_id):
+        return _local_files(model_id)
+    if model_id == EMBEDDED_MODEL_ID and revision is None:
+        return _embedded_files(progress)
+    if not HUB_ID.fullmatch(model_id) or len(model_id) > LONGEST_HUB_ID:
+        raise ModelNotFoundError(
+            f"{model_id[:LONGEST_HUB_ID]!r} is no model id.",
+            hint="An id looks like owner/name; a folder begins with / or ./ or ~.",
+        )
+    cached = huggingface.cached_files(model_id, revision)
+    if cached is not None:
+        return cached
+    if huggingface.is_offline():
+        raise ModelNotFoundError(
+            f"{_shown(model_id, revision)} is not on this machine, and the hub must not be asked.",
+            hint="Unset CONDUIT_OFFLINE (and HF_HUB_OFFLINE) to fetch it.",
+        )
+    return huggingface.fetched_files(model_id, revision, progress=progress)
+
+
+def _local_files(model_id: str) -> ModelFiles:
+    path = Path(model_id).expanduser().absolute()
+    if path.is_file() and path.suffix == ".gguf":
+        return _gguf_files(path)
+    if not path.is_dir():
+        raise ModelNotFoundError(
+            f"{path} is {'a file, not a folder' if path.exists() else 'not there'}.",
+            hint="Name a model's folder or a .gguf file, or a model of the hub as owner/name.",
+        )
+    ggufs = sorted(path.glob("*.gguf"))
+    if not ggufs or any(path.glob("*.safetensors")):
+        check_model_folder(path)
+        return ModelFiles(model_id=str(path), revision=None, folder=path, format="safetensors")
+    if len(ggufs) > 1:
+        raise ModelFilesError(
+            f"{path} holds {len(ggufs)} GGUF files.",
+            hint=f"Name one of them, for example {ggufs[0]}.",
+        )
+    return _gguf_files(ggufs[0])
+
+
+def _gguf_files(path: Path) -> ModelFiles:
+    check_gguf(path)
+    stat = path.stat()
+    return ModelFiles(
+        model_id=str(path),
+        revision=None,
+        folder=path.parent,
+        format="gguf",
+        gguf_name=path.name,
+        fingerprint=f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}",
+    )
+
+
+def _embedded_files(progress: Progress) -> ModelFiles:
+    files = _embedded_gguf(Path())
+    converted = converted_folder(files)
+    if is_whole(converted, check_model_folder):
+        return ModelFiles(
+            model_id=EMBEDDED_MODEL_ID, revision=None, folder=converted, format="safetensors"
+        )
+    return _embedded_gguf(embedded.gguf_folder(progress=progress))
+
+
+def _embedded_gguf(folder: Path) -> ModelFiles:
+    return ModelFiles(
+        model_id=EMBEDDED_MODEL_ID,
+        revision=None,
+        folder=folder,
+        format="gguf",
+        gguf_name=embedded.GGUF_NAME,
+        fingerprint=embedded.GGUF_SHA256,
+    )
+
+
+def _has_embedded() -> bool:
+    return embedded.is_at_hand() or converted_folder(_embedded_gguf(Path())).is_dir()
+
+
+def _what_is_here() -> str:
+    try:
+        here = available_offline()
+    except ConduitError:  # a broken setting has its own error elsewhere
+        return ""
+    if not here:
+        return f"Nothing is on this machine yet; {EMBEDDED_MODEL_ID} needs no hub, only pip."
+    more = f" and {len(here) - 10} more" if len(here) > 10 else ""
+    return f"On this machine: {', '.join(here[:10])}{more}."
+
+
+def _shown(model_id: str, revision: str | None) -> str:
+    return f"{model_id} at {revision!r}" if revision else model_id

@@ -1,0 +1,317 @@
+"""Models in the Hugging Face cache, and on its hub.
+
+What is in the cache is used without asking the hub, so that a model that worked works again,
+offline as well; a `revision` asks for another. The cache is read by its documented layout:
+huggingface_hub is needed only to fetch.
+Layer 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx2
+
+from conduit_nb import settings
+from conduit_nb.errors import ConduitError, MissingExtraError, ModelFilesError, ModelNotFoundError
+from conduit_nb.models.cache import require_space, storage_error, storage_errors
+from conduit_nb.models.files import (
+    UNSAFE_SUFFIXES,
+    ModelFiles,
+    Progress,
+    check_model_folder,
+)
+
+T = TypeVar("T")
+
+DEFAULT_REVISION = "main"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+REQUEST_TIMEOUT_S = 8.0
+ANSWER_TIMEOUT_S = 15.0
+PROGRESS_S = 1.0
+WANTED = re.compile(
+    r"[^/]+\.safetensors|model\.safetensors\.index\.json|config\.json|generation_config\.json"
+    r"|tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
+    r"|chat_template\.(jinja|json)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listing:
+    """A repository at one commit: file names and bytes."""
+
+    commit: str
+    bytes_of: dict[str, int]
+
+
+def cached_files(model_id: str, revision: str | None) -> ModelFiles | None:
+    """Return the model from the cache, None where it is not there or not whole."""
+    repository = _repository(model_id)
+    commit = _cached_commit(repository, revision or DEFAULT_REVISION)
+    if commit is None:
+        return None
+    folder = repository / "snapshots" / commit
+    try:
+        check_model_folder(folder)
+    except ModelFilesError:
+        return None
+    return ModelFiles(model_id=model_id, revision=commit, folder=folder, format="safetensors")
+
+
+def cached_ids() -> list[str]:
+    """Return the ids of the models in the cache that can be used as they are."""
+    names = sorted(path.name for path in hub_cache().glob("models--*") if path.is_dir())
+    ids = (name.removeprefix("models--").replace("--", "/") for name in names)
+    return [model_id for model_id in ids if cached_files(model_id, None) is not None]
+
+
+def fetched_files(model_id: str, revision: str | None, *, progress: Progress) -> ModelFiles:
+    """Fetch the model from the hub into its cache; takes as long as the download.
+
+    Raises ModelNotFoundError where the hub has none of that name or cannot be reached,
+    ModelFilesError where it has no safetensors, StorageError where the cache cannot take it.
+    """
+    wanted = _Wanted(model_id, revision)
+    progress(f"asking the hub for {model_id}")
+    listing = wanted.ask(lambda: _listing(model_id, revision))
+    bytes_of = {name: size for name, size in listing.bytes_of.items() if WANTED.fullmatch(name)}
+    _require_safetensors(model_id, listing.bytes_of)
+    repository = _repository(model_id)
+    with storage_errors(repository):
+        repository.mkdir(parents=True, exist_ok=True)
+    require_space(repository, sum(bytes_of.values()), what=model_id)
+    with _FetchProgress(repository, model_id, sum(bytes_of.values()), progress):
+        for name in sorted(bytes_of, key=lambda name: bytes_of[name]):
+            wanted.translate(lambda name=name: _fetch(model_id, listing.commit, name))
+    folder = repository / "snapshots" / listing.commit
+    check_model_folder(folder)
+    # Last, so that a name never leads to a model of which only a part is there.
+    _write_ref(repository, revision or DEFAULT_REVISION, listing.commit)
+    return ModelFiles(
+        model_id=model_id, revision=listing.commit, folder=folder, format="safetensors"
+    )
+
+
+def hub_cache() -> Path:
+    """Return the cache's folder; huggingface_hub reads the same variables, once, when imported."""
+    if folder := os.environ.get("HF_HUB_CACHE"):
+        return Path(folder).expanduser()
+    if home := os.environ.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "huggingface" / "hub"
+
+
+def is_offline() -> bool:
+    """Return whether the hub must not be asked, by our setting or by the hub's own."""
+    return settings.offline() or any(
+        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    )
+
+
+def _library(name: str) -> Any:
+    # Not imported at the top: it comes with the extra "lmlite", so a light environment must be
+    # able to import this file without it, and it takes 0.3 s.
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as err:
+        raise MissingExtraError(
+            f"Fetching a model from the hub needs {name.partition('.')[0]}.",
+            hint='pip install "conduit-nb[lmlite]"',
+        ) from err
+
+
+def _listing(model_id: str, revision: str | None) -> _Listing:
+    api = _library("huggingface_hub").HfApi(endpoint=_endpoint())
+    info = api.model_info(
+        model_id, revision=revision, timeout=REQUEST_TIMEOUT_S, files_metadata=True
+    )
+    return _Listing(
+        commit=info.sha, bytes_of={file.rfilename: file.size or 0 for file in info.siblings}
+    )
+
+
+def _fetch(model_id: str, commit: str, name: str) -> None:
+    _library("huggingface_hub").hf_hub_download(
+        model_id,
+        name,
+        revision=commit,
+        cache_dir=hub_cache(),
+        endpoint=_endpoint(),
+        etag_timeout=REQUEST_TIMEOUT_S,
+        # Progress is told in lines, not drawn into a log.
+        tqdm_class=functools.partial(_library("tqdm").tqdm, disable=True),
+    )
+
+
+class _Wanted:
+    """What is asked of the hub, to say it in errors."""
+
+    def __init__(self, model_id: str, revision: str | None) -> None:
+        self._id = model_id
+        self._revision = revision
+
+    def ask(self, work: Callable[[], T]) -> T:
+        """Return `work()`, or fail after ANSWER_TIMEOUT_S: a name server has no timeout of its own.
+
+        The thread of a question that nobody awaits any more ends with the process.
+        """
+        answers: list[T] = []
+        failures: list[ConduitError] = []
+
+        def run() -> None:
+            try:
+                answers.append(self.translate(work))
+            except ConduitError as err:
+                failures.append(err)
+
+        thread = threading.Thread(target=run, name="conduit-hub", daemon=True)
+        thread.start()
+        thread.join(ANSWER_TIMEOUT_S)
+        if failures:
+            raise failures[0]
+        if not answers:
+            raise self._unreachable(f"no answer in {ANSWER_TIMEOUT_S:.0f} s")
+        return answers[0]
+
+    def translate(self, work: Callable[[], T]) -> T:
+        """Return `work()`; what huggingface_hub raises becomes an error of ours."""
+        errors = _library("huggingface_hub.errors")
+        try:
+            return work()
+        except errors.GatedRepoError as err:
+            raise ModelNotFoundError(
+                f"{self._id} may only be fetched by those who accepted its terms.",
+                hint=f"Accept them on {_endpoint()}/{self._id}, and set HF_TOKEN.",
+            ) from err
+        except errors.RepositoryNotFoundError as err:
+            raise ModelNotFoundError(
+                f"The hub has no model {self._id!r}, or it is private.",
+                hint="Check the spelling; for a private model set HF_TOKEN.",
+            ) from err
+        except errors.RevisionNotFoundError as err:
+            raise ModelNotFoundError(
+                f"{self._id} has no revision {self._revision!r}.",
+                hint="Name a branch, a tag or a whole commit, or leave revision out.",
+            ) from err
+        except errors.HfHubHTTPError as err:
+            raise self._unreachable(f"it answered {err.response.status_code}") from err
+        except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.EntryNotFoundError) as err:
+            raise self._unreachable(str(err).splitlines()[0]) from err
+        except OSError as err:
+            raise storage_error(err, hub_cache(), variable="HF_HUB_CACHE") from err
+
+    def _unreachable(self, reason: str) -> ModelNotFoundError:
+        return ModelNotFoundError(
+            f"{self._id} is not on this machine, and {_endpoint()} cannot be reached: {reason}.",
+            hint="Connect once to fetch it, or use a model that is here.",
+        )
+
+
+class _FetchProgress:
+    """Tells, while a `with` lasts, how many bytes of a model have come."""
+
+    def __init__(self, repository: Path, model_id: str, total: int, progress: Progress) -> None:
+        self._blobs = repository / "blobs"
+        self._model_id = model_id
+        self._before = _bytes_in(self._blobs)
+        self._total = total
+        self._progress = progress
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="conduit-fetch", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._tell(0)
+        shown = 0
+        while not self._ended.wait(PROGRESS_S):
+            here = min(_bytes_in(self._blobs) - self._before, self._total)
+            if here > shown:
+                shown = here
+                self._tell(here)
+
+    def _tell(self, here: int) -> None:
+        self._progress(f"fetching {self._model_id}: {here / 1e6:.0f} of {self._total / 1e6:.0f} MB")
+
+
+def _endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def _repository(model_id: str) -> Path:
+    return hub_cache() / f"models--{model_id.replace('/', '--')}"
+
+
+def _cached_commit(repository: Path, revision: str) -> str | None:
+    if COMMIT.fullmatch(revision):
+        return revision
+    ref = repository / "refs" / revision
+    try:
+        if not ref.resolve().is_relative_to((repository / "refs").resolve()):
+            return None
+        said = ref.read_text().strip()
+    except OSError:
+        return None
+    return said if COMMIT.fullmatch(said) else None
+
+
+def _write_ref(repository: Path, revision: str, commit: str) -> None:
+    if COMMIT.fullmatch(revision):
+        return
+    ref = repository / "refs" / revision
+    with storage_errors(repository):
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        begun = ref.with_name(f".{ref.name}.{os.getpid()}")
+        begun.write_text(commit)
+        begun.replace(ref)
+
+
+def _require_safetensors(model_id: str, names: dict[str, int]) -> None:
+    if any(name.endswith(".safetensors") and "/" not in name for name in names):
+        return
+    unsafe = sorted(name for name in names if Path(name).suffix in UNSAFE_SUFFIXES)
+    if unsafe:
+        raise ModelFilesError(
+            f"{model_id} has weights only as {unsafe[0]}: such files can run code when loaded.",
+            hint="Name a model, or a revision of it, that has safetensors files.",
+        )
+    if any(name.endswith(".gguf") for name in names):
+        raise ModelFilesError(
+            f"{model_id} has only GGUF files on the hub.",
+            hint="Fetch one of them and give its path, or name the model it was made from.",
+        )
+    raise ModelFilesError(
+        f"{model_id} has no weights in safetensors files.",
+        hint="Check that it is a language model and not, for example, an adapter.",
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.glob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:  # renamed meanwhile
+            continue
+    return total
