@@ -52,7 +52,14 @@ def default_model() -> str:
 def threads() -> int | None:
     """Threads of a CPU engine (`CONDUIT_THREADS`); None lets the engine choose."""
     value = os.environ.get("CONDUIT_THREADS")
-    return int(_positive("CONDUIT_THREADS", 1)) if value else None
+    if not value:
+        return None
+    if not value.isdecimal() or int(value) == 0:
+        raise ArgumentError(
+            f"CONDUIT_THREADS={value!r} is not a whole number of at least 1.",
+            hint="Unset CONDUIT_THREADS to let the engine choose.",
+        )
+    return int(value)
 
 
 def offline() -> bool:

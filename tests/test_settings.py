@@ -1,0 +1,95 @@
+"""settings.py: what can be set from outside."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conduit_nb import settings
+from conduit_nb.errors import ArgumentError
+
+
+@pytest.mark.parametrize("name", ["DATA", "CACHE", "STATE"])
+def test_a_folder_is_the_one_in_the_variable_with_the_home_folder_expanded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(f"CONDUIT_{name}_DIR", "~/here")
+
+    assert getattr(settings, f"{name.lower()}_dir")() == Path.home() / "here"
+
+
+@pytest.mark.parametrize("name", ["DATA", "CACHE", "STATE"])
+def test_a_folder_that_is_not_set_is_the_platforms_own(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(f"CONDUIT_{name}_DIR", raising=False)
+
+    assert "conduit" in str(getattr(settings, f"{name.lower()}_dir")())
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "inf"])
+@pytest.mark.parametrize(
+    ("variable", "read"),
+    [
+        ("CONDUIT_SIDECAR_IDLE_S", settings.sidecar_idle_s),
+        ("CONDUIT_BOOT_TIMEOUT_S", settings.boot_timeout_s),
+        ("CONDUIT_THREADS", settings.threads),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_an_error_that_names_the_variable(
+    variable: str, read: Callable[[], float], value: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(ArgumentError, match=variable) as raised:
+        read()
+
+    assert variable in raised.value.hint
+
+
+@pytest.mark.parametrize("value", ["0.5", "2.5"])
+def test_threads_are_whole(value: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONDUIT_THREADS", value)
+
+    with pytest.raises(ArgumentError, match="CONDUIT_THREADS"):
+        settings.threads()
+
+
+def test_threads_that_are_not_set_are_left_to_the_engine(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CONDUIT_THREADS", raising=False)
+
+    assert settings.threads() is None
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "")
+    monkeypatch.setenv("CONDUIT_SECRET_KEY", "")
+    monkeypatch.setenv("CONDUIT_MODEL", "")
+
+    assert settings.boot_timeout_s() == 120
+    assert settings.secret_key() is None
+    assert settings.default_model() == "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@pytest.mark.parametrize(("value", "is_offline"), [("", False), ("0", False), ("1", True)])
+def test_offline_is_on_with_anything_but_zero(
+    value: str, is_offline: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONDUIT_OFFLINE", value)
+
+    assert settings.offline() is is_offline
+
+
+def test_every_setting_says_its_variable_in_its_docstring():
+    tree = ast.parse(inspect.getsource(settings))
+    silent = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and not node.name.startswith("_")
+        and "CONDUIT_" not in (ast.get_docstring(node) or "")
+    ]
+
+    assert not silent
