@@ -1,0 +1,50 @@
+"""What is told to people about deployments and models: `ps`, `models`.
+
+Layer 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+DeploymentStatus = Literal["starting", "running", "stopping", "not answering", "stopped"]
+ModelState = Literal["ready", "loading", "failed", "available"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentInfo:
+    """One deployment as it is now; what only its server can tell is None while that is silent.
+
+    `models` maps the models in it to their state; `idle_s` are the seconds since its last request.
+    """
+
+    name: str
+    provider: str
+    runtime: str
+    status: DeploymentStatus
+    url: str
+    pid: int | None = None
+    started_at: datetime | None = None
+    device: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict[str, str])
+    idle_s: float | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One model that can be used: in a `deployment`, or only "available" without a network."""
+
+    id: str
+    state: ModelState
+    deployment: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    context_tokens: int | None = None
+    running: int = 0
+    waiting: int = 0
+    detail: str = ""

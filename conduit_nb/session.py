@@ -1,0 +1,338 @@
+"""The session: wires everything together, and is the host that blocks find.
+
+One event loop in a thread of its own carries all asynchronous work of the process; what people
+call is synchronous and waits for it. The servers that it starts outlive it.
+Layer 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+from conduit_nb.client import Endpoint
+from conduit_nb.deployments.info import DeploymentInfo, ServedModel
+from conduit_nb.deployments.loading import LoadingWatch
+from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
+from conduit_nb.events import Events
+from conduit_nb.models.hub import available_offline
+from conduit_nb.providers.base import Provider
+from conduit_nb.providers.registry import make_provider, provider_names
+from conduit_nb.runtimes.base import Runtime
+from conduit_nb.runtimes.registry import make_runtime
+
+T = TypeVar("T")
+
+SIDECAR_RUNTIME = "lmlite"
+SIDECAR_PROVIDER = "local"
+FAILURE_HOLDS_S = 3.0
+CLOSE_TIMEOUT_S = 2.0
+
+
+class Session:
+    """What a process needs to run blocks. It is made at once, and works when it is first used.
+
+    `close` ends its thread, a later call begins anew; so does a forked child.
+    """
+
+    def __init__(
+        self,
+        *,
+        make_runtime: Callable[[str], Runtime] = make_runtime,
+        make_provider: Callable[[str], Provider] = make_provider,
+        provider_names: Callable[[], list[str]] = provider_names,
+        hung_after_s: float = 15.0,
+    ) -> None:
+        self._make_runtime = make_runtime
+        self._make_provider = make_provider
+        self._provider_names = provider_names
+        self._hung_after_s = hung_after_s
+        self._begin()
+        here: weakref.ref[Session] = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _begin_in_child(here))
+
+    @property
+    def events(self) -> Events:
+        """The hook through which blocks and deployments tell what happens."""
+        return self._events
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start `work` on the session's event loop; cancelling the future cancels the work."""
+        return asyncio.run_coroutine_threadsafe(work, self._running_loop().loop)
+
+    def is_loop_thread(self) -> bool:
+        """Say whether the caller is on the session's event loop."""
+        thread = self._loop_thread
+        return thread is not None and thread.is_current()
+
+    async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
+        """Return where models are served on `provider`, starting a server where none runs.
+
+        `fresh` says that the endpoint handed out before does not answer any more: look again.
+        """
+        known = self._served.get(provider)
+        if known is None or fresh:
+            known = await self._ensured(provider)
+        known.watch.look()
+        return known.endpoint
+
+    def ps(self) -> list[DeploymentInfo]:
+        """Return everything of ours that runs, on every provider."""
+        return self._wait(self._ps())
+
+    def models(self) -> list[ServedModel]:
+        """Return what running servers have loaded, then what can be loaded without a network."""
+        return self._wait(self._models())
+
+    def logs(self, name: str | None = None, tail: int = 100) -> list[str]:
+        """Return the last lines of a deployment's log, by default the sidecar's."""
+        return self._wait(self._logs(name, tail))
+
+    def stop(self, name: str | None = None) -> list[DeploymentInfo]:
+        """End a deployment (by default the sidecar, or "all") and return what was ended.
+
+        Nothing to end is an empty list.
+        """
+        return self._wait(self._stop(name))
+
+    def close(self) -> None:
+        """Cancel what is under way and end the thread, within seconds; servers stay."""
+        if self.is_loop_thread():
+            raise _waits_for_itself()
+        with self._lock:
+            thread, self._loop_thread = self._loop_thread, None
+        if thread is not None:
+            thread.close(self._disconnect())
+        self._served.clear()
+        self._starting.clear()
+
+    def forget_parent(self) -> None:
+        """Begin anew in a forked child: what the parent has under way stays the parent's."""
+        # Kept, because closing (or dropping) them here would touch what the parent uses.
+        inherited = dict(vars(self))
+        self._begin()
+        self._inherited = inherited
+
+    def _begin(self) -> None:
+        self._events = Events()
+        self._lock = threading.Lock()
+        self._loop_thread: _LoopThread | None = None
+        self._manager = DeploymentManager(events=self._events, hung_after_s=self._hung_after_s)
+        self._providers: dict[str, Provider] = {}
+        self._served: dict[str, _Served] = {}
+        self._replaced: list[Endpoint] = []
+        self._starting: dict[str, asyncio.Task[_Served]] = {}
+        self._failures: dict[str, tuple[float, ConduitError]] = {}
+
+    def _running_loop(self) -> _LoopThread:
+        with self._lock:
+            if self._loop_thread is None:
+                self._loop_thread = _LoopThread()
+            return self._loop_thread
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        if self.is_loop_thread():
+            work.close()
+            raise _waits_for_itself()
+        future = self.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+        except CancelledError as err:
+            raise Interrupted("The session was closed meanwhile.", hint="Call it again.") from err
+
+    def _provider(self, name: str) -> Provider:
+        if name not in self._providers:
+            self._providers[name] = self._make_provider(name)
+        return self._providers[name]
+
+    def _all_providers(self) -> list[Provider]:
+        return [self._provider(name) for name in self._provider_names()]
+
+    async def _ensured(self, provider: str) -> _Served:
+        """Find or start the server; who asks meanwhile gets the same answer.
+
+        A failure holds for a moment, so that a thousand rows do not start a thousand servers.
+        """
+        failed_at, failure = self._failures.get(provider, (0.0, None))
+        if failure is not None and time.monotonic() - failed_at < FAILURE_HOLDS_S:
+            raise failure
+        task = self._starting.get(provider)
+        if task is None:
+            task = self._starting[provider] = asyncio.create_task(
+                self._ensure(provider), name=f"ensure {provider}"
+            )
+            task.add_done_callback(functools.partial(self._ensure_ended, provider))
+        return await asyncio.shield(task)
+
+    async def _ensure(self, provider: str) -> _Served:
+        runtime = self._make_runtime(SIDECAR_RUNTIME)
+        endpoint = await self._manager.ensure(runtime, self._provider(provider))
+        known = self._served.get(provider)
+        if known is not None and known.endpoint.url == endpoint.url:
+            await endpoint.aclose()
+            return known
+        if known is not None:
+            self._replaced.append(known.endpoint)
+        served = self._served[provider] = _Served(endpoint, self._events)
+        return served
+
+    def _ensure_ended(self, provider: str, task: asyncio.Task[_Served]) -> None:
+        if self._starting.get(provider) is task:
+            del self._starting[provider]
+        if task.cancelled():
+            return
+        error = task.exception()
+        self._failures.pop(provider, None)
+        if isinstance(error, ConduitError):
+            self._failures[provider] = (time.monotonic(), error)
+
+    async def _ps(self) -> list[DeploymentInfo]:
+        return await self._manager.list_deployments(self._all_providers())
+
+    async def _models(self) -> list[ServedModel]:
+        served = await self._manager.list_models(self._all_providers())
+        here = await asyncio.to_thread(available_offline)
+        known = {model.id for model in served}
+        return served + [
+            ServedModel(id=model_id, state="available")
+            for model_id in here
+            if model_id not in known
+        ]
+
+    async def _logs(self, name: str | None, tail: int) -> list[str]:
+        if name is None:
+            return await self._manager.read_logs(
+                self._provider(SIDECAR_PROVIDER), self._sidecar_name(), tail=tail
+            )
+        for provider in self._all_providers():
+            lines = await self._manager.read_logs(provider, name, tail=tail)
+            if lines:
+                return lines
+        raise self._unknown(name, await self._ps())
+
+    async def _stop(self, name: str | None) -> list[DeploymentInfo]:
+        running = await self._ps()
+        wanted = self._sidecar_name() if name is None else name
+        chosen = [found for found in running if wanted in ("all", found.name)]
+        if not chosen and wanted not in ("all", self._sidecar_name()):
+            raise self._unknown(wanted, running)
+        for found in chosen:
+            await self._manager.stop(self._provider(found.provider), found.name)
+            known = self._served.pop(found.provider, None)
+            if known is not None:
+                self._replaced.append(known.endpoint)
+        return chosen
+
+    def _sidecar_name(self) -> str:
+        return self._manager.deployment_id(
+            self._make_runtime(SIDECAR_RUNTIME), self._provider(SIDECAR_PROVIDER)
+        )
+
+    def _unknown(self, name: str, running: list[DeploymentInfo]) -> ArgumentError:
+        names = ", ".join(found.name for found in running)
+        return ArgumentError(
+            f"No deployment is called {name!r}.",
+            hint=f"These run: {names}." if names else "None runs now.",
+        )
+
+    async def _disconnect(self) -> None:
+        endpoints = [served.endpoint for served in self._served.values()] + self._replaced
+        self._replaced.clear()
+        for endpoint in endpoints:
+            await endpoint.aclose()
+
+
+def _waits_for_itself() -> ArgumentError:
+    return ArgumentError(
+        "The session was asked to wait for itself, which would never end.",
+        hint="Call this from ordinary code, not from inside asynchronous work of a block.",
+    )
+
+
+class _Served:
+    """A server in use, and the watch that tells what it loads."""
+
+    def __init__(self, endpoint: Endpoint, events: Events) -> None:
+        self.endpoint = endpoint
+        self.watch = LoadingWatch(endpoint, events)
+
+
+class _LoopThread:
+    """An event loop that runs in a daemon thread until it is closed."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="conduit", daemon=True)
+        self._thread.start()
+
+    def is_current(self) -> bool:
+        """Say whether the caller runs in this thread."""
+        return threading.current_thread() is self._thread
+
+    def close(self, last_work: Coroutine[Any, Any, None]) -> None:
+        """Cancel every task, do `last_work`, end the thread; give up after some seconds."""
+        ended = asyncio.run_coroutine_threadsafe(_end_tasks(last_work), self.loop)
+        try:
+            ended.result(timeout=CLOSE_TIMEOUT_S)
+        except FutureTimeoutError:
+            ended.cancel()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(timeout=CLOSE_TIMEOUT_S)
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+
+async def _end_tasks(last_work: Coroutine[Any, Any, None]) -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S / 2)
+    await last_work
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+def process_session() -> Session:
+    """Return the session of this process; the first call makes it."""
+    with _only_one:
+        return _made()
+
+
+@functools.cache
+def _made() -> Session:
+    session = Session()
+    atexit.register(session.close)
+    return session
+
+
+def _begin_in_child(here: weakref.ref[Session]) -> None:
+    """Let a forked child forget the loop, the connections and the listeners of its parent."""
+    session = here()
+    if session is not None:
+        session.forget_parent()
+
+
+_only_one = threading.Lock()
+# A fork while another thread holds the lock would leave it locked in the child for ever.
+os.register_at_fork(
+    before=_only_one.acquire,
+    after_in_parent=_only_one.release,
+    after_in_child=_only_one.release,
+)
