@@ -1,0 +1,423 @@
+"""Type hints to shapes: the only reader of annotations.
+
+Hints may be strings (`from __future__ import annotations`), name classes of the function or the
+notebook cell in which the dataclass was written, and stand in generic dataclasses. What has no
+one meaning in JSON is refused here, with the path of the field and the cure.
+
+A field without a default is required, `X | None` too: its key must stand there and may be null.
+A field with a default may be left out, except for a `Literal` of one value, which is a tag and is
+always written. Layer 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Enum, Flag
+from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_args, get_origin
+
+from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.constraints import MAX_EXACT, constrain, to_constraint
+from conduit_nb.schemas.refusals import refusal, type_name
+from conduit_nb.schemas.scopes import Scope, bindings_of
+from conduit_nb.schemas.shapes import (
+    Bool,
+    Bytes,
+    Choice,
+    Date,
+    DateTime,
+    EnumChoice,
+    Field,
+    Float,
+    Int,
+    List,
+    Map,
+    Null,
+    Record,
+    Scalar,
+    Shape,
+    Str,
+    Union,
+    walk,
+)
+from conduit_nb.schemas.unions import confused
+
+_PLAIN: dict[Any, Shape] = {
+    str: Str(),
+    int: Int(),
+    float: Float(),
+    bool: Bool(),
+    bytes: Bytes(),
+    date: Date(),
+    datetime: DateTime(),
+}
+_MAX_RECORDS = 500
+
+
+def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Record:
+    """Return the shape of a dataclass, or of a generic one with its arguments (`Page[Item]`).
+
+    `namespace` holds names for string hints that the class's own module does not have.
+    Raises SchemaError.
+    """
+    reader = _Reader(namespace or {})
+    origin = get_origin(cls) or cls
+    if not isinstance(origin, type) or not _is_dataclass(origin, "$"):
+        raise refusal(cls, "$")
+    record = reader.record(origin, get_args(cls), "$")
+    for path, shape, is_new in walk(record):
+        if isinstance(shape, Union) and is_new:
+            _refuse_confusion(shape, path)
+    _refuse_endless(record)
+    return record
+
+
+@dataclass(slots=True)
+class _Reader:
+    namespace: Mapping[str, Any]
+    records: dict[tuple[Any, ...], Record] = field(default_factory=dict[tuple[Any, ...], Record])
+
+    def record(self, cls: type[Any], arguments: tuple[Any, ...], path: str) -> Record:
+        key = (cls, arguments)
+        if key in self.records:
+            return self.records[key]
+        if len(self.records) >= _MAX_RECORDS:
+            raise SchemaError(
+                f"{cls.__name__} leads to more than {_MAX_RECORDS} kinds of records",
+                path=path,
+                hint="A generic dataclass that contains itself with other arguments never ends.",
+            )
+        names = ", ".join(type_name(argument) for argument in arguments)
+        record = Record(f"{cls.__name__}[{names}]" if names else cls.__name__, cls, _doc_of(cls))
+        self.records[key] = record
+        _check_constructor(cls, path)
+        bindings = bindings_of(cls, arguments)
+        fields = tuple(self._field(cls, one, bindings, path) for one in dataclasses.fields(cls))
+        object.__setattr__(record, "fields", fields)
+        return record
+
+    def _field(
+        self,
+        cls: type[Any],
+        one: dataclasses.Field[Any],
+        bindings: Mapping[type[Any], Mapping[Any, Any]],
+        path: str,
+    ) -> Field:
+        here = f"{path}.{one.name}"
+        if not one.init:
+            raise SchemaError(
+                "is made with init=False, so that no text can give it",
+                path=here,
+                hint="Make it a property, or let the constructor take it.",
+            )
+        owner = next(
+            base
+            for base in reversed(cls.__mro__)
+            if vars(base).get("__dataclass_fields__", {}).get(one.name) is one
+        )
+        notes: list[str] = []
+        scope = Scope(owner, bindings.get(owner, {}), self.namespace)
+        shape = self.read(one.type, scope, here, notes)
+        has_default = one.default is not dataclasses.MISSING
+        is_tag = isinstance(shape, Choice) and len(shape.values) == 1
+        return Field(
+            name=one.name,
+            shape=shape,
+            description=" ".join(notes),
+            is_required=is_tag
+            or not (has_default or one.default_factory is not dataclasses.MISSING),
+            has_default=has_default,
+            default=one.default if has_default else None,
+        )
+
+    def read(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:
+        """Return the shape of one hint; descriptions found on the way are added to `notes`."""
+        hint = _resolved(hint, scope, path)
+        plain = _PLAIN.get(hint) if isinstance(hint, type) else None
+        if plain is not None:
+            return plain
+        origin, args = get_origin(hint), get_args(hint)
+        if origin is Annotated:
+            return self._annotated(hint, scope, path, notes)
+        if origin is Literal:
+            return _literal(args, path)
+        if origin is typing.Union or origin is types.UnionType:
+            return self._union(args, scope, path, notes)
+        if origin is list and args:
+            return List(self.read(args[0], scope, f"{path}[]", notes))
+        if origin is dict and args:
+            if _resolved(args[0], scope, path) is not str:
+                raise refusal(hint, path)
+            return Map(self.read(args[1], scope, f"{path}{{}}", notes))
+        kind: Any = origin or hint
+        if not isinstance(kind, type):
+            raise refusal(hint, path)
+        if issubclass(kind, Enum) and not issubclass(kind, Flag):
+            return _enum(kind, path)
+        if _is_dataclass(kind, path):
+            arguments = tuple(_closed(argument, scope, path) for argument in args)
+            return self.record(kind, arguments, path)
+        raise refusal(hint, path)
+
+    def _annotated(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:
+        shape = self.read(hint.__origin__, scope, path, notes)
+        for extra in hint.__metadata__:
+            found = to_constraint(extra, path)
+            if isinstance(found, str):
+                notes.append(found)
+            else:
+                shape = constrain(shape, found, path)
+        return shape
+
+    def _union(self, hints: tuple[Any, ...], scope: Scope, path: str, notes: list[str]) -> Shape:
+        members: list[Shape] = []
+        for hint in hints:
+            if _resolved(hint, scope, path) in (None, types.NoneType):
+                members.append(Null())
+                continue
+            shape = self.read(hint, scope, path, notes)
+            members.extend(shape.members if isinstance(shape, Union) else (shape,))
+        return _union_of(members)
+
+
+def _resolved(hint: Any, scope: Scope, path: str) -> Any:
+    """Return the hint behind strings, type parameters, NewType and type aliases."""
+    for _ in range(100):
+        if isinstance(hint, str):
+            hint = scope.evaluate(hint, path)
+        elif isinstance(hint, ForwardRef):
+            hint = scope.evaluate(hint.__forward_arg__, path)
+        elif isinstance(hint, TypeVar):
+            hint = scope.argument(hint, path)
+        elif isinstance(hint, NewType):
+            hint = hint.__supertype__
+        elif type(hint).__name__ == "TypeAliasType":
+            hint = hint.__value__
+        else:
+            return hint
+    raise SchemaError("the type hint names itself", path=path, hint="Use a dataclass to recurse.")
+
+
+def _closed(argument: Any, scope: Scope, path: str) -> Any:
+    """Return a type argument that no longer depends on where it was written."""
+    if isinstance(argument, str | ForwardRef | TypeVar):
+        return _resolved(argument, scope, path)
+    parameters: tuple[Any, ...] = getattr(argument, "__parameters__", ())
+    if not parameters or isinstance(argument, type):
+        return argument
+    return argument[tuple(scope.argument(one, path) for one in parameters)]
+
+
+def _union_of(members: Iterable[Shape]) -> Shape:
+    """Return the members as one shape: each once, the Literals joined, None last."""
+    values: list[Scalar] = []
+    rest: list[Shape] = []
+    has_null = False
+    choice_at: int | None = None
+    for member in members:
+        match member:
+            case Null():
+                has_null = True
+            case Choice(values=more):
+                if choice_at is None:
+                    choice_at = len(rest)
+                    rest.append(member)
+                values += [value for value in more if not _is_among(value, values)]
+            case _ if member not in rest:
+                rest.append(member)
+            case _:
+                pass
+    if choice_at is not None:
+        rest[choice_at] = Choice(tuple(values))
+    if Bytes() in rest and any(_is_text(member) for member in rest):
+        rest[rest.index(Bytes())] = Bytes(is_object=True)
+    if has_null:
+        rest.append(Null())
+    return rest[0] if len(rest) == 1 else Union(tuple(rest))
+
+
+def _is_text(shape: Shape) -> bool:
+    match shape:
+        case Str() | Date() | DateTime():
+            return True
+        case Choice(values=values):
+            return any(isinstance(value, str) for value in values)
+        case EnumChoice():
+            return any(isinstance(value, str) for value in shape.values)
+        case _:
+            return False
+
+
+def _literal(values: tuple[Any, ...], path: str) -> Shape:
+    for value in values:
+        if value is not None:
+            _check_scalar(value, "Literal", path)
+    chosen: list[Scalar] = []
+    for value in values:
+        if value is not None and not _is_among(value, chosen):
+            chosen.append(value)
+    if not chosen:
+        raise refusal(None, path)
+    return Union((Choice(tuple(chosen)), Null())) if None in values else Choice(tuple(chosen))
+
+
+def _enum(cls: type[Enum], path: str) -> Shape:
+    if not list(cls):
+        raise SchemaError(f"{cls.__name__} has no members", path=path, hint="Give it at least one.")
+    for member in cls:
+        _check_scalar(member.value, f"{cls.__name__}.{member.name}", path)
+    return EnumChoice(cls)
+
+
+def _check_scalar(value: Any, where: str, path: str) -> None:
+    match value:
+        case Enum():
+            problem = f"{where} holds the Enum member {value}"
+            cure = "Write the Enum itself as the type, or the plain values in Literal."
+        case bool():
+            return
+        case str():
+            if value.isprintable() or value.encode("utf-8", "replace").decode() == value:
+                return
+            problem, cure = f"{where} holds a lone surrogate", "Use text that UTF-8 can carry."
+        case int() | float():
+            if math.isfinite(value) and abs(value) <= MAX_EXACT:
+                return
+            problem = f"{where} holds {value!r}, which not every JSON reader keeps"
+            cure = "Use a number between -2**53 and 2**53, or a str."
+        case _:
+            problem = f"{where} holds a {type(value).__name__}"
+            cure = "Use values that JSON knows: str, int, float or bool."
+    raise SchemaError(problem, path=path, hint=cure)
+
+
+def _is_among(value: Scalar, values: list[Scalar]) -> bool:
+    return any(value == other and type(value) is type(other) for other in values)
+
+
+def _is_dataclass(cls: type[Any], path: str) -> bool:
+    if not dataclasses.is_dataclass(cls):
+        return False
+    if "__dataclass_fields__" not in vars(cls) and inspect.get_annotations(cls):
+        raise SchemaError(
+            f"{cls.__name__} adds fields to a dataclass but is none itself",
+            path=path,
+            hint=f"Put @dataclass above class {cls.__name__}.",
+        )
+    return True
+
+
+def _check_constructor(cls: type[Any], path: str) -> None:
+    """Refuse a class that cannot be made from its fields by name."""
+    names = {one.name for one in dataclasses.fields(cls) if one.init}
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+    known = {one.name for one in parameters}
+    needed = {
+        one.name
+        for one in parameters
+        if one.default is inspect.Parameter.empty
+        and one.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    strange = sorted((needed - names) | (set() if takes_all else names - known))
+    if strange:
+        raise SchemaError(
+            f"the constructor of {cls.__name__} and its fields differ in {', '.join(strange)}",
+            path=path,
+            hint="Let @dataclass write __init__, without InitVar.",
+        )
+
+
+def _doc_of(cls: type[Any]) -> str:
+    """Return the docstring that the user wrote, not the signature that @dataclass writes."""
+    doc = vars(cls).get("__doc__")
+    if not isinstance(doc, str):
+        return ""
+    if doc.startswith(f"{cls.__name__}(") and doc.endswith(")"):
+        signature = str(inspect.signature(cls)).replace(" -> None", "")
+        if doc == f"{cls.__name__}{signature}":
+            return ""
+    return inspect.cleandoc(doc)
+
+
+def _refuse_confusion(union: Union, path: str) -> None:
+    pair = confused(union)
+    if pair is None:
+        return
+    one, other = (_member_name(member) for member in pair)
+    if isinstance(pair[0], Record) and isinstance(pair[1], Record):
+        cure = 'Give each a field of its own value, e.g. kind: Literal["a"] and Literal["b"].'
+    elif isinstance(pair[0], Record) or isinstance(pair[1], Record):
+        cure = "Make the other one a dataclass too, with a key of its own."
+    else:
+        cure = "Keep one of them, or wrap each in a dataclass with a field of its own."
+    raise SchemaError(f"a JSON value cannot tell {one} from {other}", path=path, hint=cure)
+
+
+def _member_name(shape: Shape) -> str:
+    match shape:
+        case Record(name=name, cls=cls):
+            return f"{cls.__qualname__.rpartition('.<locals>.')[2]}{name[len(cls.__name__) :]}"
+        case EnumChoice(cls=cls):
+            return cls.__name__
+        case Choice(values=values):
+            return f"Literal[{', '.join(repr(value) for value in values)}]"
+        case List(item=item):
+            return f"list[{_member_name(item)}]"
+        case Map(value=value):
+            return f"dict[str, {_member_name(value)}]"
+        case Union(members=members):
+            return " | ".join(_member_name(member) for member in members)
+        case _:
+            return _HINT_NAMES[type(shape)]
+
+
+_HINT_NAMES: dict[type[Any], str] = {
+    type(shape): kind.__name__ for kind, shape in _PLAIN.items()
+} | {Null: "None"}
+
+
+def _refuse_endless(root: Record) -> None:
+    """Refuse a dataclass that no finite text can fill: it always contains another of its kind."""
+    records = [shape for _, shape, is_new in walk(root) if isinstance(shape, Record) and is_new]
+    ending: set[int] = set()
+
+    def ends(shape: Shape) -> bool:
+        match shape:
+            case Record():
+                return id(shape) in ending
+            case Union(members=members):
+                return any(ends(member) for member in members)
+            case List(item=item, length=length):
+                return length.min == 0 or ends(item)
+            case Map(value=value, length=length):
+                return length.min == 0 or ends(value)
+            case _:
+                return True
+
+    while True:
+        fresh = [
+            record
+            for record in records
+            if id(record) not in ending and all(ends(child) for child in _needed(record))
+        ]
+        if not fresh:
+            break
+        ending.update(id(record) for record in fresh)
+    for path, shape, _ in walk(root):
+        if isinstance(shape, Record) and id(shape) not in ending:
+            raise SchemaError(
+                f"{shape.name} always contains another {shape.name}: no record of it is finite",
+                path=path,
+                hint="Let the recursive field be X | None or list[X].",
+            )
+
+
+def _needed(record: Record) -> list[Shape]:
+    return [field.shape for field in record.fields if field.is_required]

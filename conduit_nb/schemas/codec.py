@@ -1,0 +1,213 @@
+"""Records to JSON text and back, strictly: what does not fit is an error, never a guess.
+
+Two pydantic_core validators are made from the shapes: one reads JSON text into records, the
+other takes records apart into JSON values and finds whatever was changed after their making.
+Both look at everything and report all problems at once, with paths. Layer 1.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from json.encoder import encode_basestring
+from typing import Any, cast
+
+from pydantic_core import SchemaError as CoreSchemaError
+from pydantic_core import ValidationError as CoreValidationError
+
+from conduit_nb.errors import Problem, SchemaError, ValidationError
+from conduit_nb.schemas.formats import write_float
+from conduit_nb.schemas.problems import to_path, to_problems
+from conduit_nb.schemas.shapes import Record, Str, walk
+from conduit_nb.schemas.validators import json_reader, record_writer, value_writer
+
+MAX_DEPTH = 200
+"""How deep lists, dicts and records nest in one text; JSON readers stop soon after."""
+
+
+class Codec:
+    """Reads and writes the records of one schema."""
+
+    def __init__(self, root: Record) -> None:
+        """Build both validators. Raises SchemaError where a pattern or a default cannot be."""
+        self._root = root
+        try:
+            self._reader = json_reader(root)
+            self._writer = record_writer(root)
+        except CoreSchemaError as err:
+            raise _broken_pattern(root, err) from err
+        _check_defaults(root)
+
+    def read(self, text: str) -> Any:
+        """Return the record that `text` holds. Raises ValidationError."""
+        problems: tuple[Problem, ...] = ()
+        record: Any = None
+        try:
+            record = self._reader.validate_json(text)
+        except CoreValidationError as err:
+            errors = err.errors(include_url=False)
+            problems = to_problems(errors, self._root)
+            if errors[0]["type"] in ("json_invalid", "string_unicode"):
+                raise ValidationError(problems, subject="text", text=text) from err
+        problems += duplicate_keys(text)
+        if problems:
+            raise ValidationError(problems, subject="text", text=text)
+        return record
+
+    def take_apart(self, record: Any) -> Any:
+        """Return `record` as JSON values, checked. Raises ValidationError."""
+        return self._checked(record)[0]
+
+    def write(self, record: Any) -> str:
+        """Return `record` as compact JSON, checked. Raises ValidationError."""
+        return self._checked(record)[1]
+
+    def _checked(self, record: Any) -> tuple[Any, str]:
+        try:
+            value = self._writer.validate_python(record)
+        except CoreValidationError as err:
+            problems = to_problems(err.errors(include_url=False), self._root)
+            raise ValidationError(problems, subject=self._root.name) from err
+        text = json_text(value)
+        if text is None:
+            problem = Problem(path="$", message=f"nests deeper than {MAX_DEPTH} levels")
+            raise ValidationError((problem,), subject=self._root.name)
+        if not text.isascii() and (surrogates := tuple(_surrogates(value, []))):
+            raise ValidationError(surrogates, subject=self._root.name)
+        return value, text
+
+
+def json_text(value: Any, depth: int = 0) -> str | None:
+    """Return JSON values as compact text, or None where they nest deeper than MAX_DEPTH.
+
+    Numbers have no exponent and DEL is escaped, because that is what grammars know.
+    """
+    match value:
+        case str():
+            return encode_basestring(value).replace("\x7f", "\\u007f")
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return int.__repr__(value)
+        case float():
+            return write_float(value)
+        case list() | dict() if depth == MAX_DEPTH:
+            return None
+        case list():
+            items = [json_text(item, depth + 1) for item in cast("list[Any]", value)]
+            return None if None in items else f"[{','.join(cast('list[str]', items))}]"
+        case dict():
+            pairs: list[str] = []
+            for key, item in cast("dict[str, Any]", value).items():
+                text = json_text(item, depth + 1)
+                if text is None:
+                    return None
+                pairs.append(f"{json_text(key)}:{text}")
+            return f"{{{','.join(pairs)}}}"
+        case _:
+            raise AssertionError(f"not a JSON value: {type(value)}")
+
+
+def duplicate_keys(text: str) -> tuple[Problem, ...]:
+    """Return a problem for every key that stands twice in one object of a valid JSON text."""
+    doubled: list[dict[str, Any]] = []
+
+    def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            doubled.append(value)
+            counts: dict[str, int] = {}
+            for key, _ in pairs:
+                counts[key] = counts.get(key, 0) + 1
+            names[id(value)] = [key for key, count in counts.items() if count > 1]
+        return value
+
+    names: dict[int, list[str]] = {}
+    # Numbers are not looked at: reading a long one would cost, or fail.
+    whole = json.loads(
+        text, object_pairs_hook=to_object, parse_int=len, parse_float=len, parse_constant=len
+    )
+    if not doubled:
+        return ()
+    return tuple(
+        Problem(path=to_path([*keys, key]), message="the key stands there twice")
+        for keys, value in _objects(whole, [])
+        for key in names.get(id(value), [])
+    )
+
+
+def _objects(value: Any, keys: list[str | int]) -> list[tuple[list[str | int], Any]]:
+    found_: list[tuple[list[str | int], Any]] = []
+    if isinstance(value, dict):
+        found_.append((keys, value))
+        for key, item in cast("dict[str, Any]", value).items():
+            found_ += _objects(item, [*keys, key])
+    elif isinstance(value, list):
+        for index, item in enumerate(cast("list[Any]", value)):
+            found_ += _objects(item, [*keys, index])
+    return found_
+
+
+def _surrogates(value: Any, keys: list[str | int]) -> list[Problem]:
+    match value:
+        case str():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                message = "holds a lone surrogate, which JSON text cannot carry"
+                return [Problem(path=to_path(keys), message=message)]
+            return []
+        case list():
+            items = enumerate(cast("list[Any]", value))
+            return [one for index, item in items for one in _surrogates(item, [*keys, index])]
+        case dict():
+            pairs = cast("dict[str, Any]", value).items()
+            return [
+                one
+                for key, item in pairs
+                for one in (*_surrogates(key, [*keys, key]), *_surrogates(item, [*keys, key]))
+            ]
+        case _:
+            return []
+
+
+def _check_defaults(root: Record) -> None:
+    """Refuse a default that is not of the field's own type."""
+    fields = [
+        (f"{path}.{field.name}", field)
+        for path, shape, is_new in walk(root)
+        if isinstance(shape, Record) and is_new
+        for field in shape.fields
+        if field.has_default
+    ]
+    if not fields:
+        return
+    writer = value_writer({path: field.shape for path, field in fields})
+    try:
+        writer.validate_python({path: field.default for path, field in fields})
+    except CoreValidationError as err:
+        shapes = Record("defaults", dict, fields=tuple(replace(f, name=p) for p, f in fields))
+        errors = err.errors(include_url=False)
+        problem = to_problems(errors[:1], shapes)[0]
+        raise SchemaError(
+            f"the default does not fit: {problem.message}",
+            path=str(errors[0]["loc"][0]),
+            hint="Change the default or the type; None needs X | None.",
+        ) from err
+
+
+def _broken_pattern(root: Record, cause: CoreSchemaError) -> SchemaError:
+    """Return which pattern the validator cannot be built with."""
+    for path, shape, _ in walk(root):
+        if isinstance(shape, Str) and shape.pattern is not None:
+            try:
+                value_writer({"pattern": shape})
+            except CoreSchemaError:
+                return SchemaError(
+                    f"the pattern {shape.pattern!r} is too large",
+                    path=path,
+                    hint="Repeat fewer times; Length bounds a whole text.",
+                )
+    return SchemaError(f"the validator cannot be built: {cause}", hint="Simplify the dataclass.")

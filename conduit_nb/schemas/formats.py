@@ -1,0 +1,88 @@
+"""How values without a JSON type of their own are written as text: days, times, bytes, floats.
+
+The regexes are what the grammar lets a model write; the readers accept exactly that (and the
+grammar's days exist: no 30 February, no year 0). Layer 1.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+_YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+_DAY = (
+    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
+    "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
+)
+_QUADS = "(?:0[48]|[2468][048]|[13579][26])"
+_LEAP_DAY = f"(?:[0-9]{{2}}{_QUADS}|{_QUADS}00)-02-29"
+_CLOCK = "(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+
+DATE_REGEX = f"(?:{_YEAR}-{_DAY}|{_LEAP_DAY})"
+DATETIME_REGEX = rf"{DATE_REGEX}T{_CLOCK}:[0-5][0-9](?:\.[0-9]{{1,6}})?(?:Z|[+-]{_CLOCK})"
+BASE64_REGEX = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+
+_DATE = re.compile(DATE_REGEX)
+_DATETIME = re.compile(DATETIME_REGEX)
+_BASE64 = re.compile(BASE64_REGEX)
+
+
+def read_date(text: str) -> date:
+    """Return the day that `2024-12-31` names. Raises ValueError for anything else."""
+    if not _DATE.fullmatch(text):
+        raise ValueError("not a date")
+    return date.fromisoformat(text)
+
+
+def read_datetime(text: str) -> datetime:
+    """Return the time that `2024-12-31T23:59:00Z` names. Raises ValueError for anything else."""
+    if not _DATETIME.fullmatch(text):
+        raise ValueError("not a datetime")
+    # fromisoformat reads three or six digits of a second alike in every Python version.
+    head, dot, tail = text.partition(".")
+    if dot:
+        digits = re.match("[0-9]+", tail)
+        assert digits is not None
+        text = f"{head}.{digits[0].ljust(6, '0')}{tail[digits.end() :]}"
+    return datetime.fromisoformat(text)
+
+
+def write_datetime(moment: datetime) -> str:
+    """Return an aware datetime as text; an offset with seconds (of old local times) as UTC.
+
+    Raises ValueError where `moment` is naive, OverflowError where UTC lies outside of the years.
+    """
+    offset = moment.utcoffset()
+    if offset is None:
+        raise ValueError("naive")
+    if offset % timedelta(minutes=1):
+        moment = moment.astimezone(UTC)
+    return moment.isoformat()
+
+
+def read_base64(text: str) -> bytes:
+    """Return the bytes behind standard base64 with padding. Raises ValueError for others."""
+    if not _BASE64.fullmatch(text):
+        raise ValueError("not base64")
+    return binascii.a2b_base64(text)
+
+
+def write_base64(value: bytes) -> str:
+    """Return `value` as standard base64 with padding."""
+    return base64.b64encode(value).decode("ascii")
+
+
+def write_float(value: float) -> str:
+    """Return the shortest text that reads back as `value`, without an exponent.
+
+    Grammars with bounds on a number know no exponent.
+    """
+    text = repr(value)
+    if "e" not in text:
+        return text
+    text = format(Decimal(text), "f")
+    return text if "." in text else f"{text}.0"

@@ -1,0 +1,224 @@
+"""Errors of the validator in our words: where (`$.files[1].bytes`) and what was expected.
+
+Layer 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from conduit_nb.errors import Problem
+from conduit_nb.schemas.formats import write_float
+from conduit_nb.schemas.shapes import (
+    Bool,
+    Bytes,
+    Choice,
+    Date,
+    DateTime,
+    EnumChoice,
+    Float,
+    Int,
+    Length,
+    List,
+    Map,
+    Null,
+    Range,
+    Record,
+    Shape,
+    Str,
+    Union,
+    without_null,
+)
+
+MAX_SHOWN = 40
+
+OWN = "conduit"  # the type of the errors that our own validating functions raise
+
+
+def to_problems(errors: Iterable[ErrorDetails], root: Record) -> tuple[Problem, ...]:
+    """Return the validator's errors as problems, in its order, each once."""
+    return tuple(dict.fromkeys(_to_problem(error, root) for error in errors))
+
+
+def to_path(keys: Iterable[str | int]) -> str:
+    """Return the way to a place in a record, e.g. `$.files[1].bytes`."""
+    path = "$"
+    keys = list(keys)
+    if len(keys) > 24:  # a deep recursion: its beginning and its end say enough
+        return f"{to_path(keys[:8])}…{to_path(keys[-8:]).removeprefix('$')}"
+    for key in keys:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        elif key.isidentifier():
+            path += f".{key}"
+        else:
+            path += f"[{shortened(json.dumps(key, ensure_ascii=False))}]"
+    return path
+
+
+def described(shape: Shape) -> str:
+    """Return what a value of `shape` is, as an error says it."""
+    match shape:
+        case Str(length=length, pattern=pattern):
+            suffix = "" if pattern is None else f" matching /{shortened(pattern)}/"
+            return f"str{_sized(length, 'characters')}{suffix}"
+        case Int(range=range_):
+            return f"int{_bounded(range_)}"
+        case Float(range=range_):
+            return f"float{_bounded(range_)}"
+        case Bool():
+            return "bool"
+        case Null():
+            return "null"
+        case Bytes(is_object=is_object):
+            return '{"base64": text}' if is_object else "base64 text"
+        case Date():
+            return "date like 2024-12-31"
+        case DateTime():
+            return "datetime with offset, like 2024-12-31T23:59:00Z"
+        case Choice() | EnumChoice():
+            return _listed([json.dumps(value, ensure_ascii=False) for value in shape.values])
+        case List(length=length):
+            return f"list{_sized(length, 'items')}"
+        case Map(length=length):
+            return f"object{_sized(length, 'keys')}"
+        case Record(name=name):
+            return name
+        case Union(members=members):
+            return " or ".join(described(member) for member in members)
+
+
+def found(value: Any) -> str:
+    """Return what a value is, short enough for one line; foreign objects only by their class."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return f"bool {'true' if value else 'false'}"
+        case Enum():
+            return f"{type(value).__name__}.{value.name}"
+        case str():
+            shown = shortened(json.dumps(value[: MAX_SHOWN * 2], ensure_ascii=False))
+            return f"str {shown}" if len(value) <= MAX_SHOWN else f"str of {len(value)}: {shown}"
+        case int():
+            return f"int {_whole(value)}"
+        case float():
+            return f"float {float(value)!r}"
+        case list():
+            return f"list of {len(value)}"
+        case dict():
+            keys = [str(key) for key in value]
+            return f"object with {_listed(keys, joint=', ')}" if keys else "empty object"
+        case _:
+            return type(value).__name__
+
+
+def shortened(text: str) -> str:
+    """Return `text` cut to what a line of an error can hold."""
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+def _to_problem(error: ErrorDetails, root: Record) -> Problem:
+    keys: list[str | int] = []
+    shape: Shape | None = root
+    owner: Record | None = None
+    owner_map: Shape | None = None
+    is_key = False
+    for item in error["loc"]:
+        if isinstance(item, int) and item < 0:  # which member of a union was tried
+            assert isinstance(shape, Union)
+            shape = shape.members[-item - 1]
+            continue
+        if item == "[key]" and item is error["loc"][-1] and isinstance(owner_map, Map):
+            is_key = True
+            continue
+        inner = None if shape is None else without_null(shape)[0]
+        owner = inner if isinstance(inner, Record) else None
+        owner_map = inner
+        shape = _below(inner, item)
+        keys.append(item)
+    return Problem(path=to_path(keys), message=_message(error, shape, owner, is_key=is_key))
+
+
+def _below(shape: Shape | None, key: str | int) -> Shape | None:
+    match shape:
+        case Record(fields=fields):
+            return next((field.shape for field in fields if field.name == key), None)
+        case List(item=item):
+            return item
+        case Map(value=value):
+            return value
+        case Bytes():
+            return Bytes()
+        case _:
+            return None
+
+
+def _message(
+    error: ErrorDetails, shape: Shape | None, owner: Record | None, *, is_key: bool
+) -> str:
+    if is_key:
+        return f"expected str as key, got {found(error['input'])}"
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "missing":
+            return "missing" if shape is None else f"missing, expected {described(shape)}"
+        case "extra_forbidden":
+            names = _listed([field.name for field in owner.fields], joint=", ") if owner else ""
+            return f"unexpected; {owner.name} has {names or 'no fields'}" if owner else "unexpected"
+        case "json_invalid":
+            return f"not JSON: {context['error']}"
+        case "recursion_loop":
+            return "contains itself"
+        case "recursion_depth_exceeded":
+            return "nests too deep"
+        case "string_unicode":
+            return "not JSON: a lone surrogate, which UTF-8 cannot carry"
+        case own if own == OWN:
+            return error["msg"]
+        case _:
+            expected = "another value" if shape is None else described(shape)
+            return f"expected {expected}, got {found(error['input'])}"
+
+
+def _sized(length: Length, noun: str) -> str:
+    return "" if length == Length() else f" of {size_text(length)} {noun}"
+
+
+def _bounded(range_: Range) -> str:
+    text = range_text(range_)
+    return f" {text}" if text else ""
+
+
+def size_text(length: Length) -> str:
+    """Return `1..80`, `1..`, `..80`, or `3` where both are the same."""
+    if length.min == length.max:
+        return str(length.min)
+    return f"{length.min or ''}..{'' if length.max is None else length.max}"
+
+
+def range_text(range_: Range) -> str:
+    """Return `1..5`, `>=1`, `>0 <1`, or nothing."""
+    if range_.ge is not None and range_.le is not None and range_.gt is range_.lt is None:
+        return f"{_number(range_.ge)}..{_number(range_.le)}"
+    bounds = ((">=", range_.ge), (">", range_.gt), ("<=", range_.le), ("<", range_.lt))
+    return " ".join(f"{sign}{_number(bound)}" for sign, bound in bounds if bound is not None)
+
+
+def _number(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else write_float(bound).removesuffix(".0")
+
+
+def _whole(value: int) -> str:
+    digits = int(value.bit_length() * 0.30103)
+    return str(int(value)) if digits < MAX_SHOWN else f"of about {digits} digits"
+
+
+def _listed(items: Sequence[str], joint: str = " or ") -> str:
+    shown = [shortened(item) for item in items[:8]]
+    return joint.join([*shown, f"{len(items) - 8} more"] if len(items) > 8 else shown)

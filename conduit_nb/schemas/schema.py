@@ -1,0 +1,135 @@
+"""One compiled schema for each dataclass: shapes, MDL, JSON Schema and codec under one name.
+
+Layer 1.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Generic, TypeVar, cast, get_args, get_origin
+
+from conduit_nb.errors import ArgumentError, Problem, SchemaError, ValidationError
+from conduit_nb.schemas.annotations import read_dataclass
+from conduit_nb.schemas.codec import Codec
+from conduit_nb.schemas.json_schema import to_json_schema
+from conduit_nb.schemas.mdl import to_mdl
+from conduit_nb.schemas.shapes import Bytes, Record, Shape, walk
+
+T = TypeVar("T")
+
+_CACHE = "__conduit_schemas__"
+
+
+class Schema(Generic[T]):
+    """What a dataclass means: made once by `schema_of`, then cheap to use from any thread."""
+
+    def __init__(self, record: Record) -> None:
+        """Compile `record`. Raises SchemaError."""
+        self.shape = record
+        self._codec = Codec(record)
+
+    def __repr__(self) -> str:
+        return f"Schema({self.name})"
+
+    @property
+    def cls(self) -> type[T]:
+        """The dataclass; of a generic one the class without its arguments."""
+        return self.shape.cls
+
+    @property
+    def name(self) -> str:
+        """The name of the class, with type arguments."""
+        return self.shape.name
+
+    @property
+    def instruction(self) -> str:
+        """The docstring that the user wrote at the class, or ""."""
+        return self.shape.doc
+
+    @cached_property
+    def fields(self) -> dict[str, Shape]:
+        """The shape of every field, in order."""
+        return {field.name: field.shape for field in self.shape.fields}
+
+    @cached_property
+    def mdl(self) -> str:
+        """The schema as MDL."""
+        return to_mdl(self.shape)
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The schema as a JSON Schema; a copy of your own."""
+        return copy.deepcopy(self._json_schema)
+
+    @cached_property
+    def _json_schema(self) -> dict[str, Any]:
+        return to_json_schema(self.shape)
+
+    def encode(self, record: T) -> str:
+        """Return `record` as compact JSON, with every field. Raises ValidationError."""
+        return self._codec.write(record)
+
+    def decode(self, text: str) -> T:
+        """Return the record that `text` holds. Raises ValidationError, with all problems."""
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # users do
+            raise ArgumentError(
+                f"decode takes JSON as a str, not {type(text).__name__}.",
+                hint="Decode bytes first: text.decode('utf-8').",
+            )
+        return cast("T", self._codec.read(text))
+
+    def validate(self, record: T) -> None:
+        """Raise ValidationError, with all problems, where `record` does not fit (any more)."""
+        self._codec.write(record)
+
+    def to_jsonable(self, record: T) -> dict[str, Any]:
+        """Return `record` as JSON values. Raises ValidationError."""
+        return self._codec.take_apart(record)
+
+    def from_jsonable(self, value: Any) -> T:
+        """Return the record that JSON values stand for. Raises ValidationError."""
+        try:
+            text = json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError) as err:
+            problem = Problem(path="$", message=f"not JSON: {err}")
+            raise ValidationError((problem,), subject="value") from err
+        return self.decode(text)
+
+    def require_model_output(self) -> None:
+        """Raise SchemaError where a model could not write such a record: it has bytes."""
+        for path, shape, _ in walk(self.shape):
+            if isinstance(shape, Bytes):
+                raise SchemaError(
+                    "a model cannot write bytes",
+                    path=path,
+                    hint="Let the model write text (str) and make the bytes from it in Python.",
+                )
+
+
+def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Schema[T]:
+    """Return the schema of a dataclass or of a generic one with arguments (`Page[Item]`).
+
+    It is kept with the class, so that asking again costs nothing. String hints may name what the
+    class's module or function knows, or what stands in `namespace`. Raises SchemaError.
+    """
+    origin: Any = get_origin(cls) or cls
+    arguments = get_args(cls)
+    kept: dict[Any, Schema[T]] | None = (
+        vars(origin).get(_CACHE) if isinstance(origin, type) else None
+    )
+    if kept is not None and arguments in kept:
+        return kept[arguments]
+    schema: Schema[T] = Schema(read_dataclass(cls, namespace))
+    if kept is None:
+        kept = {}
+        setattr(origin, _CACHE, kept)
+    kept[arguments] = schema
+    return schema
+
+
+def schema_of_record(record: T) -> Schema[T]:
+    """Return the schema of the class that `record` is of; of `Page[Item](...)` with arguments."""
+    return schema_of(getattr(record, "__orig_class__", type(record)))

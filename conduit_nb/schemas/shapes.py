@@ -1,0 +1,235 @@
+"""The structure of a dataclass as small frozen nodes. Knows nothing of type hints or of JSON text.
+
+Read it with `match`:
+
+    match shape:
+        case Str() | Date() | DateTime() | Bytes(): ...
+        case Record(fields=fields): ...
+
+`X | None` is a Union whose last member is Null; `without_null` takes the two apart. A Record is
+one object for each class (and each set of type arguments) in a schema and compares by identity,
+so that a recursive dataclass is a cycle of nodes: remember which records you have visited.
+Layer 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+Scalar: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How many characters a `str`, items a `list` or keys a `dict` has: `Length(1, 80)`."""
+
+    min: int = 0
+    max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Between which bounds an `int` or `float` lies: `Range(ge=1, le=5)`, `Range(gt=0)`."""
+
+    ge: int | float | None = None
+    gt: int | float | None = None
+    le: int | float | None = None
+    lt: int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression that the whole of a `str` matches: `Pattern("[A-Z]{3}-[0-9]+")`."""
+
+    regex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Str:
+    """Text. `pattern` is a regex of the common subset, without anchors; it matches the whole."""
+
+    length: Length = Length()
+    pattern: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """A whole number, of any size."""
+
+    range: Range = Range()
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """A finite number; a whole one is taken too."""
+
+    range: Range = Range()
+
+
+@dataclass(frozen=True, slots=True)
+class Bool:
+    """True or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Null:
+    """None. Stands in a Union only, as its last member."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """Bytes: in JSON base64 text, or `{"base64": text}` in a union that holds text too."""
+
+    is_object: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """A day, in JSON `2024-12-31`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DateTime:
+    """An aware point in time, in JSON `2024-12-31T23:59:00+01:00`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some values: a `Literal`."""
+
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnumChoice:
+    """A member of an `Enum`, in JSON its value."""
+
+    cls: type[Enum]
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """The values of the members, in order."""
+        return tuple(member.value for member in self.cls)
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """Items of one shape."""
+
+    item: Shape
+    length: Length = Length()
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A `dict` from text to values of one shape."""
+
+    value: Shape
+    length: Length = Length()
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """One of several shapes that a JSON value tells apart."""
+
+    members: tuple[Shape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a Record. `is_required` says that its key must stand in the JSON.
+
+    `default` is the plain default value; None where there is none (see `has_default`) or where
+    it comes from a factory.
+    """
+
+    name: str
+    shape: Shape
+    description: str = ""
+    is_required: bool = True
+    has_default: bool = False
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """A dataclass. `fields` is filled once, when the whole schema has been read."""
+
+    name: str
+    cls: type[Any]
+    doc: str = ""
+    fields: tuple[Field, ...] = field(default=(), repr=False)
+
+
+Shape: TypeAlias = (
+    Str
+    | Int
+    | Float
+    | Bool
+    | Null
+    | Bytes
+    | Date
+    | DateTime
+    | Choice
+    | EnumChoice
+    | List
+    | Map
+    | Record
+    | Union
+)
+
+
+def without_null(shape: Shape) -> tuple[Shape, bool]:
+    """Return the shape without None, and whether None was allowed."""
+    if not isinstance(shape, Union) or Null() not in shape.members:
+        return shape, False
+    rest = tuple(member for member in shape.members if member != Null())
+    return (rest[0] if len(rest) == 1 else Union(rest)), True
+
+
+def children(shape: Shape) -> tuple[Shape, ...]:
+    """Return the shapes right below `shape`."""
+    match shape:
+        case List(item=item):
+            return (item,)
+        case Map(value=value):
+            return (value,)
+        case Record(fields=fields):
+            return tuple(field.shape for field in fields)
+        case Union(members=members):
+            return members
+        case _:
+            return ()
+
+
+def walk(root: Shape) -> Iterator[tuple[str, Shape, bool]]:
+    """Yield path, shape and whether it is new for every place below `root`, `root` first.
+
+    Below a Record that has been seen before it does not descend again.
+    """
+    seen: set[int] = set()
+
+    def visit(shape: Shape, path: str) -> Iterator[tuple[str, Shape, bool]]:
+        is_new = not isinstance(shape, Record) or id(shape) not in seen
+        yield path, shape, is_new
+        if not is_new:
+            return
+        match shape:
+            case List(item=item):
+                yield from visit(item, f"{path}[]")
+            case Map(value=value):
+                yield from visit(value, f"{path}{{}}")
+            case Record(fields=fields):
+                seen.add(id(shape))
+                for one in fields:
+                    yield from visit(one.shape, f"{path}.{one.name}")
+            case Union(members=members):
+                for member in members:
+                    yield from visit(member, path)
+            case _:
+                pass
+
+    return visit(root, "$")

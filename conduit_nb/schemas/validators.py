@@ -1,0 +1,388 @@
+"""Shapes to pydantic_core validators: one that reads JSON, one that takes records apart.
+
+Both are strict and look at everything. Layer 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import date, datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
+
+from conduit_nb.errors import ConduitError
+from conduit_nb.schemas.formats import (
+    read_base64,
+    read_date,
+    read_datetime,
+    write_base64,
+    write_datetime,
+)
+from conduit_nb.schemas.patterns import anchored
+from conduit_nb.schemas.problems import OWN, found
+from conduit_nb.schemas.shapes import (
+    Bool,
+    Bytes,
+    Choice,
+    Date,
+    DateTime,
+    EnumChoice,
+    Float,
+    Int,
+    List,
+    Map,
+    Null,
+    Range,
+    Record,
+    Scalar,
+    Shape,
+    Str,
+    Union,
+    without_null,
+)
+from conduit_nb.schemas.unions import json_chooser, python_chooser
+
+T = TypeVar("T")
+
+# What a user's own __post_init__ may raise for values that it does not like.
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+)
+
+
+def json_reader(root: Record) -> SchemaValidator:
+    """Return what reads JSON text into a record. Raises pydantic_core.SchemaError."""
+    return _Reader().validator(root)
+
+
+def record_writer(root: Record) -> SchemaValidator:
+    """Return what takes a record apart into JSON values. Raises pydantic_core.SchemaError."""
+    return _Writer().validator(root)
+
+
+def value_writer(shapes: dict[str, Shape]) -> SchemaValidator:
+    """Return what takes a dict of values apart, each of its own shape."""
+    builder = _Writer()
+    fields = {
+        name: core_schema.typed_dict_field(builder.schema(shape)) for name, shape in shapes.items()
+    }
+    return builder.closed(core_schema.typed_dict_schema(fields, strict=True))
+
+
+class _Builder(ABC):
+    """What reading and writing have in common. `definitions` holds every record once."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[int, CoreSchema] = {}
+        self.begun: set[int] = set()
+
+    def validator(self, root: Record) -> SchemaValidator:
+        return self.closed(self.schema(root))
+
+    def closed(self, schema: CoreSchema) -> SchemaValidator:
+        return SchemaValidator(
+            core_schema.definitions_schema(schema, list(self.definitions.values()))
+        )
+
+    def schema(self, shape: Shape) -> CoreSchema:
+        match shape:
+            case Str(length=length, pattern=pattern):
+                return core_schema.str_schema(
+                    strict=True,
+                    min_length=length.min or None,
+                    max_length=length.max,
+                    pattern=None if pattern is None else anchored(pattern),
+                )
+            case Int(range=range_):
+                return core_schema.int_schema(strict=True, **_bounds(range_))
+            case Float():
+                return self.float(shape)
+            case Bool():
+                return core_schema.bool_schema(strict=True)
+            case Null():
+                return core_schema.none_schema()
+            case Bytes():
+                return self.bytes(shape)
+            case Date():
+                return self.date()
+            case DateTime():
+                return self.datetime()
+            case Choice(values=values):
+                return _lookup({(type(value), value): self.chosen(value) for value in values})
+            case EnumChoice(cls=cls):
+                return self.enum(cls)
+            case List(item=item, length=length):
+                return core_schema.list_schema(
+                    self.schema(item),
+                    strict=True,
+                    min_length=length.min or None,
+                    max_length=length.max,
+                )
+            case Map(value=value, length=length):
+                return core_schema.dict_schema(
+                    core_schema.str_schema(strict=True),
+                    self.schema(value),
+                    strict=True,
+                    min_length=length.min or None,
+                    max_length=length.max,
+                )
+            case Record():
+                return self._reference(shape)
+            case Union():
+                return self._union(shape)
+
+    def _reference(self, record: Record) -> CoreSchema:
+        reference = f"{record.name}:{id(record)}"
+        if id(record) not in self.begun:
+            self.begun.add(id(record))
+            schema = self.record(record)
+            schema["ref"] = reference  # type: ignore[typeddict-unknown-key]  # all of them take it
+            self.definitions[id(record)] = schema
+        return core_schema.definition_reference_schema(reference)
+
+    def _union(self, union: Union) -> CoreSchema:
+        inner, has_null = without_null(union)
+        if has_null and not isinstance(inner, Union):
+            return core_schema.nullable_schema(self.schema(inner), strict=True)
+        choose = self.chooser(union)
+
+        def tag(value: Any) -> int | None:
+            index = choose(value)
+            return None if index is None else -index - 1  # negative: never an index of a list
+
+        return core_schema.tagged_union_schema(
+            {-index - 1: self.schema(member) for index, member in enumerate(union.members)},
+            discriminator=tag,
+            strict=True,
+        )
+
+    def typed_dict(self, record: Record, *, is_whole: bool) -> CoreSchema:
+        """Return the schema of a record's fields; `is_whole` demands those with a default too."""
+        return core_schema.typed_dict_schema(
+            {
+                field.name: core_schema.typed_dict_field(
+                    self.schema(field.shape), required=is_whole or field.is_required
+                )
+                for field in record.fields
+            },
+            extra_behavior="forbid",
+            strict=True,
+        )
+
+    @abstractmethod
+    def float(self, shape: Float) -> CoreSchema: ...
+
+    @abstractmethod
+    def bytes(self, shape: Bytes) -> CoreSchema: ...
+
+    @abstractmethod
+    def date(self) -> CoreSchema: ...
+
+    @abstractmethod
+    def datetime(self) -> CoreSchema: ...
+
+    @abstractmethod
+    def chosen(self, value: Scalar) -> Scalar: ...
+
+    @abstractmethod
+    def enum(self, cls: type[Enum]) -> CoreSchema: ...
+
+    @abstractmethod
+    def record(self, record: Record) -> CoreSchema: ...
+
+    @abstractmethod
+    def chooser(self, union: Union) -> Callable[[Any], int | None]: ...
+
+
+class _Reader(_Builder):
+    def float(self, shape: Float) -> CoreSchema:
+        return core_schema.float_schema(strict=True, allow_inf_nan=False, **_bounds(shape.range))
+
+    def bytes(self, shape: Bytes) -> CoreSchema:
+        text = _read_with(read_base64)
+        if not shape.is_object:
+            return text
+        holder = core_schema.typed_dict_schema(
+            {"base64": core_schema.typed_dict_field(text)}, extra_behavior="forbid", strict=True
+        )
+        return core_schema.no_info_after_validator_function(_only_value, holder)
+
+    def date(self) -> CoreSchema:
+        return _read_with(read_date)
+
+    def datetime(self) -> CoreSchema:
+        return _read_with(read_datetime)
+
+    def chosen(self, value: Scalar) -> Scalar:
+        return value
+
+    def enum(self, cls: type[Enum]) -> CoreSchema:
+        return _lookup({(type(member.value), member.value): member for member in cls})
+
+    def record(self, record: Record) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _constructor(record.cls), self.typed_dict(record, is_whole=False)
+        )
+
+    def chooser(self, union: Union) -> Callable[[Any], int | None]:
+        return json_chooser(union)
+
+
+class _Writer(_Builder):
+    def float(self, shape: Float) -> CoreSchema:
+        number = core_schema.float_schema(strict=True, allow_inf_nan=False, **_bounds(shape.range))
+        exact = core_schema.no_info_before_validator_function(_exact, number)
+        if shape.range == Range():
+            return exact
+        return core_schema.no_info_after_validator_function(_without_negative_zero, exact)
+
+    def bytes(self, shape: Bytes) -> CoreSchema:
+        if not shape.is_object:
+            return _take(bytes, write_base64)
+        return _take(bytes, lambda value: {"base64": write_base64(value)})
+
+    def date(self) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_write_date)
+
+    def datetime(self) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_write_datetime)
+
+    def chosen(self, value: Scalar) -> Scalar:
+        return _plain_number(value)
+
+    def enum(self, cls: type[Enum]) -> CoreSchema:
+        return _take(cls, lambda member: _plain_number(member.value))
+
+    def record(self, record: Record) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            _taker(record), self.typed_dict(record, is_whole=True)
+        )
+
+    def chooser(self, union: Union) -> Callable[[Any], int | None]:
+        return python_chooser(union)
+
+
+def _bounds(range_: Range) -> dict[str, Any]:
+    return {name: bound for name, bound in dataclasses.asdict(range_).items() if bound is not None}
+
+
+def _misfit() -> PydanticCustomError:
+    """Return an error whose words come from the shape: expected this, got that."""
+    return PydanticCustomError("misfit", "misfit")
+
+
+def _own(message: str) -> PydanticCustomError:
+    """Return an error that says it itself."""
+    return PydanticCustomError(OWN, "{message}", {"message": message})
+
+
+def _read_with(read: Callable[[str], Any]) -> CoreSchema:
+    def apply(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as err:
+            raise _misfit() from err
+
+    return core_schema.no_info_after_validator_function(apply, core_schema.str_schema(strict=True))
+
+
+def _only_value(holder: dict[str, Any]) -> Any:
+    return holder["base64"]
+
+
+def _lookup(table: dict[tuple[type[Any], Any], Any]) -> CoreSchema:
+    """Return a schema that takes exactly the JSON values in `table`: 1 is not true and not 1.0."""
+    for (kind, value), result in list(table.items()):
+        if kind is float and value.is_integer():
+            table.setdefault((int, int(value)), result)  # a whole number is taken for a float
+    kinds = (bool, str, int, float)
+
+    def choose(value: Any) -> Any:
+        kind = next((kind for kind in kinds if isinstance(value, kind)), None)
+        if kind is None or (kind, value) not in table:
+            raise _misfit()
+        return table[kind, value]
+
+    return core_schema.no_info_plain_validator_function(choose)
+
+
+def _constructor(cls: type[Any]) -> Callable[[dict[str, Any]], Any]:
+    def construct(values: dict[str, Any]) -> Any:
+        try:
+            return cls(**values)
+        except ConduitError:
+            raise
+        except _REFUSALS as err:
+            raise _own(f"{cls.__name__} refuses it: {err or type(err).__name__}") from err
+
+    return construct
+
+
+def _taker(record: Record) -> Callable[[Any], dict[str, Any]]:
+    names = [field.name for field in record.fields]
+
+    def take(value: Any) -> dict[str, Any]:
+        if type(value) is not record.cls:
+            if type(value).__name__ == record.cls.__name__:
+                raise _own(f"expected {record.name}, got one of another class of that name")
+            raise _own(f"expected {record.name}, got {found(value)}")
+        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+
+    return take
+
+
+def _take(kind: type[T], write: Callable[[T], Any]) -> CoreSchema:
+    def apply(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _misfit()
+        return write(value)
+
+    return core_schema.no_info_plain_validator_function(apply)
+
+
+def _write_date(value: Any) -> str:
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise _misfit()
+    return date.isoformat(value)
+
+
+def _write_datetime(value: Any) -> str:
+    if not isinstance(value, datetime) or value != value:  # NaT of pandas
+        raise _misfit()
+    try:
+        return write_datetime(value)
+    except ValueError as err:
+        raise _own(
+            "expected an aware datetime, got a naive one: give it a tzinfo, e.g. timezone.utc"
+        ) from err
+    except OverflowError as err:
+        raise _own("expected a datetime that UTC can hold, with an offset of minutes") from err
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            is_exact = int(float(value)) == value
+        except OverflowError:
+            is_exact = False
+        if not is_exact:
+            raise _own(f"expected float, got {found(value)}, which no float holds exactly")
+    return value
+
+
+def _without_negative_zero(value: float) -> float:
+    return value + 0.0  # grammars with bounds do not know -0.0
+
+
+def _plain_number(value: Scalar) -> Scalar:
+    """Return a whole float as an int: grammars write a fixed 2.0 as 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
