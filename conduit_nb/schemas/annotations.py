@@ -23,6 +23,7 @@ from enum import Enum, Flag
 from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_args, get_origin
 
 from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.checks import refuse_confusions, refuse_endless
 from conduit_nb.schemas.constraints import MAX_EXACT, constrain, to_constraint
 from conduit_nb.schemas.refusals import refusal, type_name
 from conduit_nb.schemas.scopes import Scope, bindings_of
@@ -44,9 +45,7 @@ from conduit_nb.schemas.shapes import (
     Shape,
     Str,
     Union,
-    walk,
 )
-from conduit_nb.schemas.unions import confused
 
 _PLAIN: dict[Any, Shape] = {
     str: Str(),
@@ -71,10 +70,8 @@ def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Reco
     if not isinstance(origin, type) or not _is_dataclass(origin, "$"):
         raise refusal(cls, "$")
     record = reader.record(origin, get_args(cls), "$")
-    for path, shape, is_new in walk(record):
-        if isinstance(shape, Union) and is_new:
-            _refuse_confusion(shape, path)
-    _refuse_endless(record)
+    refuse_confusions(record)
+    refuse_endless(record)
     return record
 
 
@@ -155,9 +152,9 @@ class _Reader:
             if _resolved(args[0], scope, path) is not str:
                 raise refusal(hint, path)
             return Map(self.read(args[1], scope, f"{path}{{}}", notes))
-        kind: Any = origin or hint
-        if not isinstance(kind, type):
+        if not isinstance(origin or hint, type):
             raise refusal(hint, path)
+        kind: type[Any] = origin or hint
         if issubclass(kind, Enum) and not issubclass(kind, Flag):
             return _enum(kind, path)
         if _is_dataclass(kind, path):
@@ -344,80 +341,3 @@ def _doc_of(cls: type[Any]) -> str:
         if doc == f"{cls.__name__}{signature}":
             return ""
     return inspect.cleandoc(doc)
-
-
-def _refuse_confusion(union: Union, path: str) -> None:
-    pair = confused(union)
-    if pair is None:
-        return
-    one, other = (_member_name(member) for member in pair)
-    if isinstance(pair[0], Record) and isinstance(pair[1], Record):
-        cure = 'Give each a field of its own value, e.g. kind: Literal["a"] and Literal["b"].'
-    elif isinstance(pair[0], Record) or isinstance(pair[1], Record):
-        cure = "Make the other one a dataclass too, with a key of its own."
-    else:
-        cure = "Keep one of them, or wrap each in a dataclass with a field of its own."
-    raise SchemaError(f"a JSON value cannot tell {one} from {other}", path=path, hint=cure)
-
-
-def _member_name(shape: Shape) -> str:
-    match shape:
-        case Record(name=name, cls=cls):
-            return f"{cls.__qualname__.rpartition('.<locals>.')[2]}{name[len(cls.__name__) :]}"
-        case EnumChoice(cls=cls):
-            return cls.__name__
-        case Choice(values=values):
-            return f"Literal[{', '.join(repr(value) for value in values)}]"
-        case List(item=item):
-            return f"list[{_member_name(item)}]"
-        case Map(value=value):
-            return f"dict[str, {_member_name(value)}]"
-        case Union(members=members):
-            return " | ".join(_member_name(member) for member in members)
-        case _:
-            return _HINT_NAMES[type(shape)]
-
-
-_HINT_NAMES: dict[type[Any], str] = {
-    type(shape): kind.__name__ for kind, shape in _PLAIN.items()
-} | {Null: "None"}
-
-
-def _refuse_endless(root: Record) -> None:
-    """Refuse a dataclass that no finite text can fill: it always contains another of its kind."""
-    records = [shape for _, shape, is_new in walk(root) if isinstance(shape, Record) and is_new]
-    ending: set[int] = set()
-
-    def ends(shape: Shape) -> bool:
-        match shape:
-            case Record():
-                return id(shape) in ending
-            case Union(members=members):
-                return any(ends(member) for member in members)
-            case List(item=item, length=length):
-                return length.min == 0 or ends(item)
-            case Map(value=value, length=length):
-                return length.min == 0 or ends(value)
-            case _:
-                return True
-
-    while True:
-        fresh = [
-            record
-            for record in records
-            if id(record) not in ending and all(ends(child) for child in _needed(record))
-        ]
-        if not fresh:
-            break
-        ending.update(id(record) for record in fresh)
-    for path, shape, _ in walk(root):
-        if isinstance(shape, Record) and id(shape) not in ending:
-            raise SchemaError(
-                f"{shape.name} always contains another {shape.name}: no record of it is finite",
-                path=path,
-                hint="Let the recursive field be X | None or list[X].",
-            )
-
-
-def _needed(record: Record) -> list[Shape]:
-    return [field.shape for field in record.fields if field.is_required]

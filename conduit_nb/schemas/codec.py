@@ -66,7 +66,8 @@ class Codec:
         try:
             value = self._writer.validate_python(record)
         except CoreValidationError as err:
-            problems = to_problems(err.errors(include_url=False), self._root)
+            errors = err.errors(include_url=False)
+            problems = to_problems(errors, self._root, in_python=True)
             raise ValidationError(problems, subject=self._root.name) from err
         text = json_text(value)
         if text is None:
@@ -141,8 +142,9 @@ def duplicate_keys(text: str) -> tuple[Problem, ...]:
 def _objects(value: Any, keys: list[str | int]) -> list[tuple[list[str | int], Any]]:
     found_: list[tuple[list[str | int], Any]] = []
     if isinstance(value, dict):
-        found_.append((keys, value))
-        for key, item in cast("dict[str, Any]", value).items():
+        items = cast("dict[str, Any]", value)
+        found_.append((keys, items))
+        for key, item in items.items():
             found_ += _objects(item, [*keys, key])
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[Any]", value)):
@@ -190,7 +192,7 @@ def _check_defaults(root: Record) -> None:
     except CoreValidationError as err:
         shapes = Record("defaults", dict, fields=tuple(replace(f, name=p) for p, f in fields))
         errors = err.errors(include_url=False)
-        problem = to_problems(errors[:1], shapes)[0]
+        problem = to_problems(errors[:1], shapes, in_python=True)[0]
         raise SchemaError(
             f"the default does not fit: {problem.message}",
             path=str(errors[0]["loc"][0]),

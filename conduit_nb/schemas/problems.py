@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import ErrorDetails
 
@@ -40,9 +40,14 @@ MAX_SHOWN = 40
 OWN = "conduit"  # the type of the errors that our own validating functions raise
 
 
-def to_problems(errors: Iterable[ErrorDetails], root: Record) -> tuple[Problem, ...]:
-    """Return the validator's errors as problems, in its order, each once."""
-    return tuple(dict.fromkeys(_to_problem(error, root) for error in errors))
+def to_problems(
+    errors: Iterable[ErrorDetails], root: Record, *, in_python: bool = False
+) -> tuple[Problem, ...]:
+    """Return the validator's errors as problems, in its order, each once.
+
+    `in_python` says that a record was looked at, not a text.
+    """
+    return tuple(dict.fromkeys(_to_problem(error, root, in_python) for error in errors))
 
 
 def to_path(keys: Iterable[str | int]) -> str:
@@ -61,8 +66,20 @@ def to_path(keys: Iterable[str | int]) -> str:
     return path
 
 
-def described(shape: Shape) -> str:
-    """Return what a value of `shape` is, as an error says it."""
+def described(shape: Shape, *, in_python: bool = False) -> str:
+    """Return what a value of `shape` is, as an error says it: in JSON, or in Python."""
+    if in_python:
+        match shape:
+            case Bytes() | Date():
+                return type(shape).__name__.lower()
+            case DateTime():
+                return "aware datetime"
+            case EnumChoice(cls=cls):
+                return f"a member of {cls.__name__}"
+            case Map(length=length):
+                return f"dict{_sized(length, 'keys')}"
+            case _:
+                pass
     match shape:
         case Str(length=length, pattern=pattern):
             suffix = "" if pattern is None else f" matching /{shortened(pattern)}/"
@@ -90,7 +107,7 @@ def described(shape: Shape) -> str:
         case Record(name=name):
             return name
         case Union(members=members):
-            return " or ".join(described(member) for member in members)
+            return " or ".join(described(member, in_python=in_python) for member in members)
 
 
 def found(value: Any) -> str:
@@ -110,9 +127,9 @@ def found(value: Any) -> str:
         case float():
             return f"float {float(value)!r}"
         case list():
-            return f"list of {len(value)}"
+            return f"list of {len(cast('list[Any]', value))}"
         case dict():
-            keys = [str(key) for key in value]
+            keys = [str(key) for key in cast("dict[Any, Any]", value)]
             return f"object with {_listed(keys, joint=', ')}" if keys else "empty object"
         case _:
             return type(value).__name__
@@ -123,7 +140,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
-def _to_problem(error: ErrorDetails, root: Record) -> Problem:
+def _to_problem(error: ErrorDetails, root: Record, in_python: bool) -> Problem:
     keys: list[str | int] = []
     shape: Shape | None = root
     owner: Record | None = None
@@ -142,7 +159,12 @@ def _to_problem(error: ErrorDetails, root: Record) -> Problem:
         owner_map = inner
         shape = _below(inner, item)
         keys.append(item)
-    return Problem(path=to_path(keys), message=_message(error, shape, owner, is_key=is_key))
+    if is_key:
+        message = f"expected str as key, got {found(error['input'])}"
+    else:
+        expected = None if shape is None else described(shape, in_python=in_python)
+        message = _message(error, expected, owner)
+    return Problem(path=to_path(keys), message=message)
 
 
 def _below(shape: Shape | None, key: str | int) -> Shape | None:
@@ -159,15 +181,11 @@ def _below(shape: Shape | None, key: str | int) -> Shape | None:
             return None
 
 
-def _message(
-    error: ErrorDetails, shape: Shape | None, owner: Record | None, *, is_key: bool
-) -> str:
-    if is_key:
-        return f"expected str as key, got {found(error['input'])}"
+def _message(error: ErrorDetails, expected: str | None, owner: Record | None) -> str:
     context = error.get("ctx", {})
     match error["type"]:
         case "missing":
-            return "missing" if shape is None else f"missing, expected {described(shape)}"
+            return "missing" if expected is None else f"missing, expected {expected}"
         case "extra_forbidden":
             names = _listed([field.name for field in owner.fields], joint=", ") if owner else ""
             return f"unexpected; {owner.name} has {names or 'no fields'}" if owner else "unexpected"
@@ -182,8 +200,7 @@ def _message(
         case own if own == OWN:
             return error["msg"]
         case _:
-            expected = "another value" if shape is None else described(shape)
-            return f"expected {expected}, got {found(error['input'])}"
+            return f"expected {expected or 'another value'}, got {found(error['input'])}"
 
 
 def _sized(length: Length, noun: str) -> str:

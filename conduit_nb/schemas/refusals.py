@@ -79,7 +79,7 @@ _RULES: tuple[tuple[Callable[[Any, Any], bool], str, str], ...] = (
         "Write list[...].",
     ),
     (
-        lambda _, origin: origin is collections.abc.Callable or origin is types.FunctionType,
+        lambda _, origin: getattr(origin, "__name__", "") in ("Callable", "function"),
         "{name} is code, not data",
         "Leave the field out, or name the function by a str.",
     ),

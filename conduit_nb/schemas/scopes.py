@@ -6,6 +6,7 @@ Layer 1.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import typing
 from collections import ChainMap
@@ -128,7 +129,7 @@ def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
 def _frames() -> list[FrameType]:
     """Return the frames of the callers outside of this package, the nearest first."""
     found: list[FrameType] = []
-    frame: FrameType | None = sys._getframe(1)
+    frame = inspect.currentframe()
     while frame is not None:
         if not str(frame.f_globals.get("__name__", "")).startswith(f"{_PACKAGE}."):
             found.append(frame)

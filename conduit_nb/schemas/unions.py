@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 from itertools import combinations
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from conduit_nb.schemas.shapes import (
     Bool,
@@ -85,11 +85,11 @@ def python_chooser(union: Union) -> Callable[[Any], int | None]:
         exact[int] = exact[float]
 
     def choose(value: Any) -> int | None:
-        index = exact.get(type(value))
+        index = exact.get(cast("type[Any]", type(value)))
         if index is not None or isinstance(value, Enum):
             return index
-        for kind, number in loose:
-            if isinstance(value, kind):
+        for base, number in loose:
+            if isinstance(value, base):
                 return number
         return None
 

@@ -145,7 +145,7 @@ class _Builder(ABC):
         if id(record) not in self.begun:
             self.begun.add(id(record))
             schema = self.record(record)
-            schema["ref"] = reference  # type: ignore[typeddict-unknown-key]  # all of them take it
+            schema["ref"] = reference
             self.definitions[id(record)] = schema
         return core_schema.definition_reference_schema(reference)
 
