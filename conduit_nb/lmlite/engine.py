@@ -1,61 +1,169 @@
 """One model that writes many replies at once.
 
+Requests come from event loops and their text goes back there; the steps are the worker's.
 Layer 3.
 """
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
+from conduit_nb.errors import (
+    ConduitError,
+    ContextLengthError,
+    ModelError,
+    RequestRefusedError,
+)
 from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.detokenizer import Detokenizer
+from conduit_nb.lmlite.guided import Grammars
+from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
+from conduit_nb.lmlite.loading import LoadedModel, load_model
+from conduit_nb.lmlite.model_runner import ModelRunner
+from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
+from conduit_nb.lmlite.scheduler import Row, Scheduler
+from conduit_nb.lmlite.worker import Job, Worker
 from conduit_nb.protocol import Message
 
 
 class Engine:
-    """A loaded model and the thread that steps it."""
+    """A loaded model and the thread that steps it. Make it with `load`, end it with `close`.
 
-    context_tokens: int
-    device: str
-    dtype: str
+    `context_tokens` bounds prompt plus reply of a request.
+    """
 
-    @property
-    def running(self) -> int:
-        """Requests that hold a row of the batch now."""
-        raise NotImplementedError
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for a row."""
-        raise NotImplementedError
+    def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
+        wanted = min(config.max_model_len or loaded.context_tokens, loaded.context_tokens)
+        runner = ModelRunner(loaded, context_tokens=wanted, max_rows=config.max_concurrency)
+        runner.check()
+        self.context_tokens = min(wanted, runner.pages * PAGE_TOKENS)
+        self.device = str(loaded.device)
+        self.dtype = str(loaded.dtype).removeprefix("torch.")
+        self._end_tokens = loaded.end_tokens
+        # transformers types its tokenizers in part only.
+        self._tokenizer: Any = loaded.tokenizer
+        self._fast = loaded.tokenizer.backend_tokenizer
+        self._longest_token = max(map(len, self._fast.get_vocab()))
+        self._grammars = Grammars(loaded.grammar_tokenizer)
+        self._numbers = itertools.count()
+        self._worker = Worker(
+            runner=runner,
+            scheduler=Scheduler(
+                PagePool(runner.pages, PAGE_TOKENS),
+                max_rows=config.max_concurrency,
+                step_tokens=config.prefill_tokens,
+            ),
+            max_rows=config.max_concurrency,
+            batch_timeout_s=config.batch_timeout_ms / 1000,
+        )
 
     @classmethod
     def load(cls, folder: Path, config: EngineConfig) -> Engine:
         """Load the model in `folder`; takes seconds, so call it in a worker thread.
 
         Raises ModelFilesError where the folder is broken, ModelError where the model is of a kind
-        that cannot be served.
+        that cannot be served, ArgumentError for a device that is not there.
         """
-        raise NotImplementedError
+        return cls(load_model(folder, config), config)
+
+    @property
+    def running(self) -> int:
+        """Requests that hold a row of the batch now."""
+        return self._worker.running
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a row."""
+        return self._worker.waiting
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Return the prompt's tokens, by the model's chat template. Thread-safe."""
-        raise NotImplementedError
+        """Return the prompt's tokens, by the model's chat template. Thread-safe.
+
+        Long texts take their time: call it in a worker thread where that matters.
+        Raises ModelError where the model has no template, RequestRefusedError where the template
+        refuses the messages, ContextLengthError where the text cannot fit, whatever its tokens.
+        """
+        if not self._tokenizer.chat_template:
+            raise ModelError(
+                "The model has no chat template: it was not made for messages.",
+                hint="Choose an instruct or chat version of the model.",
+            )
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
+            )
+        except TemplateError as err:
+            raise RequestRefusedError(
+                f"The model's chat template refuses the messages: {err}",
+                hint="Check the order and the roles of the messages.",
+            ) from err
+        least = len(text) // self._longest_token
+        if least >= self.context_tokens:
+            raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
+        return self._fast.encode(text, add_special_tokens=False).ids
 
     def check_grammar(self, json_schema: Mapping[str, Any]) -> None:
         """Raise RequestRefusedError, naming the keyword, where no grammar can be made of it."""
-        raise NotImplementedError
+        self._grammars.guide(json_schema)
 
-    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta, None]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta, None]:
         """Yield the reply piece by piece; closing the iterator frees the row.
 
         Raises ContextLengthError where the prompt leaves no room, RequestRefusedError where the
         schema cannot be served, ServerFailedError where the engine failed or was closed.
         """
-        raise NotImplementedError
+        room = self.context_tokens - len(request.prompt_tokens)
+        if room < 1:
+            raise self._too_long(f"{len(request.prompt_tokens):,} tokens")
+        guide = None
+        if request.json_schema is not None:
+            guide = await asyncio.to_thread(self._grammars.guide, request.json_schema)
+        reply = Reply(
+            row=Row(number=next(self._numbers), tokens=list(request.prompt_tokens)),
+            max_tokens=min(request.max_tokens, room),
+            sampling=request.sampling,
+            guide=guide,
+            detokenizer=Detokenizer(self._decode),
+            end_tokens=self._end_tokens,
+        )
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[GenerationDelta | ConduitError] = asyncio.Queue()
+
+        def deliver(item: GenerationDelta | ConduitError) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(arrived.put_nowait, item)
+
+        job = Job(reply=reply, deliver=deliver)
+        self._worker.submit(job)
+        try:
+            while True:
+                item = await arrived.get()
+                if isinstance(item, ConduitError):
+                    raise item
+                yield item
+                if item.finish_reason is not None:
+                    return
+        finally:
+            self._worker.leave(job)
 
     def close(self) -> None:
         """End the thread; requests still open fail. Idempotent, blocks until the step is done."""
-        raise NotImplementedError
+        self._worker.close()
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        return self._fast.decode(list(tokens), skip_special_tokens=True)
+
+    def _too_long(self, what: str) -> ContextLengthError:
+        return ContextLengthError(
+            f"The prompt has {what} and leaves no room for a reply in a context of"
+            f" {self.context_tokens:,} tokens.",
+            hint="Shorten the input, or raise max_model_len where the model can do more.",
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from conduit_nb.errors import RequestRefusedError
 
 MAX_STOP_STRINGS = 16
+LEAST_TEMPERATURE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,5 +52,5 @@ class SamplingParams:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether the likeliest token is taken each time."""
-        return self.temperature == 0
+        """Whether the likeliest token is taken each time (a tiny temperature can mean no other)."""
+        return self.temperature < LEAST_TEMPERATURE
