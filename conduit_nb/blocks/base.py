@@ -1,4 +1,188 @@
 """A typed step, `In -> Out`: what every block is.
 
+Knows how a block is called, checked, chained and heard of; not what any block does.
 Layer 3.
 """
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from conduit_nb.blocks.host import Host, current_host
+from conduit_nb.blocks.ports import Port
+from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
+from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
+
+if TYPE_CHECKING:
+    from conduit_nb.blocks.pipeline import Pipeline
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+Next = TypeVar("Next")
+T = TypeVar("T")
+
+BATCH_WINDOW = 64
+CLEAN_UP_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One record's way through one block: where it runs, and the number its events carry."""
+
+    host: Host
+    block: str
+    number: int
+
+    def tokens_used(self, *, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """Tell what a model read and wrote for this record."""
+        self.host.events.emit(
+            TokensUsed(
+                block=self.block,
+                call=self.number,
+                model=model,
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens,
+            )
+        )
+
+
+class Block(Generic[In, Out]):
+    """A typed step: call it with a record, or chain it with `>>`.
+
+    A block of your own derives from this and writes `_run`. `has_effects` says that a record can
+    make it change the world; such a block stands in a pipeline only when made with `trusted=True`.
+    """
+
+    def __init__(
+        self,
+        input_type: type[In],
+        output_type: type[Out],
+        *,
+        name: str | None = None,
+        has_effects: bool = False,
+        trusted: bool = False,
+    ) -> None:
+        self.input_type = input_type
+        self.output_type = output_type
+        self.name = name or type(self).__name__
+        self.has_effects = has_effects
+        self.trusted = trusted
+        self.input_port = Port.of(input_type)
+        self.output_port = Port.of(output_type)
+
+    async def _run(self, record: In, call: Call) -> Out:
+        """Answer one record that has been checked; what is returned is checked too."""
+        raise NotImplementedError
+
+    @overload
+    def __call__(self: Block[None, T]) -> T: ...
+    @overload
+    def __call__(self, record: In) -> Out: ...
+    def __call__(self, record: Any = None) -> Any:
+        """Answer one record and wait for it; an interrupt cancels the work."""
+        host = current_host()
+        return wait_for(host, self.run(record))
+
+    async def run(self, record: In) -> Out:
+        """Answer one record: check it, do the work, check the answer, and tell the hook."""
+        with observed(self.name) as call:
+            self.input_port.check(record, subject=f"input of {self.name}")
+            answer = await self._run(record, call)
+            self.output_port.check(answer, subject=f"output of {self.name}")
+        return answer
+
+    def batch(self, records: Sequence[In]) -> list[Out | ConduitError]:
+        """Answer many records, in order; what goes wrong for one is the error in its place."""
+        return wait_for(current_host(), self._run_all(records))
+
+    def __rshift__(self, other: Block[Out, Next]) -> Pipeline[In, Next]:
+        """Chain: what comes out of this block goes into `other`; PipelineError if it cannot."""
+        # A pipeline is a block and a block makes pipelines: one of the two must look late.
+        from conduit_nb.blocks.pipeline import Pipeline
+
+        return Pipeline(self, other)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.input_port} -> {self.output_port}"
+
+    async def _run_all(self, records: Sequence[In]) -> list[Out | ConduitError]:
+        window = asyncio.Semaphore(BATCH_WINDOW)
+
+        async def one(record: In) -> Out | ConduitError:
+            async with window:
+                try:
+                    return await self.run(record)
+                except ConduitError as error:
+                    return error
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(record)) for record in records]
+        return [task.result() for task in tasks]
+
+
+@contextmanager
+def observed(block: str) -> Generator[Call]:
+    """Tell the hook that a block takes up a record, and how that ended."""
+    host = current_host()
+    call = Call(host=host, block=block, number=host.events.new_call())
+    host.events.emit(BlockStarted(block=block, call=call.number))
+    started = time.monotonic()
+    try:
+        yield call
+    except ConduitError as error:
+        _tell_failure(call, started, error)
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        _tell_failure(call, started, Interrupted(f"{block} was cancelled."))
+        raise
+    seconds = time.monotonic() - started
+    host.events.emit(BlockFinished(block=block, call=call.number, seconds=seconds))
+
+
+def _tell_failure(call: Call, started: float, error: ConduitError) -> None:
+    seconds = time.monotonic() - started
+    call.host.events.emit(
+        BlockFailed(block=call.block, call=call.number, seconds=seconds, error=error)
+    )
+
+
+def wait_for(host: Host, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work` on the host's loop and wait for it; an interrupt of the caller cancels it.
+
+    The interrupt is passed on only when the work has cleaned up behind itself.
+    """
+    if host.is_loop_thread():
+        work.close()
+        raise would_wait_for_itself()
+    ended = threading.Event()
+
+    async def tracked() -> T:
+        try:
+            return await work
+        finally:
+            ended.set()
+
+    future = host.submit(tracked())
+    try:
+        return future.result()
+    except KeyboardInterrupt:
+        future.cancel()
+        ended.wait(timeout=CLEAN_UP_S)
+        raise
+    except concurrent.futures.CancelledError as error:
+        raise Interrupted("The session ended before the block had answered.") from error
+
+
+def would_wait_for_itself() -> ArgumentError:
+    """Return the error for a blocking call on the session's own loop: it would wait for ever."""
+    return ArgumentError(
+        "A block was called, and waited for, on Conduit's own event loop.",
+        hint="Write `await block.run(record)` there instead of `block(record)`.",
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,7 +35,7 @@ class Host(Protocol):
         ...
 
     def is_loop_thread(self) -> bool:
-        """Say whether the caller is on the session's event loop, where waiting for it never ends."""
+        """Say whether the caller runs on the session's event loop, where it must not wait."""
         ...
 
     async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
@@ -55,7 +55,7 @@ def current_host() -> Host:
 
 
 @contextmanager
-def use_host(host: Host) -> Iterator[Host]:
+def use_host(host: Host) -> Generator[Host]:
     """Let blocks called inside the `with` use `host`."""
     token = _override.set(host)
     try:

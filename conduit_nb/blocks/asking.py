@@ -1,0 +1,287 @@
+"""One model, as a block may ask it: where it is, how many requests at once, when to ask again.
+
+Knows requests and their retries. Knows no schemas' classes and no records.
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from conduit_nb.blocks.base import Call
+from conduit_nb.client import Endpoint
+from conduit_nb.compute.launch import Dialect
+from conduit_nb.errors import (
+    ArgumentError,
+    EndpointBusyError,
+    EndpointError,
+    EndpointUnreachableError,
+    ReplyError,
+    ServerFailedError,
+    TruncatedError,
+)
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.protocol import (
+    ChatChunk,
+    ChatReply,
+    ChatRequest,
+    JsonSchemaSpec,
+    Message,
+    ModelOptions,
+    ResponseFormat,
+    Usage,
+)
+
+BUSY_ATTEMPTS = 6
+BUSY_WAIT_S = 120.0
+FAILED_WAIT_S = 0.5
+BEYOND_OPENAI_STRICT = frozenset({"minLength", "maxLength", "propertyNames", "patternProperties"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a model is asked. `json_schema` bounds the answer; None lets it be any text."""
+
+    messages: Sequence[Message]
+    json_schema: Mapping[str, Any] | None = None
+    schema_name: str = "answer"
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and not _is_whole(self.max_tokens, least=1):
+            raise ArgumentError(
+                f"max_tokens={self.max_tokens!r} is not a whole number of at least 1.",
+                hint="Leave max_tokens out to get what the context leaves.",
+            )
+        if isinstance(self.temperature, bool) or not 0 <= self.temperature < float("inf"):
+            raise ArgumentError(
+                f"temperature={self.temperature!r} is not a number of at least 0.",
+                hint="Use 0 for the likeliest answer each time.",
+            )
+        if self.seed is not None and not _is_whole(self.seed, least=0):
+            raise ArgumentError(
+                f"seed={self.seed!r} is not a whole number of at least 0.",
+                hint="Leave seed out where answers need not repeat.",
+            )
+
+
+class ModelAccess:
+    """One configured model on a provider, or at the URL of an OpenAI-compatible server."""
+
+    def __init__(
+        self,
+        config: LmLiteModelConfig,
+        *,
+        provider: str,
+        url: str | None,
+        api_key_env: str | None,
+        timeout_s: float,
+    ) -> None:
+        self.config = config
+        self._provider = provider
+        self._url = url
+        self._api_key_env = api_key_env
+        self._timeout_s = timeout_s
+        self._own: Endpoint | None = None
+        self._own_key: str | None = None
+        self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
+        if url is not None:
+            Endpoint(url)  # says now what is wrong with the address
+
+    async def ask(self, question: Question, call: Call) -> str:
+        """Return the whole answer; TruncatedError where a limit cut it."""
+        async with self._place():
+            tries = _Tries()
+            while True:
+                try:
+                    endpoint = await self._endpoint(call, fresh=tries.needs_fresh_endpoint)
+                    request = self._request(question, endpoint.dialect)
+                    reply = await endpoint.chat(request, timeout_s=self._timeout_s)
+                    break
+                except EndpointError as error:
+                    await tries.wait_or_raise(error)
+        self._tell_usage(call, reply["usage"])
+        return self._text_of(reply)
+
+    async def stream(self, question: Question, call: Call) -> AsyncGenerator[str]:
+        """Yield the answer as it is written; TruncatedError at its end where a limit cut it."""
+        async with self._place():
+            tries = _Tries()
+            said = ""
+            while True:
+                try:
+                    endpoint = await self._endpoint(call, fresh=tries.needs_fresh_endpoint)
+                    request = self._request(question, endpoint.dialect)
+                    chunks = endpoint.stream(request, timeout_s=self._timeout_s)
+                    async for text in self._texts(chunks, call):
+                        said += text
+                        yield text
+                except EndpointError as error:
+                    if said:  # what was yielded cannot be taken back
+                        raise
+                    await tries.wait_or_raise(error)
+                else:
+                    return
+
+    async def _texts(self, chunks: AsyncIterator[ChatChunk], call: Call) -> AsyncGenerator[str]:
+        said = ""
+        is_cut = False
+        async with aclosing(cast("AsyncGenerator[ChatChunk]", chunks)) as source:
+            async for chunk in source:
+                usage = chunk.get("usage")
+                if usage:
+                    self._tell_usage(call, usage)
+                for choice in chunk["choices"]:
+                    is_cut = is_cut or choice["finish_reason"] == "length"
+                    text = choice["delta"].get("content") or ""
+                    said += text
+                    if text:
+                        yield text
+        if is_cut:
+            raise self._truncated(said)
+
+    def _text_of(self, reply: ChatReply) -> str:
+        choice = reply["choices"][0]
+        text = choice["message"]["content"]
+        if choice["finish_reason"] == "length":
+            raise self._truncated(text)
+        if not text:
+            raise ReplyError(
+                f"{self.config.model_id} answered with nothing.",
+                hint="Say more clearly what is wanted (guidance=), or try another model.",
+            )
+        return text
+
+    def _truncated(self, text: str) -> TruncatedError:
+        return TruncatedError(
+            f"The answer of {self.config.model_id} was cut by the token limit "
+            f"after {len(text)} characters.",
+            text=text,
+            hint="Raise max_tokens or max_model_len, or ask for less; what there is: error.text.",
+        )
+
+    async def _endpoint(self, call: Call, *, fresh: bool) -> Endpoint:
+        if self._url is None:
+            return await call.host.endpoint(self._provider, fresh=fresh)
+        key = self._key()
+        if self._own is None or self._own_key != key:
+            self._own, self._own_key = Endpoint(self._url, key=key), key
+        return self._own
+
+    def _key(self) -> str | None:
+        if self._api_key_env is None:
+            return None
+        key = os.environ.get(self._api_key_env)
+        if not key:
+            raise ArgumentError(
+                f"The environment variable {self._api_key_env} (api_key_env) is not set.",
+                hint=f"Set {self._api_key_env} to the server's key, or leave api_key_env out.",
+            )
+        return key
+
+    def _request(self, question: Question, dialect: Dialect) -> ChatRequest:
+        request = ChatRequest(
+            model=self.config.model_id,
+            messages=list(question.messages),
+            temperature=question.temperature,
+        )
+        if question.max_tokens is not None:
+            request["max_tokens"] = question.max_tokens
+        if question.seed is not None:
+            request["seed"] = question.seed
+        if question.json_schema is not None:
+            request["response_format"] = ResponseFormat(
+                type="json_schema", json_schema=_spec(question, dialect)
+            )
+        if dialect == "lmlite":
+            request["conduit"] = ModelOptions(
+                revision=self.config.revision,
+                dtype=self.config.dtype,
+                max_model_len=self.config.max_model_len,
+            )
+        return request
+
+    def _place(self) -> AbstractAsyncContextManager[object]:
+        """Return what bounds how many requests run at once."""
+        limit = self.config.max_model_concurrency
+        if limit is None:
+            return nullcontext()
+        return self._places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(limit))
+
+    def _tell_usage(self, call: Call, usage: Usage) -> None:
+        call.tokens_used(
+            model=self.config.model_id,
+            prompt_tokens=usage["prompt_tokens"],
+            completion_tokens=usage["completion_tokens"],
+        )
+
+
+class _Tries:
+    """How often one question was asked, and whether to ask again."""
+
+    def __init__(self) -> None:
+        self.needs_fresh_endpoint = False
+        self._busy = 0
+        self._waited_s = 0.0
+        self._failed = 0
+
+    async def wait_or_raise(self, error: EndpointError) -> None:
+        """Wait until it makes sense to ask again, or raise `error` where it does not."""
+        match error:
+            case EndpointBusyError(retry_after_s=pause_s):
+                self._busy += 1
+                self._waited_s += pause_s
+                if self._busy >= BUSY_ATTEMPTS or self._waited_s > BUSY_WAIT_S:
+                    raise error
+                await asyncio.sleep(pause_s)
+            case EndpointUnreachableError() if not self.needs_fresh_endpoint:
+                self.needs_fresh_endpoint = True
+            case ServerFailedError() if not self._failed:
+                self._failed += 1
+                await asyncio.sleep(FAILED_WAIT_S)
+            case _:
+                raise error
+
+
+def _spec(question: Question, dialect: Dialect) -> JsonSchemaSpec:
+    assert question.json_schema is not None
+    spec = JsonSchemaSpec(
+        name=re.sub(r"[^A-Za-z0-9_-]+", "_", question.schema_name)[:64],
+        schema=dict(question.json_schema),
+    )
+    if dialect != "lmlite":
+        spec["schema"].pop("x-guidance", None)  # our grammar engine's own word
+        spec["strict"] = _is_openai_strict(spec["schema"])
+    return spec
+
+
+def _is_openai_strict(schema: object) -> bool:
+    """Say whether OpenAI's strict mode takes the schema: closed objects, every key required."""
+    if isinstance(schema, list):
+        return all(_is_openai_strict(part) for part in cast("list[object]", schema))
+    if not isinstance(schema, dict):
+        return True
+    node = cast("dict[str, object]", schema)
+    if node.get("type") == "object":
+        properties = cast("dict[str, object]", node.get("properties") or {})
+        required = cast("list[str]", node.get("required") or [])
+        if node.get("additionalProperties") is not False or set(properties) != set(required):
+            return False
+    return not BEYOND_OPENAI_STRICT & node.keys() and all(
+        _is_openai_strict(part) for part in node.values()
+    )
+
+
+def _is_whole(value: object, *, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

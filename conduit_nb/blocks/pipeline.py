@@ -1,0 +1,79 @@
+"""Blocks chained with `>>`: a block again, whatever way the chain was put together.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from conduit_nb.blocks.base import Block, Call
+from conduit_nb.errors import PipelineError, UntrustedBlockError
+
+In = TypeVar("In", contravariant=True)
+Middle = TypeVar("Middle")
+Out = TypeVar("Out", covariant=True)
+
+
+class Pipeline(Block[In, Out]):
+    """Two or more blocks, each taking what the one before it gives. Make one with `a >> b`.
+
+    Raises PipelineError where two neighbours do not fit, and UntrustedBlockError where a block
+    with effects was not made with `trusted=True`: in a pipeline, records may come from a model.
+    """
+
+    def __init__(self, first: Block[In, Middle], second: Block[Middle, Out]) -> None:
+        for block in (first, second):
+            _require_block(block)
+        _require_fit(first, second)
+        self.blocks = (*_steps(first), *_steps(second))
+        for block in self.blocks:
+            _require_trust(block)
+        super().__init__(
+            first.input_type,
+            second.output_type,
+            name=" >> ".join(block.name for block in self.blocks),
+            has_effects=any(block.has_effects for block in self.blocks),
+            trusted=True,
+        )
+
+    async def _run(self, record: In, call: Call) -> Out:  # noqa: ARG002  # its blocks make their own
+        value: Any = record
+        for block in self.blocks:
+            value = await block.run(value)
+        return cast("Out", value)
+
+
+def _steps(block: Block[Any, Any]) -> tuple[Block[Any, Any], ...]:
+    return block.blocks if isinstance(block, Pipeline) else (block,)
+
+
+def _require_block(block: object) -> None:
+    if isinstance(block, Block):
+        return
+    shown = block.__name__ if isinstance(block, type) else type(block).__name__
+    has_task = hasattr(block, "task")
+    raise PipelineError(
+        f"{shown} is no block and cannot stand in a pipeline.",
+        hint=f"Chain {shown}'s .task(In, Out)." if has_task else "Chain blocks with blocks.",
+    )
+
+
+def _require_fit(first: Block[Any, Any], second: Block[Any, Any]) -> None:
+    last, following = _steps(first)[-1], _steps(second)[0]
+    if following.input_port.accepts(last.output_port):
+        return
+    raise PipelineError(
+        f"{last.name} gives {last.output_port}, but {following.name} takes {following.input_port}.",
+        hint="Put a block between them that makes the one out of the other.",
+    )
+
+
+def _require_trust(block: Block[Any, Any]) -> None:
+    if block.has_effects and not block.trusted:
+        raise UntrustedBlockError(
+            f"{block.name} has effects, and in a pipeline its records may come from a model "
+            "or from outside.",
+            hint=f"If you trust all that reaches it, make it with {type(block).__name__}"
+            "(..., trusted=True); or call it directly with a record of your own.",
+        )

@@ -1,0 +1,73 @@
+"""What goes into a block or comes out of it, and whether one fits the other.
+
+A port is one dataclass, a union of dataclasses, or None where a block takes nothing.
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from conduit_nb.errors import Problem, ValidationError
+from conduit_nb.schemas import Schema, schema_of
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One side of a block: the type as its author wrote it, and the schemas it stands for."""
+
+    kinds: tuple[Any, ...]
+    schemas: tuple[Schema[Any], ...]
+    takes_none: bool
+
+    @classmethod
+    def of(cls, kind: Any) -> Port:
+        """Make the port of a type; SchemaError where it cannot be checked."""
+        members = _members(kind)
+        kinds = tuple(member for member in members if member not in (None, type(None)))
+        return cls(
+            kinds, tuple(schema_of(one) for one in kinds), takes_none=len(kinds) < len(members)
+        )
+
+    def accepts(self, other: Port) -> bool:
+        """Say whether everything that comes out of `other` may go in here."""
+        if other.takes_none and not self.takes_none:
+            return False
+        return all(any(_is_kind_of(theirs, own) for own in self.kinds) for theirs in other.kinds)
+
+    def check(self, value: object, *, subject: str) -> None:
+        """Raise ValidationError unless `value` fits; it is read anew, so that changes are seen."""
+        if value is None and self.takes_none:
+            return
+        self._schema_of(value, subject).validate(value)
+
+    def encode(self, record: object) -> str:
+        """Return a record that goes in here as JSON."""
+        return self._schema_of(record, "record").encode(record)
+
+    def _schema_of(self, value: object, subject: str) -> Schema[Any]:
+        for schema in self.schemas:
+            if isinstance(value, schema.cls):
+                return schema
+        problem = Problem(path="$", message=f"expected {self}, got {type(value).__name__}")
+        raise ValidationError((problem,), subject=subject)
+
+    def __str__(self) -> str:
+        names = [schema.name for schema in self.schemas]
+        return " | ".join([*names, "None"] if self.takes_none else names)
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return typing.get_args(kind)
+    return (kind,)
+
+
+def _is_kind_of(theirs: Any, own: Any) -> bool:
+    if theirs == own:
+        return True
+    # Page[Item] and Page[User] have one class, so only plain classes compare by inheritance.
+    return isinstance(theirs, type) and isinstance(own, type) and issubclass(theirs, own)

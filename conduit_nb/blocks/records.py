@@ -1,0 +1,82 @@
+"""What the blocks answer: public dataclasses that are schemas themselves, so that they chain.
+
+In all of them `success` is True only where everything asked for is there, whole; `reason` says
+what went wrong, or what is worth knowing about a success.
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    """What a shell command did.
+
+    `return_code` is None where the command was not run to its end (a timeout, a syntax error).
+    """
+
+    success: bool
+    command: str
+    return_code: int | None
+    stdout: str
+    stderr: str
+    reason: str | None
+    syntax_ok: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpResult:
+    """What a web server answered. `status_code` is None where it did not answer."""
+
+    success: bool
+    status_code: int | None
+    data: str
+    reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReadResult:
+    """What a file holds. `error_code` is an errno's name, such as "ENOENT".
+
+    `data` of a file read in binary mode is base64; `content()` gives its bytes.
+    """
+
+    success: bool
+    error_code: str | None
+    data: str
+    reason: str | None
+    path: str
+    is_base64: bool = False
+
+    def content(self) -> bytes:
+        """Return the data as bytes, whatever the mode."""
+        return base64.b64decode(self.data) if self.is_base64 else self.data.encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileWriteResult:
+    """What was written. `error_code` is an errno's name; `data` is what was written, else "".
+
+    `data` is base64 where the record's `file_content` was bytes.
+    """
+
+    success: bool
+    error_code: str | None
+    data: str
+    reason: str | None
+    path: str
+    is_base64: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqlResult:
+    """What a database answered: the rows of the last statement that gave any."""
+
+    success: bool
+    reason: str | None
+    rows: list[dict[str, str | int | float | bytes | None]] = field(
+        default_factory=list[dict[str, str | int | float | bytes | None]]
+    )

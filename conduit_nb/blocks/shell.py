@@ -1,0 +1,222 @@
+"""The block that runs a shell command, ends it in time, and leaves no process behind.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol, TypeVar
+
+from conduit_nb.blocks import processes
+from conduit_nb.blocks.base import Block, Call
+from conduit_nb.blocks.checks import require_positive, require_text_field
+from conduit_nb.blocks.records import CommandResult
+from conduit_nb.errors import ArgumentError
+
+DRAIN_S = 0.5
+
+
+class HasShellCommand(Protocol):
+    """A record with the command to run."""
+
+    @property
+    def shell_command(self) -> str:
+        """Return the command, in the language of the block's shell."""
+        ...
+
+
+CommandIn = TypeVar("CommandIn", bound=HasShellCommand, contravariant=True)
+
+
+class SystemCommandBlock(Block[CommandIn, CommandResult]):
+    """Run the record's `shell_command`. It has effects.
+
+    The command is checked with the shell's `-n` first and not run where its syntax is wrong. It
+    reads nothing from the keyboard. When it ends, is cancelled or runs out of time
+    (`timeout_seconds`; None: none), everything it started is ended too, daemons included. Of each
+    of stdout and stderr `max_output_bytes` are kept; a command that says more is no success.
+    """
+
+    def __init__(
+        self,
+        input_type: type[CommandIn],
+        shell: str = "bash",
+        timeout_seconds: float | None = None,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        *,
+        max_output_bytes: int = 16 * 2**20,
+        name: str | None = None,
+        trusted: bool = False,
+    ) -> None:
+        super().__init__(input_type, CommandResult, name=name, has_effects=True, trusted=trusted)
+        require_text_field(self.name, self.input_port, "shell_command")
+        if shutil.which(shell) is None:
+            raise ArgumentError(
+                f"shell={shell!r} is not on this machine.",
+                hint="Name a POSIX shell that is on PATH, such as 'bash' or 'sh'.",
+            )
+        self._shell = shell
+        self._timeout_s = (
+            None
+            if timeout_seconds is None
+            else require_positive("timeout_seconds", timeout_seconds)
+        )
+        self._cwd = None if cwd is None else Path(cwd).expanduser()
+        self._env = None if env is None else dict(env)
+        self._max_output_bytes = require_positive("max_output_bytes", max_output_bytes)
+
+    async def _run(self, record: CommandIn, call: Call) -> CommandResult:  # noqa: ARG002
+        command = record.shell_command
+        try:
+            check = await self._carry_out("-n", "-c", command)
+            if check.return_code != 0:
+                return _not_run(command, check)
+            done = await self._carry_out("-c", command)
+        except (OSError, ValueError) as error:  # no such folder, too long, a NUL inside
+            return _not_started(command, error)
+        reason = self._reason(done)
+        return CommandResult(
+            success=reason is None,
+            command=command,
+            return_code=done.return_code,
+            stdout=done.stdout.text(),
+            stderr=done.stderr.text(),
+            reason=reason,
+            syntax_ok=True,
+        )
+
+    async def _carry_out(self, *arguments: str) -> _Done:
+        """Run the shell; whatever happens here, nothing that it started outlives this call."""
+        mark = uuid.uuid4().hex
+        inherited = os.environ if self._env is None else self._env
+        stdout, stderr = _Output(self._max_output_bytes), _Output(self._max_output_bytes)
+        async with stdout.pipe() as out, stderr.pipe() as err:
+            process = await asyncio.create_subprocess_exec(
+                self._shell,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=self._cwd,
+                env={**inherited, processes.MARK_VARIABLE: mark},
+                start_new_session=True,
+            )
+            out.close()
+            err.close()
+            return_code: int | None = None
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    return_code = await process.wait()
+                    await _within(DRAIN_S, stdout, stderr)
+            except TimeoutError:
+                pass
+            finally:
+                await asyncio.shield(_end(process, mark))
+            await _within(DRAIN_S, stdout, stderr)
+        return _Done(return_code, stdout, stderr)
+
+    def _reason(self, done: _Done) -> str | None:
+        if done.return_code is None:
+            return f"not done after {self._timeout_s:g} s; it and all that it started were ended"
+        if done.return_code < 0:
+            return f"ended by {signal.Signals(-done.return_code).name}"
+        if done.return_code > 0:
+            return f"exit code {done.return_code}"
+        if done.stdout.is_cut or done.stderr.is_cut:
+            return (
+                f"said more than max_output_bytes={self._max_output_bytes}; the rest was not kept"
+            )
+        return None
+
+
+class _Output(asyncio.Protocol):
+    """One output stream of a command: keeps the first bytes, lets the rest go."""
+
+    def __init__(self, limit: int) -> None:
+        self.is_cut = False
+        self.ended = asyncio.Event()
+        self._kept = bytearray()
+        self._limit = limit
+
+    @asynccontextmanager
+    async def pipe(self) -> AsyncGenerator[BinaryIO, None]:
+        """Open a pipe into this stream; yields the end to write to."""
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "wb", buffering=0) as sink:
+            loop = asyncio.get_running_loop()
+            source = os.fdopen(reading, "rb", buffering=0)
+            transport, _ = await loop.connect_read_pipe(lambda: self, source)
+            try:
+                yield sink
+            finally:
+                transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        room = self._limit - len(self._kept)
+        self._kept += data[:room]
+        self.is_cut = self.is_cut or len(data) > room
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's interface
+        self.ended.set()
+
+    def text(self) -> str:
+        """Return what was kept; bytes that are no UTF-8 become U+FFFD."""
+        return self._kept.decode("utf-8", errors="replace")
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """How the shell ended; no return code where it ran out of time."""
+
+    return_code: int | None
+    stdout: _Output
+    stderr: _Output
+
+
+async def _within(seconds: float, *outputs: _Output) -> None:
+    """Wait until the outputs end, but not for one that something left behind holds open."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            for output in outputs:
+                await output.ended.wait()
+
+
+async def _end(process: asyncio.subprocess.Process, mark: str) -> None:
+    await asyncio.to_thread(processes.end_all, process.pid, mark)
+    await process.wait()
+
+
+def _not_run(command: str, check: _Done) -> CommandResult:
+    said = check.stderr.text()
+    return CommandResult(
+        success=False,
+        command=command,
+        return_code=None,
+        stdout="",
+        stderr=said,
+        reason=f"not run, its syntax is wrong: {said.strip()}",
+        syntax_ok=False,
+    )
+
+
+def _not_started(command: str, error: OSError | ValueError) -> CommandResult:
+    return CommandResult(
+        success=False,
+        command=command,
+        return_code=None,
+        stdout="",
+        stderr="",
+        reason=f"not started: {error}",
+        syntax_ok=True,
+    )

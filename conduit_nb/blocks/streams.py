@@ -1,0 +1,41 @@
+"""An asynchronous stream on the host's loop, read by a thread that may block.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+
+from conduit_nb.blocks.base import would_wait_for_itself
+from conduit_nb.blocks.host import Host
+from conduit_nb.errors import Interrupted
+
+
+def iterate(host: Host, source: AsyncGenerator[str]) -> Iterator[str]:
+    """Yield what `source` yields; it begins at the first item asked for.
+
+    Closing the iterator, or an interrupt, cancels the source.
+    """
+    if host.is_loop_thread():
+        raise would_wait_for_itself()
+    items: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    async def pump() -> None:
+        async with aclosing(source):
+            async for item in source:
+                items.put(item)
+
+    future = host.submit(pump())
+    future.add_done_callback(lambda _: items.put(None))
+    try:
+        while (item := items.get()) is not None:
+            yield item
+        future.result()
+    except concurrent.futures.CancelledError as error:
+        raise Interrupted("The session ended before the answer was whole.") from error
+    finally:
+        future.cancel()
