@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -70,6 +71,12 @@ class Events:
     _listeners: list[Callable[[Event], None]] = field(default_factory=list[Callable[[Event], None]])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _calls: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _notices: deque[Notice] = field(default_factory=lambda: deque[Notice](maxlen=20))
+
+    def notices(self) -> list[Notice]:
+        """Return the last notices, for who came too late to hear of them."""
+        with self._lock:
+            return list(self._notices)
 
     def new_call(self) -> int:
         """Return a number that no other call has: it ties the events of one record together."""
@@ -79,6 +86,8 @@ class Events:
         """Tell every listener, in the order in which they subscribed."""
         with self._lock:
             listeners = tuple(self._listeners)
+            if isinstance(event, Notice):
+                self._notices.append(event)
         for listener in listeners:
             listener(event)
 

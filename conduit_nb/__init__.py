@@ -1,0 +1,221 @@
+"""Typed AI pipelines inside Jupyter: dataclasses in, schema-correct records out.
+
+The public names, each loaded when it is first used, so that the import costs next to nothing;
+and `%load_ext conduit_nb`. `conduit_nb.ps()` shows what runs, `%conduit help` what there is.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING, which checkers know by its name; typing is slow
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from conduit_nb.blocks.base import Block
+    from conduit_nb.blocks.files import FileSystemReadBlock, FileSystemWriteBlock
+    from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
+    from conduit_nb.blocks.llm import LlmTask, LMLiteBlock
+    from conduit_nb.blocks.pipeline import Pipeline
+    from conduit_nb.blocks.records import (
+        CommandResult,
+        FileReadResult,
+        FileWriteResult,
+        HttpResult,
+        SqlResult,
+    )
+    from conduit_nb.blocks.shell import SystemCommandBlock
+    from conduit_nb.blocks.sqlite import Sqlite3Block
+    from conduit_nb.compute.offerings import ComputeProvider
+    from conduit_nb.errors import (
+        ArgumentError,
+        BootError,
+        ConduitError,
+        ContextLengthError,
+        DeploymentError,
+        EndpointAuthError,
+        EndpointBusyError,
+        EndpointError,
+        EndpointTimeoutError,
+        EndpointUnreachableError,
+        Interrupted,
+        MissingExtraError,
+        ModelError,
+        ModelFilesError,
+        ModelNotFoundError,
+        PipelineError,
+        Problem,
+        ReplyError,
+        RequestRefusedError,
+        RunError,
+        SchemaError,
+        ServerFailedError,
+        StorageError,
+        TruncatedError,
+        UntrustedBlockError,
+        ValidationError,
+    )
+    from conduit_nb.models.config import LmLiteModelConfig
+    from conduit_nb.notebook.control import list_models, logs, ps, stop
+    from conduit_nb.schemas import (
+        Length,
+        Pattern,
+        Range,
+        Schema,
+        decode,
+        encode,
+        json_schema,
+        mdl,
+        schema_of,
+        validate,
+    )
+
+__all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
+    "ArgumentError",
+    "Block",
+    "BootError",
+    "CommandResult",
+    "ComputeProvider",
+    "ConduitError",
+    "ContextLengthError",
+    "decode",
+    "DeploymentError",
+    "encode",
+    "EndpointAuthError",
+    "EndpointBusyError",
+    "EndpointError",
+    "EndpointTimeoutError",
+    "EndpointUnreachableError",
+    "FileReadResult",
+    "FileSystemReadBlock",
+    "FileSystemWriteBlock",
+    "FileWriteResult",
+    "HttpGetBlock",
+    "HttpPostBlock",
+    "HttpResult",
+    "Interrupted",
+    "json_schema",
+    "Length",
+    "list_models",
+    "LlmTask",
+    "LMLiteBlock",
+    "LmLiteModelConfig",
+    "logs",
+    "mdl",
+    "MissingExtraError",
+    "ModelError",
+    "ModelFilesError",
+    "ModelNotFoundError",
+    "Pattern",
+    "Pipeline",
+    "PipelineError",
+    "Problem",
+    "ps",
+    "Range",
+    "ReplyError",
+    "RequestRefusedError",
+    "RunError",
+    "Schema",
+    "schema_of",
+    "SchemaError",
+    "ServerFailedError",
+    "Sqlite3Block",
+    "SqlResult",
+    "stop",
+    "StorageError",
+    "SystemCommandBlock",
+    "TruncatedError",
+    "UntrustedBlockError",
+    "validate",
+    "ValidationError",
+]
+
+_HOMES = {
+    "conduit_nb.blocks.base": ("Block",),
+    "conduit_nb.blocks.files": ("FileSystemReadBlock", "FileSystemWriteBlock"),
+    "conduit_nb.blocks.http": ("HttpGetBlock", "HttpPostBlock"),
+    "conduit_nb.blocks.llm": ("LMLiteBlock", "LlmTask"),
+    "conduit_nb.blocks.pipeline": ("Pipeline",),
+    "conduit_nb.blocks.records": (
+        "CommandResult",
+        "FileReadResult",
+        "FileWriteResult",
+        "HttpResult",
+        "SqlResult",
+    ),
+    "conduit_nb.blocks.shell": ("SystemCommandBlock",),
+    "conduit_nb.blocks.sqlite": ("Sqlite3Block",),
+    "conduit_nb.compute.offerings": ("ComputeProvider",),
+    "conduit_nb.errors": (
+        "ArgumentError",
+        "BootError",
+        "ConduitError",
+        "ContextLengthError",
+        "DeploymentError",
+        "EndpointAuthError",
+        "EndpointBusyError",
+        "EndpointError",
+        "EndpointTimeoutError",
+        "EndpointUnreachableError",
+        "Interrupted",
+        "MissingExtraError",
+        "ModelError",
+        "ModelFilesError",
+        "ModelNotFoundError",
+        "PipelineError",
+        "Problem",
+        "ReplyError",
+        "RequestRefusedError",
+        "RunError",
+        "SchemaError",
+        "ServerFailedError",
+        "StorageError",
+        "TruncatedError",
+        "UntrustedBlockError",
+        "ValidationError",
+    ),
+    "conduit_nb.models.config": ("LmLiteModelConfig",),
+    "conduit_nb.notebook.control": ("list_models", "logs", "ps", "stop"),
+    "conduit_nb.schemas": (
+        "Length",
+        "Pattern",
+        "Range",
+        "Schema",
+        "decode",
+        "encode",
+        "json_schema",
+        "mdl",
+        "schema_of",
+        "validate",
+    ),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # checkers are to know the names above, and no others
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name from the module where it lives."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """Carry out `%load_ext conduit_nb`."""
+    import_module("conduit_nb.notebook.magics").load(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """Carry out `%unload_ext conduit_nb`."""
+    import_module("conduit_nb.notebook.magics").unload(ipython)

@@ -1,0 +1,155 @@
+"""What may stand on a magic's line, and how a line becomes arguments.
+
+Every mistake is an ArgumentError, never IPython's UsageError: that one is printed without failing
+the cell, so a notebook under test would pass with it.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from IPython.core.magic_arguments import MagicArgumentParser
+
+from conduit_nb.errors import ArgumentError
+
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
+
+class MagicParser(MagicArgumentParser):
+    """An argument parser whose every mistake is an ArgumentError that says how it is written."""
+
+    def __init__(self, prog: str, *, usage: str) -> None:
+        super().__init__(prog, usage=usage)  # pyright: ignore[reportUnknownMemberType]  # IPython has no types here
+        self.allow_abbrev = False
+        self.long_options: list[str] = []
+
+    def option(self, *names: str, **settings: Any) -> None:
+        """Add an option; it is among those that a mistyped one is compared with."""
+        self.add_argument(*names, **settings)
+        self.long_options += [name for name in names if name.startswith("--")]
+
+    def parse_line(self, tokens: Sequence[str]) -> argparse.Namespace:
+        """Return the arguments that `tokens` stand for."""
+        arguments, unknown = self.parse_known_args(list(tokens))
+        if unknown:
+            self._refuse(unknown[0])
+        return arguments
+
+    def error(self, message: str) -> NoReturn:
+        raise ArgumentError(f"{self.prog}: {message}.", hint=self._how())
+
+    def _refuse(self, token: str) -> NoReturn:
+        if token.startswith("-"):
+            name = token.partition("=")[0]
+            raise ArgumentError(
+                f"{self.prog} has no option {name}.",
+                hint=nearest(name, self.long_options) or self._how(),
+            )
+        raise ArgumentError(f"{self.prog}: {token!r} is one argument too many.", hint=self._how())
+
+    def _how(self) -> str:
+        return f"Write it as: {self.usage}"
+
+
+def add_model_options(parser: MagicParser) -> None:
+    """Add the options that say which model answers, and where it runs."""
+    parser.option("--model", metavar="ID")
+    parser.option("--provider", metavar="NAME", default="local")
+    parser.option("--endpoint", metavar="URL")
+    parser.option("--api-key-env", metavar="VARIABLE")
+    parser.option("--max-model-len", metavar="TOKENS", type=_at_least_one)
+    parser.option("--max-concurrency", metavar="N", type=_at_least_one)
+    parser.option("--max-tokens", metavar="TOKENS", type=_at_least_one)
+    parser.option("--temperature", metavar="T", type=_not_negative, default=0.0)
+    parser.option("--seed", metavar="N", type=int)
+
+
+def count(text: str) -> int:
+    """Read a whole number from 0 up."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def split_line(line: str) -> list[str]:
+    """Split at blanks that stand in no quotes and no brackets.
+
+    `df[df.stars > 3]` is one argument; quotes around a whole argument or option value are taken
+    off, others are kept: `"a b"`, `--model="a b"`, `text="Review Text",stars`.
+    """
+    _refuse_comment(line)
+    return [_without_quotes(token) for token in split_outside(line, str.isspace) if token]
+
+
+def split_outside(text: str, is_separator: Callable[[str], bool]) -> list[str]:
+    """Split at separators that stand in no quotes and no brackets."""
+    parts: list[str] = []
+    part = quote = ""
+    closing: list[str] = []
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character in BRACKETS:
+            closing.append(BRACKETS[character])
+        elif closing and character == closing[-1]:
+            closing.pop()
+        elif is_separator(character) and not closing:
+            parts.append(part)
+            part = ""
+            continue
+        part += character
+    if quote or closing:
+        missing = quote or closing[-1]
+        raise ArgumentError(
+            f"{text.strip()!r} ends inside {'quotes' if quote else 'a bracket'}.",
+            hint=f"Close it with {missing} or put the whole argument into the other quotes.",
+        )
+    return [*parts, part]
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return "Did you mean …?" for the word in `known` that is most like `word`, else ""."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"Did you mean {found[0]}?" if found else ""
+
+
+def _refuse_comment(line: str) -> None:
+    for found in re.finditer(r"(?:^|\s)#", line):
+        try:
+            split_outside(line[: found.start()], str.isspace)
+        except ArgumentError:  # this one stands in quotes or brackets
+            continue
+        raise ArgumentError(
+            f"A comment cannot stand on a magic's line: {line[found.start() :].strip()!r}.",
+            hint="Put it on a line of its own, in the cell's body or in another cell.",
+        )
+
+
+def _without_quotes(token: str) -> str:
+    if token.startswith("--") and "=" in token:
+        name, _, value = token.partition("=")
+        return f"{name}={_without_quotes(value)}"
+    quoted = len(token) >= 2 and token[0] in "\"'" and token[-1] == token[0]
+    return token[1:-1] if quoted and token[0] not in token[1:-1] else token
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
+    return value

@@ -1,0 +1,49 @@
+"""`%%conduit block`: an instruction becomes a typed function.
+
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Sequence
+
+from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.arguments import MagicParser, add_model_options
+from conduit_nb.notebook.cell import resolve
+from conduit_nb.notebook.display import Listings
+from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.tasks import task_of
+from conduit_nb.schemas import schema_of
+
+USAGE = "%%conduit block NAME --input In --output Out [--model ID]"
+
+
+def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
+    """Carry out `%%conduit block`: bind NAME to a callable from In to Out, and show both."""
+    parser = MagicParser("%%conduit block", usage=USAGE)
+    parser.add_argument("name", metavar="NAME")
+    parser.option("--input", required=True, metavar="In")
+    parser.option("--output", required=True, metavar="Out")
+    add_model_options(parser)
+    arguments = parser.parse_line(tokens)
+    name = variable(arguments.name, what="NAME")
+    input_type = resolve(arguments.input, shell.user_ns, what="--input")
+    output_type = resolve(arguments.output, shell.user_ns, what="--output")
+    takes, gives = (schema_of(kind, namespace=shell.user_ns) for kind in (input_type, output_type))
+    task = task_of(arguments, input_type, output_type, name=name, guidance=cell.strip())
+    shell.push({name: task})
+    return Listings(
+        {"takes": takes.mdl, "gives": gives.mdl},
+        head=f"{name}: {takes.name} -> {gives.name}",
+    )
+
+
+def variable(text: str, *, what: str) -> str:
+    """Return the text if a variable can be called so."""
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise ArgumentError(
+            f"{what} {text!r} is no name for a variable.",
+            hint="Use letters, digits and _, beginning with a letter.",
+        )
+    return text

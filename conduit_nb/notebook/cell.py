@@ -1,0 +1,171 @@
+"""Turn a cell's text into dataclasses of the user's namespace.
+
+Knows Python source and the names a cell may use without an import; not what a schema is.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+import datetime
+import enum
+import traceback
+import typing
+from collections.abc import Callable, Iterator
+from types import CodeType, TracebackType
+from typing import Any, cast
+
+from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.notebook.arguments import nearest
+
+# Names that a cell may use without having imported them; what the user has defined wins.
+PROVIDED: dict[str, object] = {
+    "Annotated": typing.Annotated,
+    "Any": typing.Any,  # so that the schema says what is wrong with it
+    "Dict": dict,
+    "Enum": enum.Enum,
+    "Generic": typing.Generic,
+    "IntEnum": enum.IntEnum,
+    "List": list,
+    "Literal": typing.Literal,
+    "Optional": typing.Optional,
+    "StrEnum": enum.StrEnum,
+    "TypeVar": typing.TypeVar,
+    "Union": typing.Union,
+    "dataclass": dataclasses.dataclass,
+    "date": datetime.date,
+    "datetime": datetime.datetime,
+    "field": dataclasses.field,
+}
+
+# What class statements raise when they are wrong; anything else is the user's own affair.
+CLASS_ERRORS = (AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
+
+# Kinds of class that are no records, so that they are not made dataclasses.
+NO_RECORDS = (enum.Enum, BaseException, tuple, dict, type)
+
+
+def define_dataclasses(
+    cell: str,
+    namespace: dict[str, Any],
+    *,
+    filename: str,
+    compiler: Callable[..., CodeType] = compile,
+) -> list[type]:
+    """Run the cell in `namespace` and return the dataclasses it defines, in order.
+
+    The decorator may be left out. Names like `Literal` or `Optional` that the cell uses and nobody
+    has defined are put into the namespace, as an import would. Raises SchemaError with the line,
+    counted from the cell's first.
+    """
+    module = _parse(cell, filename)
+    for name in _missing_names(module, namespace):
+        namespace[name] = PROVIDED[name]
+    names: dict[str, None] = {}
+    for statement in module.body:
+        try:
+            exec(compiler(ast.Module([statement], []), filename, "exec"), namespace)  # noqa: S102  # running the cell is what the user asked for
+            if isinstance(statement, ast.ClassDef):
+                namespace[statement.name] = _as_dataclass(namespace[statement.name])
+        except CLASS_ERRORS as error:
+            raise _class_error(error, statement, filename) from error
+        except SyntaxError as error:
+            raise _syntax_error(error) from error
+        if isinstance(statement, ast.ClassDef):
+            names[statement.name] = None
+    return [namespace[name] for name in names if dataclasses.is_dataclass(namespace[name])]
+
+
+def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
+    """Return the value of an expression like `reviews` or `reviews.head(20)`."""
+    try:
+        code = compile(expression.strip(), f"<{what}>", "eval")
+    except SyntaxError as error:
+        raise ArgumentError(
+            f"{what} {expression!r} is no Python expression: {error.msg}.",
+            hint="Name a variable, or put the expression into quotes.",
+        ) from error
+    try:
+        return eval(code, namespace)  # noqa: S307  # the user's own expression, in the user's own namespace
+    except NameError as error:
+        names = [name for name in namespace if not name.startswith("_")]
+        raise ArgumentError(
+            f"{what} {expression!r}: {error}.",
+            hint=nearest(error.name or expression, names) or "Define it in a cell above.",
+        ) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{what} {expression!r} fails: {type(error).__name__}: {error}.",
+            hint="Try the expression in a cell of its own.",
+        ) from error
+
+
+def _parse(cell: str, filename: str) -> ast.Module:
+    try:
+        # The magic's own line is the cell's first line, so the body begins on the second.
+        return ast.parse("\n" + cell, filename)
+    except SyntaxError as error:
+        raise _syntax_error(error) from error
+
+
+def _syntax_error(error: SyntaxError) -> SchemaError:
+    shown = (error.text or "").strip()
+    where = f"line {error.lineno}" if error.lineno else "cell"
+    return SchemaError(
+        f"{error.msg}{f': {shown}' if shown else ''}",
+        path=where,
+        hint="The cell holds Python: dataclasses like `class Review:` with lines `text: str`.",
+    )
+
+
+def _class_error(error: Exception, statement: ast.stmt, filename: str) -> SchemaError:
+    line = _last_line(error.__traceback__, filename) or statement.lineno
+    hint = "Correct this line of the cell."
+    if isinstance(error, NameError) and error.name:
+        hint = nearest(error.name, [*PROVIDED, *dir(builtins)]) or f"Define {error.name} above it."
+    return SchemaError(f"{type(error).__name__}: {error}", path=f"line {line}", hint=hint)
+
+
+def _last_line(trace: TracebackType | None, filename: str) -> int | None:
+    lines = [line for frame, line in traceback.walk_tb(trace) if _is_in(frame.f_code, filename)]
+    return lines[-1] if lines else None
+
+
+def _is_in(code: CodeType, filename: str) -> bool:
+    return code.co_filename == filename
+
+
+def _as_dataclass(made: Any) -> Any:
+    if not isinstance(made, type) or issubclass(cast("type[Any]", made), NO_RECORDS):
+        return made
+    kind = cast("type[Any]", made)
+    if "__dataclass_fields__" in vars(kind) or getattr(kind, "_is_protocol", False):
+        return kind
+    return dataclasses.dataclass(kind)
+
+
+def _missing_names(module: ast.Module, namespace: dict[str, Any]) -> list[str]:
+    used = {name for node in ast.walk(module) for name in _names(node)}
+    return [name for name in PROVIDED if name in used and name not in namespace]
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Yield the names a node uses, those inside an annotation written as a string included."""
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+        yield node.id
+    elif isinstance(node, ast.AnnAssign):
+        for part in ast.walk(node.annotation):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield from _names_in_text(part.value)
+
+
+def _names_in_text(text: str) -> Iterator[str]:
+    try:
+        tree = ast.parse(text, mode="eval")
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id

@@ -1,0 +1,31 @@
+"""`conduit_nb.ps()` and its like: what runs, in words that a script and a notebook share.
+
+Knows no IPython, so that a script can use it.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+from conduit_nb.deployments.info import DeploymentInfo, ServedModel
+from conduit_nb.notebook.display import Table
+from conduit_nb.session import process_session
+
+
+def ps() -> Table[DeploymentInfo]:
+    """Return what Conduit has started and what still runs; a notebook shows it as a table."""
+    return Table(process_session().ps(), empty="Nothing runs.")
+
+
+def list_models() -> Table[ServedModel]:
+    """Return the models that are loaded, and those that can be used without a network."""
+    return Table(process_session().models(), empty="No model is loaded.")
+
+
+def logs(name: str | None = None, *, tail: int = 100) -> list[str]:
+    """Return the last `tail` lines that a server wrote; without a name, the local one."""
+    return process_session().logs(name, tail=tail)
+
+
+def stop(name: str | None = None) -> Table[DeploymentInfo]:
+    """End a server by its name, or "all"; without a name, the local one. Return what was ended."""
+    return Table(process_session().stop(name), empty="Nothing ran.")

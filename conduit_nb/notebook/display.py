@@ -1,0 +1,168 @@
+"""How Conduit's things look in a notebook, in a terminal and on paper.
+
+Knows text and HTML; all text that is shown may be foreign (a model's, a server's, a file's), so
+it is escaped here and nowhere else. No scripts, no style sheets: what is shown survives nbconvert,
+GitHub and a reopened notebook.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+LONGEST_CELL = 200
+# Control characters (but for line ends and tabs), halves of characters, and the marks that make
+# text read otherwise than it is written.
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+
+
+class Shown:
+    """Something with a text and an HTML form. Derive and write `_text` and `_html`."""
+
+    def _text(self) -> str:
+        raise NotImplementedError
+
+    def _html(self) -> str:
+        raise NotImplementedError
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002  # Jupyter's protocol
+        return {"text/plain": self._text(), "text/html": self._html()}
+
+    def __repr__(self) -> str:
+        return self._text()
+
+
+class Line(Shown):
+    """One line of text."""
+
+    def __init__(self, text: str) -> None:
+        self._said = text
+
+    def _text(self) -> str:
+        return plain(self._said)
+
+    def _html(self) -> str:
+        return f"<div>{escaped(self._said)}</div>"
+
+
+class Text(Shown):
+    """Several lines, in which blanks matter."""
+
+    def __init__(self, text: str) -> None:
+        self._said = text
+
+    def _text(self) -> str:
+        return plain(self._said)
+
+    def _html(self) -> str:
+        return f"<pre>{escaped(self._said)}</pre>"
+
+
+class Listings(Shown):
+    """Titled code: the MDL of schemas, for one."""
+
+    def __init__(self, listings: Mapping[str, str], *, head: str = "") -> None:
+        self._listings = dict(listings)
+        self._head = head
+
+    def _text(self) -> str:
+        parts = [self._head] if self._head else []
+        parts += [f"{title}\n{_indented(code)}" for title, code in self._listings.items()]
+        return plain("\n\n".join(parts))
+
+    def _html(self) -> str:
+        parts = [f"<div>{escaped(self._head)}</div>"] if self._head else []
+        for title, code in self._listings.items():
+            parts.append(f"<div><strong>{escaped(title)}</strong></div>")
+            parts.append(f"<pre>{escaped(code)}</pre>")
+        return "".join(parts)
+
+
+class Table(list[T]):
+    """A list that shows itself as a table, one column for each field of its records."""
+
+    def __init__(self, rows: Iterable[T], *, empty: str) -> None:
+        super().__init__(rows)
+        self._empty = empty
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002  # Jupyter's protocol
+        head, body = self._cells()
+        if not body:
+            return {"text/plain": self._empty, "text/html": f"<div>{escaped(self._empty)}</div>"}
+        return {"text/plain": _text_table(head, body), "text/html": _html_table(head, body)}
+
+    def __repr__(self) -> str:
+        return self._repr_mimebundle_()["text/plain"]
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        records = [_fields(row) for row in self]
+        names = list(dict.fromkeys(name for record in records for name in record))
+        used = [name for name in names if any(record.get(name) is not None for record in records)]
+        body = [[_shown(record.get(name)) for name in used] for record in records]
+        return [name.replace("_", " ") for name in used], body
+
+
+def plain(text: str) -> str:
+    """Return text whose control characters and direction marks are seen instead of obeyed."""
+    return UNSEEN.sub("\ufffd", text)
+
+
+def escaped(text: str) -> str:
+    """Return text that HTML shows as it is written."""
+    return html.escape(plain(text), quote=True)
+
+
+def shortened(text: str, longest: int = LONGEST_CELL) -> str:
+    """Return the text's beginning, with an ellipsis where something was left out."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _indented(code: str) -> str:
+    return "\n".join(f"  {line}" for line in code.splitlines())
+
+
+def _fields(row: object) -> dict[str, Any]:
+    if dataclasses.is_dataclass(row) and not isinstance(row, type):
+        return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
+    if isinstance(row, Mapping):
+        return {str(name): value for name, value in row.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # any mapping may be shown
+    return {"value": row}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, list | tuple):
+        return shortened(", ".join(str(part) for part in value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # any list may be shown
+    return shortened(str(value))
+
+
+def _text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    rows = [[plain(cell).replace("\n", " ") for cell in row] for row in [head, *body]]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    heading = "".join(f'<th scope="col">{escaped(cell)}</th>' for cell in head)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in body
+    )
+    return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"

@@ -1,0 +1,399 @@
+"""Rows of a DataFrame <-> records of a schema: the only place that knows pandas.
+
+What pandas does to plain values on their way into a frame is undone here: scalars of numpy, the
+many kinds of missing, whole numbers and days that a column could only hold as something else.
+Nothing else is converted: a value that does not fit its field is its row's error.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import keyword
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, TypeVar, Union, cast
+
+import numpy as np
+import pandas as pd
+
+from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
+from conduit_nb.notebook.arguments import nearest, split_outside
+from conduit_nb.schemas import Schema
+from conduit_nb.schemas.shapes import (
+    Bool,
+    Choice,
+    Date,
+    DateTime,
+    EnumChoice,
+    Float,
+    Int,
+    Shape,
+    Str,
+    without_null,
+)
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+ERROR_COLUMN = "error"
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What a map reads. `values` are plain Python values by column, as long as the frame.
+
+    Rows that came as records of one dataclass are kept as such.
+    """
+
+    frame: pd.DataFrame
+    values: Mapping[str, Sequence[Any]]
+    records: Sequence[Any] | None = None
+    record_type: type[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def read_rows(source: object, *, what: str) -> Rows:
+    """Return the rows of a DataFrame, a list of dataclass records or a list of dicts."""
+    if isinstance(source, pd.DataFrame):
+        rows = _from_frame(source, what)
+    elif isinstance(source, list | tuple):
+        rows = _from_list(cast("Sequence[object]", source), what)
+    else:
+        raise ArgumentError(
+            f"{what} is {type(source).__name__}, not rows.",
+            hint="Give a DataFrame, a list of dataclass records or a list of dicts.",
+        )
+    if len(rows) == 0:
+        raise ArgumentError(f"{what} has no rows.", hint="Look at what the cell above it selects.")
+    return rows
+
+
+def read_columns(text: str | None) -> dict[str, str] | None:
+    """Read `a,b` or `field="Column Name",b` as field -> column."""
+    if text is None:
+        return None
+    chosen: dict[str, str] = {}
+    for part in split_outside(text, lambda character: character == ","):
+        field, equals, column = part.partition("=")
+        field = field.strip()
+        if not field or (equals and not column.strip()) or field in chosen:
+            raise ArgumentError(
+                f"--columns {text!r} has an empty or a doubled name.",
+                hint='Write it as --columns a,b or --columns field="Column Name",b',
+            )
+        chosen[field] = column.strip().strip("\"'") if equals else field
+    return chosen
+
+
+def derived_input(rows: Rows, columns: Mapping[str, str] | None) -> type[Any]:
+    """Return a dataclass made from the columns: all of them, or those chosen."""
+    if rows.record_type is not None and columns is None:
+        return rows.record_type
+    chosen = dict(columns) if columns is not None else {name: name for name in rows.values}
+    for field, column in chosen.items():
+        _require_column(rows, column, needed_by="--columns")
+        if not field.isidentifier() or keyword.iskeyword(field) or field.startswith("_"):
+            raise ArgumentError(
+                f"The column {column!r} cannot be the name of a field.",
+                hint="Give it one, and name the others that you need: "
+                f'--columns {_as_name(column)}="{column}"',
+            )
+    if not chosen:
+        raise ArgumentError("The rows have no columns.", hint="Give rows with values in them.")
+    fields = [(field, _type_of(rows.values[column], column)) for field, column in chosen.items()]
+    return dataclasses.make_dataclass("Row", fields)
+
+
+def to_records(
+    rows: Rows, schema: Schema[In], columns: Mapping[str, str] | None
+) -> list[In | ConduitError]:
+    """Return a record for each row; for a row that does not fit, its ValidationError.
+
+    Raises ArgumentError where a column is missing.
+    """
+    if rows.records is not None and rows.record_type is schema.cls and columns is None:
+        return [_checked(schema, record) for record in rows.records]
+    sources: dict[str, Sequence[Any]] = {}
+    optional = {field.name for field in schema.shape.fields if not field.is_required}
+    for name, shape in schema.fields.items():
+        column = (columns or {}).get(name, name)
+        if column not in rows.values and name in optional and name not in (columns or {}):
+            continue
+        _require_column(rows, column, needed_by=f"{schema.name}.{name}")
+        sources[name] = _as_meant(rows.values[column], shape)
+    for name in columns or {}:
+        if name not in schema.fields:
+            raise ArgumentError(
+                f"--columns names {name!r}, which {schema.name} has no field for.",
+                hint=nearest(name, list(schema.fields)) or f"It has: {', '.join(schema.fields)}.",
+            )
+    return [
+        _to_record(schema, {name: source[index] for name, source in sources.items()})
+        for index in range(len(rows))
+    ]
+
+
+def require_free_names(rows: Rows, schema: Schema[Any], prefix: str) -> None:
+    """Raise ArgumentError where a new column would take the name of one that is there."""
+    new = [prefix + name for name in [*schema.fields, ERROR_COLUMN]]
+    clash = [name for name in new if name in rows.values]
+    if clash:
+        raise ArgumentError(
+            f"The rows already have the column{'s' if len(clash) > 1 else ''} "
+            f"{', '.join(map(repr, clash))}.",
+            hint="Put something before the new names: --prefix out_",
+        )
+    doubled = [name for name in new if new.count(name) > 1]
+    if doubled:
+        raise ArgumentError(
+            f"{schema.name} has a field {doubled[0]!r}, the name of the column for row errors.",
+            hint="Give the field another name.",
+        )
+
+
+def result_frame(
+    rows: Rows, schema: Schema[Out], outcomes: Sequence[Out | ConduitError], *, prefix: str = ""
+) -> pd.DataFrame:
+    """Return the rows with the output's columns and `error` beside them; index as it was."""
+    result = rows.frame.copy()
+    for name, shape in schema.fields.items():
+        values = [
+            None if isinstance(outcome, ConduitError) else getattr(outcome, name)
+            for outcome in outcomes
+        ]
+        result[prefix + name] = _column(values, shape)
+    errors = [outcome if isinstance(outcome, ConduitError) else None for outcome in outcomes]
+    result[prefix + ERROR_COLUMN] = _objects(errors)
+    return result
+
+
+def _from_frame(frame: pd.DataFrame, what: str) -> Rows:
+    if frame.columns.nlevels > 1:
+        raise ArgumentError(
+            f"The columns of {what} have {frame.columns.nlevels} levels.",
+            hint=f"Flatten them: {what}.columns = ['_'.join(c) for c in {what}.columns]",
+        )
+    names = [str(name) for name in frame.columns]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ArgumentError(
+            f"{what} has the column {doubled[0]!r} more than once.",
+            hint=f"Keep one of each: {what}.loc[:, ~{what}.columns.duplicated()]",
+        )
+    values = {name: _plain_column(frame.iloc[:, position]) for position, name in enumerate(names)}
+    return Rows(frame=frame, values=values)
+
+
+def _from_list(items: Sequence[object], what: str) -> Rows:
+    kinds = {type(item) for item in items}
+    record_type: type[Any] | None = None
+    if len(kinds) == 1 and dataclasses.is_dataclass(kind := next(iter(kinds))):
+        record_type = kind
+        records = [
+            {field.name: getattr(item, field.name) for field in dataclasses.fields(kind)}
+            for item in items
+        ]
+    elif all(isinstance(item, Mapping) for item in items):
+        records = [dict(cast("Mapping[Any, Any]", item)) for item in items]
+    else:
+        shown = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise ArgumentError(
+            f"{what} is a list of {shown}.",
+            hint="Give a DataFrame, or a list of dicts or of records of one dataclass.",
+        )
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return Rows(
+        frame=pd.DataFrame(records, columns=names),
+        values={str(name): [_plain(record.get(name)) for record in records] for name in names},
+        records=items if record_type else None,
+        record_type=record_type,
+    )
+
+
+def _require_column(rows: Rows, column: str, *, needed_by: str) -> None:
+    if column in rows.values:
+        return
+    names = list(rows.values)
+    raise ArgumentError(
+        f"The rows have no column {column!r}, which {needed_by} names.",
+        hint=f"{nearest(column, names)} They have: {', '.join(names)}.".strip(),
+    )
+
+
+def _as_name(column: str) -> str:
+    name = "".join(c if c.isalnum() else "_" for c in column.lower()).strip("_")
+    return (
+        name if name.isidentifier() and not keyword.iskeyword(name) else f"field_{name}".rstrip("_")
+    )
+
+
+def _to_record(schema: Schema[In], values: dict[str, Any]) -> In | ConduitError:
+    try:
+        return schema.from_jsonable(values)
+    except ValidationError as error:
+        return error
+
+
+def _checked(schema: Schema[In], record: In) -> In | ConduitError:
+    try:
+        schema.validate(record)
+    except ValidationError as error:
+        return error
+    return record
+
+
+def _plain_column(series: pd.Series[Any]) -> list[Any]:
+    return [_plain(value) for value in series.tolist()]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without what pandas and numpy made of it; every kind of missing is None."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, np.datetime64):
+        return _plain(pd.Timestamp(cast("Any", value)))
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, pd.Timestamp):
+        return value.to_pydatetime(warn=False)
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in cast("list[Any]", value.tolist())]
+    return value
+
+
+def _type_of(values: Sequence[Any], column: str) -> Any:
+    """Return the type that all the values have, Optional where one is missing."""
+    there = [value for value in values if value is not None]
+    kinds = {_kind(value, column) for value in there}
+    found: Any
+    if kinds == {list}:
+        found = list[_type_of([item for value in there for item in value], column)]
+    elif kinds <= {int, float, str, bool}:
+        found = _union(kinds - {int} if float in kinds else kinds)
+    elif kinds <= {str, date, datetime}:
+        found = kinds.pop() if len(kinds) == 1 else str
+    elif len(kinds) == 1:
+        found = kinds.pop()
+    else:
+        raise _no_type(column, " and ".join(sorted(kind.__name__ for kind in kinds)))
+    return found if len(there) == len(values) else Union[found, None]  # noqa: UP007  # found is a value here
+
+
+def _kind(value: Any, column: str) -> type[Any]:
+    """Return the type of field that holds the value."""
+    if isinstance(value, Enum) or dataclasses.is_dataclass(value):
+        return type(value)
+    if isinstance(value, datetime):
+        return str if value.tzinfo is None else datetime
+    if isinstance(value, timedelta):
+        return str
+    if isinstance(value, Decimal):
+        return float
+    for kind in (bool, int, float, str, bytes, date, list):
+        if isinstance(value, kind):
+            return kind
+    raise _no_type(column, type(value).__name__)
+
+
+def _no_type(column: str, kinds: str) -> ArgumentError:
+    return ArgumentError(
+        f"The column {column!r} holds {kinds} values, for which no field type can be derived.",
+        hint="Leave it out with --columns, or write the input as a dataclass of its own.",
+    )
+
+
+def _union(kinds: set[type[Any]]) -> Any:
+    ordered = sorted(kinds or {str}, key=lambda kind: kind.__name__)
+    return Union[tuple(ordered)]  # noqa: UP007  # made from a set
+
+
+def _as_meant(values: Sequence[Any], shape: Shape) -> list[Any]:
+    """Return the values as JSON-able Python, with what a column could not hold put right.
+
+    Whole numbers with missing ones among them become floats in pandas, and days timestamps.
+    """
+    core, _ = without_null(shape)
+    there = [value for value in values if value is not None]
+    if isinstance(core, Int) and len(there) < len(values) and all(map(_is_whole, there)):
+        return [None if value is None else int(value) for value in values]
+    if isinstance(core, Date) and all(map(_is_day, there)):
+        return [None if value is None else value.date().isoformat() for value in values]
+    return [_jsonable(value) for value in values]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def _is_day(value: Any) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is None and value.time() == time()
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return str(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in cast("Sequence[Any]", value)]
+    if isinstance(value, Mapping):
+        items = cast("Mapping[Any, Any]", value).items()
+        return {name: _jsonable(item) for name, item in items}
+    return value
+
+
+def _column(values: list[Any], shape: Shape) -> Any:
+    """Return the values as the array of the type that suits the shape."""
+    core, _ = without_null(shape)
+    match core:
+        case Str():
+            return pd.array(values, dtype="string")
+        case Float():
+            return pd.array(values, dtype="Float64")
+        case Bool():
+            return pd.array(values, dtype="boolean")
+        case Int():
+            fits = all(value is None or INT64_MIN <= value <= INT64_MAX for value in values)
+            return pd.array(values, dtype="Int64") if fits else _objects(values)
+        case Choice() | EnumChoice():
+            plain = [value.value if isinstance(value, Enum) else value for value in values]
+            categories = list(core.values)
+            has_distinct = len(set(categories)) == len(categories)  # 1 and True are the same here
+            return pd.Categorical(plain, categories) if has_distinct else _objects(plain)
+        case DateTime():
+            moments = [_in_utc(value) for value in values]
+            return pd.array(moments, dtype=pd.DatetimeTZDtype("us", "UTC"))
+        case _:
+            return _objects(values)
+
+
+def _in_utc(value: datetime | None) -> datetime | None:
+    try:
+        return None if value is None else value.astimezone(UTC)
+    except OverflowError:  # the first or last day that there is, in another zone
+        return value
+
+
+def _objects(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array

@@ -1,0 +1,161 @@
+"""What `%conduit help` says.
+
+Layer 6.
+"""
+
+from __future__ import annotations
+
+from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.arguments import nearest
+
+OVERVIEW = """\
+Conduit turns rows into typed records with a language model.
+
+  %%conduit schema   define dataclasses and see them as the model will
+  %%conduit block    make a typed function out of an instruction
+  %%conduit map      fill a dataclass for every row of a DataFrame
+
+  %conduit ps        what runs            %conduit logs [NAME]      its last log lines
+  %conduit models    loaded models        %conduit stop [NAME|all]  end it
+  %conduit help [WORD]                    this, or more about one of these words
+
+A first cell, for a DataFrame `reviews` with a column `text`:
+
+  %%conduit map reviews -o verdicts
+  class Verdict:
+      '''Say how the reviewer feels about the product.'''
+      sentiment: Literal["positive", "negative"]
+
+The same in Python: conduit_nb.LMLiteBlock, conduit_nb.ps(), conduit_nb.stop()."""
+
+SCHEMA = """\
+%%conduit schema
+
+The cell's dataclasses become schemas and are shown in MDL, the form in which a model reads them.
+
+  %%conduit schema
+  class Item:
+      name: str
+      quantity: Annotated[int, Range(ge=1, le=99)]
+
+  class Order:
+      '''Take the order out of the letter.'''
+      items: List[Item]
+      urgent: bool = False
+
+- The decorator @dataclass may be left out.
+- No import is needed for: {provided}. What you have defined yourself under such a name wins.
+- A class's docstring is the instruction when a model fills it.
+- Types: str int float bool bytes date datetime, List, Dict[str, ...], Optional, Union, Literal,
+  Enum, Annotated with a constraint or a description, and other dataclasses."""
+
+BLOCK = """\
+%%conduit block NAME --input In --output Out [options]
+
+The cell's text is the instruction; NAME becomes a function from In to Out.
+
+  %%conduit block judge --input Review --output Verdict
+  Say how the reviewer feels about the product.
+
+  judge(Review(text="It broke on day two."))     one record
+  judge.batch([Review(...), Review(...)])        many at once; errors stand in their places
+
+{model_options}"""
+
+MAP = """\
+%%conduit map ROWS [-o OUT] [options]
+
+Fills a dataclass for every row. ROWS is a DataFrame, a list of dataclass records or a list of
+dicts; any Python expression may stand there: `reviews.head(20)`, `reviews[reviews.stars > 3]`.
+
+  %%conduit map reviews -o verdicts --columns text
+  class Verdict:
+      '''Say how the reviewer feels about the product.'''
+      sentiment: Literal["positive", "negative"]
+      mentions_price: bool
+
+- One dataclass in the cell: the output. The input is made from the columns.
+- Two: the input, then the output. Each field of the input is a column of that name.
+  A dataclass that another one uses as a field's type is part of that one and does not count.
+- The output's docstring is the instruction.
+- OUT has the rows' columns and index, the output's columns, and `error`: None, or what went wrong
+  with that row. Rows that failed have no values. Numbers, booleans and texts have pandas' nullable
+  types, Literal and Enum are categories (of their values), nested records are dataclass values.
+- Stop (interrupt the kernel): OUT keeps what is finished, and the cell ends with Interrupted.
+
+  -o, --out OUT        the variable for the result; left out, it is the name of ROWS with `_out`
+  --columns a,b        which columns the model sees; `text="Review Text"` gives a column a field's
+                       name, which a column whose name is no Python name needs
+  --input In           use these dataclasses, defined in a cell above, instead of (or beside)
+  --output Out         those of the cell
+  --prefix p_          put before the name of each new column, `error` included
+  --max-errors N       raise when more than N rows failed; left out, when every row failed.
+                       OUT is bound in any case
+  --background         return at once with a handle that shows how far it is:
+                       `await handle`, `handle.result()`, `handle.cancel()`. OUT is bound when it
+                       ends
+
+{model_options}"""
+
+MODEL_OPTIONS = """\
+Which model, and where:
+  --model ID           a model id or a folder; the default is {default_model}
+  --provider NAME      where it runs; the default, local, is this machine
+  --endpoint URL       any OpenAI-compatible server instead, e.g. http://127.0.0.1:11434/v1
+  --api-key-env NAME   the environment variable that holds that server's key
+  --max-model-len N    the most tokens, prompt and answer together
+  --max-tokens N       the most tokens of one answer; the default is what the context leaves
+  --max-concurrency N  the most requests at once
+  --temperature T      0, the default, always takes the likeliest word
+  --seed N             makes answers at a temperature above 0 come out the same again"""
+
+PS = """\
+%conduit ps
+
+A table of what Conduit has started and what still runs. In Python: conduit_nb.ps()."""
+
+MODELS = """\
+%conduit models
+
+The models that the local server has loaded, and what they are busy with. A model is loaded at the
+first request for it. In Python: conduit_nb.list_models()."""
+
+LOGS = """\
+%conduit logs [NAME] [--tail N]
+
+The last lines (100) of a server's log; without NAME, of the local one.
+In Python: conduit_nb.logs()."""
+
+STOP = """\
+%conduit stop [NAME|all]
+
+Ends a server and frees its memory; without NAME, the local one. The next request starts it again.
+It also ends by itself after a while without requests (CONDUIT_SIDECAR_IDLE_S).
+In Python: conduit_nb.stop()."""
+
+TOPICS = {
+    "schema": SCHEMA,
+    "block": BLOCK,
+    "map": MAP,
+    "ps": PS,
+    "models": MODELS,
+    "logs": LOGS,
+    "stop": STOP,
+}
+
+
+def help_text(word: str | None, *, provided: list[str], default_model: str) -> str:
+    """Return the help on one word, or the overview."""
+    if word is None or word == "help":
+        return OVERVIEW
+    if word not in TOPICS:
+        raise ArgumentError(
+            f"There is no help on {word!r}.",
+            hint=nearest(word, list(TOPICS)) or f"There is on: {', '.join(TOPICS)}.",
+        )
+    return (
+        TOPICS[word]
+        .replace("{provided}", ", ".join(provided))
+        .replace("{model_options}", MODEL_OPTIONS)
+        .replace("{default_model}", default_model)
+    )

@@ -1,0 +1,190 @@
+"""`%%conduit map`: a dataclass filled for every row.
+
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, RunError
+from conduit_nb.notebook.arguments import MagicParser, add_model_options, count
+from conduit_nb.notebook.background import BackgroundMap
+from conduit_nb.notebook.block_cell import variable
+from conduit_nb.notebook.cell import resolve
+from conduit_nb.notebook.frames import (
+    ERROR_COLUMN,
+    Rows,
+    derived_input,
+    read_columns,
+    read_rows,
+    require_free_names,
+    result_frame,
+    to_records,
+)
+from conduit_nb.notebook.progress import progress_view, summary_text
+from conduit_nb.notebook.schema_cell import classes_of
+from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.tasks import task_of
+from conduit_nb.runs import Run
+from conduit_nb.schemas import Schema, schema_of
+from conduit_nb.schemas.shapes import Record, walk
+from conduit_nb.session import process_session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+USAGE = (
+    "%%conduit map ROWS [-o OUT] [--model ID] [--columns a,b] [--prefix p_] [--max-errors N] "
+    "[--background]"
+)
+WINDOW = 64
+LOOK_EVERY_S = 0.05
+
+
+def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | BackgroundMap:
+    """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them."""
+    arguments = _parser().parse_line(tokens)
+    out = _out_name(arguments)
+    rows = read_rows(resolve(arguments.rows, shell.user_ns, what="ROWS"), what=arguments.rows)
+    columns = read_columns(arguments.columns)
+    input_type, output_type = _types(shell, arguments, classes_of(shell, cell))
+    takes = schema_of(input_type or derived_input(rows, columns))
+    gives = schema_of(output_type)
+    require_free_names(rows, gives, arguments.prefix)
+    records = to_records(rows, takes, columns)
+    title = f"{takes.name} -> {gives.name}"
+    task = task_of(arguments, takes.cls, output_type, name=title)
+    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors)
+    run = Run(process_session(), task, records, window=max(WINDOW, arguments.max_concurrency or 0))
+    if arguments.background:
+        handle = BackgroundMap(run, job.finish, title=title, out=out, shell=shell)
+        handle.start()
+        return handle
+    return _wait(run, job, title)
+
+
+@dataclass(frozen=True, slots=True)
+class MapJob:
+    """What is to be done with a run's outcomes, however it ends."""
+
+    shell: Shell
+    rows: Rows
+    gives: Schema[Any]
+    out: str
+    prefix: str
+    max_errors: int | None
+
+    def finish(self, run: Run[Any, Any]) -> pd.DataFrame:
+        """Bind OUT to what there is; raise where the run was stopped or failed as a whole."""
+        outcomes = run.outcomes()
+        frame = result_frame(self.rows, self.gives, outcomes, prefix=self.prefix)
+        self.shell.push({self.out: frame})
+        if run.is_cancelled:
+            done = run.progress.snapshot().done
+            raise Interrupted(
+                f"Stopped after {done:,} of {len(outcomes):,} rows.",
+                hint=f"{self.out} has what is finished; its {self._error_column!r} column says "
+                "which rows are not.",
+            )
+        self._require_few_errors(outcomes)
+        return frame
+
+    @property
+    def _error_column(self) -> str:
+        return self.prefix + ERROR_COLUMN
+
+    def _require_few_errors(self, outcomes: Sequence[object]) -> None:
+        errors = [outcome for outcome in outcomes if isinstance(outcome, ConduitError)]
+        limit = len(outcomes) - 1 if self.max_errors is None else self.max_errors
+        if len(errors) <= limit or not errors:
+            return
+        few = f", more than --max-errors {limit}" if self.max_errors is not None else ""
+        alike = len({str(error) for error in errors}) == 1
+        example = errors[0]
+        raise RunError(
+            f"{len(errors):,} of {len(outcomes):,} rows failed{few}; "
+            f"{'each' if alike else 'the first'} with {type(example).__name__}: {example}",
+            hint=f"{example.hint} See {self.out}[{self._error_column!r}].".strip(),
+        ) from example
+
+
+def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
+    """Wait for the run, showing how far it is; an interrupt stops it and keeps what is done."""
+    view = progress_view(job.shell, title)
+    try:
+        run.start()
+        while not run.wait(LOOK_EVERY_S):
+            view.update(run.progress.snapshot())
+    except KeyboardInterrupt:
+        run.cancel()
+    finally:
+        snapshot = run.progress.snapshot()
+        view.finish(snapshot, summary_text(snapshot, title))
+    return job.finish(run)
+
+
+def _parser() -> MagicParser:
+    parser = MagicParser("%%conduit map", usage=USAGE)
+    parser.add_argument("rows", metavar="ROWS")
+    parser.option("-o", "--out", metavar="OUT")
+    parser.option("--columns", metavar="a,b")
+    parser.option("--input", metavar="In")
+    parser.option("--output", metavar="Out")
+    parser.option("--prefix", metavar="p_", default="")
+    parser.option("--max-errors", metavar="N", type=count)
+    parser.option("--background", action="store_true")
+    add_model_options(parser)
+    return parser
+
+
+def _out_name(arguments: argparse.Namespace) -> str:
+    """Return the name of the result: the one given, else made from the name of the rows."""
+    if arguments.out is not None:
+        return variable(arguments.out, what="OUT")
+    rows: str = arguments.rows
+    return f"{rows}_out" if rows.isidentifier() else "rows_out"
+
+
+def _types(
+    shell: Shell, arguments: argparse.Namespace, classes: list[type]
+) -> tuple[type[Any] | None, type[Any]]:
+    """Return the input, None where it is made from the columns, and the output.
+
+    What another dataclass of the cell uses as a field's type, or derives from, is part of that one.
+    """
+    roots = [kind for kind in classes if not any(_uses(other, kind) for other in classes)]
+    named = {
+        option: resolve(expression, shell.user_ns, what=f"--{option}")
+        for option in ("input", "output")
+        if (expression := getattr(arguments, option)) is not None
+    }
+    left = [kind for kind in roots if kind not in named.values()]
+    output = named["output"] if "output" in named else (left.pop() if left else None)
+    given = named["input"] if "input" in named else (left.pop() if left else None)
+    if output is None:
+        raise ArgumentError(
+            "The cell does not say what to fill: it defines no dataclass"
+            f"{' that stands for itself' if classes else ''}.",
+            hint="Write the output as a dataclass, or name one with --output.",
+        )
+    if left:
+        names = ", ".join(kind.__name__ for kind in roots)
+        raise ArgumentError(
+            f"The cell defines {len(roots)} dataclasses that stand for themselves: {names}.",
+            hint="Leave the output, or the input and then the output; or name them with "
+            "--input and --output.",
+        )
+    return given, output
+
+
+def _uses(user: type, part: type) -> bool:
+    if user is part:
+        return False
+    if issubclass(user, part):
+        return True
+    shapes = (shape for _, shape, _ in walk(schema_of(user).shape))
+    return any(isinstance(shape, Record) and shape.cls is part for shape in shapes)

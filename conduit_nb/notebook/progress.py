@@ -1,0 +1,198 @@
+"""The line that moves while a map runs: in a notebook, in a terminal, in a CI log.
+
+Knows how a snapshot reads and where it can be shown; not how a run is counted.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol, TextIO
+
+from conduit_nb.notebook.display import Shown, escaped, plain, shortened
+from conduit_nb.notebook.shell import Shell, is_notebook, new_display
+from conduit_nb.runs import Snapshot
+
+NOTEBOOK_EVERY_S = 0.25
+TERMINAL_EVERY_S = 0.1
+LOG_EVERY_S = 10.0
+
+
+class ProgressView(Protocol):
+    """Where progress is shown. `update` may be called as often as one likes."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the snapshot, if enough time has passed since the last."""
+        ...
+
+    def finish(self, snapshot: Snapshot, text: str) -> None:
+        """Show the end."""
+        ...
+
+
+def progress_view(shell: Shell, title: str) -> ProgressView:
+    """Return the view that fits where this shell's output goes."""
+    if is_notebook(shell):
+        return NotebookProgress(title)
+    if sys.stderr.isatty():
+        return TerminalProgress(title, sys.stderr)
+    return LogProgress(title, sys.stderr)
+
+
+class NotebookProgress:
+    """A line in the cell's output that is replaced in place."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._throttle = Throttle(NOTEBOOK_EVERY_S)
+        self._handle = new_display()
+        self._is_shown = False
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Replace the line."""
+        if self._throttle.is_due():
+            self._show(ProgressLine(snapshot, progress_text(snapshot, self._title)))
+
+    def finish(self, snapshot: Snapshot, text: str) -> None:
+        """Leave the end's line."""
+        self._show(ProgressLine(snapshot, text))
+
+    def _show(self, line: ProgressLine) -> None:
+        if self._is_shown:
+            self._handle.update(line)
+        else:
+            self._handle.display(line)
+            self._is_shown = True
+
+
+class TerminalProgress:
+    """A line in a terminal that is written over."""
+
+    def __init__(self, title: str, stream: TextIO) -> None:
+        self._title = title
+        self._stream = stream
+        self._throttle = Throttle(TERMINAL_EVERY_S)
+        self._width = 0
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Write over the line."""
+        if self._throttle.is_due():
+            self._write(progress_text(snapshot, self._title))
+
+    def finish(self, snapshot: Snapshot, text: str) -> None:  # noqa: ARG002  # the text has its figures
+        """Write the end's line and go to the next."""
+        self._write(text)
+        self._stream.write("\n")
+        self._stream.flush()
+
+    def _write(self, text: str) -> None:
+        room = shutil.get_terminal_size().columns - 1  # a longer line could not be written over
+        text = shortened(plain(text).replace("\n", " "), room)
+        self._stream.write(f"\r{text.ljust(self._width)}")
+        self._stream.flush()
+        self._width = len(text)
+
+
+class LogProgress:
+    """Plain lines, few of them."""
+
+    def __init__(self, title: str, stream: TextIO) -> None:
+        self._title = title
+        self._stream = stream
+        self._throttle = Throttle(LOG_EVERY_S, first=False)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Add a line."""
+        if self._throttle.is_due():
+            self._write(progress_text(snapshot, self._title))
+
+    def finish(self, snapshot: Snapshot, text: str) -> None:  # noqa: ARG002  # the text has its figures
+        """Add the end's line."""
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{plain(text)}\n")
+        self._stream.flush()
+
+
+class ProgressLine(Shown):
+    """A bar and a line of text."""
+
+    def __init__(self, snapshot: Snapshot, text: str) -> None:
+        self._snapshot = snapshot
+        self._said = text
+
+    def _text(self) -> str:
+        return plain(self._said)
+
+    def _html(self) -> str:
+        bar = (
+            f'<progress max="{self._snapshot.total}" value="{self._snapshot.done}" '
+            'aria-label="rows done"></progress>'
+        )
+        return f"<div>{bar} {escaped(self._said)}</div>"
+
+
+class Throttle:
+    """Says when the next line is due."""
+
+    def __init__(
+        self, every_s: float, *, first: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._every_s = every_s
+        self._clock = clock
+        self._next = clock() + (0.0 if first else every_s)
+
+    def is_due(self) -> bool:
+        """Say whether it is time, and if so begin to wait for the next."""
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + self._every_s
+        return True
+
+
+def progress_text(snapshot: Snapshot, title: str) -> str:
+    """Return one line: how far, how fast, how long still, how many errors."""
+    parts = [f"{title}: {snapshot.done:,} of {snapshot.total:,} rows"]
+    if snapshot.rows_per_s is None:
+        parts.append(f"starting, {duration(snapshot.elapsed_s)} so far")
+    else:
+        parts.append(f"{snapshot.rows_per_s:,.1f} rows/s")
+    if snapshot.completion_tokens:
+        parts.append(f"{snapshot.tokens_per_s:,.0f} tokens/s")
+    if snapshot.eta_s is not None:
+        parts.append(f"{duration(snapshot.eta_s)} left")
+    return ", ".join([*parts, *_errors(snapshot)])
+
+
+def summary_text(snapshot: Snapshot, title: str) -> str:
+    """Return one line on a run that has ended."""
+    parts = [f"{title}: {snapshot.done:,} of {snapshot.total:,} rows"]
+    parts[0] += f" in {duration(snapshot.elapsed_s)}"
+    if snapshot.rows_per_s is not None:
+        parts.append(f"{snapshot.rows_per_s:,.1f} rows/s")
+    if snapshot.completion_tokens:
+        read, written = snapshot.prompt_tokens, snapshot.completion_tokens
+        parts.append(f"{read:,} tokens read, {written:,} written")
+    return ", ".join([*parts, *(_errors(snapshot) or ["no errors"])])
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _errors(snapshot: Snapshot) -> list[str]:
+    if not snapshot.failed:
+        return []
+    return [f"{snapshot.failed:,} error{'s' if snapshot.failed > 1 else ''}"]

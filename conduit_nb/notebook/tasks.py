@@ -1,0 +1,49 @@
+"""From a magic's options to a block that asks a model.
+
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TypeVar
+
+from conduit_nb import settings
+from conduit_nb.blocks.llm import LlmTask, LMLiteBlock
+from conduit_nb.models.config import LmLiteModelConfig
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def task_of(
+    arguments: argparse.Namespace,
+    input_type: type[In],
+    output_type: type[Out],
+    *,
+    name: str,
+    guidance: str = "",
+) -> LlmTask[In, Out]:
+    """Return the task that a magic's model options (`add_model_options`) stand for."""
+    model_id: str = arguments.model or settings.default_model()
+    config = LmLiteModelConfig(
+        model_id,
+        max_model_len=arguments.max_model_len,
+        max_model_concurrency=arguments.max_concurrency,
+    )
+    block = LMLiteBlock(
+        [config],
+        arguments.provider,
+        endpoint=arguments.endpoint,
+        api_key_env=arguments.api_key_env,
+    )
+    return block.task(
+        input_type,
+        output_type,
+        model_id=model_id,
+        guidance=guidance,
+        max_tokens=arguments.max_tokens,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+        name=name,
+    )

@@ -1,0 +1,93 @@
+"""Answer many rows with one block: a window of them at once, each with its own error.
+
+Layer 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from conduit_nb.blocks.base import Block
+from conduit_nb.errors import (
+    ArgumentError,
+    ConduitError,
+    ContextLengthError,
+    DeploymentError,
+    EndpointAuthError,
+    MissingExtraError,
+    ModelError,
+    StorageError,
+)
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+# What fails one row like this fails every row; each may have cost a whole boot to find out.
+CONDEMNING = (DeploymentError, EndpointAuthError, MissingExtraError, ModelError, StorageError)
+
+
+async def run_rows(
+    block: Block[In, Out],
+    rows: Sequence[In | ConduitError],
+    *,
+    window: int = 64,
+    on_row: Callable[[int, Out | ConduitError], None] | None = None,
+) -> list[Out | ConduitError]:
+    """Return what `block` answers to each row, in order; what goes wrong for one is its error.
+
+    A row that is an error already stays it. At most `window` rows are in flight. Once a row has
+    shown that no row can succeed (no server, no such model), the rows not begun get its error.
+    `on_row` hears of each row as it ends; on cancellation unfinished rows are cancelled and those
+    that ended were told.
+    """
+    if window < 1:
+        raise ArgumentError(f"window={window} is below 1.", hint="Leave window out to get 64.")
+    outcomes: dict[int, Out | ConduitError] = {}
+    verdict = _Verdict()
+    waiting = enumerate(rows)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(window, len(rows))):
+            group.create_task(_work(block, waiting, verdict, outcomes, on_row))
+    return [outcomes[index] for index in range(len(rows))]
+
+
+class _Verdict:
+    """The error that no row can escape, once one is known."""
+
+    def __init__(self) -> None:
+        self.error: ConduitError | None = None
+
+    def hear(self, error: ConduitError) -> None:
+        if isinstance(error, CONDEMNING) and not isinstance(error, ContextLengthError):
+            self.error = self.error or error
+
+
+async def _work(
+    block: Block[In, Out],
+    waiting: Iterator[tuple[int, In | ConduitError]],
+    verdict: _Verdict,
+    outcomes: dict[int, Out | ConduitError],
+    on_row: Callable[[int, Out | ConduitError], None] | None,
+) -> None:
+    for index, row in waiting:
+        outcome: Out | ConduitError
+        if isinstance(row, ConduitError):
+            outcome = row
+        elif verdict.error is not None:
+            outcome = verdict.error
+        else:
+            outcome = await _answer(block, row, verdict)
+        outcomes[index] = outcome
+        if on_row is not None:
+            on_row(index, outcome)
+        await asyncio.sleep(0)  # many rows that need no work must not hold up the loop
+
+
+async def _answer(block: Block[In, Out], row: In, verdict: _Verdict) -> Out | ConduitError:
+    try:
+        return await block.run(row)
+    except ConduitError as error:
+        verdict.hear(error)
+        return error

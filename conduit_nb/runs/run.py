@@ -1,0 +1,179 @@
+"""One run over rows, under way on the session's loop while its starter does something else.
+
+Layer 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
+
+from conduit_nb.blocks.base import Block
+from conduit_nb.blocks.host import Host, use_host
+from conduit_nb.client import Endpoint
+from conduit_nb.errors import ConduitError, Interrupted
+from conduit_nb.events import Event, Events
+from conduit_nb.runs.progress import Progress
+from conduit_nb.runs.rows import run_rows
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+T = TypeVar("T")
+
+
+class Run(Generic[In, Out]):
+    """A run: made, then started once. Safe to ask from any thread."""
+
+    def __init__(
+        self,
+        host: Host,
+        block: Block[In, Out],
+        rows: Sequence[In | ConduitError],
+        *,
+        window: int = 64,
+    ) -> None:
+        self.progress = Progress(len(rows))
+        self._host = host
+        self._block = block
+        self._rows = rows
+        self._window = window
+        self._on_row: Callable[[], None] | None = None
+        self._when_ended: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self._outcomes: list[Out | ConduitError | None] = [None] * len(rows)
+        self._began = threading.Event()
+        self._ended = threading.Event()
+        self._cancelled = False
+        self._future: concurrent.futures.Future[None] | None = None
+
+    def start(
+        self,
+        *,
+        on_row: Callable[[], None] | None = None,
+        when_ended: Callable[[], None] | None = None,
+    ) -> None:
+        """Begin; once.
+
+        `on_row` is called after each row that ends, `when_ended` once, however the run ends, and
+        before `wait` returns; both on the host's loop.
+        """
+        assert self._future is None, "a run starts once"
+        self._on_row = on_row
+        self._when_ended = when_ended
+        self._future = self._host.submit(self._work())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self._ended.is_set() or (self._future is not None and self._future.done())
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was stopped before every row had ended."""
+        return self._cancelled or (self._future is not None and self._future.cancelled())
+
+    def outcomes(self) -> list[Out | ConduitError]:
+        """Return what each row has come to; a row that has not ended is Interrupted."""
+        with self._lock:
+            outcomes = list(self._outcomes)
+        unfinished = Interrupted("The run was stopped before this row was answered.")
+        return [unfinished if outcome is None else outcome for outcome in outcomes]
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end, at most `timeout_s`; say whether it has come.
+
+        What went wrong with the run itself (never a row's error) is raised here.
+        """
+        future = self._started()
+        done, _ = concurrent.futures.wait([future], timeout=timeout_s)
+        if not done:
+            return False
+        if not future.cancelled():
+            future.result()
+        return True
+
+    def cancel(self, *, timeout_s: float = 5.0) -> None:
+        """Stop it and wait until nothing of it runs; what has ended is kept. Idempotent."""
+        if self._future is None:
+            self._cancelled = True
+            return
+        self._began.wait(timeout_s)  # work cancelled before it began would never say it ended
+        if self._future.cancel() or not self._future.done():
+            self._ended.wait(timeout_s)
+
+    async def wait_async(self) -> None:
+        """Wait for the end on the caller's own event loop; abandoning the wait stops nothing."""
+        future = self._started()
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+        await ended.wait()
+        if not future.cancelled():
+            future.result()
+
+    def _started(self) -> concurrent.futures.Future[None]:
+        assert self._future is not None, "start it first"
+        return self._future
+
+    async def _work(self) -> None:
+        self._began.set()
+        try:
+            with use_host(_Watched(self._host, self.progress.on_event)):
+                await run_rows(self._block, self._rows, window=self._window, on_row=self._keep)
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
+        finally:
+            self.progress.end()
+            try:
+                if self._when_ended is not None:
+                    self._when_ended()
+            finally:
+                self._ended.set()
+
+    def _keep(self, index: int, outcome: Out | ConduitError) -> None:
+        with self._lock:
+            self._outcomes[index] = outcome
+        self.progress.on_row(index, outcome)
+        if self._on_row is not None:
+            self._on_row()
+
+
+class _Watched:
+    """The host, with a hook that hears only of what this run does."""
+
+    def __init__(self, host: Host, listener: Callable[[Event], None]) -> None:
+        self._host = host
+        self._events = _Forwarded(host.events)
+        self._events.subscribe(listener)
+
+    @property
+    def events(self) -> Events:
+        return self._events
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return self._host.submit(work)
+
+    def is_loop_thread(self) -> bool:
+        return self._host.is_loop_thread()
+
+    async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
+        return await self._host.endpoint(provider, fresh=fresh)
+
+
+class _Forwarded(Events):
+    """A hook of its own that passes everything on to another."""
+
+    def __init__(self, outer: Events) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def emit(self, event: Event) -> None:
+        super().emit(event)
+        self._outer.emit(event)
+
+    def new_call(self) -> int:
+        return self._outer.new_call()
