@@ -1,0 +1,58 @@
+"""scripts/run_tests.py: the summary tells the truth."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    import run_tests
+
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    return run_tests
+
+
+def test_a_run_is_counted_case_by_case_with_the_reasons_of_skips(
+    runner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "def test_good(): pass\n"
+        "def test_bad(): assert 1 == 2\n"
+        "def test_not_here(): pytest.skip('no browser')\n"
+        "def test_nor_here(): pytest.skip('no browser')\n"
+    )
+
+    outcome = runner.run("some", sys.executable, ["-p", "no:cacheprovider", "test_it.py"])
+    runner.summarize([outcome], ["Python 3.99: none found"])
+
+    said = capfd.readouterr().out
+    assert outcome.code == 1
+    assert dict(outcome.counts) == {"passed": 1, "failed": 1, "skipped": 2}
+    assert "1 failed, 1 passed, 2 skipped" in outcome.closing_line
+    assert "skipped   2 (some): no browser" in said
+    assert "skipped, Python 3.99: none found" in said
+    assert said.splitlines()[-1] == "total: 1 passed, 1 failed, 2 skipped"
+
+
+def test_a_run_that_found_nothing_to_run_has_failed(runner, tmp_path: Path):
+    outcome = runner.run("none", sys.executable, ["-p", "no:cacheprovider", "-q"])
+
+    assert outcome.code == 5
+    assert outcome.counts["failed"] == 1
+
+
+def test_a_run_that_crashed_has_failed(runner, tmp_path: Path):
+    (tmp_path / "test_it.py").write_text("import os\ndef test_dies(): os._exit(7)\n")
+
+    outcome = runner.run("crash", sys.executable, ["-p", "no:cacheprovider", "test_it.py"])
+
+    assert outcome.code == 7
+    assert outcome.counts["failed"] == 1
