@@ -38,6 +38,7 @@ PORT_IN_USE_EXIT_CODE = 98
 PORT_TRIES = 3
 LOG_LINES_SHOWN = 15
 LOCK_POLL_S = 0.1
+LOCK_SLACK_S = 30.0
 SAY_WAITING_AFTER_S = 2.0
 
 
@@ -260,7 +261,7 @@ class DeploymentManager:
 
     async def _acquire(self, lock: filelock.BaseFileLock, path: Path, name: str) -> None:
         began = time.monotonic()
-        timeout_s = settings.boot_timeout_s() + self._hung_after_s + 30
+        timeout_s = settings.boot_timeout_s() + self._hung_after_s + LOCK_SLACK_S
         has_told = False
         while True:
             try:

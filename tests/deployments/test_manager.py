@@ -1,0 +1,314 @@
+"""The manager, with real processes that speak LmLite's wire."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+from conduit_nb.client import Endpoint
+from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.errors import BootError, DeploymentError, StorageError
+from conduit_nb.events import Events
+from conduit_nb.protocol import ChatRequest
+from conduit_nb.providers.local import LocalProvider
+from conduit_nb.state.installation import Installation
+from tests.fake_lmlite import FakeRuntime
+from tests.waiting import until
+
+
+@dataclass
+class Bench:
+    """A manager with its own state folder; `told` is what it said."""
+
+    state_dir: Path
+    events: Events = field(default_factory=Events)
+    told: list[str] = field(default_factory=list)
+    endpoints: list[Endpoint] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.events.subscribe(lambda event: self.told.append(getattr(event, "text", "")))
+        self.provider = LocalProvider(grace_s=1)
+        self.manager = self.another_manager()
+
+    def another_manager(self, **named: Any) -> DeploymentManager:
+        installation = Installation(id="tests", secret=b"s" * 32)
+        arguments: dict[str, Any] = {"installation": lambda: installation, "hung_after_s": 1.0}
+        return DeploymentManager(events=self.events, **(arguments | named))
+
+    async def ensure(self, *flags: str, manager: DeploymentManager | None = None) -> Endpoint:
+        endpoint = await (manager or self.manager).ensure(FakeRuntime(flags), self.provider)
+        self.endpoints.append(endpoint)
+        return endpoint
+
+    async def pids(self) -> list[int | None]:
+        return [node.pid for node in await self.provider.list_nodes()]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "20")
+    bench = Bench(tmp_path)
+    yield bench
+    for endpoint in bench.endpoints:
+        await endpoint.aclose()
+    for node in await bench.provider.list_nodes():
+        await bench.provider.terminate(node.name)
+
+
+@pytest.fixture
+def foreign_port() -> Iterator[int]:
+    """A port on which a process that is not ours takes connections."""
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.1", 0))
+        foreign.listen()
+        yield foreign.getsockname()[1]
+
+
+def ports(*first: int) -> Callable[[], int]:
+    """Choose these ports first, then free ones."""
+    left = list(first)
+
+    def choose() -> int:
+        if left:
+            return left.pop(0)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    return choose
+
+
+async def answer(endpoint: Endpoint, model: str = "m") -> str:
+    request = ChatRequest(model=model, messages=[{"role": "user", "content": "hello"}])
+    return (await endpoint.chat(request))["choices"][0]["message"]["content"]
+
+
+async def test_the_first_call_starts_a_server_and_the_next_finds_it(bench: Bench):
+    first = await bench.ensure()
+    second = await bench.ensure(manager=bench.another_manager())
+
+    assert first.url == second.url
+    assert first.dialect == second.dialect == "lmlite"
+    assert (await answer(first)).endswith(": hello")
+    assert len(await bench.pids()) == 1
+
+
+async def test_what_is_started_and_where_it_runs_is_told_once(bench: Bench):
+    await bench.ensure()
+    await bench.ensure()
+
+    assert [text for text in bench.told if "Starting" in text] == bench.told[:1]
+    assert ".log" in bench.told[0]
+    assert len([text for text in bench.told if "CPU" in text]) == 1
+
+
+async def test_calls_at_once_start_one_server(bench: Bench):
+    managers = [bench.another_manager() for _ in range(5)]
+    endpoints = await asyncio.gather(*[bench.ensure(manager=manager) for manager in managers])
+
+    assert len({endpoint.url for endpoint in endpoints}) == 1
+    assert len(await bench.pids()) == 1
+
+
+async def test_the_name_is_made_of_installation_machine_version_and_environment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    def name(manager: DeploymentManager) -> str:
+        return manager.deployment_id(FakeRuntime(), bench.provider)
+
+    mine = name(bench.manager)
+    other = Installation(id="other", secret=b"s" * 32)
+
+    assert mine.startswith("fake-local-")
+    assert name(bench.another_manager()) == mine
+    assert name(bench.another_manager(installation=lambda: other)) != mine
+    monkeypatch.setattr(sys, "prefix", "/another/environment")
+    assert name(bench.manager) != mine
+
+
+async def test_a_server_that_was_killed_is_replaced(bench: Bench):
+    first = await bench.ensure()
+    (pid,) = await bench.pids()
+    os.kill(pid or 0, signal.SIGKILL)
+    second = await bench.ensure()
+
+    assert (await answer(second)).endswith(": hello")
+    assert first.url != second.url or await bench.pids() != [pid]
+    assert len(await bench.pids()) == 1
+
+
+async def test_a_server_that_hangs_is_replaced_in_bounded_time(bench: Bench):
+    await bench.ensure()
+    (pid,) = await bench.pids()
+    os.kill(pid or 0, signal.SIGSTOP)
+    endpoint = await asyncio.wait_for(bench.ensure(), timeout=30)
+
+    assert (await answer(endpoint)).endswith(": hello")
+    assert await bench.pids() != [pid]
+    assert any("does not answer and is replaced" in text for text in bench.told)
+
+
+async def test_a_server_that_another_client_is_still_booting_is_waited_for(bench: Bench):
+    name = bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    key = {"CONDUIT_API_KEY": Installation(id="tests", secret=b"s" * 32).endpoint_key(name)}
+    node = await bench.provider.launch(FakeRuntime().launch_spec(name), key)
+    await bench.ensure()
+
+    assert await bench.pids() == [node.pid]
+    assert not any("Starting" in text for text in bench.told)
+
+
+async def test_a_server_that_was_started_with_another_key_is_replaced(bench: Bench):
+    name = bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    node = await bench.provider.launch(
+        FakeRuntime().launch_spec(name), {"CONDUIT_API_KEY": "another"}
+    )
+    endpoint = await bench.ensure()
+
+    assert (await answer(endpoint)).endswith(": hello")
+    assert await bench.pids() != [node.pid]
+
+
+async def test_a_port_that_is_taken_meanwhile_is_left_for_another(bench: Bench, foreign_port: int):
+    bench.provider = LocalProvider(choose_port=ports(foreign_port, foreign_port))
+    endpoint = await bench.ensure()
+
+    assert not endpoint.url.endswith(f":{foreign_port}")
+    assert (await answer(endpoint)).endswith(": hello")
+
+
+async def test_ports_that_are_all_taken_are_an_error(bench: Bench, foreign_port: int):
+    bench.provider = LocalProvider(choose_port=lambda: foreign_port)
+
+    with pytest.raises(BootError, match="port in use 3 times"):
+        await bench.ensure()
+
+    assert await bench.pids() == []
+
+
+async def test_a_server_that_dies_is_told_at_once_with_its_last_words(bench: Bench):
+    with pytest.raises(BootError, match="code 3") as caught:
+        await asyncio.wait_for(bench.ensure("--dies", "3"), timeout=15)
+
+    assert "no such device" in str(caught.value)
+    assert ".log" in caught.value.hint
+    assert str(bench.state_dir) in caught.value.hint
+
+
+async def test_only_the_last_words_of_this_launch_are_told(bench: Bench):
+    await bench.ensure()
+    (node,) = await bench.provider.list_nodes()
+    await bench.provider.terminate(node.name)
+
+    with pytest.raises(BootError) as caught:
+        await bench.ensure("--dies", "3")
+
+    assert str(caught.value).count("--- ") == 1
+
+
+async def test_a_server_that_is_killed_while_it_boots_is_told_at_once(bench: Bench):
+    booting = asyncio.create_task(bench.ensure("--never-listens"))
+    (pid,) = await until(bench.pids)
+    os.kill(pid or 0, signal.SIGKILL)
+
+    with pytest.raises(BootError, match="SIGKILL") as caught:
+        await asyncio.wait_for(booting, timeout=15)
+
+    assert "memory" in caught.value.hint
+
+
+async def test_a_server_that_never_becomes_ready_is_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "0.5")
+
+    with pytest.raises(BootError, match=r"within 0\.5 s") as caught:
+        await bench.ensure("--never-listens")
+
+    assert "CONDUIT_BOOT_TIMEOUT_S" in caught.value.hint
+    assert await bench.pids() == []
+
+
+async def test_a_cancelled_start_goes_on_and_is_found_by_the_next_call(bench: Bench):
+    starting = asyncio.create_task(bench.ensure())
+    (pid,) = await until(bench.pids)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await bench.ensure()
+
+    assert await bench.pids() == [pid]
+
+
+async def test_a_lock_that_is_never_given_back_is_an_error_after_a_while(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("conduit_nb.deployments.manager.LOCK_SLACK_S", 0.0)
+    monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "0.2")
+    manager = bench.another_manager(hung_after_s=0.1)
+    name = manager.deployment_id(FakeRuntime(), bench.provider)
+    (bench.state_dir / "locks").mkdir()
+    lock = filelock.FileLock(bench.state_dir / "locks" / f"{name}.lock")
+    with lock, pytest.raises(DeploymentError, match="Another process") as caught:
+        await bench.ensure(manager=manager)
+
+    assert name in caught.value.hint
+    assert await bench.pids() == []
+
+
+async def test_no_permission_in_the_state_folder_is_an_error_that_names_the_variable(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    (bench.state_dir / "file").write_text("in the way")
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(bench.state_dir / "file" / "state"))
+
+    with pytest.raises(StorageError) as caught:
+        await bench.ensure()
+
+    assert "CONDUIT_STATE_DIR" in caught.value.hint
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(bench.state_dir))
+
+
+async def test_deployments_are_listed_with_what_their_servers_say(bench: Bench):
+    await bench.ensure()
+    (info,) = await bench.manager.list_deployments([bench.provider])
+
+    assert info.name == bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    assert (info.provider, info.runtime, info.status) == ("local", "fake", "running")
+    assert (info.device, info.models) == ("cpu", {})
+    assert info.idle_s is not None
+    assert [info.pid] == await bench.pids()
+
+
+async def test_a_deployment_that_boots_or_hangs_is_listed_as_that(bench: Bench):
+    await bench.ensure()
+    (pid,) = await bench.pids()
+    await bench.provider.launch(
+        FakeRuntime(("--never-listens",)).launch_spec("deaf-local-1"), {"CONDUIT_API_KEY": "k"}
+    )
+    os.kill(pid or 0, signal.SIGSTOP)
+    listed = await bench.manager.list_deployments([bench.provider])
+
+    assert {info.runtime: info.status for info in listed} == {
+        "fake": "not answering",
+        "deaf": "starting",
+    }
+
+
+async def test_models_are_listed_by_deployment(bench: Bench):
+    await bench.ensure()
+    (model,) = await bench.manager.list_models([bench.provider])
+
+    assert (model.id, model.state, model.device) == ("loading", "ready", "cpu")
+    assert model.deployment == bench.manager.deployment_id(FakeRuntime(), bench.provider)
