@@ -1,0 +1,256 @@
+"""The program `python -m conduit_nb.lmlite`: a model server for this machine only.
+
+Its key comes from CONDUIT_API_KEY, so that no list of processes shows it. It ends by itself after
+`--idle-s` seconds without a request, and on SIGTERM when what runs is finished or `--drain-s`
+seconds have passed. Exit codes: 0 it was asked to end, 2 it was started wrongly, 98 the port is
+taken.
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import importlib.metadata
+import ipaddress
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import FrameType
+from typing import NoReturn
+
+import torch
+import uvicorn
+
+from conduit_nb.errors import ArgumentError, ConduitError
+from conduit_nb.lmlite.activity import Activity
+from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.convert import converted
+from conduit_nb.lmlite.engine import Engine
+from conduit_nb.lmlite.log import log_event, set_up_logging
+from conduit_nb.lmlite.pool import ModelKey, ModelPool
+from conduit_nb.lmlite.server import make_app
+from conduit_nb.models.files import Progress
+from conduit_nb.models.hub import find_model
+
+STARTED_WRONGLY = 2
+PORT_IN_USE = 98
+KEY_VARIABLE = "CONDUIT_API_KEY"
+# Longer than clients keep a connection: whoever closes it, it is never the one that just got a
+# request.
+KEEP_ALIVE_S = 120
+CLOSE_TIMEOUT_S = 5.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until asked to end; return the exit code."""
+    chosen = _parser().parse_args(arguments)
+    set_up_logging()
+    try:
+        key = _take_key()
+        listener = _listener(chosen.host, chosen.port)
+        config = EngineConfig(
+            device=chosen.device,
+            threads=chosen.threads,
+            max_concurrency=chosen.max_concurrency,
+        )
+    except ConduitError as err:
+        print(f"{err} {err.hint}", file=sys.stderr)
+        return STARTED_WRONGLY
+    except OSError as err:
+        is_taken = err.errno == errno.EADDRINUSE
+        said = "is in use" if is_taken else f"cannot be listened on: {err.strerror}"
+        print(f"Port {chosen.port} on {chosen.host} {said}. Pass another --port.", file=sys.stderr)
+        return PORT_IN_USE if is_taken else STARTED_WRONGLY
+    # Not asyncio.run: it would wait for threads that load, see _exit.
+    asyncio.Runner().run(_serve(listener, key, config, chosen))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m conduit_nb.lmlite",
+        description=f"Serve language models to this machine. The key comes from {KEY_VARIABLE}.",
+    )
+    parser.add_argument("--port", type=_port, required=True, help="0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="an address of this machine's own")
+    parser.add_argument("--idle-s", type=_seconds, help="end after so long without a request")
+    parser.add_argument("--drain-s", type=_seconds, default=5.0, help="how long SIGTERM waits")
+    parser.add_argument("--threads", type=int, help="threads of an engine on the CPU")
+    parser.add_argument(
+        "--max-concurrency", type=int, default=32, help="rows a model writes at once"
+    )
+    parser.add_argument("--max-waiting", type=int, default=512, help="requests a model may queue")
+    parser.add_argument("--device", help="cpu, cuda or mps; the best that is there")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port < 2**16:
+        raise argparse.ArgumentTypeError(f"{text} is no port")
+    return port
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds above 0")
+    return seconds
+
+
+def _take_key() -> str:
+    """Return the key, and take it out of the environment: processes that we start need none."""
+    key = os.environ.pop(KEY_VARIABLE, "")
+    if not key:
+        raise ArgumentError(
+            f"{KEY_VARIABLE} is not set.", hint="Put the key that clients must send into it."
+        )
+    return key
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raises OSError where the port is taken."""
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        version = ipaddress.ip_address(address)
+    except ValueError as err:
+        raise ArgumentError(f"--host {host} is no address.", hint="Leave --host out.") from err
+    if not version.is_loopback:
+        raise ArgumentError(
+            f"--host {host} would serve other machines, without encryption.",
+            hint="Leave --host out; to serve others, put a proxy with TLS before it.",
+        )
+    listener = socket.socket(socket.AF_INET6 if version.version == 6 else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def _serve(
+    listener: socket.socket, key: str, config: EngineConfig, chosen: argparse.Namespace
+) -> None:
+    activity = Activity()
+    pool = ModelPool(
+        _loader(config),
+        device=_device(config.device),
+        max_in_flight=config.max_concurrency + chosen.max_waiting,
+    )
+    version = importlib.metadata.version("conduit-nb")
+    ended = asyncio.Event()
+    server = _Server(
+        uvicorn.Config(
+            make_app(pool, activity, key=key, version=version),
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=2,
+        ),
+        asyncio.get_running_loop(),
+        ended.set,
+    )
+    host, port = listener.getsockname()[:2]
+    log_event(
+        "started", url=f"http://{host}:{port}", pid=os.getpid(), version=version, device=pool.device
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        log_event("stopping", reason=await _reason(serving, ended, activity, chosen.idle_s))
+        activity.is_stopping = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(chosen.drain_s):
+                await activity.until_quiet()
+        log_event("stopped", unfinished=activity.requests)
+        # What still runs fails now, and its client is told so.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await pool.close()
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _reason(
+    serving: asyncio.Task[None], ended: asyncio.Event, activity: Activity, idle_s: float | None
+) -> str:
+    """Wait until there is a reason to end, and return it."""
+    reasons = {serving: "failed", asyncio.create_task(ended.wait()): "signal"}
+    if idle_s is not None:
+        reasons[asyncio.create_task(activity.until_idle(idle_s))] = "idle"
+    try:
+        done, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        return reasons[done.pop()]
+    finally:
+        for task in reasons:
+            if task is not serving:
+                task.cancel()
+
+
+def _loader(config: EngineConfig) -> Callable[[ModelKey, Progress], Engine]:
+    def load(key: ModelKey, progress: Progress) -> Engine:
+        def tell(line: str) -> None:
+            log_event("loading", model=key.model_id, doing=line)
+            progress(line)
+
+        files = find_model(key.model_id, revision=key.revision, progress=tell)
+        folder = converted(files, progress=tell)
+        tell("loading the weights")
+        engine = Engine.load(folder, replace(config, dtype=key.dtype))
+        log_event("loaded", model=key.model_id, dtype=engine.dtype, device=engine.device)
+        return engine
+
+    return load
+
+
+def _device(name: str | None) -> str:
+    """Return where engines will run, before the first of them is loaded."""
+    if name is not None:
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but a signal asks us to end instead of it: we finish what runs first."""
+
+    def __init__(
+        self, config: uvicorn.Config, loop: asyncio.AbstractEventLoop, on_signal: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._loop = loop
+        self._on_signal = on_signal
+        self._signals = 0
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's
+        """Pass the signal on; the second one ends the process at once."""
+        self._signals += 1
+        if self._signals > 1:
+            _exit(128 + sig)
+        self._loop.call_soon_threadsafe(self._on_signal)
+
+
+def _exit(code: int) -> NoReturn:
+    # Not sys.exit: a thread that loads a model or fetches gigabytes cannot be stopped, and the
+    # interpreter would wait for it. What it writes is whole or not at all.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _exit(main())

@@ -1,0 +1,85 @@
+"""Log lines of the server: `time level event field=value …`, one line each, never with content.
+
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import sys
+import time
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOG = logging.getLogger("conduit_nb.lmlite")
+PLAIN = re.compile(r"[\w./:@+-]+")
+REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+QUIET_PATHS = ("/health", "/v1/models")
+
+
+def set_up_logging() -> None:
+    """Send every log line of this process to stdout."""
+    handler = logging.StreamHandler(sys.stdout)
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    LOG.setLevel(logging.INFO)
+
+
+def log_event(event: str, **fields: object) -> None:
+    """Write one line; a value that holds more than a word is quoted, so that none can forge one."""
+    shown = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+    LOG.info("%s %s", event, shown)
+
+
+def _quoted(value: object) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if PLAIN.fullmatch(text) else json.dumps(text[:300])
+
+
+class RequestLog:
+    """Gives every request an id, and writes a line when it has been answered.
+
+    Handlers add fields through `scope["conduit_log"]`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by the application inside."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get("x-request-id", "")
+        request_id = asked if REQUEST_ID.fullmatch(asked) else secrets.token_hex(12)
+        fields: dict[str, object] = {}
+        scope["conduit_log"] = fields
+        scope["conduit_request_id"] = request_id
+        status = 0
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        begun = time.monotonic()
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            if scope["path"] not in QUIET_PATHS or status >= 400:
+                log_event(
+                    "request",
+                    id=request_id,
+                    path=scope["path"],
+                    status=status or "none",
+                    seconds=time.monotonic() - begun,
+                    **fields,
+                )
