@@ -97,7 +97,7 @@ def derived_input(rows: Rows, columns: Mapping[str, str] | None) -> type[Any]:
     """Return a dataclass made from the columns: all of them, or those chosen."""
     if rows.record_type is not None and columns is None:
         return rows.record_type
-    chosen = dict(columns) if columns is not None else {name: name for name in rows.values}
+    chosen = dict(columns) if columns is not None else _all_columns(rows)
     for field, column in chosen.items():
         _require_column(rows, column, needed_by="--columns")
         if not field.isidentifier() or keyword.iskeyword(field) or field.startswith("_"):
@@ -226,6 +226,18 @@ def _require_column(rows: Rows, column: str, *, needed_by: str) -> None:
         f"The rows have no column {column!r}, which {needed_by} names.",
         hint=f"{nearest(column, names)} They have: {', '.join(names)}.".strip(),
     )
+
+
+def _all_columns(rows: Rows) -> dict[str, str]:
+    """Return every column but the errors of an earlier map, which say nothing to a model."""
+    return {
+        name: name
+        for name, values in rows.values.items()
+        if not (
+            name.endswith(ERROR_COLUMN)
+            and all(value is None or isinstance(value, ConduitError) for value in values)
+        )
+    }
 
 
 def _as_name(column: str) -> str:
