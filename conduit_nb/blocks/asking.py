@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 
 from conduit_nb.blocks.base import Call
 from conduit_nb.client import Endpoint
-from conduit_nb.compute.launch import Dialect
 from conduit_nb.errors import (
     ArgumentError,
     EndpointBusyError,
@@ -32,6 +31,7 @@ from conduit_nb.protocol import (
     ChatChunk,
     ChatReply,
     ChatRequest,
+    Dialect,
     JsonSchemaSpec,
     Message,
     ModelOptions,

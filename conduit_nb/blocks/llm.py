@@ -317,7 +317,7 @@ class LlmTask(Block[In, Out]):
             instruction=self._guidance,
             input=self._given,
             output=self._wanted,
-            record=record,
+            record=self.input_port.exact(record),
             examples=self._examples,
         )
         return replace(self._question, messages=cast("list[Message]", messages))

@@ -6,6 +6,7 @@ Layer 3.
 
 from __future__ import annotations
 
+import dataclasses
 import types
 import typing
 from dataclasses import dataclass
@@ -42,11 +43,17 @@ class Port:
         """Raise ValidationError unless `value` fits; it is read anew, so that changes are seen."""
         if value is None and self.takes_none:
             return
-        self._schema_of(value, subject).validate(value)
+        schema = self._schema_of(value, subject)
+        schema.validate(_as_exactly(schema.cls, value))
 
     def encode(self, record: object) -> str:
         """Return a record that goes in here as JSON."""
-        return self._schema_of(record, "record").encode(record)
+        schema = self._schema_of(record, "record")
+        return schema.encode(_as_exactly(schema.cls, record))
+
+    def exact(self, record: object) -> object:
+        """Return the record as the class that stands here, where it is of a class derived of it."""
+        return _as_exactly(self._schema_of(record, "record").cls, record)
 
     def _schema_of(self, value: object, subject: str) -> Schema[Any]:
         for schema in self.schemas:
@@ -71,3 +78,13 @@ def _is_kind_of(theirs: Any, own: Any) -> bool:
         return True
     # Page[Item] and Page[User] have one class, so only plain classes compare by inheritance.
     return isinstance(theirs, type) and isinstance(own, type) and issubclass(theirs, own)
+
+
+def _as_exactly(cls: type[Any], value: Any) -> Any:
+    """Return `value` as a `cls`: a derived record is one too, but has more than its schema."""
+    if type(value) is cls:
+        return value
+    plain = object.__new__(cls)
+    for field in dataclasses.fields(cls):
+        object.__setattr__(plain, field.name, getattr(value, field.name))
+    return plain

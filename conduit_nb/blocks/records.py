@@ -1,7 +1,8 @@
 """What the blocks answer: public dataclasses that are schemas themselves, so that they chain.
 
 In all of them `success` is True only where everything asked for is there, whole; `reason` says
-what went wrong, or what is worth knowing about a success.
+what went wrong, or what is worth knowing about a success. An `error_code` is an errno's name,
+such as "ENOENT". The docstrings are short because models read them.
 Layer 3.
 """
 
@@ -13,14 +14,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """What a shell command did.
-
-    `return_code` is None where the command was not run to its end (a timeout, a syntax error).
-    """
+    """What a shell command did."""
 
     success: bool
     command: str
-    return_code: int | None
+    return_code: int | None  # None where it was not run to its end: a timeout, a syntax error
     stdout: str
     stderr: str
     reason: str | None
@@ -29,27 +27,24 @@ class CommandResult:
 
 @dataclass(frozen=True, kw_only=True)
 class HttpResult:
-    """What a web server answered. `status_code` is None where it did not answer."""
+    """What a web server answered."""
 
     success: bool
-    status_code: int | None
+    status_code: int | None  # None where it did not answer
     data: str
     reason: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileReadResult:
-    """What a file holds. `error_code` is an errno's name, such as "ENOENT".
-
-    `data` of a file read in binary mode is base64; `content()` gives its bytes.
-    """
+    """What a file holds."""
 
     success: bool
     error_code: str | None
     data: str
     reason: str | None
     path: str
-    is_base64: bool = False
+    is_base64: bool = False  # data of a file read in binary mode; content() gives the bytes
 
     def content(self) -> bytes:
         """Return the data as bytes, whatever the mode."""
@@ -58,22 +53,19 @@ class FileReadResult:
 
 @dataclass(frozen=True, kw_only=True)
 class FileWriteResult:
-    """What was written. `error_code` is an errno's name; `data` is what was written, else "".
-
-    `data` is base64 where the record's `file_content` was bytes.
-    """
+    """What was written to a file."""
 
     success: bool
     error_code: str | None
-    data: str
+    data: str  # what was written, "" where nothing was
     reason: str | None
     path: str
-    is_base64: bool = False
+    is_base64: bool = False  # data that was given as bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class SqlResult:
-    """What a database answered: the rows of the last statement that gave any."""
+    """What a database answered."""
 
     success: bool
     reason: str | None

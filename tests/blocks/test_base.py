@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from conduit_nb.blocks.base import BATCH_WINDOW, Block, Call
+from conduit_nb.blocks.host import use_host
+from conduit_nb.errors import (
+    ArgumentError,
+    ConduitError,
+    Interrupted,
+    ReplyError,
+    ValidationError,
+)
+from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
+from tests.loop_host import LoopHost, loop_host
+
+
+@dataclass
+class Number:
+    value: int
+
+
+@dataclass
+class Root:
+    value: float
+
+
+class SquareRoot(Block[Number, Root]):
+    """Takes 7 for a number that cannot be answered, and answers -1 with nonsense."""
+
+    def __init__(self) -> None:
+        super().__init__(Number, Root, name="root")
+        self.running = 0
+        self.most = 0
+
+    async def _run(self, record: Number, call: Call) -> Root:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await asyncio.sleep(0)
+        self.running -= 1
+        if record.value == 7:
+            raise ReplyError("seven", text="7")
+        if record.value < 0:
+            return Root(value="imaginary")  # type: ignore[arg-type]  # the mistake under test
+        call.tokens_used(model="m", prompt_tokens=2, completion_tokens=1)
+        return Root(value=record.value**0.5)
+
+
+class Waiting(Block[Number, Root]):
+    """Waits until it is cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(Number, Root)
+        self.started = threading.Event()
+        self.cleaned_up = threading.Event()
+
+    async def _run(self, record: Number, call: Call) -> Root:
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # cleaning up takes a turn of the loop
+            self.cleaned_up.set()
+        raise AssertionError
+
+
+def test_a_call_waits_for_the_answer(host: LoopHost):
+    assert SquareRoot()(Number(value=9)) == Root(value=3.0)
+
+
+async def test_a_call_works_where_a_loop_runs_already_as_in_a_notebook():
+    with loop_host():
+        assert SquareRoot()(Number(value=9)) == Root(value=3.0)
+
+
+def test_what_goes_in_is_checked_before_the_block_runs(host: LoopHost):
+    block = SquareRoot()
+    changed = Number(value=9)
+    changed.value = "9"  # type: ignore[assignment]  # the mistake under test
+
+    with pytest.raises(ValidationError, match="value"):
+        block(changed)
+
+    assert block.most == 0
+
+
+def test_what_comes_out_is_checked_too(host: LoopHost):
+    with pytest.raises(ValidationError, match="value"):
+        SquareRoot()(Number(value=-1))
+
+
+def test_an_answer_is_told_from_start_to_end_with_one_number(host: LoopHost):
+    SquareRoot()(Number(value=9))
+
+    started, tokens, finished = host.seen
+    assert isinstance(started, BlockStarted)
+    assert isinstance(tokens, TokensUsed)
+    assert isinstance(finished, BlockFinished)
+    assert started.call == tokens.call == finished.call
+    assert (started.block, tokens.prompt_tokens) == ("root", 2)
+
+
+def test_a_failure_is_told_with_its_error(host: LoopHost):
+    with pytest.raises(ReplyError):
+        SquareRoot()(Number(value=7))
+
+    failed = host.seen[-1]
+    assert isinstance(failed, BlockFailed)
+    assert isinstance(failed.error, ReplyError)
+
+
+def test_two_calls_have_two_numbers(host: LoopHost):
+    block = SquareRoot()
+    block.batch([Number(value=1), Number(value=4)])
+
+    assert len({event.call for event in host.seen if isinstance(event, BlockStarted)}) == 2
+
+
+def test_a_batch_keeps_the_order_and_puts_each_error_in_its_place(host: LoopHost):
+    rows = [Number(value=4), Number(value=7), Number(value=-1), Number(value=9)]
+
+    answers = SquareRoot().batch(rows)
+
+    assert answers[0] == Root(value=2.0)
+    assert isinstance(answers[1], ReplyError)
+    assert isinstance(answers[2], ValidationError)
+    assert answers[3] == Root(value=3.0)
+
+
+def test_a_batch_runs_many_records_at_once_and_not_too_many(host: LoopHost):
+    block = SquareRoot()
+
+    answers = block.batch([Number(value=1)] * (3 * BATCH_WINDOW))
+
+    assert not [answer for answer in answers if isinstance(answer, ConduitError)]
+    assert block.most == BATCH_WINDOW
+
+
+def test_an_empty_batch_has_no_answers(host: LoopHost):
+    assert SquareRoot().batch([]) == []
+
+
+def test_an_interrupt_cancels_the_work_and_lets_it_clean_up(host: LoopHost):
+    block = Waiting()
+
+    def interrupt() -> None:
+        block.started.wait(timeout=10)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    presser = threading.Thread(target=interrupt)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        block(Number(value=1))
+    presser.join()
+
+    assert block.cleaned_up.is_set()
+    failed = host.seen[-1]
+    assert isinstance(failed, BlockFailed)
+    assert isinstance(failed.error, Interrupted)
+
+
+def test_a_session_that_ends_meanwhile_is_an_interruption():
+    block = Waiting()
+    ended: list[Exception] = []
+
+    def call(host: LoopHost) -> None:
+        with use_host(host):
+            try:
+                block(Number(value=1))
+            except Interrupted as error:
+                ended.append(error)
+
+    host = LoopHost()
+    caller = threading.Thread(target=call, args=(host,))
+    caller.start()
+    block.started.wait(timeout=10)
+    host.close()
+    caller.join(timeout=10)
+
+    assert len(ended) == 1
+
+
+def test_waiting_on_the_sessions_own_loop_is_an_error_and_no_deadlock(host: LoopHost):
+    async def careless() -> Root:
+        return SquareRoot()(Number(value=9))
+
+    with pytest.raises(ArgumentError, match="own event loop") as caught:
+        host.submit(careless()).result(timeout=10)
+
+    assert "await block.run" in caught.value.hint
+
+
+async def test_run_can_be_awaited_without_the_sessions_loop():
+    with loop_host():
+        assert await SquareRoot().run(Number(value=16)) == Root(value=4.0)
+
+
+def test_a_block_shows_what_it_takes_and_gives():
+    assert repr(SquareRoot()) == "root: Number -> Root"
+    assert Waiting().name == "Waiting"
+
+
+def test_a_block_that_does_nothing_says_so(host: LoopHost):
+    with pytest.raises(NotImplementedError):
+        Block(Number, Root)(Number(value=1))
