@@ -24,7 +24,7 @@ class Echo(Block[Word, Word]):
         self.at_once = 0
         self.most_at_once = 0
         self.go_on = asyncio.Event()
-        self.is_waiting = asyncio.Event()
+        self.waiting = asyncio.Semaphore(0)
 
     async def _run(self, record: Word, call: Call) -> Word:
         self.begun.append(record.text)
@@ -32,7 +32,7 @@ class Echo(Block[Word, Word]):
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:
             if record.text.startswith("wait"):
-                self.is_waiting.set()
+                self.waiting.release()
                 await self.go_on.wait()
             await asyncio.sleep(0)
         except asyncio.CancelledError:

@@ -28,10 +28,10 @@ def host(session: Session):
 async def test_outcomes_stand_in_the_order_of_the_rows_whoever_ends_first():
     echo = Echo()
     rows = words("wait", "b", "c")
-    running = asyncio.create_task(run_rows(echo, rows))
-    await echo.is_waiting.wait()
-    while len(echo.begun) < 3 or echo.at_once > 1:
-        await asyncio.sleep(0)
+    told = asyncio.Semaphore(0)
+    running = asyncio.create_task(run_rows(echo, rows, on_row=lambda *_: told.release()))
+    await told.acquire()
+    await told.acquire()  # b and c have ended
     echo.go_on.set()
 
     assert await running == words("WAIT", "B", "C")
@@ -98,8 +98,8 @@ async def test_cancellation_ends_rows_in_flight_and_begins_no_other():
             on_row=lambda index, _: told.append(index),
         )
     )
-    while echo.at_once < 2 or "wait2" not in echo.begun:
-        await asyncio.sleep(0)
+    await echo.waiting.acquire()
+    await echo.waiting.acquire()
 
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -14,7 +14,7 @@ from tests.runs.echo import Echo, Word, words
 
 
 def wait_until_waiting(session: Session, echo: Echo) -> None:
-    session.submit(echo.is_waiting.wait()).result(timeout=10)
+    session.submit(echo.waiting.acquire()).result(timeout=10)
 
 
 def test_a_run_answers_every_row(session: Session):
