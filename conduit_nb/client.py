@@ -18,14 +18,13 @@ from weakref import WeakKeyDictionary
 
 import httpx2
 
-from conduit_nb.compute.launch import Dialect
 from conduit_nb.errors import (
     ArgumentError,
     EndpointTimeoutError,
     EndpointUnreachableError,
     RequestRefusedError,
 )
-from conduit_nb.protocol import ChatChunk, ChatReply, ChatRequest, Health, ModelInfo
+from conduit_nb.protocol import ChatChunk, ChatReply, ChatRequest, Dialect, Health, ModelInfo
 from conduit_nb.replies import (
     not_openai,
     to_chat_chunk,

@@ -12,6 +12,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 FinishReason = Literal["stop", "length"]
 Role = Literal["system", "user", "assistant"]
+Dialect = Literal["lmlite", "openai"]  # whether a server knows our additions
 
 
 class Message(TypedDict):

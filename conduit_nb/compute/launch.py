@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
-Dialect = Literal["lmlite", "openai"]
+from conduit_nb.protocol import Dialect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

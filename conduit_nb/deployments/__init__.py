@@ -1,0 +1,4 @@
+"""Starting, finding and ending model servers.
+
+Layer 4.
+"""

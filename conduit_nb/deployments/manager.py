@@ -23,13 +23,12 @@ import filelock
 
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
-from conduit_nb.compute.launch import Dialect
 from conduit_nb.deployments.health import Found, probe, wait_until_ready
 from conduit_nb.deployments.info import DeploymentInfo, DeploymentStatus, ServedModel
 from conduit_nb.errors import BootError, DeploymentError, EndpointAuthError, EndpointError
 from conduit_nb.events import Events, Notice
 from conduit_nb.private_files import make_private_folder, to_storage_error
-from conduit_nb.protocol import Health, ModelInfo
+from conduit_nb.protocol import Dialect, Health, ModelInfo
 from conduit_nb.providers.base import Node, Provider
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import Installation, load_installation

@@ -1,0 +1,4 @@
+"""What a notebook sees: magics, cells, DataFrames, progress.
+
+Layer 6.
+"""

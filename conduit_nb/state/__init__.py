@@ -1,0 +1,4 @@
+"""What an installation keeps: its id and its secret.
+
+Layer 3.
+"""
