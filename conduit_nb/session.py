@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from conduit_nb.client import Endpoint
@@ -234,7 +235,7 @@ class Session:
             known = self._served.pop(found.provider, None)
             if known is not None:
                 self._replaced.append(known.endpoint)
-        return chosen
+        return [replace(found, status="stopped") for found in chosen]
 
     def _sidecar_name(self) -> str:
         return self._manager.deployment_id(

@@ -42,6 +42,11 @@ class FakeRuntime:
         )
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     last_request = time.monotonic()
@@ -149,10 +154,9 @@ def main() -> None:
     if arguments.never_listens:
         threading.Event().wait()
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Handler)
+        server = Server(("127.0.0.1", arguments.port), Handler)
     except OSError:
         sys.exit(98)
-    server.daemon_threads = True
     server.serve_forever()
 
 
