@@ -31,7 +31,8 @@ lab: setup ## Open JupyterLab with the notebooks
 	@$(BIN)/jupyter lab notebooks
 
 bench: setup ## Every benchmark in turn; each prints its ratio against a peer
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for file in $(sort $(wildcard benchmarks/*.py)); do \
+	  echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 soak: setup ## The tests with full counts (long)
 	@CONDUIT_SOAK=1 $(BIN)/python scripts/run_tests.py
