@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import codeop
 import dataclasses
 import datetime
 import enum
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.notebook.arguments import nearest
+from conduit_nb.schemas import Length, Pattern, Range
 
 # Names that a cell may use without having imported them; what the user has defined wins.
 PROVIDED: dict[str, object] = {
@@ -28,9 +30,12 @@ PROVIDED: dict[str, object] = {
     "Enum": enum.Enum,
     "Generic": typing.Generic,
     "IntEnum": enum.IntEnum,
+    "Length": Length,
     "List": list,
     "Literal": typing.Literal,
     "Optional": typing.Optional,
+    "Pattern": Pattern,
+    "Range": Range,
     "StrEnum": enum.StrEnum,
     "TypeVar": typing.TypeVar,
     "Union": typing.Union,
@@ -52,7 +57,7 @@ def define_dataclasses(
     namespace: dict[str, Any],
     *,
     filename: str,
-    compiler: Callable[..., CodeType] = compile,
+    compiler: Callable[..., CodeType] | None = None,
 ) -> list[type]:
     """Run the cell in `namespace` and return the dataclasses it defines, in order.
 
@@ -61,20 +66,19 @@ def define_dataclasses(
     counted from the cell's first.
     """
     module = _parse(cell, filename)
+    compiler = compiler or codeop.Compile()
+    codes = [(statement, _compile(statement, filename, compiler)) for statement in module.body]
     for name in _missing_names(module, namespace):
         namespace[name] = PROVIDED[name]
     names: dict[str, None] = {}
-    for statement in module.body:
+    for statement, code in codes:
         try:
-            exec(compiler(ast.Module([statement], []), filename, "exec"), namespace)  # noqa: S102  # running the cell is what the user asked for
+            exec(code, namespace)  # noqa: S102  # running the cell is what the user asked for
             if isinstance(statement, ast.ClassDef):
                 namespace[statement.name] = _as_dataclass(namespace[statement.name])
+                names[statement.name] = None
         except CLASS_ERRORS as error:
-            raise _class_error(error, statement, filename) from error
-        except SyntaxError as error:
-            raise _syntax_error(error) from error
-        if isinstance(statement, ast.ClassDef):
-            names[statement.name] = None
+            raise _class_error(error, statement, filename, _classes(module)) from error
     return [namespace[name] for name in names if dataclasses.is_dataclass(namespace[name])]
 
 
@@ -110,6 +114,13 @@ def _parse(cell: str, filename: str) -> ast.Module:
         raise _syntax_error(error) from error
 
 
+def _compile(statement: ast.stmt, filename: str, compiler: Callable[..., CodeType]) -> CodeType:
+    try:
+        return compiler(ast.Module([statement], []), filename, "exec")
+    except SyntaxError as error:
+        raise _syntax_error(error) from error
+
+
 def _syntax_error(error: SyntaxError) -> SchemaError:
     shown = (error.text or "").strip()
     where = f"line {error.lineno}" if error.lineno else "cell"
@@ -120,21 +131,27 @@ def _syntax_error(error: SyntaxError) -> SchemaError:
     )
 
 
-def _class_error(error: Exception, statement: ast.stmt, filename: str) -> SchemaError:
+def _class_error(
+    error: Exception, statement: ast.stmt, filename: str, classes: list[str]
+) -> SchemaError:
     line = _last_line(error.__traceback__, filename) or statement.lineno
     hint = "Correct this line of the cell."
-    if isinstance(error, NameError) and error.name:
-        hint = nearest(error.name, [*PROVIDED, *dir(builtins)]) or f"Define {error.name} above it."
+    if isinstance(error, NameError) and error.name in classes:
+        hint = f"Where {error.name} is not defined yet, write its name in quotes."
+    elif isinstance(error, NameError) and error.name:
+        known = [*PROVIDED, *dir(builtins)]
+        hint = nearest(error.name, known) or f"Define {error.name} above it."
     return SchemaError(f"{type(error).__name__}: {error}", path=f"line {line}", hint=hint)
 
 
+def _classes(module: ast.Module) -> list[str]:
+    return [statement.name for statement in module.body if isinstance(statement, ast.ClassDef)]
+
+
 def _last_line(trace: TracebackType | None, filename: str) -> int | None:
-    lines = [line for frame, line in traceback.walk_tb(trace) if _is_in(frame.f_code, filename)]
+    walked = traceback.walk_tb(trace)
+    lines = [line for frame, line in walked if frame.f_code.co_filename == filename]
     return lines[-1] if lines else None
-
-
-def _is_in(code: CodeType, filename: str) -> bool:
-    return code.co_filename == filename
 
 
 def _as_dataclass(made: Any) -> Any:

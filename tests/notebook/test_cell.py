@@ -1,0 +1,209 @@
+"""notebook/cell.py: a cell's text becomes dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import inspect
+from typing import Any, Literal, Optional
+
+import pytest
+
+from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.notebook.cell import PROVIDED, define_dataclasses, resolve
+from conduit_nb.schemas import Range, schema_of
+
+
+def namespace(**names: object) -> dict[str, Any]:
+    return {"__name__": "__main__", **names}
+
+
+def define(cell: str, names: dict[str, Any] | None = None) -> list[type]:
+    return define_dataclasses(cell, namespace() if names is None else names, filename="<cell>")
+
+
+def test_classes_become_dataclasses_without_a_decorator_and_stay_in_the_namespace():
+    names = namespace()
+
+    defined = define("class Item:\n    name: str\n\nclass Order:\n    items: list[Item]\n", names)
+
+    assert defined == [names["Item"], names["Order"]]
+    assert all(dataclasses.is_dataclass(kind) for kind in defined)
+    assert names["Order"](items=[names["Item"]("a")]).items[0].name == "a"
+    assert names["Order"].__module__ == "__main__"
+
+
+def test_a_decorator_that_is_there_is_left_as_it_is():
+    [kind] = define("@dataclass(frozen=True)\nclass Item:\n    name: str\n")
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        kind("a").name = "b"
+
+
+def test_a_class_derives_from_another_of_the_cell():
+    defined = define("class A:\n    a: int\nclass B(A):\n    b: int\n")
+
+    assert [field.name for field in dataclasses.fields(defined[1])] == ["a", "b"]
+
+
+def test_enums_and_other_classes_are_no_dataclasses_and_usable_in_fields():
+    names = namespace()
+
+    defined = define(
+        "class Mood(Enum):\n    GOOD = 'good'\n"
+        "class Oops(Exception):\n    pass\n"
+        "class Verdict:\n    mood: Mood\n",
+        names,
+    )
+
+    assert defined == [names["Verdict"]]
+    assert issubclass(names["Mood"], enum.Enum)
+    assert schema_of(names["Verdict"]).mdl == '{\n  mood: "good"\n}'
+
+
+def test_common_names_need_no_import_and_are_then_the_users_own():
+    names = namespace()
+
+    [kind] = define(
+        "class V:\n"
+        "    a: Optional[Literal['x']]\n"
+        "    b: Annotated[int, Range(ge=1)]\n"
+        "    c: 'List[date]'\n",
+        names,
+    )
+
+    assert schema_of(kind, namespace=names).mdl
+    assert (names["Optional"], names["Literal"], names["Range"]) == (Optional, Literal, Range)
+    assert "Enum" not in names, "only what the cell uses"
+
+
+def test_a_name_of_the_users_own_wins_over_the_one_provided():
+    class Range:
+        pass
+
+    names = namespace(Range=Range)
+
+    define("width = Range\nclass V:\n    a: int\n", names)
+
+    assert names["width"] is Range
+
+
+def test_a_field_called_like_a_provided_name_provides_nothing():
+    names = namespace()
+
+    define("class V:\n    date: str\n    field: int\n", names)
+
+    assert "date" not in names
+    assert "field" not in names
+
+
+@pytest.mark.parametrize("name", sorted(PROVIDED))
+def test_every_provided_name_can_be_used_without_an_import(name: str):
+    names = namespace()
+
+    define(f"seen = {name}\nclass V:\n    a: int\n", names)
+
+    assert names["seen"] is PROVIDED[name]
+
+
+def test_string_annotations_of_a_future_import_are_understood():
+    names = namespace()
+
+    defined = define(
+        "from __future__ import annotations\n"
+        "class Node:\n    value: Optional[int]\n    children: List[Node]\n",
+        names,
+    )
+
+    assert schema_of(defined[0], namespace=names).mdl
+
+
+def test_a_class_defined_twice_counts_once_and_as_it_was_last():
+    [kind] = define("class V:\n    a: int\nclass V:\n    b: int\n")
+
+    assert [field.name for field in dataclasses.fields(kind)] == ["b"]
+
+
+def test_a_docstring_stays_the_instruction():
+    [kind] = define("class V:\n    '''Say how it feels.'''\n    a: int\n")
+
+    assert schema_of(kind).instruction == "Say how it feels."
+    assert inspect.getdoc(kind) == "Say how it feels."
+
+
+@pytest.mark.parametrize(
+    ("cell", "line", "message"),
+    [
+        ("class V:\n    a int\n", 3, "invalid syntax: a int"),
+        ("class V:\na: int\n", 3, "expected an indented block"),
+        ("class V\n    a: int\n", 2, "expected ':'"),
+        ("x = 1\nclass V:\n    a: Sometype\n", 4, "NameError: name 'Sometype' is not defined"),
+        ("class V:\n    a: list[int] = []\n", 2, "ValueError: mutable default"),
+        ("class V:\n    a: int = 1\n    b: str\n", 2, "TypeError: non-default argument"),
+        ("class V:\n    a: List[]\n", 3, "invalid syntax"),
+        ("import nothing_of_that_name\n", 2, "ModuleNotFoundError"),
+        ("class V:\n    a: int\n    return 1\n", 4, "'return' outside function"),
+        ("class V:\n    a: 'é\n", 3, "unterminated string"),
+        ("class V:\n    a: str[1, 2].b\n", 3, "TypeError"),
+    ],
+)
+def test_what_is_wrong_in_a_cell_is_an_error_with_the_cells_own_line(
+    cell: str, line: int, message: str
+):
+    with pytest.raises(SchemaError, match=rf"^line {line}: ") as caught:
+        define(cell)
+
+    assert message in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_mistyped_name_gets_the_nearest():
+    with pytest.raises(SchemaError) as caught:
+        define("class V:\n    a: Optinal[int]\n")
+
+    assert caught.value.hint == "Did you mean Optional?"
+
+
+def test_a_class_that_is_named_before_it_is_defined_is_to_be_quoted():
+    with pytest.raises(SchemaError) as caught:
+        define("class Node:\n    next: Optional[Node]\n")
+
+    assert "line 3: NameError: name 'Node'" in str(caught.value)
+    assert caught.value.hint == "Where Node is not defined yet, write its name in quotes."
+
+
+def test_nothing_of_a_cell_with_a_syntax_error_is_run():
+    names = namespace()
+
+    for cell in ("a = 1\nclass V:\n    b int\n", "a = 1\nreturn\n"):
+        with pytest.raises(SchemaError):
+            define(cell, names)
+
+    assert "a" not in names
+
+
+def test_an_error_that_has_nothing_to_do_with_classes_is_passed_on():
+    with pytest.raises(ZeroDivisionError):
+        define("1 / 0\n")
+
+
+def test_an_expression_is_resolved_in_the_namespace():
+    assert resolve("rows[1:]", namespace(rows=[1, 2]), what="ROWS") == [2]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message", "hint"),
+    [
+        ("review", "name 'review' is not defined", "Did you mean reviews?"),
+        ("zebra", "name 'zebra' is not defined", "cell above"),
+        ("reviews.hed(3)", "AttributeError", "cell of its own"),
+        ("reviews +", "no Python expression", "Name a variable"),
+        ("reviews[9]", "IndexError", "cell of its own"),
+    ],
+)
+def test_an_expression_that_fails_is_an_argument_error(expression: str, message: str, hint: str):
+    with pytest.raises(ArgumentError) as caught:
+        resolve(expression, namespace(reviews=[1]), what="ROWS")
+
+    assert message in str(caught.value)
+    assert hint in caught.value.hint
