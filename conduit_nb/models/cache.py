@@ -99,12 +99,14 @@ def is_whole(folder: Path, check: Callable[[Path], None]) -> bool:
 
 
 @contextlib.contextmanager
-def storage_errors(folder: Path) -> Generator[None, None, None]:
+def storage_errors(
+    folder: Path, *, variable: str = "CONDUIT_CACHE_DIR"
+) -> Generator[None, None, None]:
     """Turn what the file system refuses inside the `with` into a StorageError about `folder`."""
     try:
         yield
     except OSError as err:
-        raise storage_error(err, folder) from err
+        raise storage_error(err, folder, variable=variable) from err
 
 
 def storage_error(
@@ -127,7 +129,9 @@ def storage_error(
     )
 
 
-def require_space(folder: Path, needed_bytes: int, *, what: str) -> None:
+def require_space(
+    folder: Path, needed_bytes: int, *, what: str, variable: str = "CONDUIT_CACHE_DIR"
+) -> None:
     """Raise StorageError where `folder` has not the room for `what`; `folder` must exist."""
     with storage_errors(folder):
         free = shutil.disk_usage(folder).free
@@ -135,7 +139,7 @@ def require_space(folder: Path, needed_bytes: int, *, what: str) -> None:
         raise StorageError(
             f"{what} needs {needed_bytes / 2**30:.2f} GiB in {folder}; "
             f"{free / 2**30:.2f} GiB are free.",
-            hint="Free some space, or set CONDUIT_CACHE_DIR to a folder on a larger disk.",
+            hint=f"Free some space, or set {variable} to a folder on a larger disk.",
         )
 
 

