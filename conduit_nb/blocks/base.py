@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import threading
 import time
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
@@ -87,8 +87,7 @@ class Block(Generic[In, Out]):
     def __call__(self, record: In) -> Out: ...
     def __call__(self, record: Any = None) -> Any:
         """Answer one record and wait for it; an interrupt cancels the work."""
-        host = current_host()
-        return wait_for(host, self.run(record))
+        return wait_for(current_host(), lambda: self.run(record))
 
     async def run(self, record: In) -> Out:
         """Answer one record: check it, do the work, check the answer, and tell the hook."""
@@ -100,7 +99,7 @@ class Block(Generic[In, Out]):
 
     def batch(self, records: Sequence[In]) -> list[Out | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""
-        return wait_for(current_host(), self._run_all(records))
+        return wait_for(current_host(), lambda: self._run_all(records))
 
     def __rshift__(self, other: Block[Out, Next]) -> Pipeline[In, Next]:
         """Chain: what comes out of this block goes into `other`; PipelineError if it cannot."""
@@ -153,19 +152,18 @@ def _tell_failure(call: Call, started: float, error: ConduitError) -> None:
     )
 
 
-def wait_for(host: Host, work: Coroutine[Any, Any, T]) -> T:
-    """Do `work` on the host's loop and wait for it; an interrupt of the caller cancels it.
+def wait_for(host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Do `work()` on the host's loop and wait for it; an interrupt of the caller cancels it.
 
     The interrupt is passed on only when the work has cleaned up behind itself.
     """
     if host.is_loop_thread():
-        work.close()
         raise would_wait_for_itself()
     ended = threading.Event()
 
     async def tracked() -> T:
         try:
-            return await work
+            return await work()
         finally:
             ended.set()
 

@@ -109,7 +109,7 @@ class FileSystemWriteBlock(Block[ContentIn, FileWriteResult]):
             raw = content.encode() if isinstance(content, str) else content
             # The thread goes on when the call is cancelled: the file is never half-written.
             await asyncio.to_thread(_write, path, raw, self._mode[0])
-        except (OSError, UnicodeEncodeError) as error:
+        except OSError as error:
             return FileWriteResult(
                 success=False, error_code=_name_of(error), data="", reason=_said(error), path=path
             )
@@ -131,10 +131,11 @@ def _known_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _known_mode(mode: str, modes: tuple[str, ...]) -> str:
-    plain = mode.replace("t", "", 1) if isinstance(mode, str) else mode  # pyright: ignore[reportUnnecessaryIsInstance]  # a caller without a type checker
-    if plain not in modes:
+    if mode in ("rt", "wt", "at", "xt"):
+        mode = mode[0]
+    if mode not in modes:
         raise ArgumentError(f"mode={mode!r} is not known here.", hint=f"Use {', '.join(modes)}.")
-    return plain
+    return mode
 
 
 def _absolute(path: Path) -> str:
@@ -252,10 +253,9 @@ def _as_base64(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
 
 
-def _name_of(error: OSError | UnicodeEncodeError) -> str:
-    number = error.errno if isinstance(error, OSError) else errno.EILSEQ
-    return errno.errorcode.get(number or 0, "EIO")
+def _name_of(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "EIO")
 
 
-def _said(error: OSError | UnicodeEncodeError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _said(error: OSError) -> str:
+    return error.strerror or str(error)

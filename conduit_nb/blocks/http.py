@@ -137,7 +137,7 @@ def _http_url(endpoint: str) -> httpx2.URL:
         raise ArgumentError(
             f"endpoint={endpoint!r} is no URL: {error}", hint="Write it like https://host/path."
         ) from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not url.host or "%" in url.host:
         raise ArgumentError(
             f"endpoint={endpoint!r} is no web address.", hint="Write it like https://host/path."
         )

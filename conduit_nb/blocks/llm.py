@@ -128,7 +128,7 @@ class LMLiteBlock:
                 temperature=temperature,
                 seed=seed,
             )
-            return wait_for(current_host(), _chat(self.name, access, question))
+            return wait_for(current_host(), lambda: _chat(self.name, access, question))
         task = self.task(
             _type_of(_given("input", input)),
             _given("output", output),

@@ -21,6 +21,7 @@ def end_all(leader: int, mark: str) -> int:
     """Kill the session that `leader` led and all that descends from it; return how many.
 
     Goes round until a look finds nothing, since a process may start another while it is ended.
+    The leader is killed too but not waited for and not counted: it is its parent's to reap.
     """
     ended: set[int] = set()
     for _ in range(ROUNDS):
@@ -46,7 +47,8 @@ def _belonging(leader: int, mark: str) -> list[psutil.Process]:
     found = {process for process in psutil.process_iter() if _is_marked(process, leader, mark)}
     with contextlib.suppress(psutil.Error):
         found.update(psutil.Process(leader).children(recursive=True))
-    return [process for process in found if process.pid != os.getpid() and _is_alive(process)]
+    spared = (leader, os.getpid())
+    return [process for process in found if process.pid not in spared and _is_alive(process)]
 
 
 def _is_marked(process: psutil.Process, leader: int, mark: str) -> bool:

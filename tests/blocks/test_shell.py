@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import pytest
+
+from conduit_nb.blocks.host import use_host
+from conduit_nb.blocks.records import CommandResult
+from conduit_nb.blocks.shell import SystemCommandBlock
+from conduit_nb.errors import ArgumentError, SchemaError
+from tests.loop_host import LoopHost
+
+
+@dataclass
+class Command:
+    shell_command: str
+
+
+def run(command: str, **options: object) -> CommandResult:
+    block = SystemCommandBlock(Command, **options)  # type: ignore[arg-type]  # for brevity's sake
+    return block(Command(shell_command=command))
+
+
+def processes_with(text: str) -> list[psutil.Process]:
+    """Return the processes that have `text` on their command line, those of this test aside."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if text in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_until_there(text: str) -> None:
+    """Wait until a process has `text` on its command line."""
+    until = time.monotonic() + 20
+    while not processes_with(text):
+        assert time.monotonic() < until, f"{text} was never started"
+        threading.Event().wait(0.01)
+
+
+def test_a_command_that_works(host: LoopHost):
+    result = run("echo out; echo err >&2")
+
+    assert result == CommandResult(
+        success=True,
+        command="echo out; echo err >&2",
+        return_code=0,
+        stdout="out\n",
+        stderr="err\n",
+        reason=None,
+        syntax_ok=True,
+    )
+
+
+def test_a_command_that_fails_says_so(host: LoopHost):
+    result = run("echo before; exit 3")
+
+    assert (result.success, result.return_code, result.reason) == (False, 3, "exit code 3")
+    assert result.stdout == "before\n"
+
+
+def test_a_command_that_is_killed_names_the_signal(host: LoopHost):
+    result = run("kill -SEGV $$")
+
+    assert (result.return_code, result.reason) == (-signal.SIGSEGV, "ended by SIGSEGV")
+
+
+def test_a_command_whose_syntax_is_wrong_is_not_run(host: LoopHost, tmp_path: Path):
+    result = run("touch made; if then", cwd=tmp_path)
+
+    assert (result.success, result.syntax_ok, result.return_code) == (False, False, None)
+    assert "syntax" in (result.reason or "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_output_that_is_no_utf8_is_no_error(host: LoopHost):
+    result = run(r"printf 'a\xffb'")
+
+    assert (result.success, result.stdout) == (True, "a\ufffdb")
+
+
+def test_folder_environment_and_shell_are_the_ones_given(host: LoopHost, tmp_path: Path):
+    result = run("pwd; echo $COLOUR$HOME; echo $0", shell="sh", cwd=tmp_path, env={"COLOUR": "red"})
+
+    assert result.stdout == f"{tmp_path}\nred\nsh\n"
+
+
+def test_a_command_reads_nothing_from_the_keyboard(host: LoopHost):
+    assert run("cat; echo done", timeout_seconds=10).stdout == "done\n"
+
+
+def test_a_folder_that_is_gone_is_a_failure_that_names_it(host: LoopHost, tmp_path: Path):
+    result = run("true", cwd=tmp_path / "gone")
+
+    assert (result.success, result.return_code) == (False, None)
+    assert "gone" in (result.reason or "")
+
+
+@pytest.mark.parametrize("command", ["echo a\0b", "echo " + "x" * 10_000_000], ids=["nul", "10MB"])
+def test_a_command_that_cannot_be_started_is_a_failure(host: LoopHost, command: str):
+    result = run(command)
+
+    assert not result.success
+    assert "not started" in (result.reason or "")
+
+
+def test_a_timeout_ends_the_command_and_keeps_what_it_said(host: LoopHost):
+    started = time.monotonic()
+
+    result = run("echo begun; sleep 60", timeout_seconds=0.3)
+
+    assert time.monotonic() - started < 20
+    assert (result.success, result.return_code, result.stdout) == (False, None, "begun\n")
+    assert "0.3 s" in (result.reason or "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sleep 7001 & sleep 7001",
+        "(sleep 7001; true) | cat",
+        "setsid sleep 7001; true",
+        "setsid -f sleep 7001; setsid -f setsid -f sleep 7001; sleep 7001",
+        "env -i setsid sleep 7001; true",
+        "trap '' TERM INT HUP; nohup sleep 7001; true",
+    ],
+)
+def test_a_timeout_ends_everything_that_was_started(host: LoopHost, command: str):
+    run(command, timeout_seconds=0.5)
+
+    assert not processes_with("sleep 7001")
+
+
+def test_what_a_command_leaves_in_the_background_is_ended_and_does_not_hold_it_up(host: LoopHost):
+    started = time.monotonic()
+
+    result = run("sleep 7002 & setsid -f sleep 7002; echo done")
+
+    assert time.monotonic() - started < 30
+    assert (result.success, result.stdout) == (True, "done\n")
+    assert not processes_with("sleep 7002")
+
+
+def test_output_beyond_the_limit_is_not_kept_and_the_command_goes_on(
+    host: LoopHost, tmp_path: Path
+):
+    result = run("head -c 3000000 /dev/zero; touch made", cwd=tmp_path, max_output_bytes=1000)
+
+    assert len(result.stdout) == 1000
+    assert (result.success, result.return_code) == (False, 0)
+    assert "max_output_bytes=1000" in (result.reason or "")
+    assert (tmp_path / "made").exists()
+
+
+async def test_cancelling_ends_the_command(host: LoopHost):
+    with use_host(host):
+        block = SystemCommandBlock(Command)
+        task = asyncio.create_task(
+            block.run(Command(shell_command="setsid -f sleep 7003; cat <&1"))
+        )
+        async with asyncio.timeout(20):
+            while not processes_with("sleep 7003"):
+                await asyncio.sleep(0.01)
+
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert not processes_with("sleep 7003")
+
+
+def test_an_interrupt_of_the_caller_ends_the_command(host: LoopHost):
+    def interrupt() -> None:
+        wait_until_there("sleep 7004")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    presser = threading.Thread(target=interrupt)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        run("sleep 7004")
+    presser.join()
+
+    assert not processes_with("sleep 7004")
+
+
+def test_many_commands_run_at_once(host: LoopHost):
+    block = SystemCommandBlock(Command)
+
+    results = block.batch([Command(shell_command=f"echo {number}") for number in range(20)])
+
+    assert [getattr(result, "stdout", result) for result in results] == [
+        f"{number}\n" for number in range(20)
+    ]
+
+
+def test_an_input_without_the_field_is_refused_when_the_block_is_made():
+    @dataclass
+    class Order:
+        command: str
+
+    with pytest.raises(SchemaError, match="Order has no field 'shell_command'") as caught:
+        SystemCommandBlock(Order)  # type: ignore[type-var]  # the mistake under test
+
+    assert "shell_command: str" in caught.value.hint
+
+
+def test_a_field_that_is_no_text_is_refused_when_the_block_is_made():
+    @dataclass
+    class Order:
+        shell_command: list[str]
+
+    with pytest.raises(SchemaError, match="shell_command"):
+        SystemCommandBlock(Order)  # type: ignore[type-var]  # the mistake under test
+
+
+def test_a_choice_of_commands_is_text_too(host: LoopHost):
+    @dataclass
+    class Order:
+        shell_command: Literal["true", "false"]
+
+    assert not SystemCommandBlock(Order)(Order(shell_command="false")).success
+
+
+def test_a_shell_that_is_not_there_is_refused_when_the_block_is_made():
+    with pytest.raises(ArgumentError, match="no-such-shell"):
+        SystemCommandBlock(Command, shell="no-such-shell")
+
+
+@pytest.mark.parametrize("value", [0, -1, True, float("nan"), float("inf"), "5"])
+def test_a_timeout_that_cannot_be_meant_is_refused(value: float):
+    with pytest.raises(ArgumentError, match="timeout_seconds"):
+        SystemCommandBlock(Command, timeout_seconds=value)
