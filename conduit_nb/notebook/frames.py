@@ -1,4 +1,4 @@
-"""Rows of a DataFrame <-> records of a schema: the only place that knows pandas.
+"""Rows of a DataFrame to records of a schema.
 
 What pandas does to plain values on their way into a frame is undone here: scalars of numpy, the
 many kinds of missing, whole numbers and days that a column could only hold as something else.
@@ -13,7 +13,7 @@ import dataclasses
 import keyword
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar, Union, cast
@@ -25,23 +25,15 @@ from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
 from conduit_nb.notebook.arguments import nearest, split_outside
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import (
-    Bool,
-    Choice,
     Date,
-    DateTime,
-    EnumChoice,
-    Float,
     Int,
     Shape,
-    Str,
     without_null,
 )
 
 In = TypeVar("In")
-Out = TypeVar("Out")
 
 ERROR_COLUMN = "error"
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,40 +131,6 @@ def to_records(
         _to_record(schema, {name: source[index] for name, source in sources.items()})
         for index in range(len(rows))
     ]
-
-
-def require_free_names(rows: Rows, schema: Schema[Any], prefix: str) -> None:
-    """Raise ArgumentError where a new column would take the name of one that is there."""
-    new = [prefix + name for name in [*schema.fields, ERROR_COLUMN]]
-    clash = [name for name in new if name in rows.values]
-    if clash:
-        raise ArgumentError(
-            f"The rows already have the column{'s' if len(clash) > 1 else ''} "
-            f"{', '.join(map(repr, clash))}.",
-            hint="Put something before the new names: --prefix out_",
-        )
-    doubled = [name for name in new if new.count(name) > 1]
-    if doubled:
-        raise ArgumentError(
-            f"{schema.name} has a field {doubled[0]!r}, the name of the column for row errors.",
-            hint="Give the field another name.",
-        )
-
-
-def result_frame(
-    rows: Rows, schema: Schema[Out], outcomes: Sequence[Out | ConduitError], *, prefix: str = ""
-) -> pd.DataFrame:
-    """Return the rows with the output's columns and `error` beside them; index as it was."""
-    result = rows.frame.copy()
-    for name, shape in schema.fields.items():
-        values = [
-            None if isinstance(outcome, ConduitError) else getattr(outcome, name)
-            for outcome in outcomes
-        ]
-        result[prefix + name] = _column(values, shape)
-    errors = [outcome if isinstance(outcome, ConduitError) else None for outcome in outcomes]
-    result[prefix + ERROR_COLUMN] = _objects(errors)
-    return result
 
 
 def _from_frame(frame: pd.DataFrame, what: str) -> Rows:
@@ -370,42 +328,3 @@ def _jsonable(value: Any) -> Any:
         items = cast("Mapping[Any, Any]", value).items()
         return {name: _jsonable(item) for name, item in items}
     return value
-
-
-def _column(values: list[Any], shape: Shape) -> Any:
-    """Return the values as the array of the type that suits the shape."""
-    core, _ = without_null(shape)
-    match core:
-        case Str():
-            return pd.array(values, dtype="string")
-        case Float():
-            return pd.array(values, dtype="Float64")
-        case Bool():
-            return pd.array(values, dtype="boolean")
-        case Int():
-            fits = all(value is None or INT64_MIN <= value <= INT64_MAX for value in values)
-            return pd.array(values, dtype="Int64") if fits else _objects(values)
-        case Choice() | EnumChoice():
-            plain = [value.value if isinstance(value, Enum) else value for value in values]
-            categories = list(core.values)
-            has_distinct = len(set(categories)) == len(categories)  # 1 and True are the same here
-            return pd.Categorical(plain, categories) if has_distinct else _objects(plain)
-        case DateTime():
-            moments = [_in_utc(value) for value in values]
-            return pd.array(moments, dtype=pd.DatetimeTZDtype("us", "UTC"))
-        case _:
-            return _objects(values)
-
-
-def _in_utc(value: datetime | None) -> datetime | None:
-    try:
-        return None if value is None else value.astimezone(UTC)
-    except OverflowError:  # the first or last day that there is, in another zone
-        return value
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):
-        array[index] = value
-    return array

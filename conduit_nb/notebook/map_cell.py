@@ -21,11 +21,10 @@ from conduit_nb.notebook.frames import (
     derived_input,
     read_columns,
     read_rows,
-    require_free_names,
-    result_frame,
     to_records,
 )
 from conduit_nb.notebook.progress import progress_view, summary_text
+from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.notebook.schema_cell import classes_of
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import task_of
