@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
 from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.formats import decimals_of
 from conduit_nb.schemas.patterns import common_regex
 from conduit_nb.schemas.shapes import (
     Float,
@@ -34,6 +35,8 @@ from conduit_nb.schemas.shapes import (
 Constraint: TypeAlias = Length | Range | Pattern
 
 MAX_EXACT = 2**53
+MAX_FLOAT_BOUND = 10**15
+MAX_DECIMALS = 15
 
 
 def to_constraint(extra: Any, path: str) -> Constraint | str:
@@ -142,11 +145,19 @@ def _narrowed_range(shape: Int | Float, new: Range, path: str) -> Range:
                 path=path,
                 hint=f"Use a finite {' or '.join(kind.__name__ for kind in kinds)}.",
             )
-        if abs(bound) > MAX_EXACT:
+        largest = MAX_EXACT if isinstance(shape, Int) else MAX_FLOAT_BOUND
+        if abs(bound) > largest:
             raise SchemaError(
-                f"Range has {name}={bound!r}, beyond 2**53",
+                f"Range has {name}={bound!r}, beyond {largest:,}",
                 path=path,
-                hint="JSON readers disagree on such numbers: leave the bound out.",
+                hint="JSON readers and grammars disagree on such numbers: leave the bound out.",
+            )
+        is_coarse = isinstance(bound, int) or float(f"{bound:.15g}") == bound
+        if not is_coarse or decimals_of(bound) > MAX_DECIMALS:
+            raise SchemaError(
+                f"Range has {name}={bound!r}, which is too fine",
+                path=path,
+                hint=f"Use at most 15 digits, and at most {MAX_DECIMALS} after the point.",
             )
     joined = _joined_range(shape.range, new)
     if _is_empty(joined, whole=isinstance(shape, Int)):

@@ -76,13 +76,45 @@ def write_base64(value: bytes) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-def write_float(value: float) -> str:
-    """Return the shortest text that reads back as `value`, without an exponent.
+class BoundedFloat(float):
+    """A float with bounds, written as the grammars of bounded numbers know it.
 
-    Grammars with bounds on a number know no exponent.
+    They know no exponent, no -0.0, no 0.0 beside a bound of 0, and with an upper bound of 0.95
+    (or a lower one of -0.95) not 0.9 but 0.90: so whole numbers have no point here, and a number
+    that the bound begins with is filled up with zeros.
     """
-    text = repr(value)
-    if "e" not in text:
-        return text
-    text = format(Decimal(text), "f")
-    return text if "." in text else f"{text}.0"
+
+    text: str
+
+    def __new__(cls, value: float, *, low: float | None, high: float | None) -> BoundedFloat:
+        """Keep `value`, which lies between the bounds, and how it is written."""
+        made = super().__new__(cls, value + 0.0)
+        whole, fraction = _digits(made)
+        bound = high if made >= 0 else low
+        bound_whole, bound_fraction = _digits(0.0 if bound is None else bound)
+        if whole == bound_whole and fraction and bound_fraction.startswith(fraction):
+            fraction = fraction.ljust(len(bound_fraction), "0")
+        made.text = f"{whole}.{fraction}" if fraction else whole
+        return made
+
+
+def write_float(value: float) -> str:
+    """Return text without an exponent that reads back as `value`, the shortest that there is."""
+    if isinstance(value, BoundedFloat):
+        return value.text
+    whole, fraction = _digits(value)
+    return f"{whole}.{fraction or '0'}"
+
+
+def _digits(value: float) -> tuple[str, str]:
+    """Return the digits before and after the point, with a sign, without zeros at the end."""
+    text = repr(float(value))
+    if "e" in text:
+        text = format(Decimal(text), "f")
+    whole, _, fraction = text.partition(".")
+    return whole, fraction.rstrip("0")
+
+
+def decimals_of(bound: float) -> int:
+    """Return how many digits after the point it takes to write `bound`."""
+    return len(_digits(bound)[1])

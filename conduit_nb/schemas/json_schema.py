@@ -7,7 +7,7 @@ What a grammar made from it can still write and `decode` refuses, each an error 
 
 - a number that no float holds: 1e999, or 400 digits in a `float` field;
 - a whole number of more than 4,300 digits;
-- a number so near to an exclusive bound that it rounds onto it (0.000…1 for `gt=0`);
+- a float on an exclusive bound, or so near that it rounds onto it (0.000…1 for `gt=0`);
 - a key that stands twice in a `dict[str, ...]`;
 - more than 200 levels of nesting in a recursive dataclass;
 - what a class's own `__post_init__` refuses.

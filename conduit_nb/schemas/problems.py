@@ -129,7 +129,7 @@ def found(value: Any) -> str:
         case list():
             return f"list of {len(cast('list[Any]', value))}"
         case dict():
-            keys = [str(key) for key in cast("dict[Any, Any]", value)]
+            keys = [_shown_key(key) for key in cast("dict[Any, Any]", value)]
             return f"object with {_listed(keys, joint=', ')}" if keys else "empty object"
         case _:
             return type(value).__name__
@@ -229,6 +229,12 @@ def range_text(range_: Range) -> str:
 
 def _number(bound: float) -> str:
     return str(bound) if isinstance(bound, int) else write_float(bound).removesuffix(".0")
+
+
+def _shown_key(key: Any) -> str:
+    if not isinstance(key, str):
+        return type(key).__name__
+    return key if key.isidentifier() else json.dumps(key[: MAX_SHOWN * 2], ensure_ascii=False)
 
 
 def _whole(value: int) -> str:

@@ -28,6 +28,7 @@ from conduit_nb.schemas.shapes import (
     List,
     Map,
     Null,
+    Range,
     Record,
     Scalar,
     Shape,
@@ -104,8 +105,10 @@ def _claims(shape: Shape, *, has_int: bool) -> Claims:
             return {"object": None} if is_object else {"string": None}
         case Int():
             return {"integer": None}
-        case Float():
-            return {"fraction": None} if has_int else {"fraction": None, "integer": None}
+        case Float(range=range_):
+            # With bounds, 2.0 is written as 2: see formats.BoundedFloat.
+            is_apart = has_int and range_ == Range()
+            return {"fraction": None} if is_apart else {"fraction": None, "integer": None}
         case Bool():
             return {"bool": None}
         case Null():

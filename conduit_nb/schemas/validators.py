@@ -10,12 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import date, datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
 from conduit_nb.errors import ConduitError
 from conduit_nb.schemas.formats import (
+    BoundedFloat,
     read_base64,
     read_date,
     read_datetime,
@@ -144,9 +145,8 @@ class _Builder(ABC):
         reference = f"{record.name}:{id(record)}"
         if id(record) not in self.begun:
             self.begun.add(id(record))
-            schema = self.record(record)
-            schema["ref"] = reference
-            self.definitions[id(record)] = schema
+            definition = {**self.record(record), "ref": reference}
+            self.definitions[id(record)] = cast("CoreSchema", definition)
         return core_schema.definition_reference_schema(reference)
 
     def _union(self, union: Union) -> CoreSchema:
@@ -243,7 +243,11 @@ class _Writer(_Builder):
         exact = core_schema.no_info_before_validator_function(_exact, number)
         if shape.range == Range():
             return exact
-        return core_schema.no_info_after_validator_function(_without_negative_zero, exact)
+        low = max((b for b in (shape.range.ge, shape.range.gt) if b is not None), default=None)
+        high = min((b for b in (shape.range.le, shape.range.lt) if b is not None), default=None)
+        return core_schema.no_info_after_validator_function(
+            lambda value: BoundedFloat(value, low=low, high=high), exact
+        )
 
     def bytes(self, shape: Bytes) -> CoreSchema:
         if not shape.is_object:
@@ -377,10 +381,6 @@ def _exact(value: Any) -> Any:
         if not is_exact:
             raise _own(f"expected float, got {found(value)}, which no float holds exactly")
     return value
-
-
-def _without_negative_zero(value: float) -> float:
-    return value + 0.0  # grammars with bounds do not know -0.0
 
 
 def _plain_number(value: Scalar) -> Scalar:
