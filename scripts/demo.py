@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 import conduit_nb
@@ -25,23 +27,32 @@ NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "01_quickstart
 def main() -> int:
     """Fetch the model, run the notebook, print the result; return the exit code."""
     try:
-        served_before = {deployment.name for deployment in conduit_nb.ps()}
         converted(find_model(EMBEDDED_MODEL_ID, progress=tell), progress=tell)
-        notebook = nbformat.read(NOTEBOOK, as_version=4)
-        run(notebook)
-        tell("the result:\n")
-        print(result_of(notebook))
-        tell(f"open it yourself: make lab, then {NOTEBOOK.name}")
-        for deployment in conduit_nb.ps():
-            if deployment.name not in served_before:
-                conduit_nb.stop(deployment.name)
+        with servers_ended_afterwards():
+            notebook = nbformat.read(NOTEBOOK, as_version=4)
+            run(notebook)
+            tell("the result:\n")
+            print(result_of(notebook))
+            tell(f"it is yours to change: make lab, then {NOTEBOOK.name}")
     except ConduitError as error:
-        print(f"\ndemo: {error}\n  {error.hint}", file=sys.stderr)
-        return 1
+        return fail(f"{error}\n  {error.hint}")
     except CellExecutionError as error:
-        print(f"\ndemo: a cell failed: {error.ename}: {error.evalue}", file=sys.stderr)
-        return 1
+        return fail(f"a cell failed:\n{error.traceback}")
+    except (CellTimeoutError, DeadKernelError) as error:
+        return fail(f"{error}\n  The server's log may say why: see %conduit logs in a notebook.")
     return 0
+
+
+@contextmanager
+def servers_ended_afterwards() -> Iterator[None]:
+    """End the model servers that the notebook started; leave those that ran before."""
+    before = {server.name for server in conduit_nb.ps()}
+    try:
+        yield
+    finally:
+        for server in conduit_nb.ps():
+            if server.name not in before:
+                conduit_nb.stop(server.name)
 
 
 def run(notebook: NotebookNode) -> None:
@@ -57,6 +68,7 @@ def run(notebook: NotebookNode) -> None:
     tell(f"running {NOTEBOOK.name} in a kernel of its own")
     client = NotebookClient(
         notebook,
+        extra_arguments=["--log-level=ERROR"],
         timeout=900,
         kernel_name="python3",
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
@@ -75,6 +87,12 @@ def result_of(notebook: NotebookNode) -> str:
         for output in cell.outputs
     ]
     return "\n".join(part.rstrip() for part in shown if part)
+
+
+def fail(message: str) -> int:
+    """Say what went wrong, and return the exit code that means it."""
+    print(f"\ndemo: {message}", file=sys.stderr)
+    return 1
 
 
 def tell(line: str) -> None:

@@ -42,10 +42,11 @@ def main() -> int:
     common = [f"--hypothesis-seed={seed}"]
     if not IS_SOAK:  # a test that hangs says where, and the run goes on without it
         common += ["-o", "faulthandler_timeout=600", "-o", "faulthandler_exit_on_timeout=true"]
-    outcomes = [
-        run("without the model", sys.executable, [*common, "-m", "not model", *PARALLEL]),
-        run("the model, the notebooks", sys.executable, [*common, "-m", "model"]),
-    ]
+    outcomes = [run("without the model", sys.executable, [*common, "-m", "not model", *PARALLEL])]
+    fetch = [sys.executable, "-m", "conduit_nb.lmlite.convert", "--embedded"]
+    if subprocess.run(fetch, cwd=ROOT, stdout=subprocess.DEVNULL).returncode:
+        return 1  # what happened stands above
+    outcomes.append(run("the model, the notebooks", sys.executable, [*common, "-m", "model"]))
     not_run: list[str] = []
     if find_python(OTHER_VERSION) is None:
         not_run.append(f"Python {OTHER_VERSION}: none found on PATH, in pyenv or in uv")
