@@ -25,7 +25,7 @@ from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_ar
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.checks import refuse_confusions, refuse_endless
 from conduit_nb.schemas.constraints import MAX_EXACT, constrain, to_constraint
-from conduit_nb.schemas.refusals import refusal, type_name
+from conduit_nb.schemas.refusals import not_a_dataclass, refusal, type_name
 from conduit_nb.schemas.scopes import Scope, bindings_of
 from conduit_nb.schemas.shapes import (
     Bool,
@@ -68,7 +68,7 @@ def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Reco
     reader = _Reader(namespace or {})
     origin = get_origin(cls) or cls
     if not isinstance(origin, type) or not _is_dataclass(origin, "$"):
-        raise refusal(cls, "$")
+        raise not_a_dataclass(cls)
     record = reader.record(origin, get_args(cls), "$")
     refuse_confusions(record)
     refuse_endless(record)

@@ -9,9 +9,10 @@
       previous: Order | null
     }
 
-One field a line, `?` where the key may be left out, `= value` for what it then is. Nested
-dataclasses stand inline; one that is used twice or contains itself is named and follows the
-main one, an Enum that is used twice too. Layer 1.
+One field a line, `?` where the key may be left out, `= value` for what it then is, behind `//`
+what the field is about: its description, or the first line of the docstring of the dataclass in
+it. Nested dataclasses stand inline; one that is used twice or contains itself is named and
+follows the main one, an Enum that is used twice too. Layer 1.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from conduit_nb.schemas.shapes import (
     Str,
     Union,
     walk,
+    without_null,
 )
 
 
@@ -104,7 +106,11 @@ class _Writer:
     indent: str = field(default="")
 
     def definition(self, shape: Shape) -> str:
-        return self.block(shape) if isinstance(shape, Record) else self._choice(shape)
+        """Return what stands behind the name of a hoisted type."""
+        if not isinstance(shape, Record):
+            return self._choice(shape)
+        text = self._inline(shape)
+        return f"{text} // {_first_line(shape.doc)}" if shape.doc else text
 
     def block(self, record: Record) -> str:
         """Return a record with one field a line."""
@@ -112,7 +118,7 @@ class _Writer:
             return "{}"
         outer = self.indent
         self.indent += "  "
-        lines = [f"{self.indent}{self._field(one)}{_comment(one)}" for one in record.fields]
+        lines = [f"{self.indent}{self._field(one)}{self._comment(one)}" for one in record.fields]
         self.indent = outer
         return "\n".join(["{", *lines, f"{outer}}}"])
 
@@ -160,20 +166,27 @@ class _Writer:
                 return f"({text})" if is_item else text
 
     def _record(self, record: Record) -> str:
-        if id(record) in self.names:
-            return self.names[id(record)]
+        return self.names.get(id(record)) or self._inline(record)
+
+    def _inline(self, record: Record) -> str:
         inline = ", ".join(self._field(one) for one in record.fields)
-        if "\n" in inline or any(_comment(one) for one in record.fields):
+        if "\n" in inline or any(self._comment(one) for one in record.fields):
             return self.block(record)
         return f"{{{inline}}}"
+
+    def _comment(self, one: Field) -> str:
+        """Return what the field is about, else what the class of a record in it is about."""
+        about = one.description
+        shape = without_null(one.shape)[0]
+        while isinstance(shape, List | Map) and not about:
+            shape = shape.item if isinstance(shape, List) else shape.value
+        if isinstance(shape, Record) and id(shape) not in self.names and not about:
+            about = _first_line(shape.doc)
+        return f" // {about}" if about else ""
 
     def _choice(self, shape: Shape) -> str:
         assert isinstance(shape, Choice | EnumChoice)
         return " | ".join(json.dumps(value, ensure_ascii=False) for value in shape.values)
-
-
-def _comment(one: Field) -> str:
-    return f" // {one.description}" if one.description else ""
 
 
 def _default(one: Field) -> str:
@@ -184,3 +197,7 @@ def _default(one: Field) -> str:
     if not isinstance(value, str | int | float):
         return ""
     return f" = {json.dumps(value, ensure_ascii=False)}"
+
+
+def _first_line(doc: str) -> str:
+    return doc.partition("\n")[0].strip()

@@ -243,14 +243,20 @@ class _Parser:
 
 
 def _literal(char: str) -> str:
-    return "\\" + char if char in r"\.^$|?*+()[]{}" else char
+    return "\\" + char if char in r"\.^$|?*+()[]{}" else _visible(char)
 
 
 def _class_literal(char: str) -> str:
     if char in r"\]^[-":
         return "\\" + char
     # Doubled, these are set operations in some engines; not all know them escaped.
-    return f"\\x{ord(char):02x}" if char in "&~" else char
+    return f"\\x{ord(char):02x}" if char in "&~" else _visible(char)
+
+
+def _visible(char: str) -> str:
+    if char in _CONTROLS.values():
+        return "\\" + next(name for name, control in _CONTROLS.items() if control == char)
+    return f"\\x{ord(char):02x}" if ord(char) < 0x20 or ord(char) == 0x7F else char
 
 
 def _is_escaped(text: str, at: int) -> bool:

@@ -30,6 +30,17 @@ def refusal(hint: Any, path: str) -> SchemaError:
     return SchemaError(f"{name} is not supported", path=path, hint=f"Use {SUPPORTED}.")
 
 
+def not_a_dataclass(cls: Any) -> SchemaError:
+    """Return the error for what is to be a schema and is no dataclass."""
+    is_own = isinstance(cls, type) and cls.__module__ not in ("builtins", "typing")
+    return SchemaError(
+        f"{type_name(cls)} is not a dataclass",
+        hint="Put @dataclass above the class."
+        if is_own
+        else "Make a dataclass that has it as a field.",
+    )
+
+
 def type_name(hint: Any) -> str:
     """Return how a hint is spelt."""
     if isinstance(hint, type) and not get_args(hint):

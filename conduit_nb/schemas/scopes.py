@@ -64,25 +64,20 @@ class Scope:
         return bound
 
     def _namespaces(self) -> Iterator[Mapping[str, Any]]:
-        """Yield what the class itself sees, then whatever the callers see."""
+        """Yield what the class itself sees, then what callers in the same module see."""
         module = sys.modules.get(self.owner.__module__)
         outer = vars(module) if module else {}
         own: dict[str, Any] = {
             base.__name__: base for base in reversed(self.owner.__mro__) if base is not object
         }
         parameters = {one.__name__: one for one in getattr(self.owner, "__type_params__", ())}
-        frames = _frames()
-        enclosing, _, _ = self.owner.__qualname__.rpartition(".<locals>.")
-        locals_ = [
-            frame.f_locals
-            for frame in frames
-            if enclosing
-            and frame.f_code.co_qualname == enclosing
-            and frame.f_globals.get("__name__") == self.owner.__module__
+        frames = [
+            frame for frame in _frames() if frame.f_globals.get("__name__") == self.owner.__module__
         ]
+        enclosing, _, _ = self.owner.__qualname__.rpartition(".<locals>.")
         yield ChainMap(
             parameters,
-            *map(dict, locals_),
+            *(dict(one.f_locals) for one in frames if one.f_code.co_qualname == enclosing),
             own,
             dict(self.namespace),
             *_class_bodies(self.owner, outer),
@@ -90,8 +85,8 @@ class Scope:
         )
         yield ChainMap(
             own,
-            *(dict(frame.f_locals) for frame in frames),
-            *(dict(frame.f_globals) for frame in frames),
+            *(dict(one.f_locals) for one in frames),
+            *(dict(one.f_globals) for one in frames),
         )
 
 
@@ -127,17 +122,13 @@ def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
 
 
 def _frames() -> list[FrameType]:
-    """Return the frames of the callers outside of this package, the nearest first."""
+    """Return the frames of the callers, the nearest first."""
     found: list[FrameType] = []
     frame = inspect.currentframe()
     while frame is not None:
-        if not str(frame.f_globals.get("__name__", "")).startswith(f"{_PACKAGE}."):
-            found.append(frame)
+        found.append(frame)
         frame = frame.f_back
     return found
-
-
-_PACKAGE = __name__.partition(".")[0]
 
 
 def _class_bodies(owner: type[Any], outer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

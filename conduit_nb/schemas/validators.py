@@ -57,6 +57,7 @@ _REFUSALS = (
     LookupError,
     AttributeError,
     AssertionError,
+    RuntimeError,
 )
 
 
