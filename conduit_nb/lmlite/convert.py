@@ -200,7 +200,7 @@ def _convert(gguf: Path, making: Path, progress: Progress) -> None:
     progress(f"reading {gguf.name}")
     numbers = sum(int(tensor.n_elements) for tensor in GGUFReader(gguf).tensors)
     require_space(making, numbers * FLOAT32_BYTES, what=f"Converting {gguf.name}")
-    progress(f"converting {gguf.name} ({numbers / 1e6:.0f} million numbers)")
+    progress(f"converting {gguf.name} ({numbers:,} numbers)")
     model = transformers.AutoModelForCausalLM.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,
@@ -211,7 +211,7 @@ def _convert(gguf: Path, making: Path, progress: Progress) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(
         gguf.parent, gguf_file=gguf.name, trust_remote_code=False
     )
-    progress(f"writing {numbers * FLOAT32_BYTES / 1e6:.0f} MB")
+    progress(f"writing {numbers * FLOAT32_BYTES:,} bytes")
     try:
         model.save_pretrained(making)
         tokenizer.save_pretrained(making)

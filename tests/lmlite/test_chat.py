@@ -1,0 +1,216 @@
+"""lmlite/chat.py: what a request may say, and what is said about one that may not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from conduit_nb.errors import RequestRefusedError
+from conduit_nb.lmlite.chat import ANY_OBJECT, ChatCall, parse_chat
+from conduit_nb.lmlite.pool import ModelKey
+
+USER = {"role": "user", "content": "hi"}
+
+
+def parse(**fields: Any) -> ChatCall:
+    return parse_chat(json.dumps({"model": "m", "messages": [USER], **fields}).encode())
+
+
+def test_a_bare_request_asks_for_the_likeliest_text_to_the_end_of_the_context():
+    call = parse()
+
+    assert call.key == ModelKey(model_id="m", revision=None, dtype="auto")
+    assert call.messages == [USER]
+    assert (call.max_tokens, call.max_model_len, call.json_schema) == (None, None, None)
+    assert (call.stream, call.include_usage, call.sampling.is_greedy) == (False, False, True)
+
+
+def test_every_field_arrives():
+    call = parse(
+        max_tokens=7,
+        temperature=0.5,
+        top_p=0.9,
+        seed=-3,
+        stop=["a", "b"],
+        stream=True,
+        stream_options={"include_usage": True},
+        conduit={"revision": "v1", "dtype": "bfloat16", "max_model_len": 99},
+    )
+
+    assert call.key == ModelKey(model_id="m", revision="v1", dtype="bfloat16")
+    assert (call.max_tokens, call.max_model_len) == (7, 99)
+    assert (call.sampling.temperature, call.sampling.top_p, call.sampling.seed) == (0.5, 0.9, -3)
+    assert call.sampling.stop == ("a", "b")
+    assert (call.stream, call.include_usage) == (True, True)
+
+
+def test_fields_that_are_null_are_fields_left_out():
+    call = parse(
+        max_tokens=None,
+        temperature=None,
+        top_p=None,
+        seed=None,
+        stop=None,
+        response_format=None,
+        stream=None,
+        stream_options=None,
+        conduit=None,
+        n=None,
+        tools=None,
+    )
+
+    assert call == parse()
+
+
+def test_a_whole_number_is_a_temperature():
+    assert parse(temperature=1).sampling.temperature == 1.0
+
+
+def test_one_stop_string_is_a_list_of_one():
+    assert parse(stop="end").sampling.stop == ("end",)
+
+
+def test_the_newer_name_of_max_tokens_is_understood():
+    assert parse(max_completion_tokens=5).max_tokens == 5
+
+
+def test_text_in_parts_is_joined_and_the_developer_is_the_system():
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+
+    call = parse(messages=[{"role": "developer", "content": parts}, USER])
+
+    assert call.messages == [{"role": "system", "content": "one two"}, USER]
+
+
+@pytest.mark.parametrize(
+    ("response_format", "expected"),
+    [
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, ANY_OBJECT),
+        (
+            {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "string"}}},
+            {"type": "string"},
+        ),
+    ],
+)
+def test_the_response_format_becomes_a_schema(response_format, expected):
+    assert parse(response_format=response_format).json_schema == expected
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user": "me", "metadata": {"a": 1}, "store": False, "service_tier": "auto"},
+        {"n": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False},
+        {"tools": [], "tool_choice": "none", "logit_bias": {}, "modalities": ["text"]},
+    ],
+)
+def test_fields_that_change_nothing_are_passed_over(fields):
+    assert parse(**fields) == parse()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n": 2},
+        {"n": True},
+        {"logprobs": True},
+        {"presence_penalty": 0.5},
+        {"tools": [{"type": "function"}]},
+        {"logit_bias": {"1": 5}},
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(fields):
+    (name,) = fields
+
+    with pytest.raises(RequestRefusedError, match=f"^{name} is not supported"):
+        parse(**fields)
+
+
+def test_an_unknown_field_is_refused_by_name():
+    with pytest.raises(RequestRefusedError, match="'max_token' is no field") as caught:
+        parse(max_token=5)
+
+    assert "max_tokens" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"model": ""}, "model"),
+        ({"model": 5}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": ["user"], "content": "x"}]}, "messages[0].role"),
+        ({"messages": [USER, {"role": "user"}]}, "messages[1].content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content",
+        ),
+        ({"messages": [{**USER, "tool_calls": []}]}, "messages[0].tool_calls"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "5"}, "max_tokens"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"seed": 2**70}, "seed"),
+        ({"stop": [1]}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"stream": "yes"}, "stream"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+            "response_format.json_schema.schema",
+        ),
+        ({"conduit": {"dtype": "int3"}}, "conduit.dtype"),
+        ({"conduit": {"max_model_len": 0}}, "conduit.max_model_len"),
+        ({"conduit": {"quantisation": "x"}}, "conduit.quantisation"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_its_path(fields, path):
+    with pytest.raises(RequestRefusedError) as caught:
+        parse(**fields)
+
+    assert path in str(caught.value)
+
+
+def test_every_wrong_field_is_named_at_once():
+    with pytest.raises(RequestRefusedError, match=r"max_tokens.*stream"):
+        parse(max_tokens=0, stream=5)
+
+
+def test_what_a_request_holds_is_not_repeated_in_the_error():
+    with pytest.raises(RequestRefusedError) as caught:
+        parse(messages=[{"role": "user", "content": {"secret": "abc"}}])
+
+    assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"model": "m", "messages": [{"role": "user", "content": "\\ud800"}]}',
+        b'{"model": "m", "temperature": NaN}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(body):
+    with pytest.raises(RequestRefusedError, match="body"):
+        parse_chat(body)
+
+
+def test_a_missing_model_is_named():
+    with pytest.raises(RequestRefusedError, match="model: Field required"):
+        parse_chat(json.dumps({"messages": [USER]}).encode())
