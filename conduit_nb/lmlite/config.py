@@ -21,6 +21,8 @@ class EngineConfig:
     tokens and cannot raise it. `threads` None takes the physical cores (CPU only).
     `batch_timeout_ms` is how long a request that finds the engine idle waits for company.
     `prefill_tokens` bounds the prompt tokens of one step: longer prompts are read in pieces.
+    `cache_tokens` is how many tokens of all rows the KV cache holds; None takes what full contexts
+    need, at most a quarter of the free memory. Where it runs out, the youngest row waits.
 
     Raises ArgumentError where a value cannot be meant.
     """
@@ -31,7 +33,8 @@ class EngineConfig:
     max_model_len: int | None = None
     threads: int | None = None
     batch_timeout_ms: int = 5
-    prefill_tokens: int = 1024
+    prefill_tokens: int = 512
+    cache_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -40,9 +43,10 @@ class EngineConfig:
             ("threads", 1),
             ("batch_timeout_ms", 0),
             ("prefill_tokens", 1),
+            ("cache_tokens", 64),
         ):
             value: object = getattr(self, name)
-            if value is None and name in ("max_model_len", "threads"):
+            if value is None and name in ("max_model_len", "threads", "cache_tokens"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ArgumentError(

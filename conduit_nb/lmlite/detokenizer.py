@@ -46,7 +46,7 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Ends a text before the first of `stops`, which may arrive in pieces."""
+    """Ends a text before the first of `stops` that is complete, in whatever pieces it arrives."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -57,9 +57,10 @@ class StopStrings:
         if not self._stops:
             return text, False
         self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
-            told, self._held = self._held[: min(found)], ""
+            _, at = min(found)
+            told, self._held = self._held[:at], ""
             return told, True
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         cut = len(self._held) - keep

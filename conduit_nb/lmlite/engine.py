@@ -25,7 +25,7 @@ from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from conduit_nb.lmlite.loading import LoadedModel, load_model
-from conduit_nb.lmlite.model_runner import ModelRunner
+from conduit_nb.lmlite.model_runner import ModelRunner, pages_that_fit
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
@@ -42,9 +42,14 @@ class Engine:
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
         wanted = min(config.max_model_len or loaded.context_tokens, loaded.context_tokens)
-        runner = ModelRunner(loaded, context_tokens=wanted, max_rows=config.max_concurrency)
+        pages = config.max_concurrency * -(-wanted // PAGE_TOKENS)
+        if config.cache_tokens is None:
+            pages = min(pages, pages_that_fit(loaded))
+        else:
+            pages = min(pages, config.cache_tokens // PAGE_TOKENS)
+        runner = ModelRunner(loaded, pages=pages)
         runner.check()
-        self.context_tokens = min(wanted, runner.pages * PAGE_TOKENS)
+        self.context_tokens = min(wanted, pages * PAGE_TOKENS)
         self.device = str(loaded.device)
         self.dtype = str(loaded.dtype).removeprefix("torch.")
         self._end_tokens = loaded.end_tokens
@@ -57,7 +62,7 @@ class Engine:
         self._worker = Worker(
             runner=runner,
             scheduler=Scheduler(
-                PagePool(runner.pages, PAGE_TOKENS),
+                PagePool(pages, PAGE_TOKENS),
                 max_rows=config.max_concurrency,
                 step_tokens=config.prefill_tokens,
             ),
@@ -83,6 +88,11 @@ class Engine:
     def waiting(self) -> int:
         """Requests that wait for a row."""
         return self._worker.waiting
+
+    @property
+    def preemptions(self) -> int:
+        """How often a row gave up its pages and had to read again what it had."""
+        return self._worker.preemptions
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """Return the prompt's tokens, by the model's chat template. Thread-safe.

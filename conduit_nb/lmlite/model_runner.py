@@ -14,7 +14,7 @@ import torch
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.attention import NAME
 from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
+from conduit_nb.lmlite.kv_cache import KvCache
 from conduit_nb.lmlite.loading import LoadedModel
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
@@ -32,15 +32,14 @@ TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 class ModelRunner:
     """A loaded model with its cache; used by one thread at a time."""
 
-    def __init__(self, loaded: LoadedModel, *, context_tokens: int, max_rows: int) -> None:
+    def __init__(self, loaded: LoadedModel, *, pages: int) -> None:
         self._loaded = loaded
         self._model: Any = loaded.model  # transformers types its models in part only
-        self.pages = _pages(loaded, context_tokens=context_tokens, max_rows=max_rows)
         self._cache = KvCache(
             layers=loaded.layers,
             kv_heads=loaded.kv_heads,
             head_dim=loaded.head_dim,
-            pages=self.pages,
+            pages=max(pages, PROBE_PAGES),
             dtype=loaded.dtype,
             device=loaded.device,
         )
@@ -98,9 +97,8 @@ class ModelRunner:
         return output.logits[0]
 
 
-def _pages(loaded: LoadedModel, *, context_tokens: int, max_rows: int) -> int:
-    """Return how many pages the cache gets: full contexts for all rows, or what memory gives."""
-    wanted = max_rows * -(-context_tokens // PAGE_TOKENS)
+def pages_that_fit(loaded: LoadedModel) -> int:
+    """Return how many pages a cache may have by the memory that is free now."""
     page_bytes = KvCache.bytes_per_page(
         layers=loaded.layers,
         kv_heads=loaded.kv_heads,
@@ -111,5 +109,4 @@ def _pages(loaded: LoadedModel, *, context_tokens: int, max_rows: int) -> int:
         free_bytes, _ = torch.cuda.mem_get_info(loaded.device)
     else:
         free_bytes = psutil.virtual_memory().available
-    affordable = int(CACHE_SHARE * free_bytes) // page_bytes
-    return max(min(wanted, affordable), PROBE_PAGES)
+    return max(int(CACHE_SHARE * free_bytes) // page_bytes, PROBE_PAGES)

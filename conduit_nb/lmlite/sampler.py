@@ -1,4 +1,7 @@
-"""Logits to tokens. Layer 3: torch."""
+"""Logits to tokens.
+
+Layer 3: torch.
+"""
 
 from __future__ import annotations
 

@@ -62,6 +62,11 @@ class Worker:
         """Requests that have no place in the batch yet."""
         return self._scheduler.waiting + len(self._arrived)
 
+    @property
+    def preemptions(self) -> int:
+        """How often a row gave up its pages to an older one."""
+        return self._scheduler.preemptions
+
     def submit(self, job: Job) -> None:
         """Queue a job; raises ServerFailedError where the engine has ended."""
         with self._changed:

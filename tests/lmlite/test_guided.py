@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+pytest.importorskip("llguidance")
+pytest.importorskip("torch")
+
+from llguidance.hf import from_tokenizer
+
+from conduit_nb.errors import RequestRefusedError, ServerFailedError
+from conduit_nb.lmlite.guided import Grammars, Guide, Masks
+from conduit_nb.testing.tiny_models import VOCAB_SIZE, make_tiny_tokenizer
+
+FLAG: dict[str, Any] = {
+    "type": "object",
+    "properties": {"flag": {"type": "boolean"}, "count": {"const": 12}},
+    "required": ["flag", "count"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return make_tiny_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def grammars(tokenizer: Any) -> Grammars:
+    return Grammars(from_tokenizer(tokenizer, n_vocab=VOCAB_SIZE))
+
+
+def allowed(guide: Guide) -> set[int]:
+    (row,) = Masks(VOCAB_SIZE).forbidden([guide])
+    assert len(row) == VOCAB_SIZE
+    return {token for token in range(VOCAB_SIZE) if not row[token]}
+
+
+def test_forced_tokens_are_taken_up_to_where_there_is_a_choice(grammars: Grammars, tokenizer: Any):
+    guide = grammars.guide(FLAG)
+
+    assert tokenizer.decode(guide.forced()) == '{"flag":'
+    assert guide.forced() == []
+    assert not guide.is_complete
+    (token,) = tokenizer.encode("true")
+    guide.accept(token)
+    assert tokenizer.decode(guide.forced()) == ',"count":12}'
+    assert guide.is_complete
+    assert guide.forced() == []
+
+
+def test_the_mask_allows_what_the_schema_does_and_nothing_else(grammars: Grammars, tokenizer: Any):
+    guide = grammars.guide(FLAG)
+    guide.forced()
+
+    texts = {tokenizer.decode([token]) for token in allowed(guide)}
+
+    assert texts == {"t", "f", *(text for text in texts if text in ("tr", "tru", "true", "fal"))}
+    assert "true" in texts
+
+
+def test_masks_of_several_replies_stand_in_their_rows(grammars: Grammars):
+    first, second = grammars.guide(FLAG), grammars.guide({"type": "boolean"})
+    both = Masks(VOCAB_SIZE).forbidden([first, second])
+
+    assert {token for token in range(VOCAB_SIZE) if not both[0][token]} == allowed(first)
+    assert {token for token in range(VOCAB_SIZE) if not both[1][token]} == allowed(second)
+    assert allowed(first) != allowed(second)
+
+
+def test_guides_of_one_schema_do_not_share_their_place(grammars: Grammars):
+    first, second = grammars.guide(FLAG), grammars.guide(json.loads(json.dumps(FLAG)))
+    first.forced()
+
+    assert second.forced() == grammars.guide(FLAG).forced()
+
+
+@pytest.mark.parametrize(
+    ("schema", "keyword"),
+    [
+        ({"type": "array", "uniqueItems": True}, "uniqueItems"),
+        ({"type": "string", "format": "phone"}, "phone"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-ahead"),
+        ({"type": "shape"}, "shape"),
+        ({"$ref": "#/nowhere"}, "/nowhere"),
+    ],
+)
+def test_a_schema_that_cannot_be_served_is_refused_by_its_keyword(
+    grammars: Grammars, schema: dict[str, Any], keyword: str
+):
+    with pytest.raises(RequestRefusedError, match=keyword):
+        grammars.guide(schema)
+
+
+def test_a_guide_that_took_a_wrong_token_says_so_ever_after(grammars: Grammars, tokenizer: Any):
+    guide = grammars.guide(FLAG)
+    (wrong,) = tokenizer.encode("q")
+
+    with pytest.raises(ServerFailedError, match="grammar of a reply failed"):
+        guide.accept(wrong)
+    Masks(VOCAB_SIZE).forbidden([grammars.guide(FLAG), guide])
+    with pytest.raises(ServerFailedError):
+        guide.check()

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from conduit_nb.errors import ModelError
+from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
+from conduit_nb.lmlite.scheduler import Move, Row, Slice
+
+CPU = torch.device("cpu")
+
+
+def make(pages: int = 8) -> KvCache:
+    return KvCache(layers=2, kv_heads=2, head_dim=4, pages=pages, dtype=torch.float32, device=CPU)
+
+
+def part(pages: list[int], start: int, end: int, *, length: int | None = None) -> Slice:
+    tokens = list(range(length or end))
+    return Slice(
+        row=Row(number=0, tokens=tokens, pages=pages),
+        start=start,
+        end=end,
+        samples=end == len(tokens),
+    )
+
+
+def test_a_pack_has_the_rows_side_by_side_each_at_its_own_positions():
+    step = make().step([part([0, 1], 3, 5), part([5], 0, 2, length=4), part([2], 7, 8)])
+
+    assert step.input_ids.tolist() == [[3, 4, 0, 1, 7]]
+    assert step.position_ids.tolist() == [[3, 4, 0, 1, 7]]
+    assert step.slots.tolist() == [3, 4, 80, 81, 39]
+    assert step.sampled.tolist() == [1, 4]
+    assert [(one.begin, one.end, one.length) for one in step.parts] == [
+        (0, 2, 5),
+        (2, 4, 2),
+        (4, 5, 8),
+    ]
+
+
+def test_pages_side_by_side_are_one_run_and_others_several():
+    step = make().step([part([2, 3, 4], 0, 40), part([0, 6, 7], 0, 33)])
+
+    assert [one.runs for one in step.parts] == [((32, 72),), ((0, 16), (96, 113))]
+
+
+def test_queries_behind_a_cached_beginning_see_it_and_what_stands_before_them():
+    first, several, single = make().step([part([0], 0, 3), part([1], 2, 4), part([2], 3, 4)]).parts
+
+    assert (first.is_first, first.mask, single.mask) == (True, None, None)
+    assert several.mask is not None
+    assert (several.mask == 0).tolist() == [[True, True, True, False], [True] * 4]
+
+
+def test_what_a_layer_writes_lies_in_the_rows_pages():
+    cache = make()
+    step = cache.step([part([3], 0, 2), part([1], 15, 16)])
+    cache.begin(step)
+    written = torch.arange(24.0).view(1, 2, 3, 4)
+
+    keys, values = cache.update(written, written + 100, 1)
+
+    assert torch.equal(keys[:, [48, 49, 31]], written[0])
+    assert torch.equal(values[:, [48, 49, 31]], written[0] + 100)
+
+
+def test_a_move_takes_all_tokens_of_all_layers_along():
+    cache = make()
+    length = PAGE_TOKENS + 3
+    step = cache.step([part([4, 0], 0, length)])
+    cache.begin(step)
+    written = torch.randn(1, 2, length, 4)
+    for layer in range(2):
+        cache.update(written + layer, written - layer, layer)
+
+    cache.move(Move(source=(4, 0), target=(5, 6, 7), tokens=length))
+
+    cache.begin(cache.step([part([0], 0, 1)]))
+    for layer in range(2):
+        keys, values = cache.update(written[:, :, :1], written[:, :, :1], layer)
+        assert torch.equal(keys[:, 80 : 80 + length], written[0] + layer)
+        assert torch.equal(values[:, 80 : 80 + length], written[0] - layer)
+
+
+def test_keys_of_an_unforeseen_shape_are_refused_not_written():
+    cache = make()
+    cache.begin(cache.step([part([0], 0, 1)]))
+
+    with pytest.raises(ModelError, match=r"\(1, 3, 1, 4\)"):
+        cache.update(torch.zeros(1, 3, 1, 4), torch.zeros(1, 3, 1, 4), 0)
+
+
+def test_a_page_costs_keys_and_values_of_all_layers():
+    cost = KvCache.bytes_per_page(layers=30, kv_heads=3, head_dim=64, dtype=torch.float32)
+
+    assert cost == 46_080 * PAGE_TOKENS

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
+from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.engine import Engine
+from conduit_nb.lmlite.loading import default_threads, load_model
+from tests.lmlite.conftest import LoadEngine
+
+CPU = EngineConfig(device="cpu", threads=1)
+
+
+@pytest.fixture
+def folder(tiny_model_folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of a tiny model, to be broken."""
+    for path in tiny_model_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def change_config(folder: Path, **values: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_model_says_what_it_is(folder: Path):
+    loaded = load_model(folder, CPU)
+
+    assert (loaded.layers, loaded.kv_heads, loaded.head_dim) == (3, 2, 8)
+    assert (loaded.context_tokens, loaded.vocab_size) == (512, 512)
+    assert (loaded.dtype, loaded.device.type) == (torch.float32, "cpu")
+    assert [loaded.tokenizer.decode([token]) for token in loaded.end_tokens] == ["<|im_end|>"]
+
+
+def test_float32_is_the_default_on_a_cpu_and_another_precision_can_be_asked_for(folder: Path):
+    change_config(folder, dtype="bfloat16")
+
+    assert load_model(folder, CPU).dtype == torch.float32
+    asked = EngineConfig(device="cpu", threads=1, dtype="bfloat16")
+    assert load_model(folder, asked).dtype == torch.bfloat16
+    engine = Engine.load(folder, asked)
+    engine.close()
+    assert engine.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_file_that_is_missing_is_named(folder: Path, name: str):
+    (folder / name).unlink()
+
+    with pytest.raises(ModelFilesError, match="no safetensors" if "model" in name else name):
+        load_model(folder, CPU)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", ["{", '{"model_type": 3}', "[]"])
+def test_a_file_that_is_broken_is_an_error_of_the_files(folder: Path, name: str, content: str):
+    (folder / name).write_text(content)
+
+    with pytest.raises(ModelError, match=str(folder)):
+        load_model(folder, CPU)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, 0.5])
+def test_weights_that_are_cut_are_an_error_of_the_files(folder: Path, kept: float):
+    path = folder / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: kept if isinstance(kept, int) else int(len(data) * kept)])
+
+    with pytest.raises(ModelFilesError, match="weights"):
+        load_model(folder, CPU)
+
+
+def test_weights_that_lack_a_tensor_are_not_filled_with_random_ones(folder: Path):
+    change_config(folder, num_hidden_layers=4)
+
+    with pytest.raises(ModelFilesError, match=r"lacks 9 of the model's tensors, model\.layers\.3"):
+        load_model(folder, CPU)
+
+
+def test_weights_of_another_shape_are_an_error_of_the_files(folder: Path):
+    change_config(folder, intermediate_size=64)
+
+    with pytest.raises(ModelFilesError, match="weights"):
+        load_model(folder, CPU)
+
+
+def test_pickled_weights_are_never_read(folder: Path):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"anything")
+
+    with pytest.raises(ModelFilesError, match=r"pytorch_model\.bin could run code"):
+        load_model(folder, CPU)
+
+
+def test_a_folder_that_is_not_there_is_an_error_of_the_files(tmp_path: Path):
+    with pytest.raises(ModelFilesError, match="not a folder"):
+        load_model(tmp_path / "nowhere", CPU)
+
+
+def test_code_in_a_model_folder_is_not_run(folder: Path):
+    change_config(
+        folder,
+        model_type="mine",
+        auto_map={"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"},
+    )
+    (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
+
+    with pytest.raises(ModelError, match="not known here"):
+        load_model(folder, CPU)
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "why"),
+    [
+        ("mistral", {"sliding_window": 16}, "slides over 16 tokens"),
+        (
+            "qwen2",
+            {"use_sliding_window": True, "sliding_window": 16, "max_window_layers": 1}
+            | {"layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
+            "sliding_attention",
+        ),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}},
+            "'dynamic'",
+        ),
+    ],
+)
+def test_attention_that_would_give_wrong_text_is_refused(
+    tiny_model: Callable[..., Path], family: str, change: dict[str, Any], why: str, tmp_path: Path
+):
+    for path in tiny_model(family).iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    change_config(tmp_path, **change)
+
+    with pytest.raises(ModelError, match=f"cannot be served yet.*{why}"):
+        load_model(tmp_path, CPU)
+
+
+def test_a_device_that_is_not_there_is_an_error_that_names_it(folder: Path):
+    with pytest.raises(ArgumentError, match="device='nonsense'"):
+        load_model(folder, EngineConfig(device="nonsense"))
+
+
+def test_threads_are_no_more_than_the_cores_this_process_may_use():
+    assert 1 <= default_threads() <= len(os.sched_getaffinity(0))
+
+
+def test_an_engine_compares_itself_with_the_models_own_attention_before_it_serves(
+    folder: Path, load_engine: LoadEngine, monkeypatch: pytest.MonkeyPatch
+):
+    # A model whose own attention does something that ours is not told of.
+    from transformers.models.llama import modeling_llama
+
+    own = modeling_llama.eager_attention_forward
+
+    def scaled_twice(*arguments: Any, **options: Any) -> Any:
+        return own(*arguments, **options | {"scaling": 2 * options["scaling"]})
+
+    monkeypatch.setattr(modeling_llama, "eager_attention_forward", scaled_twice)
+
+    with pytest.raises(ModelError, match="answers differently"):
+        load_engine(folder)

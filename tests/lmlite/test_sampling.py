@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from conduit_nb.errors import RequestRefusedError
+from conduit_nb.lmlite.sampling import SamplingParams
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"temperature": -0.1}, "temperature=-0.1"),
+        ({"temperature": 2.1}, "temperature=2.1"),
+        ({"temperature": math.nan}, "temperature=nan"),
+        ({"top_p": 0.0}, "top_p=0.0"),
+        ({"top_p": 1.1}, "top_p=1.1"),
+        ({"top_p": math.nan}, "top_p=nan"),
+        ({"stop": ("a", "")}, "stop string is empty"),
+        ({"stop": ("a",) * 17}, "17 stop strings"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_and_named(wrong: dict[str, Any], said: str):
+    with pytest.raises(RequestRefusedError, match=said):
+        SamplingParams(**wrong)
+
+
+def test_no_temperature_to_speak_of_is_greedy():
+    assert SamplingParams().is_greedy
+    assert SamplingParams(temperature=1e-9).is_greedy
+    assert not SamplingParams(temperature=0.1).is_greedy

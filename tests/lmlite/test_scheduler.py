@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.scheduler import Plan, Row, Scheduler
+
+PAGE = 16
+
+
+def make(pages: int = 100, *, max_rows: int = 4, step_tokens: int = 32) -> Scheduler:
+    return Scheduler(PagePool(pages, PAGE), max_rows=max_rows, step_tokens=step_tokens)
+
+
+def row(number: int, length: int) -> Row:
+    return Row(number=number, tokens=list(range(length)))
+
+
+def step(scheduler: Scheduler) -> Plan:
+    """Do one step, as a model would that writes a token whenever it is asked."""
+    plan = scheduler.plan()
+    assert plan is not None
+    scheduler.commit(plan)
+    for part in plan.slices:
+        if part.samples:
+            part.row.tokens.append(7)
+    scheduler.check_integrity()
+    return plan
+
+
+def read(plan: Plan) -> list[tuple[int, int, int, bool]]:
+    return [(part.row.number, part.start, part.end, part.samples) for part in plan.slices]
+
+
+def test_a_prompt_longer_than_a_step_is_read_in_pieces_and_sampled_after_the_last():
+    scheduler = make()
+    scheduler.add(row(0, 70))
+
+    assert read(step(scheduler)) == [(0, 0, 32, False)]
+    assert read(step(scheduler)) == [(0, 32, 64, False)]
+    assert read(step(scheduler)) == [(0, 64, 70, True)]
+    assert read(step(scheduler)) == [(0, 70, 71, True)]
+
+
+def test_rows_that_write_come_first_and_do_not_wait_for_rows_that_read():
+    scheduler = make()
+    scheduler.add(row(0, 4))
+    step(scheduler)
+    scheduler.add(row(1, 100))
+
+    assert read(step(scheduler)) == [(0, 4, 5, True), (1, 0, 32, False)]
+    assert read(step(scheduler)) == [(0, 5, 6, True), (1, 32, 64, False)]
+
+
+def test_tokens_that_were_forced_are_read_together_with_the_one_before():
+    scheduler = make()
+    one = row(0, 4)
+    scheduler.add(one)
+    step(scheduler)
+    one.tokens.extend([1, 2, 3])
+
+    assert read(step(scheduler)) == [(0, 4, 8, True)]
+
+
+def test_short_prompts_are_read_together_within_the_step():
+    scheduler = make()
+    for number in range(3):
+        scheduler.add(row(number, 12))
+
+    assert read(step(scheduler)) == [(0, 0, 12, True), (1, 0, 12, True), (2, 0, 8, False)]
+
+
+def test_requests_beyond_the_limit_wait_in_order_and_join_when_one_leaves():
+    scheduler = make(max_rows=2)
+    rows = [row(number, 4) for number in range(4)]
+    for one in rows:
+        scheduler.add(one)
+    step(scheduler)
+
+    assert (scheduler.running, scheduler.waiting) == (2, 2)
+    scheduler.remove(rows[0])
+    assert [number for number, *_ in read(step(scheduler))] == [1, 2]
+    assert (scheduler.running, scheduler.waiting) == (2, 1)
+
+
+def test_a_row_that_is_removed_frees_its_pages_at_once_wherever_it_is():
+    pool = PagePool(8, PAGE)
+    scheduler = Scheduler(pool, max_rows=1, step_tokens=8)
+    running, waiting = row(0, 20), row(1, 20)
+    scheduler.add(running)
+    scheduler.add(waiting)
+    step(scheduler)
+
+    for one in (running, waiting, running):
+        scheduler.remove(one)
+
+    assert pool.free_count == 8
+    assert scheduler.plan() is None
+
+
+def test_a_row_that_outgrows_its_place_moves_with_all_it_has():
+    scheduler = make(30, max_rows=2)
+    first, second = row(0, 4), row(1, 4)
+    scheduler.add(first)
+    scheduler.add(second)
+    step(scheduler)
+    before = list(first.pages)
+    first.tokens.extend(range(len(before) * PAGE))
+
+    plan = step(scheduler)
+
+    assert [move.source for move in plan.moves] == [tuple(before)]
+    assert plan.moves[0].target == tuple(first.pages)
+    assert plan.moves[0].tokens == 4
+    assert first.pages == list(range(first.pages[0], first.pages[0] + len(first.pages)))
+
+
+def test_pages_apart_do_where_there_is_no_run():
+    scheduler = make(17, max_rows=3)
+    rows = [row(number, 4) for number in range(3)]
+    for one in rows:
+        scheduler.add(one)
+    step(scheduler)
+    scheduler.remove(rows[1])
+    rows[0].tokens.extend(range(PAGE * len(rows[0].pages)))
+    rows[2].tokens.extend(range(PAGE * (len(rows[2].pages) + 2)))
+
+    step(scheduler)
+
+    assert scheduler.preemptions == 0
+    assert rows[2].pages == [10, 11, 12, 13, 14, 6, 7, 8]
+
+
+def test_the_youngest_row_gives_way_when_the_pages_run_out_and_reads_again_what_it_had():
+    scheduler = make(12, max_rows=2)
+    old, young = row(0, 30), row(1, 30)
+    scheduler.add(old)
+    scheduler.add(young)
+    while scheduler.running < 2 or young.is_reading or old.is_reading:
+        step(scheduler)
+    while not scheduler.preemptions:
+        plan = step(scheduler)
+
+    assert [number for number, *_ in read(plan)] == [0]
+    assert (scheduler.running, scheduler.waiting, young.pages) == (1, 1, [])
+
+    had = len(young.tokens)
+    scheduler.remove(old)
+    assert read(step(scheduler))[0][:3] == (1, 0, min(had, 32))
+    while young.is_reading:
+        step(scheduler)
+    assert len(young.tokens) == had + 1
+
+
+def test_a_row_is_not_let_in_where_those_who_write_would_soon_throw_it_out():
+    scheduler = make(8, max_rows=4)
+    scheduler.add(row(0, 90))
+    scheduler.add(row(1, 15))
+    for _ in range(3):
+        step(scheduler)
+
+    assert (scheduler.running, scheduler.waiting) == (1, 1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_row_is_finished_however_few_the_pages(seed: int):
+    chance = random.Random(seed)
+    pages = chance.randint(6, 20)
+    scheduler = make(pages, max_rows=chance.randint(1, 6), step_tokens=chance.choice([5, 16, 40]))
+    goals: dict[Row, int] = {}
+    for number in range(12):
+        length = chance.randint(1, pages * PAGE - 1)
+        one = row(number, length)
+        goals[one] = chance.randint(length + 1, pages * PAGE)
+        scheduler.add(one)
+
+    for _ in range(20_000):
+        if not goals:
+            break
+        plan = scheduler.plan()
+        assert plan is not None
+        scheduler.check_integrity()
+        scheduler.commit(plan)
+        for part in plan.slices:
+            assert part.start == 0 or part.start <= part.end <= len(part.row.pages) * PAGE
+            if part.samples:
+                extra = chance.choice([1, 1, 6])
+                part.row.tokens.extend([0] * min(extra, goals[part.row] - len(part.row.tokens)))
+                if len(part.row.tokens) == goals[part.row]:
+                    scheduler.remove(part.row)
+                    del goals[part.row]
+
+    assert not goals
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=8), st.integers(1, 64))
+def test_a_step_never_reads_more_of_prompts_than_it_may(lengths: list[int], step_tokens: int):
+    scheduler = make(400, max_rows=8, step_tokens=step_tokens)
+    for number, length in enumerate(lengths):
+        scheduler.add(row(number, length))
+
+    plan = step(scheduler)
+
+    assert sum(part.end - part.start for part in plan.slices) == min(step_tokens, sum(lengths))
