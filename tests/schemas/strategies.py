@@ -88,7 +88,8 @@ def fractions(draw: st.DrawFn) -> Typed:
             values = st.floats(max_value=2.5, allow_infinity=False)
             return typed(Annotated[float, Range(le=2.5)], values, "integer", "fraction")
         case _:
-            bounds = st.builds(round, st.floats(-1e6, 1e6), st.integers(0, 8)).map(float)
+            bounds = st.builds(round, st.floats(-1e6, 1e6), st.integers(0, 8))
+            bounds = bounds.map(lambda bound: bound + 0.0)  # never -0.0
             low, high = sorted((draw(bounds), draw(bounds)))
             hint = Annotated[float, Range(ge=low, le=high)]
             return typed(hint, st.floats(low, high), "integer", "fraction")

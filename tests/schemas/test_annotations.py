@@ -1,0 +1,398 @@
+"""Type hints to shapes, written as strings (this module's hints are)."""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import datetime as dt
+import decimal
+import pathlib
+import typing
+import uuid
+from dataclasses import InitVar, dataclass, field, make_dataclass
+from enum import Enum, Flag, IntEnum, StrEnum
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NewType,
+    Optional,
+    TypedDict,
+    TypeVar,
+    Union,
+)
+
+import pytest
+
+from conduit_nb.errors import SchemaError
+from conduit_nb.schemas import schema_of
+from conduit_nb.schemas import shapes as s
+from conduit_nb.schemas.annotations import read_dataclass
+
+T = TypeVar("T")
+Sku = NewType("Sku", str)
+
+
+class Color(Enum):
+    RED = "red"
+    ONE = 1
+
+
+class Size(StrEnum):
+    SMALL = "small"
+
+
+class Rank(IntEnum):
+    FIRST = 1
+
+
+class Access(Flag):
+    READ = 1
+
+
+class NoMembers(Enum):
+    pass
+
+
+class Composite(Enum):
+    PAIR = (1, 2)
+
+
+class Place(typing.NamedTuple):
+    x: int
+
+
+class Loose(TypedDict):
+    x: int
+
+
+class Plain:
+    x: int
+
+
+@dataclass
+class Item:
+    sku: str
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
+    next: Page[T] | None = None
+
+
+@dataclass
+class ItemPage(Page[Item]):
+    total: int = 0
+
+
+@dataclass
+class Node:
+    value: int
+    parent: Node | None = None
+    children: list[Node] = field(default_factory=list)
+
+
+def shape_of(hint: Any) -> s.Shape:
+    return read_dataclass(make_dataclass("Holder", [("f", hint)], namespace={})).fields[0].shape
+
+
+def refusal_of(hint: Any) -> SchemaError:
+    with pytest.raises(SchemaError) as caught:
+        shape_of(hint)
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("hint", "shape"),
+    [
+        (str, s.Str()),
+        (int, s.Int()),
+        (float, s.Float()),
+        (bool, s.Bool()),
+        (bytes, s.Bytes()),
+        (dt.date, s.Date()),
+        (dt.datetime, s.DateTime()),
+        (list[int], s.List(s.Int())),
+        (typing.List[int], s.List(s.Int())),  # noqa: UP006  # users write it
+        (dict[str, bool], s.Map(s.Bool())),
+        (typing.Dict[str, bool], s.Map(s.Bool())),  # noqa: UP006  # users write it
+        (Optional[int], s.Union((s.Int(), s.Null()))),  # noqa: UP045  # users write it
+        (Union[int, str], s.Union((s.Int(), s.Str()))),  # noqa: UP007  # users write it
+        (None | int, s.Union((s.Int(), s.Null()))),
+        (int | str | None, s.Union((s.Int(), s.Str(), s.Null()))),
+        (Literal["a", 1, True], s.Choice(("a", 1, True))),
+        (Literal["a", None], s.Union((s.Choice(("a",)), s.Null()))),
+        (Literal["a"] | Literal["b"] | None, s.Union((s.Choice(("a", "b")), s.Null()))),
+        (Color, s.EnumChoice(Color)),
+        (Size, s.EnumChoice(Size)),
+        (Rank, s.EnumChoice(Rank)),
+        (Sku, s.Str()),
+        (Annotated[int, s.Range(ge=1)], s.Int(s.Range(ge=1))),
+        (list["Item | int"], None),
+        (str | bytes, s.Union((s.Str(), s.Bytes(is_object=True)))),
+        (int | bytes, s.Union((s.Int(), s.Bytes()))),
+        ("list[int | None]", s.List(s.Union((s.Int(), s.Null())))),
+        (typing.List["int"], s.List(s.Int())),  # noqa: UP006  # users write it
+    ],
+)
+def test_each_supported_hint_becomes_its_shape(hint: Any, shape: s.Shape | None):
+    holder = make_dataclass("Holder", [("f", hint)], namespace={"__module__": __name__})
+
+    found = read_dataclass(holder).fields[0].shape
+
+    if shape is not None:
+        assert found == shape
+
+
+@pytest.mark.parametrize(
+    ("hint", "says", "cure"),
+    [
+        (Any, "Any says nothing", "Name the type"),
+        (object, "object says nothing", "Name the type"),
+        (None, "None alone", "str | None"),
+        (list, "list does not say of what", "list[str]"),
+        (typing.List, "list does not say of what", "list[str]"),  # noqa: UP006  # users write it
+        (dict, "dict does not say of what", "dict[str, int]"),
+        (dict[int, str], "a key is text", "dict[str, ...]"),
+        (set[int], "JSON has no sets", "list[...]"),
+        (frozenset, "JSON has no sets", "list[...]"),
+        (tuple, "no names", "dataclass"),
+        (tuple[int, str], "no names", "dataclass"),
+        (tuple[int, ...], "no names", "list[...]"),
+        (Place, "NamedTuple", "@dataclass"),
+        (Loose, "TypedDict", "@dataclass"),
+        (Plain, "Plain is not a dataclass", "@dataclass"),
+        (collections.abc.Callable[[int], str], "code, not data", "Leave the field out"),
+        (typing.Callable, "code, not data", "Leave the field out"),
+        (collections.abc.Sequence[int], "Sequence[int] is not supported", "list[...]"),
+        (collections.abc.Mapping[str, int], "is not supported", "dict[str, ...]"),
+        (complex, "complex is not supported", "float"),
+        (decimal.Decimal, "Decimal is not supported", "float"),
+        (uuid.UUID, "UUID is not supported", "str"),
+        (pathlib.Path, "Path is not supported", "str"),
+        (dt.time, "time is not supported", "str"),
+        (dt.timedelta, "timedelta is not supported", "seconds"),
+        (bytearray, "bytearray is not supported", "bytes"),
+        (type, "type is not supported", "str, int"),
+        (Access, "Flag", "Enum"),
+        (NoMembers, "has no members", "at least one"),
+        (Composite, "Composite.PAIR holds a tuple", "str, int"),
+        (Literal[Color.RED], "Enum member", "the Enum itself"),
+        (Literal[2**60], "not every JSON reader keeps", "2**53"),
+        (Literal[b"x"], "holds a bytes", "str, int"),
+        (Literal["\ud800"], "lone surrogate", "UTF-8"),
+        (Literal[None], "None alone", "str | None"),
+        ("Missing", "the name 'Missing'", "Define Missing"),
+        ("list[", "cannot be read", "list[str]"),
+        (list[Any], "Any says nothing", "Name the type"),
+        (T, "type parameter T is open", "Say what it is"),
+        (Page, "type parameter T is open", "Page[str]"),
+    ],
+)
+def test_what_has_no_one_meaning_is_refused_with_a_cure(hint: Any, says: str, cure: str):
+    error = refusal_of(hint)
+
+    assert says in str(error)
+    assert cure in error.hint
+
+
+@pytest.mark.parametrize(
+    ("hint", "path"),
+    [
+        (Any, "$.f"),
+        (list[Any], "$.f[]"),
+        (dict[str, set[int]], "$.f{}"),
+        (list[dict[str, Any]] | None, "$.f[]{}"),
+        (list[Page[Any]], "$.f[].items[]"),
+    ],
+)
+def test_a_refusal_names_the_path_of_the_field(hint: Any, path: str):
+    assert refusal_of(hint).path == path
+
+
+@pytest.mark.parametrize("cls", [int, str, list[int], None, Plain, "Item", 3])
+def test_only_dataclasses_become_schemas(cls: Any):
+    with pytest.raises(SchemaError, match="is not a dataclass"):
+        read_dataclass(cls)
+
+
+def test_fields_keep_their_order_and_say_whether_they_are_required():
+    @dataclass
+    class Order:
+        number: int
+        note: str | None
+        gift: bool = False
+        tags: list[str] = field(default_factory=list)
+        kind: Literal["order"] = "order"
+
+    fields = read_dataclass(Order).fields
+
+    assert [one.name for one in fields] == ["number", "note", "gift", "tags", "kind"]
+    assert [one.is_required for one in fields] == [True, True, False, False, True]
+    assert (fields[2].has_default, fields[2].default) == (True, False)
+    assert not fields[3].has_default
+
+
+def test_descriptions_are_found_on_every_level_of_a_hint():
+    @dataclass
+    class Order:
+        number: Annotated[int, "what stands\n  on the paper"]
+        tags: list[Annotated[str, "one word each"]]
+        note: Annotated[str | None, "free", s.Length(1)]
+
+    fields = read_dataclass(Order).fields
+
+    assert [one.description for one in fields] == [
+        "what stands on the paper",
+        "one word each",
+        "free",
+    ]
+
+
+def test_class_variables_are_no_fields():
+    @dataclass
+    class Order:
+        version: ClassVar[int] = 1
+        number: int = 0
+
+    assert [one.name for one in read_dataclass(Order).fields] == ["number"]
+
+
+def test_inherited_fields_are_read_where_they_were_written():
+    page = read_dataclass(ItemPage)
+
+    assert [one.name for one in page.fields] == ["items", "next", "total"]
+    items = page.fields[0].shape
+    assert isinstance(items, s.List)
+    assert isinstance(items.item, s.Record)
+    assert items.item.cls is Item
+
+
+def test_a_generic_dataclass_takes_its_arguments():
+    page = read_dataclass(Page[Item])
+
+    assert page.name == "Page[Item]"
+    assert page.cls is Page
+    assert without_null_is(page.fields[1].shape, page)
+    assert read_dataclass(Page["Item"]).fields[0].shape is not None
+
+
+def without_null_is(shape: s.Shape, record: s.Record) -> bool:
+    return s.without_null(shape) == (record, True)
+
+
+def test_a_generic_dataclass_that_grows_without_end_is_refused():
+    @dataclass
+    class Growing(Generic[T]):
+        value: T
+        next: Growing[list[T]] | None = None
+
+    with pytest.raises(SchemaError, match="more than 20 kinds of Growing"):
+        read_dataclass(Growing[int])
+
+
+def test_a_recursive_dataclass_is_one_node_that_points_to_itself():
+    node = read_dataclass(Node)
+
+    assert without_null_is(node.fields[1].shape, node)
+    assert node.fields[2].shape == s.List(node)
+
+
+def test_a_class_is_one_node_wherever_it_is_used():
+    @dataclass
+    class Pair:
+        left: Item
+        right: Item
+
+    pair = read_dataclass(Pair)
+
+    assert pair.fields[0].shape is pair.fields[1].shape
+
+
+def test_the_docstring_is_kept_but_not_the_signature_that_dataclass_writes():
+    @dataclass
+    class Documented:
+        """Read this.
+
+        And that.
+        """
+
+        x: int = 3
+
+    @dataclass
+    class Bare:
+        x: int = 3
+        y: Size = Size.SMALL
+        z: list[int] = field(default_factory=list)
+
+    @dataclass(slots=True, frozen=True)
+    class Slotted:
+        x: int
+
+    @dataclass
+    class Derived(Documented):
+        y: int = 4
+
+    assert Bare.__doc__
+    assert schema_of(Documented).instruction == "Read this.\n\nAnd that."
+    assert schema_of(Bare).instruction == ""
+    assert schema_of(Slotted).instruction == ""
+    assert schema_of(Derived).instruction == ""
+
+
+def test_a_field_that_the_constructor_does_not_take_is_refused():
+    @dataclass
+    class Computed:
+        x: int
+        y: int = field(init=False, default=0)
+
+    with pytest.raises(SchemaError, match=r"\$\.y: is made with init=False"):
+        read_dataclass(Computed)
+
+
+def test_a_constructor_that_wants_more_than_the_fields_is_refused():
+    @dataclass
+    class Hungry:
+        x: int
+        seed: InitVar[int]
+
+    with pytest.raises(SchemaError, match="differ in seed"):
+        read_dataclass(Hungry)
+
+
+def test_a_class_made_without_a_constructor_is_refused():
+    @dataclass(init=False)
+    class Empty:
+        x: int
+
+    with pytest.raises(SchemaError, match="differ in x"):
+        read_dataclass(Empty)
+
+
+def test_a_subclass_that_adds_fields_without_the_decorator_is_refused():
+    class Forgotten(Item):
+        price: float
+
+    with pytest.raises(SchemaError, match="Forgotten adds fields to a dataclass but is none"):
+        read_dataclass(Forgotten)
+
+
+def test_a_subclass_that_adds_nothing_is_the_dataclass_that_it_is():
+    class Renamed(Item):
+        pass
+
+    assert [one.name for one in read_dataclass(Renamed).fields] == ["sku"]
+
+
+def test_keyword_only_and_frozen_classes_are_read():
+    @dataclass(frozen=True, kw_only=True, slots=True)
+    class Strict:
+        x: int = 1
+        y: str
+
+    assert [one.name for one in read_dataclass(Strict).fields] == ["x", "y"]
+    assert dataclasses.is_dataclass(Strict)

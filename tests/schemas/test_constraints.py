@@ -1,0 +1,113 @@
+"""What stands beside a type in Annotated."""
+
+from __future__ import annotations
+
+from dataclasses import make_dataclass
+from typing import Annotated, Any
+
+import pytest
+
+from conduit_nb.errors import SchemaError, ValidationError
+from conduit_nb.schemas import Length, Pattern, Range, schema_of
+from conduit_nb.schemas.annotations import read_dataclass
+from conduit_nb.schemas.shapes import Float, Int, List, Map, Null, Shape, Str, Union
+
+
+def shape_of(hint: Any) -> Shape:
+    return read_dataclass(make_dataclass("Holder", [("f", hint)])).fields[0].shape
+
+
+@pytest.mark.parametrize(
+    ("hint", "shape"),
+    [
+        (Annotated[str, Length(1, 5)], Str(Length(1, 5))),
+        (Annotated[str, Length(1), Length(max=3)], Str(Length(1, 3))),
+        (Annotated[str, Pattern("a+"), Length(2)], Str(Length(2), "a+")),
+        (Annotated[list[int], Length(max=2)], List(Int(), Length(0, 2))),
+        (Annotated[dict[str, int], Length(2)], Map(Int(), Length(2))),
+        (Annotated[int, Range(ge=1), Range(lt=5)], Int(Range(ge=1, lt=5))),
+        (Annotated[int, Range(ge=1), Range(ge=3)], Int(Range(ge=3))),
+        (Annotated[float, Range(gt=0, le=0.5)], Float(Range(gt=0, le=0.5))),
+        (Annotated[int | None, Range(ge=1)], Union((Int(Range(ge=1)), Null()))),
+        (list[Annotated[str, Length(1)]], List(Str(Length(1)))),
+    ],
+)
+def test_constraints_narrow_the_shape(hint: Any, shape: Shape):
+    assert shape_of(hint) == shape
+
+
+@pytest.mark.parametrize(
+    ("hint", "says"),
+    [
+        (Annotated[str, Range(ge=1)], "Range says nothing about str"),
+        (Annotated[int, Length(1)], "Length says nothing about int"),
+        (Annotated[int, Pattern("a")], "Pattern says nothing about int"),
+        (Annotated[bool, Range(ge=0)], "Range says nothing"),
+        (Annotated[str, Pattern("a"), Pattern("b")], "two patterns"),
+        (Annotated[str, Length(5, 1)], "no length is at least 5 and at most 1"),
+        (Annotated[str, Length(-1)], "min=-1"),
+        (Annotated[str, Length(max=2.5)], "max=2.5"),
+        (Annotated[str, Length(max=True), "a flag"], "max=True"),
+        (Annotated[int, Range(ge=5, le=1)], "no number fits"),
+        (Annotated[int, Range(gt=1, lt=2)], "no number fits"),
+        (Annotated[float, Range(gt=1, lt=1)], "no number fits"),
+        (Annotated[float, Range(ge=1, lt=1)], "no number fits"),
+        (Annotated[int, Range(ge=0.5)], "ge=0.5 on int"),
+        (Annotated[int, Range(ge=2**60)], "ge=1152921504606846976, beyond"),
+        (Annotated[float, Range(le=1e16)], "beyond"),
+        (Annotated[float, Range(le=float("inf"))], "le=inf"),
+        (Annotated[float, Range(le=0.1 + 0.2)], "too fine"),
+        (Annotated[float, Range(ge=1e-20)], "too fine"),
+        (Annotated[int | str, Range(ge=1)], "beside a union"),
+        (Annotated[str, object()], "object in Annotated is not known"),
+        (Annotated[str, 80], "int in Annotated is not known"),
+    ],
+)
+def test_constraints_that_cannot_be_meant_are_refused(hint: Any, says: str):
+    with pytest.raises(SchemaError, match="^" + r"\$\.f: ") as caught:
+        shape_of(hint)
+
+    assert says in str(caught.value)
+    assert caught.value.hint
+
+
+def test_bounds_of_a_range_may_meet():
+    holder = make_dataclass("Holder", [("f", Annotated[float, Range(ge=2, le=2)])])
+
+    assert schema_of(holder).encode(holder(2.0)) == '{"f":2}'
+
+
+def test_objects_of_annotated_types_mean_the_same():
+    at = pytest.importorskip("annotated_types")
+
+    assert shape_of(Annotated[int, at.Ge(1), at.Lt(5)]) == Int(Range(ge=1, lt=5))
+    assert shape_of(Annotated[float, at.Interval(gt=0, le=1)]) == Float(Range(gt=0, le=1))
+    assert shape_of(Annotated[str, at.MinLen(1)]) == Str(Length(1))
+    assert shape_of(Annotated[str, at.Len(1, 4)]) == Str(Length(1, 4))
+    assert shape_of(Annotated[list[int], at.MaxLen(4)]) == List(Int(), Length(0, 4))
+    with pytest.raises(SchemaError, match="MultipleOf in Annotated is not known"):
+        shape_of(Annotated[int, at.MultipleOf(2)])
+
+
+@pytest.mark.parametrize(
+    ("hint", "good", "bad"),
+    [
+        (Annotated[str, Length(1, 2)], ["a", "😀😀"], ["", "abc"]),
+        (Annotated[list[int], Length(1, 2)], [[1], [1, 2]], [[], [1, 2, 3]]),
+        (Annotated[dict[str, int], Length(1)], [{"a": 1}], [{}]),
+        (Annotated[int, Range(gt=1, le=3)], [2, 3], [1, 4]),
+        (Annotated[float, Range(ge=1, lt=3)], [1, 2.9], [0.9, 3, 3.0]),
+        (Annotated[str, Pattern("[a-c]+")], ["abc"], ["", "abd", "abc\n", "xabc"]),
+    ],
+)
+def test_constraints_hold_in_both_directions(hint: Any, good: list[Any], bad: list[Any]):
+    holder = make_dataclass("Holder", [("f", hint)])
+    schema = schema_of(holder)
+
+    for value in good:
+        assert schema.decode(schema.encode(holder(value))) == holder(value)
+    for value in bad:
+        with pytest.raises(ValidationError):
+            schema.encode(holder(value))
+        with pytest.raises(ValidationError):
+            schema.from_jsonable({"f": value})
