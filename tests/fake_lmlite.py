@@ -106,15 +106,8 @@ class Handler(BaseHTTPRequestHandler):
             "running": Handler.slow_requests,
             "waiting": 0,
         }
-        return [
-            {
-                "id": "loading",
-                "object": "model",
-                "created": 1,
-                "owned_by": "tests",
-                "conduit": model,
-            }
-        ]
+        entry = {"object": "model", "created": 1, "owned_by": "tests"}
+        return [{**entry, "id": "loading", "conduit": model}, {**entry, "id": "not loaded"}]
 
     def _is_allowed(self) -> bool:
         if self.headers["Authorization"] == f"Bearer {os.environ['CONDUIT_API_KEY']}":

@@ -6,6 +6,7 @@ Layer 4.
 from __future__ import annotations
 
 import asyncio
+import time
 
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import EndpointError
@@ -14,13 +15,25 @@ from conduit_nb.protocol import ModelInfo
 
 
 class LoadingWatch:
-    """Looks at an endpoint's models while requests are on their way to it, and tells `events`."""
+    """Looks at an endpoint's models while requests are on their way to it, and tells `events`.
 
-    def __init__(self, endpoint: Endpoint, events: Events, *, every_s: float = 1.0) -> None:
+    A model that is being loaded is told at once, what is done with it next only after
+    `news_every_s` seconds: a first conversion has a dozen steps, and most take no time.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        events: Events,
+        *,
+        every_s: float = 1.0,
+        news_every_s: float = 5.0,
+    ) -> None:
         self._endpoint = endpoint
         self._events = events
         self._every_s = every_s
-        self._loading: set[str] = set()
+        self._news_every_s = news_every_s
+        self._loading: dict[str, tuple[str, float]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def look(self) -> None:
@@ -45,11 +58,15 @@ class LoadingWatch:
             return
         name, detail = info["id"], loaded.get("detail", "")
         if loaded["state"] == "loading":
-            if name not in self._loading:
-                self._loading.add(name)
-                doing = f": {detail}" if detail else ", which is slow the first time"
-                self._events.emit(Notice(text=f"Loading {name}{doing}."))
-        elif name in self._loading:
-            self._loading.discard(name)
-            if loaded["state"] == "ready":
-                self._events.emit(Notice(text=f"{name} is ready on {loaded.get('device', '?')}."))
+            self._tell_step(name, detail)
+        elif self._loading.pop(name, None) is not None and loaded["state"] == "ready":
+            self._events.emit(Notice(text=f"{name} is ready on {loaded.get('device', '?')}."))
+
+    def _tell_step(self, name: str, detail: str) -> None:
+        step = detail.partition(" ")[0]  # the verb; what follows it may count
+        now = time.monotonic()
+        told_step, told_at = self._loading.get(name, (None, 0.0))
+        if told_step == step or (told_step is not None and now - told_at < self._news_every_s):
+            return
+        self._loading[name] = (step, now)
+        self._events.emit(Notice(text=f"Loading {name}{f': {detail}' if detail else ''}."))

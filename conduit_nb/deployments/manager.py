@@ -28,7 +28,7 @@ from conduit_nb.deployments.info import DeploymentInfo, DeploymentStatus, Served
 from conduit_nb.errors import BootError, DeploymentError, EndpointAuthError, EndpointError
 from conduit_nb.events import Events, Notice
 from conduit_nb.private_files import make_private_folder, to_storage_error
-from conduit_nb.protocol import Dialect, Health, ModelInfo
+from conduit_nb.protocol import Dialect, Health, LoadedModel
 from conduit_nb.providers.base import Node, Provider
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import Installation, load_installation
@@ -240,11 +240,16 @@ class DeploymentManager:
         key = self._installation().endpoint_key(deployment.name)
         endpoint = Endpoint(deployment.url, key=key, dialect="lmlite", name=deployment.name)
         try:
-            return [_to_served(deployment, info) for info in await endpoint.models()]
+            infos = await endpoint.models()
         except EndpointError:
             return []
         finally:
             await endpoint.aclose()
+        return [
+            _to_served(deployment, info["conduit"], info["id"])
+            for info in infos
+            if "conduit" in info
+        ]
 
     @asynccontextmanager
     async def _one_at_a_time(self, name: str) -> AsyncGenerator[None]:
@@ -312,12 +317,9 @@ def _last_start(lines: list[str]) -> int:
     return starts[-1] if starts else 0
 
 
-def _to_served(deployment: DeploymentInfo, info: ModelInfo) -> ServedModel:
-    loaded = info.get("conduit")
-    if loaded is None:
-        return ServedModel(id=info["id"], state="ready", deployment=deployment.name)
+def _to_served(deployment: DeploymentInfo, loaded: LoadedModel, model_id: str) -> ServedModel:
     return ServedModel(
-        id=info["id"],
+        id=model_id,
         state=loaded["state"],
         deployment=deployment.name,
         revision=loaded.get("revision"),

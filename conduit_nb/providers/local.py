@@ -73,7 +73,7 @@ class LocalProvider:
         *,
         state_dir: Path | None = None,
         choose_port: Callable[[], int] | None = None,
-        grace_s: float = 5.0,
+        grace_s: float = 8.0,
     ) -> None:
         self._state_dir = state_dir
         self._choose_port = choose_port or _free_port

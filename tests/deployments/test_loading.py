@@ -1,0 +1,71 @@
+"""What is told while a server loads a model."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from conduit_nb.client import Endpoint
+from conduit_nb.deployments.loading import LoadingWatch
+from conduit_nb.events import Events
+from tests.raw_server import json_answer, raw_server
+from tests.waiting import until
+
+
+def listing(state: str, detail: str = "") -> list[bytes]:
+    loaded: dict[str, Any] = {"state": state, "device": "cpu", "detail": detail}
+    return json_answer({"object": "list", "data": [{"id": "m", "conduit": loaded}]})
+
+
+async def told_of(*listings: list[bytes], news_every_s: float = 0.0) -> list[str]:
+    """Return what is told by a watch that sees these, one after another."""
+    texts: list[str] = []
+    events = Events()
+    events.subscribe(lambda event: texts.append(getattr(event, "text", "")))
+    async with raw_server(*listings) as server:
+        endpoint = Endpoint(server.url, dialect="lmlite")
+        watch = LoadingWatch(endpoint, events, every_s=0.01, news_every_s=news_every_s)
+        endpoint.in_flight = 1
+        watch.look()
+        watch.look()
+        await until(lambda: len(server.heads) >= len(listings))
+        endpoint.in_flight = 0
+        await until(lambda: len(asyncio.all_tasks()) <= 2)
+        await endpoint.aclose()
+    return texts
+
+
+async def test_a_model_that_is_loaded_is_told_and_when_it_is_ready():
+    texts = await told_of(listing("loading", "reading the weights"), listing("ready"))
+
+    assert texts == ["Loading m: reading the weights.", "m is ready on cpu."]
+
+
+async def test_a_model_that_is_ready_already_is_not_told():
+    assert await told_of(listing("ready"), listing("ready")) == []
+
+
+async def test_a_step_is_told_once_however_far_it_has_come():
+    texts = await told_of(
+        listing("loading", "fetching 1 of 9 MB"),
+        listing("loading", "fetching 5 of 9 MB"),
+        listing("loading", "writing"),
+        listing("failed"),
+    )
+
+    assert texts == ["Loading m: fetching 1 of 9 MB.", "Loading m: writing."]
+
+
+async def test_steps_that_follow_fast_are_not_all_told():
+    texts = await told_of(
+        listing("loading", "reading"),
+        listing("loading", "writing"),
+        listing("ready"),
+        news_every_s=60,
+    )
+
+    assert texts == ["Loading m: reading.", "m is ready on cpu."]
+
+
+async def test_a_server_that_is_gone_ends_the_watch():
+    assert await told_of(json_answer({}, status=500)) == []
