@@ -50,7 +50,6 @@ CLOSE_TIMEOUT_S = 5.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until asked to end; return the exit code."""
     chosen = _parser().parse_args(arguments)
-    set_up_logging()
     try:
         key = _take_key()
         listener = _listener(chosen.host, chosen.port)
@@ -67,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = "is in use" if is_taken else f"cannot be listened on: {err.strerror}"
         print(f"Port {chosen.port} on {chosen.host} {said}. Pass another --port.", file=sys.stderr)
         return PORT_IN_USE if is_taken else STARTED_WRONGLY
+    set_up_logging()
     # Not asyncio.run: it would wait for threads that load, see _exit.
     asyncio.Runner().run(_serve(listener, key, config, chosen))
     return 0
