@@ -1,0 +1,86 @@
+"""lmlite/http_errors.py: every error has one shape, and none shows our insides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+
+pytest.importorskip("starlette")
+
+from conduit_nb.errors import (
+    ConduitError,
+    ContextLengthError,
+    EndpointBusyError,
+    ModelFilesError,
+    ModelNotFoundError,
+    ServerFailedError,
+    StorageError,
+)
+from conduit_nb.lmlite.activity import Activity
+from conduit_nb.lmlite.http_errors import BodyTooLargeError, error_reply, status_of
+from conduit_nb.lmlite.pool import ModelPool
+from conduit_nb.lmlite.server import make_app
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+class BrokenEngine:
+    """An engine with a mistake in it."""
+
+    context_tokens = 64
+
+    def encode_chat(self, messages: Any) -> list[int]:
+        raise ZeroDivisionError("the secret of " + messages[0]["content"])
+
+
+async def answer_of(load: Any) -> httpx2.Response:
+    pool = ModelPool(load, device="cpu", max_in_flight=4)
+    app = make_app(pool, Activity(), key="k", version="1")
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(
+        transport=transport, base_url="http://test", headers={"Authorization": "Bearer k"}
+    ) as client:
+        return await client.post("/v1/chat/completions", json=CHAT)
+
+
+async def test_a_mistake_of_ours_is_a_500_without_a_traceback():
+    response = await answer_of(lambda key, progress: BrokenEngine())
+
+    assert response.status_code == 500
+    error = response.json()["error"]
+    assert (error["code"], error["type"]) == ("server_failed", "server_error")
+    assert "ZeroDivisionError" in error["message"]
+    assert "secret" not in response.text
+    assert "Traceback" not in response.text
+
+
+async def test_an_error_of_the_load_arrives_with_its_hint():
+    def load(key: Any, progress: Any) -> Any:
+        raise StorageError("No space is left.", hint="Set CONDUIT_CACHE_DIR.")
+
+    response = await answer_of(load)
+
+    assert response.status_code == 507
+    assert response.json()["error"]["message"] == "No space is left."
+    assert response.json()["error"]["hint"] == "Set CONDUIT_CACHE_DIR."
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind"),
+    [
+        (ContextLengthError("x"), 400, "invalid_request_error"),
+        (BodyTooLargeError("x"), 413, "invalid_request_error"),
+        (ModelNotFoundError("x"), 404, "not_found_error"),
+        (ModelFilesError("x"), 422, "invalid_request_error"),
+        (EndpointBusyError("x", retry_after_s=1), 429, "rate_limit_error"),
+        (ServerFailedError("x"), 503, "server_error"),
+        (ConduitError("x"), 500, "server_error"),
+    ],
+)
+def test_an_error_has_a_status_a_type_and_its_code(error, status, kind):
+    detail = error_reply(error)["error"]
+
+    assert status_of(error) == status
+    assert (detail["type"], detail["code"]) == (kind, error.code)
