@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing, contextmanager
 from typing import cast
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 import httpx2
 
@@ -125,6 +125,7 @@ class Endpoint:
                     keepalive_expiry=KEEP_ALIVE_S,
                 ),
             )
+            finalize(self, _close_on, loop, client).atexit = False
         return client
 
     def _authorization(self) -> dict[str, str]:
@@ -230,6 +231,12 @@ class Endpoint:
             ) from err
         except httpx2.InvalidURL as err:
             raise _bad_url(self.url) from err
+
+
+def _close_on(loop: asyncio.AbstractEventLoop, client: httpx2.AsyncClient) -> None:
+    """Close the connections of an endpoint that nobody has any more, on the loop they belong to."""
+    if not loop.is_closed():
+        asyncio.run_coroutine_threadsafe(client.aclose(), loop)
 
 
 def _checked_url(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import pickle
 import socket
@@ -420,3 +421,15 @@ def test_every_error_of_the_http_client_is_one_that_we_map():
 
     unknown = {error.__name__ for error in errors if not issubclass(error, mapped)}
     assert unknown <= {"CookieConflict"}
+
+
+async def test_an_endpoint_that_nobody_has_any_more_closes_its_connections():
+    async with raw_server(json_answer(REPLY)) as server:
+        endpoint = Endpoint(server.url)
+        await endpoint.chat(REQUEST)
+        assert not server.left.is_set()
+
+        del endpoint
+        gc.collect()
+
+        await asyncio.wait_for(server.left.wait(), 10)

@@ -69,6 +69,7 @@ class BackgroundMap(Shown):
                 f"{self._title} has not ended within {timeout_s} s; it goes on.",
                 hint="Wait longer, or stop it with cancel().",
             )
+        self._refresh()  # from this cell: some front ends do not hear of cells that have ended
         return self._outcome()
 
     def __await__(self) -> Generator[Any, None, pd.DataFrame]:
@@ -76,6 +77,7 @@ class BackgroundMap(Shown):
 
     async def _awaited(self) -> pd.DataFrame:
         await self._run.wait_async()
+        self._refresh()
         return self._outcome()
 
     def _outcome(self) -> pd.DataFrame:

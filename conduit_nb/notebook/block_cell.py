@@ -21,12 +21,7 @@ USAGE = "%%conduit block NAME --input In --output Out [--model ID]"
 
 def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
     """Carry out `%%conduit block`: bind NAME to a callable from In to Out, and show both."""
-    parser = MagicParser("%%conduit block", usage=USAGE)
-    parser.add_argument("name", metavar="NAME")
-    parser.option("--input", required=True, metavar="In")
-    parser.option("--output", required=True, metavar="Out")
-    add_model_options(parser)
-    arguments = parser.parse_line(tokens)
+    arguments = make_parser().parse_line(tokens)
     name = variable(arguments.name, what="NAME")
     input_type = resolve(arguments.input, shell.user_ns, what="--input")
     output_type = resolve(arguments.output, shell.user_ns, what="--output")
@@ -37,6 +32,16 @@ def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
         {"takes": takes.mdl, "gives": gives.mdl},
         head=f"{name}: {takes.name} -> {gives.name}",
     )
+
+
+def make_parser() -> MagicParser:
+    """Return what reads the line of `%%conduit block`."""
+    parser = MagicParser("%%conduit block", usage=USAGE)
+    parser.add_argument("name", metavar="NAME")
+    parser.option("--input", required=True, metavar="In")
+    parser.option("--output", required=True, metavar="Out")
+    add_model_options(parser)
+    return parser
 
 
 def variable(text: str, *, what: str) -> str:

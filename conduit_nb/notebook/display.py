@@ -13,7 +13,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -97,7 +97,10 @@ class Table(list[T]):
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002  # Jupyter's protocol
         head, body = self._cells()
         if not body:
-            return {"text/plain": self._empty, "text/html": f"<div>{escaped(self._empty)}</div>"}
+            return {
+                "text/plain": plain(self._empty),
+                "text/html": f"<div>{escaped(self._empty)}</div>",
+            }
         return {"text/plain": _text_table(head, body), "text/html": _html_table(head, body)}
 
     def __repr__(self) -> str:
@@ -145,6 +148,9 @@ def _shown(value: object) -> str:
         return f"{value:,.1f}"
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[object, object]", value).items()
+        return shortened(", ".join(f"{name}: {part}" for name, part in parts))
     if isinstance(value, list | tuple):
         return shortened(", ".join(str(part) for part in value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # any list may be shown
     return shortened(str(value))

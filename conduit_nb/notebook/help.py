@@ -5,6 +5,8 @@ Layer 6.
 
 from __future__ import annotations
 
+import textwrap
+
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import nearest
 
@@ -44,7 +46,9 @@ The cell's dataclasses become schemas and are shown in MDL, the form in which a 
       urgent: bool = False
 
 - The decorator @dataclass may be left out.
-- No import is needed for: {provided}. What you have defined yourself under such a name wins.
+- No import is needed for:
+{provided}.
+  What you have defined yourself under such a name wins.
 - A class's docstring is the instruction when a model fills it.
 - Types: str int float bool bytes date datetime, List, Dict[str, ...], Optional, Union, Literal,
   Enum, Annotated with a constraint or a description, and other dataclasses."""
@@ -155,7 +159,11 @@ def help_text(word: str | None, *, provided: list[str], default_model: str) -> s
         )
     return (
         TOPICS[word]
-        .replace("{provided}", ", ".join(provided))
+        .replace("{provided}", _indented(", ".join(provided)))
         .replace("{model_options}", MODEL_OPTIONS)
         .replace("{default_model}", default_model)
     )
+
+
+def _indented(text: str) -> str:
+    return textwrap.fill(text, 96, initial_indent="  ", subsequent_indent="  ")

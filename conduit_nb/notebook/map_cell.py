@@ -46,7 +46,7 @@ LOOK_EVERY_S = 0.05
 
 def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | BackgroundMap:
     """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them."""
-    arguments = _parser().parse_line(tokens)
+    arguments = make_parser().parse_line(tokens)
     out = _out_name(arguments)
     rows = read_rows(resolve(arguments.rows, shell.user_ns, what="ROWS"), what=arguments.rows)
     columns = read_columns(arguments.columns)
@@ -64,6 +64,21 @@ def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | B
         handle.start()
         return handle
     return _wait(run, job, title)
+
+
+def make_parser() -> MagicParser:
+    """Return what reads the line of `%%conduit map`."""
+    parser = MagicParser("%%conduit map", usage=USAGE)
+    parser.add_argument("rows", metavar="ROWS")
+    parser.option("-o", "--out", metavar="OUT")
+    parser.option("--columns", metavar="a,b")
+    parser.option("--input", metavar="In")
+    parser.option("--output", metavar="Out")
+    parser.option("--prefix", metavar="p_", default="")
+    parser.option("--max-errors", metavar="N", type=count)
+    parser.option("--background", action="store_true")
+    add_model_options(parser)
+    return parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +139,6 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
         snapshot = run.progress.snapshot()
         view.finish(snapshot, summary_text(snapshot, title))
     return job.finish(run)
-
-
-def _parser() -> MagicParser:
-    parser = MagicParser("%%conduit map", usage=USAGE)
-    parser.add_argument("rows", metavar="ROWS")
-    parser.option("-o", "--out", metavar="OUT")
-    parser.option("--columns", metavar="a,b")
-    parser.option("--input", metavar="In")
-    parser.option("--output", metavar="Out")
-    parser.option("--prefix", metavar="p_", default="")
-    parser.option("--max-errors", metavar="N", type=count)
-    parser.option("--background", action="store_true")
-    add_model_options(parser)
-    return parser
 
 
 def _out_name(arguments: argparse.Namespace) -> str:

@@ -25,7 +25,7 @@ def task_of(
     guidance: str = "",
 ) -> LlmTask[In, Out]:
     """Return the task that a magic's model options (`add_model_options`) stand for."""
-    model_id: str = arguments.model or settings.default_model()
+    model_id: str = settings.default_model() if arguments.model is None else arguments.model
     config = LmLiteModelConfig(
         model_id,
         max_model_len=arguments.max_model_len,

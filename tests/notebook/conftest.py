@@ -64,7 +64,6 @@ def shell() -> Iterator[InteractiveShell]:
     shell = InteractiveShell.instance(config=config, user_module=ModuleType("__main__"))
     yield shell
     shell.run_line_magic("unload_ext", "conduit_nb")
-    shell.atexit_operations()
     InteractiveShell.clear_instance()
     sys.modules["__main__"], sys.displayhook, sys.excepthook = before
 

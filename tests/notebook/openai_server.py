@@ -72,7 +72,10 @@ def openai_server() -> Iterator[OpenAIServer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    server = Server(("127.0.0.1", 0), Handler)
     told.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -1,0 +1,129 @@
+"""notebook/magics.py: every word does its work, every mistake fails the cell."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.notebook.magics import keep_empty_cell
+from tests.notebook.conftest import Cells
+
+
+@pytest.mark.parametrize(
+    ("cell", "message", "hint"),
+    [
+        ("%conduit pss", "no %conduit pss", "Did you mean ps?"),
+        ("%conduit zebra", "no %conduit zebra", "There is: ps, models, logs"),
+        ("%%conduit mpa df\nclass A:\n    x: int", "no %conduit mpa", "Did you mean map?"),
+        ("%conduit map df", "map stands over a cell", "Write %%conduit map"),
+        ("%%conduit ps\nbody", "ps stands on a line of its own", "Write %conduit ps"),
+        ("%conduit ps now", "one argument too many", "%conduit ps"),
+        ("%conduit ps  # what runs", "comment", "line of its own"),
+        ("%conduit logs --tial 3", "no option --tial", "Did you mean --tail?"),
+        ("%conduit logs --tail few", "invalid", "%conduit logs [NAME] [--tail N]"),
+        ("%conduit help maps", "no help on 'maps'", "Did you mean map?"),
+        ("%%conduit map df -o\nclass A:\n    x: int", "expected one argument", "ROWS"),
+        ("%%conduit map 'df\nclass A:\n    x: int", "ends inside quotes", "'"),
+        ("%%conduit schema A\nclass A:\n    x: int", "one argument too many", "%%conduit schema"),
+    ],
+)
+def test_a_mistake_is_an_error_that_fails_the_cell(
+    cells: Cells, cell: str, message: str, hint: str
+):
+    error = cells.fail(cell, ArgumentError)
+
+    assert message in str(error)
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize("cell", ["%%conduit schema", "%%conduit schema\n", "%%conduit schema\n\n"])
+def test_a_cell_without_a_body_is_our_error_and_not_ipythons(cells: Cells, cell: str):
+    assert "defines no dataclass" in str(cells.fail(cell, ArgumentError))
+
+
+def test_an_error_shows_two_lines_what_and_what_to_do(cells: Cells):
+    cells.fail("%conduit pss")
+
+    assert cells.stdout.splitlines() == [
+        "ArgumentError: There is no %conduit pss.",
+        "  Did you mean ps?",
+    ]
+
+
+@pytest.mark.parametrize("cell", ["%conduit", "%conduit help", "%conduit --help", "%conduit -h"])
+def test_help_is_what_it_says_without_a_word(cells: Cells, cell: str):
+    assert "%%conduit map reviews -o verdicts" in repr(cells.run(cell))
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["%conduit help map", "%conduit map --help", "%%conduit map df -h\nclass A:\n    x: int"],
+)
+def test_help_on_a_word_is_had_in_three_ways(cells: Cells, cell: str):
+    assert "--max-errors N" in repr(cells.run(cell))
+
+
+def test_dollars_and_braces_reach_the_command_as_they_are(cells: Cells):
+    cells.names["x"] = 1
+
+    error = cells.fail("%conduit help {x}$x")
+
+    assert "'{x}$x'" in str(error)
+
+
+def test_the_extension_is_loaded_twice_and_unloaded(shell: InteractiveShell):
+    shell.run_line_magic("load_ext", "conduit_nb")
+    shell.run_line_magic("reload_ext", "conduit_nb")
+    cells = Cells(shell)
+    assert cells.run("%conduit help") is not None
+
+    shell.run_line_magic("unload_ext", "conduit_nb")
+
+    assert shell.find_line_magic("conduit") is None
+    assert shell.find_cell_magic("conduit") is None
+    assert keep_empty_cell not in shell.input_transformers_cleanup
+
+
+def test_ordinary_cells_and_other_magics_are_left_alone(cells: Cells):
+    assert cells.run("1 + 1") == 2
+    cells.run("%%time\nx = 3")
+    assert cells.names["x"] == 3
+
+
+def test_schemas_are_defined_and_shown_as_mdl(cells: Cells):
+    shown = cells.run(
+        "%%conduit schema\n"
+        "class Item:\n    name: str\n"
+        "class Order:\n    items: List[Item]\n    note: Optional[str] = None\n"
+    )
+
+    assert repr(shown) == (
+        "Item\n  {\n    name: string\n  }\n\n"
+        "Order\n  {\n    items: {name: string}[]\n    note?: string | null\n  }"
+    )
+    assert cells.run("Order(items=[Item('a')]).items[0].name") == "a"
+
+
+def test_a_schema_that_cannot_be_is_an_error_with_the_fields_path(cells: Cells):
+    error = cells.fail("%%conduit schema\nclass A:\n    x: list[Any]", SchemaError)
+
+    assert "$.x" in str(error)
+    assert error.hint
+
+
+def test_a_future_import_of_the_session_is_kept_to(cells: Cells):
+    cells.run("from __future__ import annotations")
+
+    shown = cells.run("%%conduit schema\nclass Node:\n    next: Optional[Node]\n")
+
+    assert "next: Node | null" in repr(shown)
+
+
+def test_a_traceback_into_a_cells_code_shows_its_source(cells: Cells):
+    cells.run(
+        "%%conduit schema\nclass A:\n    x: int\n    def half(self):\n        return self.x / 0\n"
+    )
+    cells.shell.run_cell("A(1).half()")
+
+    assert cells.names["A"].half.__code__.co_firstlineno == 4

@@ -1,0 +1,360 @@
+"""notebook/map_cell.py: rows in, typed columns out, whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from conduit_nb.errors import (
+    ArgumentError,
+    Interrupted,
+    RequestRefusedError,
+    RunError,
+    SchemaError,
+    TruncatedError,
+    ValidationError,
+)
+from conduit_nb.events import BlockFinished, Event
+from conduit_nb.session import process_session
+from tests.notebook.conftest import Cells
+from tests.notebook.openai_server import OpenAIServer
+
+VERDICT = "class Verdict:\n    '''Say how it feels.'''\n    mood: Literal['good', 'bad']\n"
+
+
+@dataclass
+class Review:
+    text: str
+
+
+@pytest.fixture
+def reviews(cells: Cells) -> pd.DataFrame:
+    frame = pd.DataFrame({"text": ["good one", "bad one", "good two"], "stars": [5, 1, 4]})
+    cells.names["reviews"] = frame
+    return frame
+
+
+def test_a_map_fills_a_dataclass_for_every_row(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    shown = cells.run(f"%%conduit map reviews -o out --endpoint {server.url}\n{VERDICT}")
+
+    out = cells.names["out"]
+    assert shown is out
+    assert list(out.columns) == ["text", "stars", "mood", "error"]
+    assert list(out["mood"]) == ["good", "bad", "good"]
+    assert out["error"].isna().all()
+    assert "Row -> Verdict: 3 of 3 rows in" in cells.stderr
+    assert "no errors" in cells.stderr
+
+
+def test_the_docstring_is_the_instruction_and_the_columns_are_the_input(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.run(f"%%conduit map reviews -o out --endpoint {server.url} --model some/model\n{VERDICT}")
+
+    request = server.requests[0]
+    system = request["messages"][0]["content"]
+    assert system.startswith("Say how it feels.")
+    assert "text: string" in system
+    assert "stars: int" in system
+    assert max(server.questions) == '{"text":"good two","stars":4}'
+    assert (request["model"], request["temperature"]) == ("some/model", 0.0)
+
+
+def test_two_dataclasses_are_the_input_and_then_the_output(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.run(
+        f"%%conduit map reviews -o out --endpoint {server.url}\n"
+        f"class Review:\n    text: str\n\n{VERDICT}"
+    )
+
+    assert sorted(server.questions) == [
+        '{"text":"bad one"}',
+        '{"text":"good one"}',
+        '{"text":"good two"}',
+    ]
+
+
+def test_dataclasses_that_others_use_are_parts_of_them(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.run(
+        f"%%conduit map reviews -o out --endpoint {server.url} --columns text\n"
+        "class Base:\n    n: int\n"
+        "class Part:\n    name: str\n"
+        "class Whole(Base):\n    parts: List[Part]\n"
+    )
+
+    out = cells.names["out"]
+    assert list(out.columns) == ["text", "stars", "n", "parts", "error"]
+    assert out["parts"][0] == [cells.names["Part"]("text")]
+
+
+def test_input_and_output_may_be_named_from_cells_above(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.names["Review"] = Review
+    cells.run(f"%%conduit schema\n{VERDICT}")
+
+    cells.run(f"%%conduit map reviews -o a --endpoint {server.url} --output Verdict")
+    cells.run(f"%%conduit map reviews -o b --endpoint {server.url} --input Review\n{VERDICT}")
+    cells.run(f"%%conduit map reviews -o c --endpoint {server.url} --input Review --output Verdict")
+
+    assert all(list(cells.names[name]["mood"]) == ["good", "bad", "good"] for name in "abc")
+    assert server.questions[3].startswith('{"text":')
+    assert "stars" not in server.questions[3]
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("x = 1\n", "does not say what to fill"),
+        ("class A:\n    b: Optional['B']\nclass B:\n    a: Optional[A]\n", "does not say what"),
+        ("class A:\n    x: int\nclass B:\n    x: int\nclass C:\n    y: int\n", "A, B, C"),
+    ],
+)
+def test_a_cell_that_does_not_say_what_is_what_is_refused(
+    cells: Cells, reviews: pd.DataFrame, cell: str, message: str
+):
+    error = cells.fail(f"%%conduit map reviews -o out\n{cell}", ArgumentError)
+
+    assert message in str(error)
+    assert "--output" in error.hint
+    assert "out" not in cells.names
+
+
+def test_the_result_is_called_after_the_rows_when_it_gets_no_name(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.run(f"%%conduit map reviews --endpoint {server.url}\n{VERDICT}")
+    cells.run(f"%%conduit map reviews[reviews.stars > 3] --endpoint {server.url}\n{VERDICT}")
+
+    assert len(cells.names["reviews_out"]) == 3
+    assert list(cells.names["rows_out"].index) == [0, 2]
+
+
+def test_a_row_that_fails_has_its_error_and_the_others_their_values(
+    cells: Cells, server: OpenAIServer
+):
+    cells.names["rows"] = pd.DataFrame(
+        {"text": ["good", "BROKEN", "CUT", "REFUSED", None, "bad"]}, index=[9, 9, 8, 8, 7, 7]
+    )
+
+    cells.run(
+        f"%%conduit map rows -o out --endpoint {server.url}\nclass R:\n    text: str\n\n{VERDICT}"
+    )
+
+    out = cells.names["out"]
+    assert list(out.index) == [9, 9, 8, 8, 7, 7]
+    assert [type(error) for error in out["error"]] == [
+        type(None),
+        ValidationError,
+        TruncatedError,
+        RequestRefusedError,
+        ValidationError,
+        type(None),
+    ]
+    assert list(out["mood"].isna()) == [False, True, True, True, True, False]
+    assert "4 errors" in cells.stderr
+    assert len(server.requests) == 5, "a row that does not fit is not sent"
+
+
+def test_a_map_in_which_every_row_fails_binds_out_and_fails_the_cell(
+    cells: Cells, server: OpenAIServer
+):
+    cells.names["rows"] = [{"text": "REFUSED 1"}, {"text": "REFUSED 2"}]
+
+    error = cells.fail(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}", RunError)
+
+    assert "2 of 2 rows failed; each with RequestRefusedError" in str(error)
+    assert "See out['error']." in error.hint
+    assert len(cells.names["out"]) == 2
+
+
+@pytest.mark.parametrize(("limit", "fails"), [(0, True), (1, True), (2, False), (3, False)])
+def test_more_errors_than_allowed_bind_out_and_fail_the_cell(
+    cells: Cells, server: OpenAIServer, limit: int, fails: bool
+):
+    cells.names["rows"] = [{"text": text} for text in ("REFUSED", "good", "CUT")]
+    cell = f"%%conduit map rows -o out --endpoint {server.url} --max-errors {limit}\n{VERDICT}"
+
+    if fails:
+        assert f"2 of 3 rows failed, more than --max-errors {limit}" in str(
+            cells.fail(cell, RunError)
+        )
+    else:
+        cells.run(cell)
+
+    assert list(cells.names["out"]["mood"].notna()) == [False, True, False]
+
+
+def test_no_error_fails_no_cell_even_if_none_is_allowed(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.run(f"%%conduit map reviews --max-errors 0 --endpoint {server.url}\n{VERDICT}")
+
+
+def test_a_map_of_a_map_needs_a_prefix_and_does_not_see_its_errors(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.run(f"%%conduit map reviews -o one --endpoint {server.url}\n{VERDICT}")
+
+    error = cells.fail(f"%%conduit map one -o two --endpoint {server.url}\n{VERDICT}")
+    assert "'mood', 'error'" in str(error)
+    assert "--prefix" in error.hint
+
+    cells.run(f"%%conduit map one -o two --prefix p_ --endpoint {server.url}\n{VERDICT}")
+    assert list(cells.names["two"].columns) == [
+        "text",
+        "stars",
+        "mood",
+        "error",
+        "p_mood",
+        "p_error",
+    ]
+    assert "error" not in server.questions[-1]
+
+
+def test_records_go_in_as_they_are(cells: Cells, server: OpenAIServer):
+    cells.names["rows"] = [Review("good"), Review("bad")]
+
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}")
+
+    out = cells.names["out"]
+    assert list(out.columns) == ["text", "mood", "error"]
+    assert list(out["mood"]) == ["good", "bad"]
+    assert "Review -> Verdict" in cells.stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (pd.DataFrame({"text": []}), "", "rows has no rows"),
+        ([], "", "rows has no rows"),
+        ("text", "", "rows is str, not rows"),
+        (pd.DataFrame({"a": [1]}), "--columns text", "no column 'text'"),
+        (pd.DataFrame({"a b": [1]}), "", "'a b' cannot be the name"),
+        (pd.DataFrame({"a": [1]}), "-o 1x", "'1x' is no name for a variable"),
+        (pd.DataFrame({"a": [1]}), "-o class", "'class' is no name for a variable"),
+        (pd.DataFrame({"a": [1]}), "--provider moon", "'moon' is not known"),
+        (pd.DataFrame({"a": [1]}), "--api-key-env NOPE", "api_key_env"),
+        (pd.DataFrame({"a": [1]}), "--endpoint ftp://x", "ftp"),
+        (pd.DataFrame({"a": [1]}), "--max-tokens 0", "0 is below 1"),
+        (pd.DataFrame({"a": [1]}), "--model ''", "model_id is empty"),
+    ],
+)
+def test_bad_input_is_an_error_before_anything_is_asked(
+    cells: Cells, server: OpenAIServer, rows: Any, options: str, message: str
+):
+    cells.names["rows"] = rows
+    has_place = any(option in options for option in ("--endpoint", "--api-key", "--provider"))
+    place = "" if has_place else f"--endpoint {server.url}"
+
+    error = cells.fail(f"%%conduit map rows {place} {options}\n{VERDICT}")
+
+    assert message in str(error)
+    assert error.hint
+    assert "rows_out" not in cells.names
+    assert not server.requests
+
+
+def test_a_declared_input_without_its_column_is_an_error_that_names_it(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    error = cells.fail(
+        f"%%conduit map reviews --endpoint {server.url}\nclass R:\n    body: str\n\n{VERDICT}",
+        ArgumentError,
+    )
+
+    assert "no column 'body', which R.body names" in str(error)
+    assert "They have: text, stars." in error.hint
+
+
+def test_a_syntax_error_in_the_cell_is_an_error_with_its_line(cells: Cells, reviews: pd.DataFrame):
+    error = cells.fail("%%conduit map reviews\nclass Verdict:\n    mood Literal\n", SchemaError)
+
+    assert "line 3: invalid syntax" in str(error)
+
+
+def test_an_output_that_no_model_can_write_is_refused(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    error = cells.fail(
+        f"%%conduit map reviews --endpoint {server.url}\nclass V:\n    raw: bytes\n", SchemaError
+    )
+
+    assert "$.raw" in str(error)
+
+
+def test_a_text_of_ten_megabytes_is_sent_whole_and_a_row_like_any_other(
+    cells: Cells, server: OpenAIServer
+):
+    cells.names["rows"] = [{"text": "x" * 10_000_000}, {"text": "bad"}]
+
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}")
+
+    assert max(map(len, server.questions)) > 10_000_000
+    assert list(cells.names["out"]["mood"]) == ["good", "bad"]
+
+
+def test_no_more_requests_are_in_flight_than_asked_for(cells: Cells, server: OpenAIServer):
+    cells.names["rows"] = [{"text": f"good {n}"} for n in range(30)]
+
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url} --max-concurrency 2\n{VERDICT}")
+
+    assert server.most_at_once <= 2
+    assert list(cells.names["out"]["text"]) == [f"good {n}" for n in range(30)]
+
+
+def test_options_of_the_model_reach_the_server(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(os.environ, "MY_KEY", "secret-1")
+
+    cells.run(
+        f"%%conduit map reviews --endpoint={server.url} --api-key-env MY_KEY --max-tokens 7 "
+        f"--temperature 0.5 --seed 3\n{VERDICT}"
+    )
+
+    request = server.requests[0]
+    assert (request["max_tokens"], request["temperature"], request["seed"]) == (7, 0.5, 3)
+    assert server.authorizations[0] == "Bearer secret-1"
+
+
+def test_five_hundred_rows_come_back_in_order(cells: Cells, server: OpenAIServer):
+    cells.names["rows"] = pd.DataFrame({"text": [str(n) for n in range(500)]})
+
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url}\nclass V:\n    n: int\n")
+
+    out = cells.names["out"]
+    assert list(out["n"]) == list(range(500))
+    assert server.most_at_once <= 64
+
+
+def test_an_interrupt_binds_what_is_finished_and_says_so(cells: Cells, server: OpenAIServer):
+    cells.names["rows"] = [{"text": "good 1"}, {"text": "WAIT bad"}, {"text": "bad 3"}]
+    finished: list[Event] = []
+
+    def interrupt_after_two(event: Event) -> None:
+        if isinstance(event, BlockFinished):
+            finished.append(event)
+            if len(finished) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    unsubscribe = process_session().events.subscribe(interrupt_after_two)
+
+    error = cells.fail(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}", Interrupted)
+
+    unsubscribe()
+    assert "Stopped after 2 of 3 rows" in str(error)
+    assert "out has what is finished" in error.hint
+    out = cells.names["out"]
+    assert list(out["mood"].notna()) == [True, False, True]
+    assert isinstance(out["error"][1], Interrupted)
