@@ -61,7 +61,7 @@ def write_datetime(moment: datetime) -> str:
         raise ValueError("naive")
     if offset % timedelta(minutes=1):
         moment = moment.astimezone(UTC)
-    return moment.isoformat()
+    return datetime.isoformat(moment)  # also of a Timestamp, whose own has nanoseconds
 
 
 def read_base64(text: str) -> bytes:

@@ -194,7 +194,7 @@ def _message(error: ErrorDetails, expected: str | None, owner: Record | None) ->
         case "recursion_loop":
             return "contains itself"
         case "recursion_depth_exceeded":
-            return "nests too deep"
+            return "nests too deep for JSON readers"
         case "string_unicode":
             return "not JSON: a lone surrogate, which UTF-8 cannot carry"
         case own if own == OWN:

@@ -1,0 +1,114 @@
+"""One compiled schema for each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import pytest
+
+import conduit_nb.schemas as schemas
+from conduit_nb.errors import ArgumentError, SchemaError, ValidationError
+from conduit_nb.schemas import schema_of
+from conduit_nb.schemas.shapes import Int, Str
+
+T = TypeVar("T")
+
+
+@dataclass
+class Item:
+    """Count it."""
+
+    sku: str
+    count: int = 1
+
+
+@dataclass
+class Special(Item):
+    color: str = ""
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+@dataclass
+class Raw:
+    parts: list[bytes]
+
+
+def test_a_schema_is_made_once_for_each_class():
+    assert schema_of(Item) is schema_of(Item)
+    assert schema_of(Page[Item]) is schema_of(Page[Item])
+    assert schema_of(Page[Item]) is not schema_of(Page[int])
+
+
+def test_a_subclass_has_a_schema_of_its_own():
+    schema_of(Item)
+
+    assert list(schema_of(Special).fields) == ["sku", "count", "color"]
+
+
+def test_a_schema_tells_what_it_is_about():
+    schema = schema_of(Item)
+
+    assert schema.cls is Item
+    assert schema.name == "Item"
+    assert schema.instruction == "Count it."
+    assert schema.fields == {"sku": Str(), "count": Int()}
+    assert repr(schema) == "Schema(Item)"
+    assert schema_of(Page[int]).name == "Page[int]"
+
+
+def test_records_go_to_json_values_and_back():
+    schema = schema_of(Item)
+
+    assert schema.to_jsonable(Item("a", 2)) == {"sku": "a", "count": 2}
+    assert schema.from_jsonable({"sku": "a"}) == Item("a", 1)
+    with pytest.raises(ValidationError, match=r"\$\.sku: expected str, got int 1"):
+        schema.from_jsonable({"sku": 1})
+    with pytest.raises(ValidationError, match="not JSON"):
+        schema.from_jsonable({"sku": object()})
+    with pytest.raises(ValidationError, match="not JSON"):
+        schema.from_jsonable({"sku": b"x"})
+
+
+def test_only_text_is_decoded():
+    with pytest.raises(ArgumentError, match="not bytes"):
+        schema_of(Item).decode(b"{}")  # type: ignore[arg-type]  # the point of the test
+
+
+def test_a_record_of_another_class_does_not_validate():
+    with pytest.raises(ValidationError, match="expected Item, got Special"):
+        schema_of(Item).validate(Special("a"))
+
+
+def test_a_generic_record_knows_its_arguments_when_it_was_made_with_them():
+    assert schemas.encode(Page[int]([1])) == '{"items":[1]}'
+    with pytest.raises(ValidationError, match=r"\$\.items\[0\]: expected int"):
+        schemas.validate(Page[int](["x"]))  # type: ignore[list-item]  # the point of the test
+    with pytest.raises(SchemaError, match="type parameter T is open"):
+        schemas.encode(Page([1]))
+    assert schema_of(Page[int]).encode(Page([1])) == '{"items":[1]}'
+
+
+def test_bytes_are_refused_in_what_a_model_writes():
+    schema_of(Item).require_model_output()
+    with pytest.raises(SchemaError, match=r"\$\.parts\[\]: a model cannot write bytes"):
+        schema_of(Raw).require_model_output()
+
+
+def test_the_functions_of_the_package_do_what_the_schema_does():
+    item = Item("a")
+
+    assert schemas.mdl(Item) == schema_of(Item).mdl
+    assert schemas.json_schema(Item) == schema_of(Item).json_schema
+    assert schemas.decode(schemas.encode(item), Item) == item
+    schemas.validate(item)
+
+
+@pytest.mark.parametrize("value", [None, 3, "x", {"sku": "a"}, [Item("a")]])
+def test_what_is_no_record_is_said_to_be_none(value: object):
+    with pytest.raises(SchemaError, match="is not a dataclass"):
+        schemas.encode(value)
