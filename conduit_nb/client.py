@@ -235,7 +235,7 @@ class Endpoint:
 
 def _close_on(loop: asyncio.AbstractEventLoop, client: httpx2.AsyncClient) -> None:
     """Close the connections of an endpoint that nobody has any more, on the loop they belong to."""
-    if not loop.is_closed():
+    if not (client.is_closed or loop.is_closed()):
         asyncio.run_coroutine_threadsafe(client.aclose(), loop)
 
 
