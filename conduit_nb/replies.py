@@ -61,9 +61,11 @@ KIND_OF_CODE: Mapping[str, type[ConduitError]] = {
 }
 
 HINTS: Mapping[type[ConduitError], str] = {
+    ArgumentError: "Check the arguments of the block.",
     ContextLengthError: "Shorten the input, or raise max_model_len.",
     EndpointAuthError: "Check the key: api_key_env= names the variable that holds it.",
     EndpointBusyError: "Ask for less at once (max_model_concurrency).",
+    ModelFilesError: "Use another model, or repair its files.",
     ModelNotFoundError: "Check model_id; `%conduit models` lists what can be had from here.",
     RequestRefusedError: "Check that the server knows the model and takes response_format.",
     ServerFailedError: "Ask again; `%conduit logs` may say more.",

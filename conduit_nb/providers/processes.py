@@ -117,8 +117,8 @@ async def end_process(pid: int, created: float, *, mark: str, grace_s: float) ->
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(pid).terminate()
         deadline = time.monotonic() + grace_s
-        while is_same_process(pid, created) and time.monotonic() < deadline:  # noqa: ASYNC110
-            # Only a parent can await a process; everybody else has to look again.
+        # Only a parent can await a process; everybody else has to look again.
+        while is_same_process(pid, created) and time.monotonic() < deadline:  # noqa: ASYNC110 see above
             await asyncio.sleep(POLL_S)
     deadline = time.monotonic() + KILL_TIMEOUT_S
     while left := _left(pid, created, mark):

@@ -187,18 +187,6 @@ async def test_a_killed_process_takes_its_children_with_it(
     assert gone.exit_code == -signal.SIGKILL
 
 
-async def test_terminate_ends_the_process_and_its_detached_children(
-    provider: LocalProvider, state_dir: Path
-):
-    await provider.launch(spec("--spawns"), SECRETS)
-    await until(provider, "one", "running")
-    assert len(marked(state_dir)) == 2
-    await provider.terminate("one")
-
-    assert marked(state_dir) == []
-    assert await provider.list_nodes() == []
-
-
 @pytest.mark.parametrize("stopped", [False, True])
 async def test_terminate_makes_a_process_end_that_does_not_want_to(state_dir: Path, stopped: bool):
     provider = LocalProvider(state_dir=state_dir, grace_s=0.3)
@@ -395,6 +383,8 @@ async def test_a_node_whose_parent_does_not_reap_it_counts_as_gone(
     pid = int(await asyncio.to_thread(launcher.stdout.readline))
     await until(provider, "one", "running")
     os.kill(launcher.pid, signal.SIGSTOP)
+    stopped = psutil.Process(launcher.pid)
+    await waiting.until(lambda: stopped.status() == psutil.STATUS_STOPPED)
     os.kill(pid, signal.SIGKILL)
 
     described = await until(provider, "one", "gone")

@@ -1,0 +1,118 @@
+"""Whether a server answers and is the one that was meant."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from conduit_nb.client import Endpoint
+from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.deployments.health import probe, wait_until_ready
+from conduit_nb.errors import EndpointAuthError
+from conduit_nb.providers.base import Node, NodeStatus
+from tests.raw_server import HANG_UP, json_answer, raw_server
+
+OK = {"status": "ok", "version": "1", "device": "cpu", "idle_s": 0, "models": {}}
+NO_MODELS = {"object": "list", "data": []}
+
+
+class Told:
+    """A provider whose node has these states, one at each look, the last for ever."""
+
+    name = "told"
+
+    def __init__(self, *statuses: NodeStatus | None) -> None:
+        self._statuses = list(statuses)
+        self.looks = 0
+
+    async def describe(self, name: str) -> Node | None:
+        status = self._statuses[min(self.looks, len(self._statuses) - 1)]
+        self.looks += 1
+        return status and Node(name=name, provider=self.name, status=status, url="http://x")
+
+    async def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
+        raise AssertionError("nobody asked for that")
+
+    async def list_nodes(self) -> list[Node]:
+        return []
+
+    async def terminate(self, name: str) -> None:
+        raise AssertionError("nobody asked for that")
+
+    async def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> AsyncIterator[str]:
+        yield ""
+
+
+@asynccontextmanager
+async def serving(*answers: list[bytes], stays: bool = False) -> AsyncIterator[Any]:
+    async with raw_server(*answers, stays=stays) as server:
+        endpoint = Endpoint(server.url, key="k")
+        try:
+            yield server, endpoint
+        finally:
+            await endpoint.aclose()
+
+
+async def test_a_server_that_takes_our_key_is_ready():
+    async with serving(json_answer(OK), json_answer(NO_MODELS)) as (_server, endpoint):
+        assert await probe(endpoint) == OK
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [json_answer({**OK, "status": "stopping"})],
+        [json_answer({"hello": "world"})],
+        [json_answer({}, status=503)],
+        [[HANG_UP]],
+        [json_answer(OK), json_answer({}, status=500)],
+    ],
+)
+async def test_a_server_that_takes_no_requests_is_not_ready(answers: list[list[bytes]]):
+    async with serving(*answers) as (_server, endpoint):
+        assert await probe(endpoint) is None
+
+
+async def test_a_server_that_is_silent_is_not_ready():
+    async with serving(stays=True) as (_server, endpoint):
+        assert await probe(endpoint, timeout_s=0.1) is None
+
+
+async def test_a_server_that_refuses_our_key_is_told():
+    async with serving(json_answer(OK), json_answer({}, status=401)) as (_server, endpoint):
+        with pytest.raises(EndpointAuthError):
+            await probe(endpoint)
+
+
+async def test_nobody_is_asked_before_the_node_itself_listens():
+    provider = Told("starting", "starting", "running")
+    async with serving(json_answer(OK), json_answer(NO_MODELS)) as (server, endpoint):
+        found = await wait_until_ready(provider, "n", endpoint, within_s=10)
+
+    assert found.health == OK
+    assert provider.looks == 3
+    assert len(server.heads) == 2
+
+
+@pytest.mark.parametrize("end", ["gone", None])
+async def test_a_node_that_is_gone_is_not_waited_for(end: NodeStatus | None):
+    provider = Told("starting", end)
+    async with serving(json_answer(OK)) as (server, endpoint):
+        found = await wait_until_ready(provider, "n", endpoint, within_s=60)
+
+    assert found.is_gone
+    assert found.health is None
+    assert provider.looks == 2
+    assert not server.heads
+
+
+async def test_a_node_that_does_not_become_ready_is_given_up_in_time():
+    provider = Told("running")
+    async with serving(stays=True) as (_server, endpoint):
+        found = await wait_until_ready(provider, "n", endpoint, within_s=0.2)
+
+    assert found.health is None
+    assert not found.is_gone
