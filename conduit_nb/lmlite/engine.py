@@ -94,6 +94,11 @@ class Engine:
         """How often a row gave up its pages and had to read again what it had."""
         return self._worker.preemptions
 
+    @property
+    def reused_tokens(self) -> int:
+        """Prompt tokens that a row took over from another instead of reading them."""
+        return self._worker.reused_tokens
+
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """Return the prompt's tokens, by the model's chat template. Thread-safe.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from conduit_nb.errors import ModelError
-from conduit_nb.lmlite.scheduler import Move, Slice
+from conduit_nb.lmlite.scheduler import Copy, Slice
 
 PAGE_TOKENS = 16
 
@@ -96,10 +96,10 @@ class KvCache:
         """Say where the next forward writes."""
         self._slots = step.slots
 
-    def move(self, move: Move) -> None:
-        """Copy a row's tokens to its new pages."""
-        source = _slots(move.source, 0, move.tokens)
-        target = _slots(move.target, 0, move.tokens)
+    def copy(self, copy: Copy) -> None:
+        """Copy what lies in some pages to others."""
+        source = _slots(copy.source, 0, copy.tokens)
+        target = _slots(copy.target, 0, copy.tokens)
         source_ids = torch.tensor(source, device=self._device)
         target_ids = torch.tensor(target, device=self._device)
         for pool in (*self._keys, *self._values):

@@ -63,7 +63,7 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
     """
     disable_progress_bar()
     _check_files(folder)
-    device = _device(config.device)
+    device = chosen_device(config.device)
     if device.type == "cpu":
         torch.set_num_threads(config.threads or default_threads())
     model_config = _read_config(folder)
@@ -131,7 +131,8 @@ def _check_files(folder: Path) -> None:
         )
 
 
-def _device(name: str | None) -> torch.device:
+def chosen_device(name: str | None) -> torch.device:
+    """Return the device of that name, or the best that is there; ArgumentError where it is not."""
     if name is None:
         if torch.cuda.is_available():
             return torch.device("cuda")

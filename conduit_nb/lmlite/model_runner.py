@@ -48,8 +48,8 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, int]:
         """Do one step; return the next token of every row that wants one."""
-        for move in plan.moves:
-            self._cache.move(move)
+        for copy in plan.copies:
+            self._cache.copy(copy)
         logits = self._forward(plan)
         rows = [part.row for part in plan.slices if part.samples]
         if not rows:
@@ -69,7 +69,7 @@ class ModelRunner:
         logits = torch.empty(0)
         for cut in ((0, end // 2), (end // 2, end - 1), (end - 1, end)):
             slices = [Slice(row=row, start=cut[0], end=cut[1], samples=True) for row in rows]
-            logits = self._forward(Plan(moves=[], slices=slices))
+            logits = self._forward(Plan(copies=[], slices=slices))
         model.set_attn_implementation("eager")
         alone = torch.tensor([tokens], device=self._loaded.device)
         own = model(input_ids=alone, use_cache=False).logits[0, -1:]

@@ -18,6 +18,10 @@ HEADROOM_TOKENS = 64
 """Room kept behind a prompt, so that a short reply never has to move."""
 
 
+REUSED_TOKENS_MIN = 16
+"""A shorter common beginning is read anew."""
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Row:
     """One request in the batch or on its way there. `number` is its place in the queue."""
@@ -50,8 +54,12 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """The keys and values of `tokens` tokens change their pages before the step."""
+class Copy:
+    """Keys and values of `tokens` tokens go to other pages before the step.
+
+    A row that outgrew its place takes its own along; a new row takes those of another row that
+    begins with the same text, instead of reading it once more.
+    """
 
     source: tuple[int, ...]
     target: tuple[int, ...]
@@ -60,9 +68,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One step: first the moves, in order, then the slices as one pack."""
+    """One step: first the copies, in order, then the slices as one pack."""
 
-    moves: list[Move]
+    copies: list[Copy]
     slices: list[Slice]
 
 
@@ -80,6 +88,7 @@ class Scheduler:
         self._running: list[Row] = []
         self._waiting: list[Row] = []
         self.preemptions = 0
+        self.reused_tokens = 0
 
     @property
     def running(self) -> int:
@@ -105,18 +114,18 @@ class Scheduler:
 
     def plan(self) -> Plan | None:
         """Choose the next step; None when there is nothing to do. `commit` it when it is done."""
-        moves: list[Move] = []
+        copies: list[Copy] = []
         preemptions_before = self.preemptions
         for row in [row for row in self._running if not row.is_reading]:
             if row in self._running:
-                self._make_room(row, moves)
+                self._make_room(row, copies)
         has_room = self.preemptions == preemptions_before
         writing = [row for row in self._running if not row.is_reading]
         reading = [row for row in self._running if row.is_reading]
         slices = [self._slice(row, self._step_tokens) for row in writing]
         budget = self._step_tokens
         while budget > 0:
-            row = reading.pop(0) if reading else self._admit() if has_room else None
+            row = reading.pop(0) if reading else self._admit(copies) if has_room else None
             if row is None:
                 break
             slices.append(self._slice(row, budget))
@@ -124,7 +133,7 @@ class Scheduler:
         if not slices:
             assert not self._waiting, "rows wait, and nothing runs that could make room"
             return None
-        return Plan(moves=moves, slices=slices)
+        return Plan(copies=copies, slices=slices)
 
     def commit(self, plan: Plan) -> None:
         """Note that the step was done: what it read is in the cache."""
@@ -144,7 +153,7 @@ class Scheduler:
         end = min(row.computed + most, len(row.tokens))
         return Slice(row=row, start=row.computed, end=end, samples=end == len(row.tokens))
 
-    def _admit(self) -> Row | None:
+    def _admit(self, copies: list[Copy]) -> Row | None:
         """Let the first waiting row in, with pages for all it has, where there is room for it."""
         if not self._waiting or len(self._running) >= self._max_rows:
             return None
@@ -156,20 +165,34 @@ class Scheduler:
         pages = self._pool.run(wanted) or self._pool.run(least) or self._pool.any(least)
         if pages is None:
             return None
-        row.pages, row.computed, row.reading_until = pages, 0, len(row.tokens)
+        row.pages, row.reading_until = pages, len(row.tokens)
+        self._reuse(row, copies)
         self._running.append(self._waiting.pop(0))
         return row
 
-    def _make_room(self, row: Row, moves: list[Move]) -> None:
+    def _reuse(self, row: Row, copies: list[Copy]) -> None:
+        """Take what a running row has read of the same beginning; the last token is always read."""
+        row.computed = 0
+        shared = {one: _common(row.tokens, one.tokens[: one.computed]) for one in self._running}
+        donor = max(shared, key=shared.__getitem__, default=None)
+        if donor is None or shared[donor] < REUSED_TOKENS_MIN:
+            return
+        row.computed = min(shared[donor], len(row.tokens) - 1)
+        pages = self._pool.pages_for(row.computed)
+        source, target = tuple(donor.pages[:pages]), tuple(row.pages[:pages])
+        copies.append(Copy(source=source, target=target, tokens=row.computed))
+        self.reused_tokens += row.computed
+
+    def _make_room(self, row: Row, copies: list[Copy]) -> None:
         """Give the row pages for all its tokens, taken from the youngest where there are none."""
         missing = self._pool.pages_for(len(row.tokens)) - len(row.pages)
-        while missing > 0 and not self._grow(row, missing, moves):
+        while missing > 0 and not self._grow(row, missing, copies):
             youngest = max(self._running, key=_number)
-            self._preempt(youngest, moves)
+            self._preempt(youngest, copies)
             if youngest is row:
                 return
 
-    def _grow(self, row: Row, missing: int, moves: list[Move]) -> bool:
+    def _grow(self, row: Row, missing: int, copies: list[Copy]) -> bool:
         """Add pages: right behind, else as a longer run elsewhere, else wherever there are any."""
         more = self._pool.run_after(row.pages[-1], missing)
         if more is not None:
@@ -178,7 +201,7 @@ class Scheduler:
         held = len(row.pages)
         run = self._pool.run(2 * held + missing) or self._pool.run(held + missing)
         if run is not None:
-            moves.append(Move(source=tuple(row.pages), target=tuple(run), tokens=row.computed))
+            copies.append(Copy(source=tuple(row.pages), target=tuple(run), tokens=row.computed))
             self._pool.release(row.pages)
             row.pages = run
             return True
@@ -188,10 +211,10 @@ class Scheduler:
         row.pages.extend(anywhere)
         return True
 
-    def _preempt(self, row: Row, moves: list[Move]) -> None:
+    def _preempt(self, row: Row, copies: list[Copy]) -> None:
         """Send a row back to the queue; it will read again what it had."""
         pages = set(row.pages)
-        moves[:] = [move for move in moves if not pages.intersection(move.target)]
+        copies[:] = [copy for copy in copies if not pages.intersection(copy.target)]
         self._pool.release(row.pages)
         self._running.remove(row)
         row.computed = 0
@@ -201,3 +224,11 @@ class Scheduler:
 
 def _number(row: Row) -> int:
     return row.number
+
+
+def _common(one: list[int], other: list[int]) -> int:
+    """Return how many tokens two rows begin with alike."""
+    length = min(len(one), len(other))
+    if one[:length] == other[:length]:
+        return length
+    return next(at for at in range(length) if one[at] != other[at])

@@ -67,6 +67,11 @@ class Worker:
         """How often a row gave up its pages to an older one."""
         return self._scheduler.preemptions
 
+    @property
+    def reused_tokens(self) -> int:
+        """Prompt tokens that a row took over from another."""
+        return self._scheduler.reused_tokens
+
     def submit(self, job: Job) -> None:
         """Queue a job; raises ServerFailedError where the engine has ended."""
         with self._changed:

@@ -69,6 +69,9 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._grammar_tokenizer = from_tokenizer(
+            self.tokenizer, n_vocab=self.model.config.vocab_size
+        )
 
     def prompt(self, text: str) -> list[int]:
         """Return the tokens of a chat with one message."""
@@ -101,11 +104,10 @@ class Reference:
         With `forced`, a token that must come is taken without asking the model (its forward is
         wasted), else the likeliest that the mask allows, which may cut the same text differently.
         """
-        tokenizer = from_tokenizer(self.tokenizer, n_vocab=self.model.config.vocab_size)
         grammar = LLMatcher.grammar_from_json_schema(
             dict(schema), overrides={"whitespace_flexible": False}
         )
-        matcher = LLMatcher(tokenizer, grammar)
+        matcher = LLMatcher(self._grammar_tokenizer, grammar)
         written: list[int] = []
         while len(written) < max_tokens and not matcher.is_stopped():
             logits = self.model(torch.tensor([[*prompt, *written]])).logits[0, -1]

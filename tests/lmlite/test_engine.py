@@ -105,6 +105,19 @@ async def test_rows_that_gave_up_their_pages_write_the_same_text(
     assert [reply.text for reply in written] == [reference.greedy(one, 80) for one in prompts]
 
 
+async def test_rows_with_a_common_beginning_read_it_once_and_write_the_same_text(
+    tiny_model_folder: Path, load_engine: LoadEngine
+):
+    reference = Reference(tiny_model_folder)
+    prompts = [reference.prompt(f"{'The quick brown fox. ' * 9} {text}") for text in PROMPTS]
+    engine = load_engine(tiny_model_folder, prefill_tokens=64)
+
+    written = await write_all(engine, [request(prompt, 40) for prompt in prompts])
+
+    assert engine.reused_tokens > 3 * 60
+    assert [reply.text for reply in written] == [reference.greedy(one, 40) for one in prompts]
+
+
 async def test_a_guided_reply_is_compact_json_that_fits_its_schema(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):

@@ -8,7 +8,7 @@ import torch
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
-from conduit_nb.lmlite.scheduler import Move, Row, Slice
+from conduit_nb.lmlite.scheduler import Copy, Row, Slice
 
 CPU = torch.device("cpu")
 
@@ -67,7 +67,7 @@ def test_what_a_layer_writes_lies_in_the_rows_pages():
     assert torch.equal(values[:, [48, 49, 31]], written[0] + 100)
 
 
-def test_a_move_takes_all_tokens_of_all_layers_along():
+def test_a_copy_takes_all_tokens_of_all_layers_along():
     cache = make()
     length = PAGE_TOKENS + 3
     step = cache.step([part([4, 0], 0, length)])
@@ -76,7 +76,7 @@ def test_a_move_takes_all_tokens_of_all_layers_along():
     for layer in range(2):
         cache.update(written + layer, written - layer, layer)
 
-    cache.move(Move(source=(4, 0), target=(5, 6, 7), tokens=length))
+    cache.copy(Copy(source=(4, 0), target=(5, 6, 7), tokens=length))
 
     cache.begin(cache.step([part([0], 0, 1)]))
     for layer in range(2):

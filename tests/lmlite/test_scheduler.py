@@ -17,7 +17,7 @@ def make(pages: int = 100, *, max_rows: int = 4, step_tokens: int = 32) -> Sched
 
 
 def row(number: int, length: int) -> Row:
-    return Row(number=number, tokens=list(range(length)))
+    return Row(number=number, tokens=[1000 * number + at for at in range(length)])
 
 
 def step(scheduler: Scheduler) -> Plan:
@@ -87,6 +87,48 @@ def test_requests_beyond_the_limit_wait_in_order_and_join_when_one_leaves():
     assert (scheduler.running, scheduler.waiting) == (2, 1)
 
 
+def test_a_row_takes_over_what_another_has_read_of_the_same_beginning():
+    scheduler = make()
+    first, second, third = row(0, 30), row(1, 30), row(2, 30)
+    second.tokens[:20] = first.tokens[:20]
+    third.tokens[:15] = first.tokens[:15]
+    scheduler.add(first)
+    step(scheduler)
+    scheduler.add(second)
+    scheduler.add(third)
+
+    plan = step(scheduler)
+
+    assert read(plan) == [(0, 30, 31, True), (1, 20, 30, True), (2, 0, 22, False)]
+    (copy,) = plan.copies
+    assert (copy.source, copy.target) == (tuple(first.pages[:2]), tuple(second.pages[:2]))
+    assert copy.tokens == scheduler.reused_tokens == 20
+
+
+def test_of_a_row_that_is_all_known_the_last_token_is_read_for_what_follows():
+    scheduler = make()
+    first, second = row(0, 30), row(1, 30)
+    second.tokens = list(first.tokens)
+    scheduler.add(first)
+    step(scheduler)
+    scheduler.add(second)
+
+    assert read(step(scheduler)) == [(0, 30, 31, True), (1, 29, 30, True)]
+
+
+def test_what_another_row_has_not_read_yet_is_not_taken_over():
+    scheduler = make(step_tokens=20)
+    first, second = row(0, 60), row(1, 60)
+    second.tokens = list(first.tokens)
+    scheduler.add(first)
+    step(scheduler)
+    scheduler.add(second)
+    step(scheduler)
+
+    assert read(step(scheduler)) == [(0, 40, 60, True)]
+    assert read(step(scheduler)) == [(0, 60, 61, True), (1, 59, 60, True)]
+
+
 def test_a_row_that_is_removed_frees_its_pages_at_once_wherever_it_is():
     pool = PagePool(8, PAGE)
     scheduler = Scheduler(pool, max_rows=1, step_tokens=8)
@@ -113,9 +155,9 @@ def test_a_row_that_outgrows_its_place_moves_with_all_it_has():
 
     plan = step(scheduler)
 
-    assert [move.source for move in plan.moves] == [tuple(before)]
-    assert plan.moves[0].target == tuple(first.pages)
-    assert plan.moves[0].tokens == 4
+    assert [copy.source for copy in plan.copies] == [tuple(before)]
+    assert plan.copies[0].target == tuple(first.pages)
+    assert plan.copies[0].tokens == 4
     assert first.pages == list(range(first.pages[0], first.pages[0] + len(first.pages)))
 
 
