@@ -8,6 +8,7 @@ Both look at everything and report all problems at once, with paths. Layer 1.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from json.encoder import encode_basestring
 from typing import Any, cast
@@ -83,59 +84,70 @@ def json_text(value: Any, depth: int = 0) -> str | None:
 
     Numbers have no exponent and DEL is escaped, because that is what grammars know.
     """
-    match value:
-        case str():
-            return encode_basestring(value).replace("\x7f", "\\u007f")
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return int.__repr__(value)
-        case float():
-            return write_float(value)
-        case list() | dict() if depth == MAX_DEPTH:
+    if isinstance(value, str):
+        return encode_basestring(value).replace("\x7f", "\\u007f")
+    if value is None or isinstance(value, bool):
+        return _CONSTANTS[value]
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return write_float(value)
+    assert isinstance(value, list | dict), f"not a JSON value: {type(value)}"
+    if depth == MAX_DEPTH:
+        return None
+    if isinstance(value, list):
+        items = [json_text(item, depth + 1) for item in cast("list[Any]", value)]
+        return None if None in items else f"[{','.join(cast('list[str]', items))}]"
+    pairs: list[str] = []
+    for key, item in cast("dict[str, Any]", value).items():
+        text = json_text(item, depth + 1)
+        if text is None:
             return None
-        case list():
-            items = [json_text(item, depth + 1) for item in cast("list[Any]", value)]
-            return None if None in items else f"[{','.join(cast('list[str]', items))}]"
-        case dict():
-            pairs: list[str] = []
-            for key, item in cast("dict[str, Any]", value).items():
-                text = json_text(item, depth + 1)
-                if text is None:
-                    return None
-                pairs.append(f"{json_text(key)}:{text}")
-            return f"{{{','.join(pairs)}}}"
-        case _:
-            raise AssertionError(f"not a JSON value: {type(value)}")
+        pairs.append(f"{json_text(key)}:{text}")
+    return f"{{{','.join(pairs)}}}"
+
+
+_CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
 def duplicate_keys(text: str) -> tuple[Problem, ...]:
     """Return a problem for every key that stands twice in one object of a valid JSON text."""
-    doubled: list[dict[str, Any]] = []
+    try:
+        _ONE_OF_EACH.decode(text)
+    except _DoubledError:
+        return _doubled(text)
+    return ()
+
+
+class _DoubledError(Exception):
+    """A key stands twice in one object."""
+
+
+def _one_of_each(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        raise _DoubledError
+
+
+# Numbers are not looked at: float takes digits without end.
+_ONE_OF_EACH = json.JSONDecoder(object_pairs_hook=_one_of_each, parse_int=float)
+
+
+def _doubled(text: str) -> tuple[Problem, ...]:
+    doubled: dict[int, tuple[dict[str, Any], list[str]]] = {}  # the value stays alive, and its id
 
     def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
-            doubled.append(value)
-            counts: dict[str, int] = {}
-            for key, _ in pairs:
-                counts[key] = counts.get(key, 0) + 1
-            names[id(value)] = [key for key, count in counts.items() if count > 1]
+            counts = Counter(key for key, _ in pairs)
+            doubled[id(value)] = (value, [key for key, count in counts.items() if count > 1])
         return value
 
-    names: dict[int, list[str]] = {}
-    # Numbers are not looked at: reading a long one would cost, or fail.
-    whole = json.loads(
-        text, object_pairs_hook=to_object, parse_int=len, parse_float=len, parse_constant=len
-    )
-    if not doubled:
-        return ()
+    whole = json.loads(text, object_pairs_hook=to_object, parse_int=float)
     return tuple(
         Problem(path=to_path([*keys, key]), message="the key stands there twice")
         for keys, value in _objects(whole, [])
-        for key in names.get(id(value), [])
+        if id(value) in doubled
+        for key in doubled[id(value)][1]
     )
 
 

@@ -102,6 +102,9 @@ def write_float(value: float) -> str:
     """Return text without an exponent that reads back as `value`, the shortest that there is."""
     if isinstance(value, BoundedFloat):
         return value.text
+    text = float.__repr__(value)
+    if "e" not in text:
+        return text
     whole, fraction = _digits(value)
     return f"{whole}.{fraction or '0'}"
 
