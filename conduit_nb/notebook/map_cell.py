@@ -25,7 +25,7 @@ from conduit_nb.notebook.frames import (
 )
 from conduit_nb.notebook.progress import progress_view, summary_text
 from conduit_nb.notebook.results import require_free_names, result_frame
-from conduit_nb.notebook.schema_cell import classes_of
+from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import task_of
 from conduit_nb.runs import Run
@@ -51,8 +51,8 @@ def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | B
     rows = read_rows(resolve(arguments.rows, shell.user_ns, what="ROWS"), what=arguments.rows)
     columns = read_columns(arguments.columns)
     input_type, output_type = _types(shell, arguments, classes_of(shell, cell))
-    takes = schema_of(input_type or derived_input(rows, columns))
-    gives = schema_of(output_type)
+    takes = schema_of(input_type or derived_input(rows, columns), namespace=shell.user_ns)
+    gives = schema_of(output_type, namespace=shell.user_ns)
     require_free_names(rows, gives, arguments.prefix)
     records = to_records(rows, takes, columns)
     title = f"{takes.name} -> {gives.name}"
@@ -156,9 +156,11 @@ def _types(
 
     What another dataclass of the cell uses as a field's type, or derives from, is part of that one.
     """
-    roots = [kind for kind in classes if not any(_uses(other, kind) for other in classes)]
+    names = shell.user_ns
+    classes = [kind for kind in classes if not is_open(kind)]
+    roots = [kind for kind in classes if not any(_uses(other, kind, names) for other in classes)]
     named = {
-        option: resolve(expression, shell.user_ns, what=f"--{option}")
+        option: resolve(expression, names, what=f"--{option}")
         for option in ("input", "output")
         if (expression := getattr(arguments, option)) is not None
     }
@@ -172,19 +174,19 @@ def _types(
             hint="Write the output as a dataclass, or name one with --output.",
         )
     if left:
-        names = ", ".join(kind.__name__ for kind in roots)
+        shown = ", ".join(kind.__name__ for kind in roots)
         raise ArgumentError(
-            f"The cell defines {len(roots)} dataclasses that stand for themselves: {names}.",
+            f"The cell defines {len(roots)} dataclasses that stand for themselves: {shown}.",
             hint="Leave the output, or the input and then the output; or name them with "
             "--input and --output.",
         )
     return given, output
 
 
-def _uses(user: type, part: type) -> bool:
+def _uses(user: type, part: type, names: dict[str, Any]) -> bool:
     if user is part:
         return False
     if issubclass(user, part):
         return True
-    shapes = (shape for _, shape, _ in walk(schema_of(user).shape))
+    shapes = (shape for _, shape, _ in walk(schema_of(user, namespace=names).shape))
     return any(isinstance(shape, Record) and shape.cls is part for shape in shapes)

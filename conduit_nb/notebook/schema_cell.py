@@ -6,6 +6,7 @@ Layer 6.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import MagicParser
@@ -24,9 +25,18 @@ def define_schemas(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
             "The cell defines no dataclass.",
             hint="Write one, like `class Review:` with lines `text: str`.",
         )
-    return Listings(
-        {kind.__name__: schema_of(kind, namespace=shell.user_ns).mdl for kind in classes}
-    )
+    return Listings({kind.__name__: _mdl(kind, shell.user_ns) for kind in classes})
+
+
+def is_open(kind: type) -> bool:
+    """Say whether a dataclass is generic, so that it means something with arguments only."""
+    return bool(getattr(kind, "__parameters__", ()))
+
+
+def _mdl(kind: type, namespace: dict[str, Any]) -> str:
+    if is_open(kind):
+        return f"(a schema with an argument: {kind.__name__}[str], for example)"
+    return schema_of(kind, namespace=namespace).mdl
 
 
 def classes_of(shell: Shell, cell: str) -> list[type]:
