@@ -24,7 +24,6 @@ from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
-import torch
 import uvicorn
 
 from conduit_nb.errors import ArgumentError, ConduitError
@@ -32,6 +31,7 @@ from conduit_nb.lmlite.activity import Activity
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.engine import Engine
+from conduit_nb.lmlite.loading import chosen_device
 from conduit_nb.lmlite.log import log_event, set_up_logging
 from conduit_nb.lmlite.pool import ModelKey, ModelPool
 from conduit_nb.lmlite.server import make_app
@@ -52,12 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         key = _take_key()
-        listener = _listener(chosen.host, chosen.port)
         config = EngineConfig(
             device=chosen.device,
             threads=chosen.threads,
             max_concurrency=chosen.max_concurrency,
         )
+        chosen_device(config.device)
+        listener = _listener(chosen.host, chosen.port)
     except ConduitError as err:
         print(f"{err} {err.hint}", file=sys.stderr)
         return STARTED_WRONGLY
@@ -143,7 +144,7 @@ async def _serve(
     activity = Activity()
     pool = ModelPool(
         _loader(config),
-        device=_device(config.device),
+        device=str(chosen_device(config.device)),
         max_in_flight=config.max_concurrency + chosen.max_waiting,
     )
     version = importlib.metadata.version("conduit-nb")
@@ -213,15 +214,6 @@ def _loader(config: EngineConfig) -> Callable[[ModelKey, Progress], Engine]:
         return engine
 
     return load
-
-
-def _device(name: str | None) -> str:
-    """Return where engines will run, before the first of them is loaded."""
-    if name is not None:
-        return name
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 class _Server(uvicorn.Server):

@@ -45,6 +45,13 @@ def test_it_does_not_start_without_a_key(monkeypatch, capsys):
     assert "CONDUIT_API_KEY is not set" in capsys.readouterr().err
 
 
+def test_it_does_not_start_on_a_device_that_is_not_there(monkeypatch, capsys):
+    monkeypatch.setenv("CONDUIT_API_KEY", "k")
+
+    assert main(["--port", "0", "--device", "warp"]) == 2
+    assert "device='warp'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--port", "99999"], ["--port", "x"], ["--port", "0", "--idle-s", "0"], []],
