@@ -126,6 +126,7 @@ def test_the_embedded_model_needs_no_network_once_it_is_converted(
 
 
 def test_a_revision_of_the_embedded_id_means_the_hub(embedded_is_converted, monkeypatch):
+    pytest.importorskip("huggingface_hub")
     with hub_server(Hub({EMBEDDED_MODEL_ID: model_bytes()})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         files = find_model(EMBEDDED_MODEL_ID, revision="main")
@@ -145,7 +146,9 @@ def test_offline_an_unknown_id_is_an_error_that_lists_what_is_here(
     assert f"On this machine: {EMBEDDED_MODEL_ID}" in caught.value.hint
 
 
-def test_without_any_model_the_hint_names_the_embedded_one():
+def test_without_any_model_the_hint_names_the_embedded_one(monkeypatch):
+    monkeypatch.setenv("CONDUIT_OFFLINE", "1")
+
     with pytest.raises(ModelNotFoundError) as caught:
         find_model("nobody/nothing")
 
