@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from conduit_nb.client import Endpoint
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
-from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.manager import HUNG_AFTER_S, DeploymentManager
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
 from conduit_nb.events import Events
 from conduit_nb.models.hub import available_offline
@@ -52,7 +52,7 @@ class Session:
         make_runtime: Callable[[str], Runtime] = make_runtime,
         make_provider: Callable[[str], Provider] = make_provider,
         provider_names: Callable[[], list[str]] = provider_names,
-        hung_after_s: float = 15.0,
+        hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         self._make_runtime = make_runtime
         self._make_provider = make_provider

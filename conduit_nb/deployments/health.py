@@ -17,6 +17,7 @@ from conduit_nb.protocol import Health
 from conduit_nb.providers.base import Node, Provider
 
 PROBE_TIMEOUT_S = 2.0
+PATIENT_PROBE_TIMEOUT_S = 5.0
 FIRST_POLL_S = 0.05
 SLOWEST_POLL_S = 0.5
 
@@ -62,7 +63,7 @@ async def wait_until_ready(
         found = Found(node=node)
         if node is not None and node.status == "running":
             left_s = max(deadline - time.monotonic(), FIRST_POLL_S)
-            health = await probe(endpoint, timeout_s=min(PROBE_TIMEOUT_S, left_s))
+            health = await probe(endpoint, timeout_s=min(PATIENT_PROBE_TIMEOUT_S, left_s))
             found = Found(node=node, health=health)
         if found.health is not None or found.is_gone or time.monotonic() >= deadline:
             return found

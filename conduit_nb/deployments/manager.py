@@ -35,6 +35,7 @@ from conduit_nb.state.installation import Installation, load_installation
 
 PORT_IN_USE_EXIT_CODE = 98
 PORT_TRIES = 3
+HUNG_AFTER_S = 30.0  # a server that converts or loads on a busy machine may be silent for seconds
 LOG_LINES_SHOWN = 15
 LOCK_POLL_S = 0.1
 LOCK_SLACK_S = 30.0
@@ -52,7 +53,7 @@ class DeploymentManager:
         *,
         events: Events,
         installation: Callable[[], Installation] = load_installation,
-        hung_after_s: float = 15.0,
+        hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         self._events = events
         self._installation = installation
@@ -122,6 +123,7 @@ class DeploymentManager:
         node = await provider.describe(name)
         if node is None or node.status == "gone":
             return None
+        self._events.emit(Notice(text=f"{name} runs but is not ready yet; waiting for it."))
         endpoint = self._endpoint(node)
         try:
             found = await wait_until_ready(

@@ -90,8 +90,9 @@ def is_listening(pid: int, port: int) -> bool:
 def marked_processes(mark: str) -> list[psutil.Process]:
     """Return every process of this user whose mark begins with `mark`."""
     found: list[psutil.Process] = []
-    for process in psutil.process_iter():
+    for pid in psutil.pids():
         try:
+            process = psutil.Process(pid)
             if process.environ().get(MARK, "").startswith(mark):
                 found.append(process)
         except (psutil.Error, OSError):

@@ -10,23 +10,18 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.errors import ArgumentError, DeploymentError, StorageError
-from conduit_nb.providers.base import Node
 from conduit_nb.providers.local import LocalProvider
-from conduit_nb.providers.processes import MARK, is_listening, is_same_process
+from conduit_nb.providers.processes import is_listening, is_same_process
 from tests import waiting
-from tests.fake_lmlite import FakeRuntime
-
-KEY = "k-0123456789abcdef"
-SECRETS = {"CONDUIT_API_KEY": KEY}
+from tests.local_nodes import KEY, LAUNCHES, SECRETS, marked, spec, until
 
 
 @pytest.fixture
@@ -42,37 +37,11 @@ async def provider(state_dir: Path) -> AsyncIterator[LocalProvider]:
         await provider.terminate(node.name)
 
 
-def spec(*flags: str, name: str = "one") -> LaunchSpec:
-    return FakeRuntime(flags).launch_spec(name)
-
-
-async def until(provider: LocalProvider, name: str, status: str) -> Node:
-    async def look() -> Node | None:
-        node = await provider.describe(name)
-        return node if node is not None and node.status == status else None
-
-    node = await waiting.until(look)
-    assert node is not None
-    return node
-
-
 async def until_logged(provider: LocalProvider, name: str, text: str) -> None:
     async with asyncio.timeout(20):
         async for line in provider.logs(name, follow=True):
             if text in line:
                 return
-
-
-def marked(state_dir: Path) -> list[int]:
-    """Return the processes that were started for this state folder, however detached."""
-    found: list[int] = []
-    for process in psutil.process_iter():
-        try:
-            if str(state_dir) in process.environ().get(MARK, "") and process.is_running():
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
 
 
 async def test_a_node_is_starting_then_running_then_gone(provider: LocalProvider):
@@ -288,6 +257,19 @@ async def test_a_state_folder_that_cannot_be_written_is_an_error_and_starts_noth
     assert marked(state_dir) == []
 
 
+@pytest.mark.needs("mount")
+def test_a_read_only_state_folder_is_an_error_that_names_the_variable(state_dir: Path):
+    state_dir.mkdir()
+    code = LAUNCHES.format(state_dir=str(state_dir))
+    script = f'mount -t tmpfs -o ro tmpfs {state_dir} && exec {sys.executable} -c "$0"'
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert "StorageError" in done.stderr
+    assert "Read-only file system" in done.stderr
+    assert "CONDUIT_STATE_DIR" in done.stderr
+
+
 async def test_a_record_that_cannot_be_written_ends_the_process_again(
     provider: LocalProvider, state_dir: Path
 ):
@@ -329,66 +311,3 @@ async def test_following_logs_ends_with_the_node(provider: LocalProvider):
 
 async def _collect(provider: LocalProvider) -> list[str]:
     return [line async for line in provider.logs("one", follow=True)]
-
-
-@pytest.fixture
-def launcher(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has launched a node and stays."""
-    code = (
-        "import asyncio, sys\n"
-        "from pathlib import Path\n"
-        "from conduit_nb.providers.local import LocalProvider\n"
-        "from tests.fake_lmlite import FakeRuntime\n"
-        f"provider = LocalProvider(state_dir=Path({str(state_dir)!r}))\n"
-        f"spec = FakeRuntime(('--spawns',)).launch_spec('one')\n"
-        f"node = asyncio.run(provider.launch(spec, {SECRETS!r}))\n"
-        "print(node.pid, flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    yield process
-    process.kill()
-    process.communicate(timeout=20)
-
-
-async def test_a_node_survives_the_kill_of_the_client_that_launched_it(
-    provider: LocalProvider, launcher: subprocess.Popen[str]
-):
-    assert launcher.stdout is not None
-    pid = int(await asyncio.to_thread(launcher.stdout.readline))
-    launcher.kill()
-    await asyncio.to_thread(launcher.wait)
-
-    assert (await until(provider, "one", "running")).pid == pid
-
-
-async def test_a_node_that_is_killed_leaves_no_zombie_in_its_launcher(
-    provider: LocalProvider, launcher: subprocess.Popen[str], state_dir: Path
-):
-    assert launcher.stdout is not None
-    pid = int(await asyncio.to_thread(launcher.stdout.readline))
-    await until(provider, "one", "running")
-    os.kill(pid, signal.SIGKILL)
-
-    await waiting.until(lambda: not psutil.pid_exists(pid) and not marked(state_dir))
-    assert launcher.poll() is None
-
-
-async def test_a_node_whose_parent_does_not_reap_it_counts_as_gone(
-    provider: LocalProvider, launcher: subprocess.Popen[str], state_dir: Path
-):
-    assert launcher.stdout is not None
-    pid = int(await asyncio.to_thread(launcher.stdout.readline))
-    await until(provider, "one", "running")
-    os.kill(launcher.pid, signal.SIGSTOP)
-    stopped = psutil.Process(launcher.pid)
-    await waiting.until(lambda: stopped.status() == psutil.STATUS_STOPPED)
-    os.kill(pid, signal.SIGKILL)
-
-    described = await until(provider, "one", "gone")
-    assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    assert described.exit_code is None
-    assert await provider.list_nodes() == []
-    os.kill(launcher.pid, signal.SIGCONT)
