@@ -117,17 +117,22 @@ def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Sc
     """
     origin: Any = get_origin(cls) or cls
     arguments = get_args(cls)
-    kept: dict[Any, Schema[T]] | None = (
-        vars(origin).get(_CACHE) if isinstance(origin, type) else None
-    )
+    kept: _Kept | None = vars(origin).get(_CACHE) if isinstance(origin, type) else None
     if kept is not None and arguments in kept:
         return kept[arguments]
     schema: Schema[T] = Schema(read_dataclass(cls, namespace))
     if kept is None:
-        kept = {}
+        kept = _Kept()
         setattr(origin, _CACHE, kept)
     kept[arguments] = schema
     return schema
+
+
+class _Kept(dict[Any, Schema[Any]]):
+    """The schemas of one class, by type arguments. A class that is pickled leaves them behind."""
+
+    def __reduce__(self) -> tuple[type[_Kept], tuple[()]]:
+        return (_Kept, ())
 
 
 def schema_of_record(record: T) -> Schema[T]:

@@ -204,6 +204,26 @@ def trees_of(draw: st.DrawFn, inner: st.SearchStrategy[Typed]) -> Typed:
     return typed(cls, values, "object")
 
 
+@st.composite
+def tagged_of(draw: st.DrawFn, inner: st.SearchStrategy[Typed]) -> Typed:
+    """A union of dataclasses that a Literal field, or a key of their own, tells apart."""
+    members: list[Typed] = []
+    by_tag = draw(st.booleans())
+    for number in range(draw(st.integers(2, 3))):
+        one = draw(inner)
+        name = f"Member{next(NUMBERS)}"
+        if by_tag:
+            tag = f"tag{number}"
+            fields = [("value", one.hint), ("kind", Literal[tag], field(default=tag))]
+            cls = make_dataclass(name, fields)
+            members.append(typed(cls, st.builds(cls, one.values)))
+        else:
+            cls = make_dataclass(name, [("value", one.hint), (f"own{number}", int)])
+            members.append(typed(cls, st.builds(cls, one.values, st.integers())))
+    hint = Union[tuple(member.hint for member in members)]  # noqa: UP007  # made from a tuple
+    return typed(hint, st.one_of([member.values for member in members]), "object")
+
+
 LEAVES = st.one_of(texts(), whole_numbers(), fractions(), PLAIN, literals(), enums())
 TYPES = st.recursive(
     LEAVES,
@@ -213,6 +233,7 @@ TYPES = st.recursive(
         unions_of(inner),
         records_of(inner),
         trees_of(inner),
+        tagged_of(inner),
     ),
     max_leaves=8,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -48,6 +49,12 @@ def test_a_subclass_has_a_schema_of_its_own():
     schema_of(Item)
 
     assert list(schema_of(Special).fields) == ["sku", "count", "color"]
+
+
+def test_a_class_that_is_sent_elsewhere_leaves_its_schemas_behind():
+    schema_of(Item)
+
+    assert pickle.loads(pickle.dumps(vars(Item)["__conduit_schemas__"])) == {}
 
 
 def test_a_schema_tells_what_it_is_about():
