@@ -1,0 +1,135 @@
+"""Maps through the real sidecar with the embedded model: nothing lost, nothing hangs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pandas as pd
+import psutil
+import pytest
+
+pytest.importorskip("torch")
+
+from conduit_nb.errors import ConduitError, ContextLengthError, RunError
+from conduit_nb.events import BlockFinished, Event
+from conduit_nb.session import process_session
+from tests.notebook.conftest import Cells
+
+pytestmark = pytest.mark.model
+
+TICKET = """
+class Level(Enum):
+    LOW = "low"
+    HIGH = "high"
+
+class Ticket:
+    '''Sort the message that a customer sent.'''
+    topic: Literal["bill", "delivery", "other"]
+    level: Level
+    days: Annotated[int, Range(ge=0, le=30)]
+    is_angry: bool
+"""
+TEXTS = [
+    "My parcel is two days late and nobody answers.",
+    "You charged me twice!",
+    "Thank you, all is well.",
+    "Where can I change my address?",
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sidecar_ends() -> Iterator[None]:
+    yield
+    process_session().stop("all")
+    process_session().close()
+
+
+@pytest.fixture
+def rows(cells: Cells) -> pd.DataFrame:
+    frame = pd.DataFrame({"text": [f"{n}. {TEXTS[n % 4]}" for n in range(200)]})
+    cells.names["rows"] = frame
+    return frame
+
+
+def test_two_hundred_rows_are_valid_records_or_honest_errors_in_order(
+    cells: Cells, rows: pd.DataFrame
+):
+    cells.run(f"%%conduit map rows -o out --max-errors 200\n{TICKET}")
+
+    out = cells.names["out"]
+    assert list(out["text"]) == list(rows["text"])
+    valid = out["error"].isna()
+    assert all(isinstance(error, ConduitError) for error in out["error"][~valid])
+    assert out.loc[valid, ["topic", "level", "days", "is_angry"]].notna().all(axis=None)
+    assert out.loc[~valid, ["topic", "level", "days", "is_angry"]].isna().all(axis=None)
+    assert out.loc[valid, "days"].between(0, 30).all()
+    assert valid.sum() >= 190, out["error"][~valid].map(repr).to_list()
+
+
+def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
+    cells: Cells, rows: pd.DataFrame
+):
+    process_session().submit(process_session().endpoint("local")).result(120)
+    [sidecar] = process_session().ps()
+    assert sidecar.pid is not None
+    finished: list[Event] = []
+
+    def kill_after_ten(event: Event) -> None:
+        if isinstance(event, BlockFinished):
+            finished.append(event)
+            if len(finished) == 10:
+                os.kill(sidecar.pid or 0, signal.SIGKILL)
+
+    unsubscribe = process_session().events.subscribe(kill_after_ten)
+    cells.run(f"%%conduit map rows -o out --max-errors 200\n{TICKET}")
+    unsubscribe()
+
+    out = cells.names["out"]
+    assert len(out) == 200
+    assert list(out["text"]) == list(rows["text"])
+    valid = out["error"].isna()
+    assert (valid == out["topic"].notna()).all()
+    assert all(isinstance(error, ConduitError) for error in out["error"][~valid])
+    assert not psutil.pid_exists(sidecar.pid)
+    assert len(process_session().ps()) <= 1
+
+
+def test_a_row_of_ten_megabytes_is_its_own_error_and_no_other_rows(cells: Cells):
+    cells.names["rows"] = [{"text": "word " * 2_000_000}, {"text": TEXTS[1]}]
+
+    cells.run(f"%%conduit map rows -o out\n{TICKET}")
+
+    first, second = cells.names["out"]["error"]
+    assert isinstance(first, ContextLengthError), repr(first)
+    assert second is None
+
+
+def test_a_model_that_does_not_exist_fails_the_cell_with_what_there_is(cells: Cells):
+    cells.names["rows"] = [{"text": text} for text in TEXTS]
+
+    error = cells.fail(f"%%conduit map rows -o out --model no/such-model\n{TICKET}", RunError)
+
+    assert "4 of 4 rows failed; each with ModelNotFoundError" in str(error)
+    assert "HuggingFaceTB/SmolLM2-135M-Instruct" in error.hint
+    assert len(cells.names["out"]) == 4
+
+
+def test_the_words_show_the_sidecar_and_stop_it(cells: Cells):
+    cells.names["rows"] = [{"text": TEXTS[0]}]
+    cells.run(f"%%conduit map rows -o out\n{TICKET}")
+
+    [info] = cells.run("%conduit ps")
+    assert info.status == "running"
+    assert "SmolLM2" in repr(cells.run("%conduit models"))
+    cells.run("%conduit logs --tail 3")
+    assert len(cells.stdout.splitlines()) == 3
+    cells.run(f"%conduit logs {info.name} --tail 1")
+    assert "no-such" in str(cells.fail("%conduit logs no-such"))
+    assert "no-such" in str(cells.fail("%conduit stop no-such"))
+
+    assert repr(cells.run("%conduit stop")) == f"Stopped {info.name}."
+    assert cells.run("%conduit ps") == []
+    assert repr(cells.run("%conduit stop all")) == "Nothing ran."
+    assert not psutil.pid_exists(info.pid)
