@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,7 +29,6 @@ from conduit_nb.errors import (
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import (
     ChatChunk,
-    ChatReply,
     ChatRequest,
     Dialect,
     JsonSchemaSpec,
@@ -100,45 +99,47 @@ class ModelAccess:
             Endpoint(url)  # says now what is wrong with the address
 
     async def ask(self, question: Question, call: Call) -> str:
-        """Return the whole answer; TruncatedError where a limit cut it."""
+        """Return the whole answer; TruncatedError where a limit cut it.
+
+        It is streamed all the same: so a long answer needs no long silence, which proxies cut.
+        """
         async with self._place():
             tries = _Tries()
             while True:
                 try:
-                    endpoint = await self._endpoint(call, fresh=tries.needs_fresh_endpoint)
-                    request = self._request(question, endpoint.dialect)
-                    reply = await endpoint.chat(request, timeout_s=self._timeout_s)
-                    break
+                    async with aclosing(self._attempt(question, call, tries)) as texts:
+                        return "".join([text async for text in texts])
                 except EndpointError as error:
                     await tries.wait_or_raise(error)
-        self._tell_usage(call, reply["usage"])
-        return self._text_of(reply)
 
     async def stream(self, question: Question, call: Call) -> AsyncGenerator[str]:
         """Yield the answer as it is written; TruncatedError at its end where a limit cut it."""
         async with self._place():
             tries = _Tries()
-            said = ""
             while True:
+                has_begun = False
                 try:
-                    endpoint = await self._endpoint(call, fresh=tries.needs_fresh_endpoint)
-                    request = self._request(question, endpoint.dialect)
-                    chunks = endpoint.stream(request, timeout_s=self._timeout_s)
-                    async for text in self._texts(chunks, call):
-                        said += text
-                        yield text
+                    async with aclosing(self._attempt(question, call, tries)) as texts:
+                        async for text in texts:
+                            has_begun = True
+                            yield text
                 except EndpointError as error:
-                    if said:  # what was yielded cannot be taken back
+                    if has_begun:  # what was yielded cannot be taken back
                         raise
                     await tries.wait_or_raise(error)
                 else:
                     return
 
-    async def _texts(self, chunks: AsyncIterator[ChatChunk], call: Call) -> AsyncGenerator[str]:
+    async def _attempt(self, question: Question, call: Call, tries: _Tries) -> AsyncGenerator[str]:
+        endpoint = await self._endpoint(call, fresh=tries.needs_fresh_endpoint)
+        request = self._request(question, endpoint.dialect)
         said = ""
         is_cut = False
-        async with aclosing(cast("AsyncGenerator[ChatChunk]", chunks)) as source:
-            async for chunk in source:
+        chunks = cast(
+            "AsyncGenerator[ChatChunk]", endpoint.stream(request, timeout_s=self._timeout_s)
+        )
+        async with aclosing(chunks):
+            async for chunk in chunks:
                 usage = chunk.get("usage")
                 if usage:
                     self._tell_usage(call, usage)
@@ -150,18 +151,11 @@ class ModelAccess:
                         yield text
         if is_cut:
             raise self._truncated(said)
-
-    def _text_of(self, reply: ChatReply) -> str:
-        choice = reply["choices"][0]
-        text = choice["message"]["content"]
-        if choice["finish_reason"] == "length":
-            raise self._truncated(text)
-        if not text:
+        if not said:
             raise ReplyError(
                 f"{self.config.model_id} answered with nothing.",
                 hint="Say more clearly what is wanted (guidance=), or try another model.",
             )
-        return text
 
     def _truncated(self, text: str) -> TruncatedError:
         return TruncatedError(

@@ -159,23 +159,47 @@ def wait_for(host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     if host.is_loop_thread():
         raise would_wait_for_itself()
-    ended = threading.Event()
-
-    async def tracked() -> T:
-        try:
-            return await work()
-        finally:
-            ended.set()
-
-    future = host.submit(tracked())
+    running = _Running()
     try:
-        return future.result()
+        return host.submit(running.carry_out(work)).result()
     except KeyboardInterrupt:
-        future.cancel()
-        ended.wait(timeout=CLEAN_UP_S)
+        running.cancel()
         raise
     except concurrent.futures.CancelledError as error:
         raise Interrupted("The session ended before the block had answered.") from error
+
+
+class _Running:
+    """Work that another thread can cancel from the moment on when it was handed over.
+
+    A future alone cannot: an interrupt may come before its waiter has it in hand.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._is_cancelled = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def carry_out(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do the work, unless it was cancelled before it began."""
+        with self._lock:
+            if self._is_cancelled:
+                raise asyncio.CancelledError
+            self._task = asyncio.current_task()
+        try:
+            return await work()
+        finally:
+            self._ended.set()
+
+    def cancel(self) -> None:
+        """Cancel the work and wait until it has cleaned up, though not for ever."""
+        with self._lock:
+            self._is_cancelled = True
+            task = self._task
+        if task is not None:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+            self._ended.wait(timeout=CLEAN_UP_S)
 
 
 def would_wait_for_itself() -> ArgumentError:

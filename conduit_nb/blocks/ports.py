@@ -44,7 +44,10 @@ class Port:
         if value is None and self.takes_none:
             return
         schema = self._schema_of(value, subject)
-        schema.validate(_as_exactly(schema.cls, value))
+        try:
+            schema.validate(_as_exactly(schema.cls, value))
+        except ValidationError as error:
+            raise ValidationError(error.problems, subject=f"{subject} ({schema.name})") from error
 
     def encode(self, record: object) -> str:
         """Return a record that goes in here as JSON."""

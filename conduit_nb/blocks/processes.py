@@ -23,24 +23,30 @@ def end_all(leader: int, mark: str) -> int:
     Goes round until a look finds nothing, since a process may start another while it is ended.
     The leader is killed too but not waited for and not counted: it is its parent's to reap.
     """
+    _signal_group(leader, signal.SIGSTOP)  # what is stopped cannot start another meanwhile
+    found = _belonging(leader, mark)
+    end_group(leader)
     ended: set[int] = set()
     for _ in range(ROUNDS):
-        found = _belonging(leader, mark)
-        end_group(leader)
-        if not found:
-            break
         for process in found:
             with contextlib.suppress(psutil.Error):
                 process.kill()
             ended.add(process.pid)
         psutil.wait_procs(found, timeout=0.5)
+        found = _belonging(leader, mark)
+        if not found:
+            break
     return len(ended)
 
 
 def end_group(leader: int) -> None:
     """Kill the process group at once; nothing happens where it is gone."""
+    _signal_group(leader, signal.SIGKILL)
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
+        os.killpg(leader, number)
 
 
 def _belonging(leader: int, mark: str) -> list[psutil.Process]:

@@ -101,28 +101,31 @@ class SystemCommandBlock(Block[CommandIn, CommandResult]):
         mark = uuid.uuid4().hex
         inherited = os.environ if self._env is None else self._env
         stdout, stderr = _Output(self._max_output_bytes), _Output(self._max_output_bytes)
+        return_code: int | None = None
         async with stdout.pipe() as out, stderr.pipe() as err:
-            process = await asyncio.create_subprocess_exec(
-                self._shell,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=self._cwd,
-                env={**inherited, processes.MARK_VARIABLE: mark},
-                start_new_session=True,
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    self._shell,
+                    *arguments,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    cwd=self._cwd,
+                    env={**inherited, processes.MARK_VARIABLE: mark},
+                    start_new_session=True,
+                )
             )
-            out.close()
-            err.close()
-            return_code: int | None = None
             try:
+                process = await asyncio.shield(starting)
+                out.close()
+                err.close()
                 async with asyncio.timeout(self._timeout_s):
                     return_code = await process.wait()
                     await _within(DRAIN_S, stdout, stderr)
             except TimeoutError:
                 pass
             finally:
-                await asyncio.shield(_end(process, mark))
+                await asyncio.shield(_end(starting, mark))
             await _within(DRAIN_S, stdout, stderr)
         return _Done(return_code, stdout, stderr)
 
@@ -192,7 +195,11 @@ async def _within(seconds: float, *outputs: _Output) -> None:
                 await output.ended.wait()
 
 
-async def _end(process: asyncio.subprocess.Process, mark: str) -> None:
+async def _end(starting: asyncio.Future[asyncio.subprocess.Process], mark: str) -> None:
+    try:
+        process = await starting
+    except (OSError, ValueError):  # it never started
+        return
     await asyncio.to_thread(processes.end_all, process.pid, mark)
     await process.wait()
 

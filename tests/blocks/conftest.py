@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,3 +16,24 @@ def host() -> Iterator[LoopHost]:
     """A host for blocks that are called without a session."""
     with loop_host() as host:
         yield host
+
+
+@pytest.fixture
+def interrupt_when() -> Iterator[Callable[[Callable[[], object]], None]]:
+    """Press the stop button, once what is given (it waits for the moment) has returned."""
+    # A run in the background of a shell ignores SIGINT from the start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    pressers: list[threading.Thread] = []
+
+    def interrupt_when(wait: Callable[[], object]) -> None:
+        def press() -> None:
+            wait()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        pressers.append(threading.Thread(target=press))
+        pressers[-1].start()
+
+    yield interrupt_when
+    for presser in pressers:
+        presser.join()
+    signal.signal(signal.SIGINT, before)

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import threading
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from conduit_nb.errors import (
 )
 from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
 from tests.loop_host import LoopHost, loop_host
+
+InterruptWhen = Callable[[Callable[[], object]], None]
 
 
 @dataclass
@@ -145,23 +148,40 @@ def test_an_empty_batch_has_no_answers(host: LoopHost):
     assert SquareRoot().batch([]) == []
 
 
-def test_an_interrupt_cancels_the_work_and_lets_it_clean_up(host: LoopHost):
+def test_an_interrupt_cancels_the_work_and_lets_it_clean_up(
+    host: LoopHost, interrupt_when: InterruptWhen
+):
     block = Waiting()
 
-    def interrupt() -> None:
-        block.started.wait(timeout=10)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    presser = threading.Thread(target=interrupt)
-    presser.start()
+    interrupt_when(lambda: block.started.wait(10))
     with pytest.raises(KeyboardInterrupt):
         block(Number(value=1))
-    presser.join()
 
     assert block.cleaned_up.is_set()
     failed = host.seen[-1]
     assert isinstance(failed, BlockFailed)
     assert isinstance(failed.error, Interrupted)
+
+
+def test_an_interrupt_before_the_work_begins_keeps_it_from_beginning(host: LoopHost):
+    block = SquareRoot()
+    submit = host.submit
+
+    def interrupted_submit(work: Coroutine[Any, Any, Any]) -> Any:
+        submit(work)
+        raise KeyboardInterrupt
+
+    host.submit = interrupted_submit  # type: ignore[method-assign]  # the worst of moments
+    held = threading.Event()
+    host.loop.call_soon_threadsafe(held.wait, 10)
+    with pytest.raises(KeyboardInterrupt):
+        block(Number(value=4))
+    held.set()
+    host.submit = submit  # type: ignore[method-assign]  # and a good one again
+    submit(asyncio.sleep(0)).result(timeout=10)
+
+    assert not host.seen
+    assert block.most == 0
 
 
 def test_a_session_that_ends_meanwhile_is_an_interruption():

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -165,12 +166,9 @@ def test_output_beyond_the_limit_is_not_kept_and_the_command_goes_on(
 async def test_cancelling_ends_the_command(host: LoopHost):
     with use_host(host):
         block = SystemCommandBlock(Command)
-        task = asyncio.create_task(
-            block.run(Command(shell_command="setsid -f sleep 7003; cat <&1"))
-        )
-        async with asyncio.timeout(20):
-            while not processes_with("sleep 7003"):
-                await asyncio.sleep(0.01)
+        command = Command(shell_command="setsid -f sleep 7003; sleep 7003")
+        task = asyncio.create_task(block.run(command))
+        await asyncio.to_thread(wait_until_there, "sleep 7003")
 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -179,16 +177,12 @@ async def test_cancelling_ends_the_command(host: LoopHost):
     assert not processes_with("sleep 7003")
 
 
-def test_an_interrupt_of_the_caller_ends_the_command(host: LoopHost):
-    def interrupt() -> None:
-        wait_until_there("sleep 7004")
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-    presser = threading.Thread(target=interrupt)
-    presser.start()
+def test_an_interrupt_of_the_caller_ends_the_command(
+    host: LoopHost, interrupt_when: Callable[[Callable[[], object]], None]
+):
+    interrupt_when(lambda: wait_until_there("sleep 7004"))
     with pytest.raises(KeyboardInterrupt):
         run("sleep 7004")
-    presser.join()
 
     assert not processes_with("sleep 7004")
 
@@ -240,3 +234,17 @@ def test_a_shell_that_is_not_there_is_refused_when_the_block_is_made():
 def test_a_timeout_that_cannot_be_meant_is_refused(value: float):
     with pytest.raises(ArgumentError, match="timeout_seconds"):
         SystemCommandBlock(Command, timeout_seconds=value)
+
+
+async def test_cancelling_at_any_moment_leaves_nothing_behind(host: LoopHost):
+    with use_host(host):
+        block = SystemCommandBlock(Command)
+        command = Command(shell_command="setsid -f sleep 7005; sleep 7005")
+        for delay_ms in range(0, 60, 4):
+            task = asyncio.create_task(block.run(command))
+            await asyncio.sleep(delay_ms / 1000)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    assert not processes_with("sleep 7005")

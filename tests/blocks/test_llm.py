@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import pytest
+
+from conduit_nb.blocks.llm import LMLiteBlock
+from conduit_nb.compute.offerings import ComputeProvider
+from conduit_nb.errors import (
+    ArgumentError,
+    EndpointUnreachableError,
+    ReplyError,
+    SchemaError,
+    TruncatedError,
+    ValidationError,
+)
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.protocol import Message
+from conduit_nb.schemas import json_schema
+from tests.loop_host import LoopHost
+from tests.openai_server import OpenAiServer, openai_server
+
+T = TypeVar("T")
+HELLO: list[Message] = [{"role": "user", "content": "Hello?"}]
+
+
+@dataclass
+class Review:
+    text: str
+
+
+@dataclass
+class Verdict:
+    """Judge the review."""
+
+    mood: Literal["good", "bad"]
+    stars: int
+
+
+@dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+@dataclass
+class Picture:
+    pixels: bytes
+
+
+def block_at(server: OpenAiServer, *models: str) -> LMLiteBlock:
+    return LMLiteBlock(
+        [LmLiteModelConfig(model) for model in models or ("m",)], endpoint=server.url
+    )
+
+
+def always(text: str) -> Callable[[dict[str, Any]], str]:
+    return lambda _: text
+
+
+GOOD = always('{"mood":"good","stars":5}')
+
+
+def test_an_input_is_answered_with_a_record_of_the_output(host: LoopHost):
+    with openai_server(answer=GOOD) as server:
+        answer = block_at(server)(model_id="m", input=Review(text="Fine."), output=Verdict)
+
+    assert answer == Verdict(mood="good", stars=5)
+    request = server.requests[0]
+    assert json.loads(request["messages"][-1]["content"]) == {"text": "Fine."}
+    assert request["messages"][0]["content"].startswith("Judge the review.")
+    spec = request["response_format"]["json_schema"]
+    assert (request["response_format"]["type"], spec["name"]) == ("json_schema", "Verdict")
+    assert spec["schema"]["properties"] == json_schema(Verdict)["properties"]
+    assert spec["strict"] is True
+    assert "max_tokens" not in request
+
+
+def test_messages_are_answered_with_text(host: LoopHost):
+    with openai_server() as server:
+        assert block_at(server)(messages=HELLO) == "Hello!"
+        assert "response_format" not in server.requests[0]
+
+
+def test_guidance_takes_the_place_of_the_docstring(host: LoopHost):
+    with openai_server(answer=GOOD) as server:
+        block_at(server)(input=Review(text="a"), output=Verdict, guidance="Be harsh.")
+
+    system = server.requests[0]["messages"][0]["content"]
+    assert system.startswith("Be harsh.")
+    assert "Judge the review." not in system
+
+
+def test_examples_are_shown_as_turns(host: LoopHost):
+    examples = [(Review(text="Bah."), Verdict(mood="bad", stars=1))]
+    with openai_server(answer=GOOD) as server:
+        block_at(server)(input=Review(text="a"), output=Verdict, examples=examples)
+
+    turns = server.requests[0]["messages"]
+    assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user"]
+    assert json.loads(turns[2]["content"]) == {"mood": "bad", "stars": 1}
+
+
+@pytest.mark.parametrize(
+    ("example", "side"),
+    [
+        ((Review(text=5), Verdict(mood="bad", stars=1)), "input"),  # type: ignore[arg-type]  # wrong
+        ((Review(text="a"), Verdict(mood="sad", stars=1)), "output"),  # type: ignore[arg-type]  # wrong
+        ((Verdict(mood="bad", stars=1), Verdict(mood="bad", stars=1)), "input"),
+    ],
+)
+def test_examples_that_do_not_fit_are_refused_at_once(example: Any, side: str):
+    block = LMLiteBlock([LmLiteModelConfig("m")])
+
+    with pytest.raises(ValidationError, match=rf"{side} of examples\[0\]"):
+        block.task(Review, Verdict, examples=[example])
+
+
+def test_an_answer_that_does_not_fit_is_an_error_with_its_text(host: LoopHost):
+    said = '{"mood":"sad","stars":"5"}'
+    with (
+        openai_server(answer=always(said)) as server,
+        pytest.raises(ValidationError, match="answer of m does not fit") as caught,
+    ):
+        block_at(server)(input=Review(text="a"), output=Verdict)
+
+    assert caught.value.text == said
+    assert {problem.path for problem in caught.value.problems} == {"$.mood", "$.stars"}
+
+
+def test_an_answer_that_is_no_json_is_an_error_with_its_text(host: LoopHost):
+    with (
+        openai_server(answer=always("I think it is good.")) as server,
+        pytest.raises(ValidationError) as caught,
+    ):
+        block_at(server)(input=Review(text="a"), output=Verdict)
+
+    assert caught.value.text == "I think it is good."
+
+
+def test_a_record_cut_by_the_limit_is_an_error_even_where_it_looks_whole(host: LoopHost):
+    with (
+        openai_server(answer=GOOD, finish_reason="length") as server,
+        pytest.raises(TruncatedError),
+    ):
+        block_at(server)(input=Review(text="a"), output=Verdict)
+
+
+def test_a_task_is_a_block_that_answers_many(host: LoopHost):
+    def judge(request: dict[str, Any]) -> str:
+        text = json.loads(request["messages"][-1]["content"])["text"]
+        return json.dumps({"mood": "good", "stars": int(text)}) if text.isdecimal() else "?"
+
+    with openai_server(answer=judge) as server:
+        task = block_at(server).task(Review, Verdict)
+        answers = task.batch([Review(text="1"), Review(text="x"), Review(text="3")])
+
+    assert (answers[0], answers[2]) == (
+        Verdict(mood="good", stars=1),
+        Verdict(mood="good", stars=3),
+    )
+    assert isinstance(answers[1], ValidationError)
+    assert not task.has_effects
+    assert task.name == "LMLiteBlock.task(Review -> Verdict)"
+
+
+def test_a_batch_takes_the_type_of_its_records(host: LoopHost):
+    with openai_server(answer=GOOD) as server:
+        answers = block_at(server).batch([Review(text="a")] * 3, output=Verdict)
+
+    assert answers == [Verdict(mood="good", stars=5)] * 3
+
+
+def test_an_empty_batch_asks_nobody():
+    assert LMLiteBlock([LmLiteModelConfig("m")]).batch([], output=Verdict) == []
+
+
+def test_generic_records_are_asked_with_what_they_hold(host: LoopHost):
+    with openai_server(answer=always('{"items":[{"mood":"bad","stars":1}]}')) as server:
+        answer = block_at(server)(
+            input=Page[Review](items=[Review(text="a")]), output=Page[Verdict]
+        )
+
+    assert answer == Page(items=[Verdict(mood="bad", stars=1)])
+    assert server.requests[0]["response_format"]["json_schema"]["name"] == "Page_Verdict_"
+
+
+def test_a_stream_yields_text_as_it_is_written(host: LoopHost):
+    with openai_server(answer=always("one two three")) as server:
+        assert list(block_at(server).stream(messages=HELLO)) == ["one ", "two ", "three"]
+        assert server.requests[0]["stream_options"] == {"include_usage": True}
+
+
+def test_the_stream_of_a_record_is_its_json(host: LoopHost):
+    with openai_server(answer=always('{"mood": "good", "stars": 5}')) as server:
+        texts = list(block_at(server).stream(input=Review(text="a"), output=Verdict))
+
+    assert "".join(texts) == '{"mood": "good", "stars": 5}'
+    assert len(texts) > 1
+
+
+def test_a_stream_whose_record_does_not_fit_ends_with_the_error(host: LoopHost):
+    with openai_server(answer=always('{"mood": "sad", "stars": 5}')) as server:
+        texts = block_at(server).stream(input=Review(text="a"), output=Verdict)
+        with pytest.raises(ValidationError, match="mood"):
+            list(texts)
+
+
+def test_a_stream_cut_by_the_limit_ends_with_the_error(host: LoopHost):
+    seen: list[str] = []
+    with (
+        openai_server(answer=always("one two"), finish_reason="length") as server,
+        pytest.raises(TruncatedError) as caught,
+    ):
+        seen.extend(block_at(server).stream(messages=HELLO))
+
+    assert "".join(seen) == caught.value.text == "one two"
+
+
+def test_a_stream_that_breaks_is_not_begun_again(host: LoopHost):
+    seen: list[str] = []
+    with openai_server(answer=always("one two three"), hangs_up_after=2) as server:
+        with pytest.raises(EndpointUnreachableError):
+            seen.extend(block_at(server).stream(messages=HELLO))
+        assert len(server.requests) == 1
+
+    assert seen == ["one ", "two "]
+
+
+def test_leaving_a_stream_makes_the_server_stop(host: LoopHost):
+    with openai_server(answer=always("one two three"), holds=threading.Event()) as server:
+        for _ in block_at(server).stream(messages=HELLO):
+            break
+        assert server.was_left.wait(10)
+
+    assert host.kinds()[-1] == "BlockFailed"
+
+
+def test_the_model_may_be_left_out_where_there_is_one(host: LoopHost):
+    with openai_server() as server:
+        block_at(server, "only")(messages=HELLO)
+        block_at(server, "one", "two")(messages=HELLO, model_id="two")
+
+    assert [request["model"] for request in server.requests] == ["only", "two"]
+
+
+@pytest.mark.parametrize("model_id", [None, "three"])
+def test_a_model_that_the_block_does_not_have_is_refused_with_the_choices(model_id: str | None):
+    block = LMLiteBlock([LmLiteModelConfig("one"), LmLiteModelConfig("two")])
+
+    with pytest.raises(ArgumentError) as caught:
+        block(messages=HELLO, model_id=model_id)
+
+    assert "one, two" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({}, "input="),
+        ({"input": Review(text="a")}, "output="),
+        ({"output": Verdict}, "input="),
+        ({"messages": HELLO, "output": Verdict}, "output="),
+        ({"messages": HELLO, "guidance": "Be brief."}, "guidance="),
+        ({"messages": []}, "messages="),
+        ({"messages": [{"role": "robot", "content": "a"}]}, "robot"),
+        ({"messages": [{"role": "user"}]}, "messages="),
+        ({"messages": ["Hello?"]}, "messages="),
+        ({"messages": HELLO, "max_tokens": 0}, "max_tokens="),
+    ],
+)
+def test_a_call_that_cannot_be_meant_is_refused(arguments: dict[str, Any], named: str):
+    block = LMLiteBlock([LmLiteModelConfig("m")])
+
+    for call in (block.__call__, block.stream):
+        with pytest.raises(ArgumentError) as caught:
+            call(**arguments)
+        assert named in str(caught.value)
+
+
+def test_an_argument_that_is_not_there_is_an_error():
+    with pytest.raises(TypeError, match="temprature"):
+        LMLiteBlock([LmLiteModelConfig("m")])(messages=HELLO, temprature=1)  # type: ignore[call-overload]  # under test
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"models": []}, "models="),
+        ({"models": [LmLiteModelConfig("m"), LmLiteModelConfig("m", 100)]}, "twice"),
+        ({"compute_provider": "nowhere"}, "compute_provider="),
+        ({"api_key_env": "MY_KEY"}, "endpoint="),
+        ({"endpoint": "no url"}, "no url"),
+        ({"timeout_seconds": 0}, "timeout_seconds="),
+    ],
+)
+def test_a_block_that_cannot_be_meant_is_refused(arguments: dict[str, Any], named: str):
+    with pytest.raises(ArgumentError) as caught:
+        LMLiteBlock(**{"models": [LmLiteModelConfig("m")], **arguments})
+
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("provider", [ComputeProvider.LOCAL, "local"])
+def test_the_provider_is_a_member_of_the_enum_or_a_registered_name(
+    host: LoopHost, provider: ComputeProvider | str
+):
+    with pytest.raises(IndexError):  # this host has no endpoint to hand out
+        LMLiteBlock([LmLiteModelConfig("m")], provider)(messages=HELLO)
+
+    assert host.asked == [("local", False)]
+
+
+def test_what_a_model_cannot_write_is_refused_when_the_task_is_made():
+    with pytest.raises(SchemaError, match="bytes"):
+        LMLiteBlock([LmLiteModelConfig("m")]).task(Review, Picture)
+
+
+def test_a_model_is_asked_with_one_dataclass():
+    block = LMLiteBlock([LmLiteModelConfig("m")])
+
+    for output in (Review | Verdict, type(None)):
+        with pytest.raises(SchemaError, match="one dataclass"):
+            block.task(Review, output)  # type: ignore[arg-type]  # the mistake under test
+
+
+def test_a_schema_beyond_openais_strict_mode_is_sent_all_the_same(host: LoopHost):
+    @dataclass
+    class Tally:
+        counts: dict[str, int]
+
+    with openai_server(answer=always('{"counts":{"a":1}}')) as server:
+        answer = block_at(server)(input=Review(text="a"), output=Tally)
+
+    assert answer == Tally(counts={"a": 1})
+    assert server.requests[0]["response_format"]["json_schema"]["strict"] is False
+
+
+def test_an_answer_of_nothing_is_a_reply_error(host: LoopHost):
+    with openai_server(answer=always("")) as server, pytest.raises(ReplyError):
+        block_at(server)(input=Review(text="a"), output=Verdict)
+
+
+def test_a_block_shows_its_models_and_no_secrets():
+    block = LMLiteBlock(
+        [LmLiteModelConfig("one")], endpoint="http://127.0.0.1:9", api_key_env="MY_KEY"
+    )
+
+    assert repr(block) == "LMLiteBlock(one)"
