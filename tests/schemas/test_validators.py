@@ -1,0 +1,155 @@
+"""Records as they are made, and as they are found later."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, make_dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from conduit_nb.errors import ModelError
+from conduit_nb.schemas import decode, encode, validate
+from tests.schemas.records import (
+    Chain,
+    File,
+    Files,
+    Size,
+    everything,
+    holder_of,
+    problems_of,
+)
+
+
+@dataclass
+class Account:
+    owner: str
+    balance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.owner == "nobody":
+            raise ValueError("there is {nobody}")
+        if self.owner == "model":
+            raise ModelError("from inside")
+
+
+def test_the_constructor_of_the_class_is_used_and_may_refuse():
+    assert problems_of(lambda: decode('{"owner":"nobody"}', Account)) == [
+        "$: Account refuses it: there is {nobody}"
+    ]
+    with pytest.raises(ModelError, match="from inside"):
+        decode('{"owner":"model"}', Account)
+
+
+def test_frozen_and_slotted_records_come_back():
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Point:
+        x: int
+        y: int = 0
+
+    assert decode(encode(Point(x=1)), Point) == Point(x=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("text", 1, "$.text: expected str, got int 1"),
+        ("text", None, "$.text: expected str, got null"),
+        ("text", b"x", "$.text: expected str, got bytes"),
+        ("text", "\ud800", "$.text: holds a lone surrogate, which JSON text cannot carry"),
+        ("whole", "1", '$.whole: expected int, got str "1"'),
+        ("whole", True, "$.whole: expected int, got bool true"),
+        ("whole", 1.0, "$.whole: expected int, got float 1.0"),
+        ("number", float("nan"), "$.number: expected float, got float nan"),
+        ("number", float("inf"), "$.number: expected float, got float inf"),
+        (
+            "number",
+            2**53 + 1,
+            "$.number: expected float, got int 9007199254740993, which no float holds exactly",
+        ),
+        ("flag", 1, "$.flag: expected bool, got int 1"),
+        ("data", "AA==", '$.data: expected bytes, got str "AA=="'),
+        ("day", datetime(2024, 1, 1, tzinfo=UTC), "$.day: expected date, got datetime"),
+        ("day", "2024-01-01", '$.day: expected date, got str "2024-01-01"'),
+        ("moment", date(2024, 1, 1), "$.moment: expected aware datetime, got date"),
+        ("color", "red", '$.color: expected a member of Color, got str "red"'),
+        ("color", Size.SMALL, "$.color: expected a member of Color, got Size.SMALL"),
+        ("choice", "b", '$.choice: expected "a" or 1, got str "b"'),
+        ("maybe", "x", '$.maybe: expected int or null, got str "x"'),
+        ("table", {1: []}, "$.table[1]: expected str as key, got int 1"),
+        ("table", {"a": [None]}, "$.table.a[0]: expected int, got null"),
+        ("table", {"a\ud800": []}, None),
+        ("table", [], "$.table: expected dict, got list of 0"),
+        ("file", {"name": "a", "bytes": 1}, "$.file: expected File, got object with name, bytes"),
+        ("file", Chain(), "$.file: expected File, got Chain"),
+        ("file", File, "$.file: expected File, got type"),
+        ("more", (File("a", 1),), "$.more: expected list, got tuple"),
+        ("more", [File("a", "1")], '$.more[0].bytes: expected int, got str "1"'),
+    ],
+)
+def test_a_record_changed_after_its_making_is_caught(name: str, value: Any, problem: str | None):
+    record = everything()
+    setattr(record, name, value)
+
+    found = problems_of(lambda: validate(record))
+
+    assert len(found) == 1
+    assert problem is None or found == [problem]
+    assert problems_of(lambda: encode(record)) == found
+
+
+def test_every_change_is_told_at_once():
+    record = everything()
+    record.text = 1  # type: ignore[assignment]  # the point of the test
+    record.file.bytes = "1"  # type: ignore[assignment]  # the point of the test
+    del record.flag
+
+    assert problems_of(lambda: validate(record)) == [
+        "$.text: expected str, got int 1",
+        "$.flag: missing, expected bool",
+        '$.file.bytes: expected int, got str "1"',
+    ]
+
+
+def test_a_record_of_a_subclass_is_caught():
+    @dataclass
+    class Special(File):
+        extra: str = ""
+
+    assert problems_of(lambda: validate(Files([Special("a", 1)]))) == [
+        "$.files[0]: expected File, got Special"
+    ]
+
+
+def test_a_record_of_an_older_class_of_that_name_is_told_apart():
+    older = make_dataclass("File", [("name", str), ("bytes", int)])
+
+    assert problems_of(lambda: validate(Files([older("a", 1)]))) == [
+        "$.files[0]: expected File, got one of another class of that name"
+    ]
+
+
+def test_a_record_that_contains_itself_is_caught():
+    chain = Chain()
+    chain.next = Chain(chain)
+
+    assert problems_of(lambda: encode(chain)) == ["$.next.next: contains itself"]
+
+
+def test_a_record_that_stands_in_two_places_is_fine():
+    file = File("a", 1)
+
+    assert encode(Files([file, file])).count('"a"') == 2
+
+
+def test_values_of_numpy_and_pandas_do_not_slip_through():
+    pandas = pytest.importorskip("pandas")
+    moment = pandas.Timestamp("2024-01-01T00:00:00.123456789Z")
+
+    holder = holder_of(datetime)
+    assert encode(holder(moment)) == '{"f":"2024-01-01T00:00:00.123456+00:00"}'
+    assert problems_of(lambda: encode(holder(pandas.NaT))) == [
+        "$.f: expected aware datetime, got NaTType"
+    ]
+    whole = pandas.Series([1]).iloc[0]
+    assert problems_of(lambda: encode(holder_of(int)(whole))) == ["$.f: expected int, got int64"]
