@@ -90,6 +90,11 @@ class Engine:
         return self._worker.waiting
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the thread is gone, closed or broken: nothing more will be written."""
+        return self._worker.has_ended
+
+    @property
     def preemptions(self) -> int:
         """How often a row gave up its pages and had to read again what it had."""
         return self._worker.preemptions

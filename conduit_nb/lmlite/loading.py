@@ -232,7 +232,9 @@ def _read_weights(
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as err:
+    except KeyError as err:
+        raise _unserved(config, f"its attention cannot be replaced ({err} is not known)") from err
+    except (OSError, SafetensorError, RuntimeError, ValueError) as err:
         raise ModelFilesError(
             f"The weights in {folder} cannot be read: {str(err).splitlines()[0]}",
             hint="Fetch the model again.",

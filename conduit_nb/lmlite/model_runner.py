@@ -26,6 +26,9 @@ CACHE_SHARE = 0.25
 PROBE_TOKENS = 24
 PROBE_PAGES = 4
 PROBE_ROWS = ((0, [0, 1]), (1, [3, 2]))
+FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError)
+"""What the code of a model may raise that was not made for packs."""
+
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
@@ -61,26 +64,36 @@ class ModelRunner:
     def check(self) -> None:
         """Compare a pack of two rows, read in pieces, with the model's own attention.
 
-        Raises ModelError where they differ: better no text than wrong text.
+        Raises ModelError where they differ or one fails: better no text than wrong text.
         """
-        model, end = self._model, PROBE_TOKENS
+        try:
+            difference = self._difference()
+        except FAILURES as err:
+            reason = (str(err).strip().splitlines() or [type(err).__name__])[0]
+            raise self._unserved(f"its first text failed: {reason}") from err
+        if not difference <= TOLERANCE[self._loaded.dtype]:  # a NaN is no agreement either
+            raise self._unserved(f"packed and alone it answers differently (by {difference:.2g})")
+
+    def _difference(self) -> float:
+        """Return how far the last logits of a probe are from the model's own, relatively."""
+        end = PROBE_TOKENS
         tokens = [(7 * index) % self._loaded.vocab_size for index in range(end)]
         rows = [Row(number=number, tokens=tokens, pages=pages) for number, pages in PROBE_ROWS]
-        logits = torch.empty(0)
+        packed = torch.empty(0)
         for cut in ((0, end // 2), (end // 2, end - 1), (end - 1, end)):
             slices = [Slice(row=row, start=cut[0], end=cut[1], samples=True) for row in rows]
-            logits = self._forward(Plan(copies=[], slices=slices))
-        model.set_attn_implementation("eager")
+            packed = self._forward(Plan(copies=[], slices=slices)).float()
+        self._model.set_attn_implementation("eager")
         alone = torch.tensor([tokens], device=self._loaded.device)
-        own = model(input_ids=alone, use_cache=False).logits[0, -1:]
-        model.set_attn_implementation(NAME)
-        difference = (logits.float() - own.float()).abs().max() / own.float().abs().max()
-        if not difference.item() <= TOLERANCE[self._loaded.dtype]:
-            raise ModelError(
-                f"A model of type {model.config.model_type!r} cannot be served yet: packed and"
-                f" alone it answers differently (by {difference.item():.2g}).",
-                hint="Choose a Llama-like model with full attention, or another runtime.",
-            )
+        own = self._model(input_ids=alone, use_cache=False).logits[0, -1:].float()
+        self._model.set_attn_implementation(NAME)
+        return ((packed - own).abs().max() / own.abs().max()).item()
+
+    def _unserved(self, why: str) -> ModelError:
+        return ModelError(
+            f"A model of type {self._model.config.model_type!r} cannot be served yet: {why}.",
+            hint="Choose a Llama-like model with full attention, or another runtime.",
+        )
 
     def _forward(self, plan: Plan) -> torch.Tensor:
         """Return logits `[sampling rows, vocab]`."""

@@ -63,6 +63,11 @@ class Worker:
         return self._scheduler.waiting + len(self._arrived)
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the thread is gone, closed or broken."""
+        return self._has_ended
+
+    @property
     def preemptions(self) -> int:
         """How often a row gave up its pages to an older one."""
         return self._scheduler.preemptions

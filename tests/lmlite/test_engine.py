@@ -391,6 +391,7 @@ async def test_an_engine_whose_steps_keep_failing_ends_and_hangs_nobody(
     assert ["out of memory" in str(result) for result in results] == [True] * 3 + [False] * 2
     with pytest.raises(ServerFailedError, match="has ended"):
         await write(engine, request([5], 5))
+    assert engine.has_ended
 
 
 async def test_closing_fails_what_is_open_and_what_comes_after(

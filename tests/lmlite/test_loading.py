@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+import transformers
+from transformers import AutoModelForCausalLM
 
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
 from conduit_nb.lmlite.config import EngineConfig
@@ -147,6 +149,20 @@ def test_attention_that_would_give_wrong_text_is_refused(
 
     with pytest.raises(ModelError, match=f"cannot be served yet.*{why}"):
         load_model(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("kind", ["BloomConfig", "FalconConfig", "OPTConfig", "MambaConfig"])
+def test_a_model_whose_attention_is_not_ours_to_replace_is_refused(
+    tiny_model_folder: Path, load_engine: LoadEngine, tmp_path: Path, kind: str
+):
+    config = getattr(transformers, kind)(vocab_size=512, hidden_size=48, num_hidden_layers=2)
+    config.num_attention_heads = 6
+    for path in tiny_model_folder.glob("*token*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+
+    with pytest.raises(ModelError, match="cannot be served yet"):
+        load_engine(tmp_path)
 
 
 def test_a_device_that_is_not_there_is_an_error_that_names_it(folder: Path):
