@@ -27,6 +27,7 @@ from conduit_nb.errors import (
     TruncatedError,
 )
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.models.hub import resolved_id
 from conduit_nb.protocol import (
     ChatChunk,
     ChatRequest,
@@ -199,6 +200,7 @@ class ModelAccess:
                 type="json_schema", json_schema=_spec(question, dialect)
             )
         if dialect == "lmlite":
+            request["model"] = resolved_id(self.config.model_id)
             request["conduit"] = ModelOptions(
                 revision=self.config.revision,
                 dtype=self.config.dtype,
