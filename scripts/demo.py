@@ -5,6 +5,7 @@ The notebook on disk is not written; the cell that is tagged `result` is the one
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from conduit_nb.lmlite.convert import converted
 from conduit_nb.models.hub import EMBEDDED_MODEL_ID, find_model
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "01_quickstart.ipynb"
+COLUMNS = max(110, shutil.get_terminal_size().columns)
+AS_WIDE_AS_THE_TERMINAL = f'import pandas; pandas.set_option("display.width", {COLUMNS})'
 
 
 def main() -> int:
@@ -30,6 +33,7 @@ def main() -> int:
         converted(find_model(EMBEDDED_MODEL_ID, progress=tell), progress=tell)
         with servers_ended_afterwards():
             notebook = nbformat.read(NOTEBOOK, as_version=4)
+            notebook.cells.insert(0, nbformat.v4.new_code_cell(AS_WIDE_AS_THE_TERMINAL))
             run(notebook)
             tell("the result:\n")
             print(result_of(notebook))
@@ -57,7 +61,7 @@ def servers_ended_afterwards() -> Iterator[None]:
 
 def run(notebook: NotebookNode) -> None:
     """Execute every cell in a fresh kernel, telling which one is at work."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = [cell for cell in notebook.cells[1:] if cell.cell_type == "code"]
     started = time.monotonic()
 
     def tell_start(cell: NotebookNode, **_: object) -> None:
