@@ -31,8 +31,15 @@ Layer 0: imports nothing of ours.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+# Control characters (but for line ends and tabs), halves of characters, and the marks that make
+# text read otherwise than it is written.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
 
 
 class ConduitError(Exception):
@@ -51,7 +58,16 @@ class ConduitError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Show the user two lines in a notebook, not our stack."""
-        return [f"{type(self).__name__}: {self}", *([f"  {self.hint}"] if self.hint else [])]
+        lines = [f"{type(self).__name__}: {self}", *([f"  {self.hint}"] if self.hint else [])]
+        return [plain(line) for line in lines]
+
+
+def plain(text: str) -> str:
+    """Return text whose control characters and direction marks are seen instead of obeyed.
+
+    A message may hold what a model, a server or a file says.
+    """
+    return _UNSEEN.sub("\ufffd", text)
 
 
 def _rebuild(

@@ -96,3 +96,12 @@ def test_a_validation_error_shows_five_problems_and_counts_the_rest():
     assert str(error).startswith("reply does not fit: $.f0: missing; $.f1: missing")
     assert str(error).endswith("and 2 more")
     assert error.problems == problems
+
+
+def test_what_a_model_said_cannot_steer_a_terminal_from_a_message():
+    error = errors.ReplyError("It said \x1b[31mred\u202e\x07.", hint="Ask again\r.")
+
+    assert error._render_traceback_() == [
+        "ReplyError: It said \ufffd[31mred\ufffd\ufffd.",
+        "  Ask again\ufffd.",
+    ]

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
+from conduit_nb.errors import plain
+
 T = TypeVar("T")
 
 LONGEST_CELL = 200
-# Control characters (but for line ends and tabs), halves of characters, and the marks that make
-# text read otherwise than it is written.
-UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-)
 
 
 class Shown:
@@ -112,11 +108,6 @@ class Table(list[T]):
         used = [name for name in names if any(record.get(name) is not None for record in records)]
         body = [[_shown(record.get(name)) for name in used] for record in records]
         return [name.replace("_", " ") for name in used], body
-
-
-def plain(text: str) -> str:
-    """Return text whose control characters and direction marks are seen instead of obeyed."""
-    return UNSEEN.sub("\ufffd", text)
 
 
 def escaped(text: str) -> str:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from conduit_nb.notebook.display import Shown, escaped, plain, shortened
+from conduit_nb.errors import plain
+from conduit_nb.notebook.display import Shown, escaped, shortened
 from conduit_nb.notebook.shell import Shell, is_notebook, new_display
 from conduit_nb.runs import Snapshot
 

@@ -56,8 +56,12 @@ def openai_server() -> Iterator[OpenAIServer]:
                 told.go_on.wait(60)
             with told.lock:
                 told.at_once -= 1
+            status, reply = reply_to(body, question)
             try:
-                self._answer(*reply_to(body, question))
+                if body.get("stream") and status == 200:
+                    self._stream(reply)
+                else:
+                    self._answer(status, reply)
             except ConnectionError:
                 self.close_connection = True  # the client has gone
 
@@ -68,6 +72,26 @@ def openai_server() -> Iterator[OpenAIServer]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def _stream(self, reply: dict[str, Any]) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            [choice] = reply["choices"]
+            text = choice["message"]["content"]
+            deltas = [{"role": "assistant", "content": text[:5]}, {"content": text[5:]}, {}]
+            for number, delta in enumerate(deltas):
+                reason = choice["finish_reason"] if number == len(deltas) - 1 else None
+                part = {"index": 0, "delta": delta, "finish_reason": reason}
+                self._event({"choices": [part], "usage": None})
+            self._event({"choices": [], "usage": reply["usage"]})
+            self.wfile.write(b"data: [DONE]\n\n")
+            self.close_connection = True
+
+        def _event(self, body: dict[str, Any]) -> None:
+            chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, **body}
+            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
             pass

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from conduit_nb.notebook.display import Line, Listings, Shown, Table, Text, escaped, plain
+from conduit_nb.errors import plain
+from conduit_nb.notebook.display import Line, Listings, Shown, Table, Text, escaped
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 
 import pandas as pd
@@ -73,14 +71,14 @@ def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
 ):
     process_session().submit(process_session().endpoint("local")).result(120)
     [sidecar] = process_session().ps()
-    assert sidecar.pid is not None
+    killed = psutil.Process(sidecar.pid)
     finished: list[Event] = []
 
     def kill_after_ten(event: Event) -> None:
         if isinstance(event, BlockFinished):
             finished.append(event)
             if len(finished) == 10:
-                os.kill(sidecar.pid or 0, signal.SIGKILL)
+                killed.kill()
 
     unsubscribe = process_session().events.subscribe(kill_after_ten)
     cells.run(f"%%conduit map rows -o out --max-errors 200\n{TICKET}")
@@ -92,7 +90,7 @@ def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
     valid = out["error"].isna()
     assert (valid == out["topic"].notna()).all()
     assert all(isinstance(error, ConduitError) for error in out["error"][~valid])
-    assert not psutil.pid_exists(sidecar.pid)
+    killed.wait(timeout=10)
     assert len(process_session().ps()) <= 1
 
 
@@ -122,6 +120,7 @@ def test_the_words_show_the_sidecar_and_stop_it(cells: Cells):
 
     [info] = cells.run("%conduit ps")
     assert info.status == "running"
+    process = psutil.Process(info.pid)
     assert "SmolLM2" in repr(cells.run("%conduit models"))
     cells.run("%conduit logs --tail 3")
     assert len(cells.stdout.splitlines()) == 3
@@ -132,4 +131,4 @@ def test_the_words_show_the_sidecar_and_stop_it(cells: Cells):
     assert repr(cells.run("%conduit stop")) == f"Stopped {info.name}."
     assert cells.run("%conduit ps") == []
     assert repr(cells.run("%conduit stop all")) == "Nothing ran."
-    assert not psutil.pid_exists(info.pid)
+    process.wait(timeout=10)

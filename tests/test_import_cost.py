@@ -1,0 +1,72 @@
+"""What the first line of a notebook loads: nothing that it does not need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SHELL = (
+    "import sys\n"
+    "from IPython.core.interactiveshell import InteractiveShell\n"
+    "shell = InteractiveShell.instance()\n"
+    "before = set(sys.modules)\n"
+)
+HEAVY = {
+    "anyio",
+    "httpx2",
+    "llguidance",
+    "numpy",
+    "pandas",
+    "psutil",
+    "pydantic_core",
+    "torch",
+    "transformers",
+}
+
+
+def modules_after(*cells: str) -> set[str]:
+    """Return what cells load in a fresh IPython."""
+    code = SHELL + "".join(f"shell.run_cell({cell!r}).raise_error()\n" for cell in cells)
+    code += "print('\\nLOADED', *(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_importing_conduit_loads_itself_and_nothing_else_of_ours():
+    code = "import sys, conduit_nb; print(*(name for name in sys.modules if 'conduit' in name))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    ours = [name for name in done.stdout.split() if not name.startswith("__editable__")]
+    assert ours == ["conduit_nb"]
+
+
+def test_loading_the_extension_loads_nothing_heavy():
+    loaded = modules_after("%load_ext conduit_nb")
+
+    assert "conduit_nb.notebook.magics" in loaded
+    assert not loaded & HEAVY
+    assert "conduit_nb.session" not in loaded
+
+
+@pytest.mark.parametrize(
+    ("cell", "unneeded"),
+    [
+        ("%%conduit schema\nclass A:\n    x: int", {"pandas", "httpx2", "torch"}),
+        ("%conduit ps", {"pandas", "torch"}),
+    ],
+)
+def test_a_word_loads_what_it_needs_and_no_more(cell: str, unneeded: set[str]):
+    assert not modules_after("%load_ext conduit_nb", cell) & unneeded
+
+
+def test_a_map_loads_no_torch():
+    cell = "%%conduit map [{'a': 1}] --endpoint http://127.0.0.1:9/v1\nclass A:\n    x: int"
+    loaded = modules_after("%load_ext conduit_nb", f"get_ipython().run_cell({cell!r})")
+
+    assert "pandas" in loaded
+    assert not loaded & {"torch", "transformers", "llguidance"}
