@@ -57,7 +57,7 @@ class FileSystemReadBlock(Block[None, FileReadResult]):
         self._is_binary = _known_mode(mode, READ_MODES).endswith("b")
         self._max_bytes = require_positive("max_bytes", max_bytes)
 
-    async def _run(self, record: None, call: Call) -> FileReadResult:  # noqa: ARG002
+    async def _run(self, record: None, call: Call) -> FileReadResult:  # noqa: ARG002  # no tokens to tell of
         path = _absolute(self._path)
         try:
             content = await asyncio.to_thread(_read, path, self._max_bytes)
@@ -102,7 +102,7 @@ class FileSystemWriteBlock(Block[ContentIn, FileWriteResult]):
             self.name, self.input_port, "file_content", or_bytes=self._mode.endswith("b")
         )
 
-    async def _run(self, record: ContentIn, call: Call) -> FileWriteResult:  # noqa: ARG002
+    async def _run(self, record: ContentIn, call: Call) -> FileWriteResult:  # noqa: ARG002  # no tokens to tell of
         path = _absolute(self._path)
         content = record.file_content
         try:

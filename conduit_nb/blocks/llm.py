@@ -360,7 +360,7 @@ def _checked(messages: Sequence[Message]) -> tuple[Message, ...]:
         if (
             not isinstance(message, dict)
             or message.get("role") not in ROLES  # pyright: ignore[reportUnknownMemberType]  # checked right here
-            or not isinstance(message.get("content"), str)  # pyright: ignore[reportUnknownMemberType]
+            or not isinstance(message.get("content"), str)  # pyright: ignore[reportUnknownMemberType]  # the same
         ):
             raise ArgumentError(
                 f"messages= holds {message!r}, which is no message.",

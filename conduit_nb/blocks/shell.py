@@ -76,7 +76,7 @@ class SystemCommandBlock(Block[CommandIn, CommandResult]):
         self._env = None if env is None else dict(env)
         self._max_output_bytes = require_positive("max_output_bytes", max_output_bytes)
 
-    async def _run(self, record: CommandIn, call: Call) -> CommandResult:  # noqa: ARG002
+    async def _run(self, record: CommandIn, call: Call) -> CommandResult:  # noqa: ARG002  # no tokens to tell of
         command = record.shell_command
         try:
             check = await self._carry_out("-n", "-c", command)

@@ -162,7 +162,7 @@ def unions_of(draw: st.DrawFn, inner: st.SearchStrategy[Typed]) -> Typed:
     values = st.one_of([member.values for member in members])
     kinds = frozenset[str]().union(*(member.kinds for member in members))
     if "null" not in kinds and draw(st.booleans()):
-        return Typed(Optional[hint], values | st.none(), kinds | {"null"})  # noqa: UP045
+        return Typed(Optional[hint], values | st.none(), kinds | {"null"})  # noqa: UP045  # as above
     return Typed(hint, values, kinds)
 
 

@@ -93,7 +93,7 @@ def test_records_and_examples_that_do_not_fit_are_refused():
     with pytest.raises(ValidationError, match=r"\$\.text: expected str, got int 3"):
         messages(record=Review(3))  # type: ignore[arg-type]  # the point of the test
     with pytest.raises(ValidationError, match=r"\$\.mood: expected a member of Mood"):
-        messages(examples=[(Review("x"), Verdict("good", True))])  # type: ignore[arg-type]
+        messages(examples=[(Review("x"), Verdict("good", True))])  # type: ignore[arg-type]  # the same
 
 
 def test_an_output_with_bytes_is_refused():
