@@ -81,15 +81,15 @@ def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
                 killed.kill()
 
     unsubscribe = process_session().events.subscribe(kill_after_ten)
-    cells.run(f"%%conduit map rows -o out --max-errors 200\n{TICKET}")
+    cells.run(f"%%conduit map rows.head(80) -o out --max-errors 80\n{TICKET}")
     unsubscribe()
 
     out = cells.names["out"]
-    assert len(out) == 200
-    assert list(out["text"]) == list(rows["text"])
+    assert list(out["text"]) == list(rows["text"][:80])
     valid = out["error"].isna()
     assert (valid == out["topic"].notna()).all()
     assert all(isinstance(error, ConduitError) for error in out["error"][~valid])
+    assert valid.sum() >= 10
     killed.wait(timeout=10)
     assert len(process_session().ps()) <= 1
 
