@@ -205,6 +205,7 @@ class ModelAccess:
                 revision=self.config.revision,
                 dtype=self.config.dtype,
                 max_model_len=self.config.max_model_len,
+                batch_timeout_ms=self.config.model_batch_execute_timeout_ms,
             )
         return request
 

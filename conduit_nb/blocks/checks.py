@@ -1,17 +1,23 @@
-"""Checks of what is given when a block is made.
+"""Checks of what blocks are made of and called with.
 
 Layer 3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from conduit_nb import plugins
 from conduit_nb.blocks.ports import Port
+from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.protocol import Message
 from conduit_nb.schemas.shapes import Bytes, Choice, Shape, Str, Union
 
 Number = TypeVar("Number", int, float)
+
+ROLES = ("system", "user", "assistant")
 
 
 def require_positive(name: str, value: Number) -> Number:
@@ -40,6 +46,37 @@ def require_text_field(block: str, port: Port, field: str, *, or_bytes: bool = F
                 path=f"$.{field}",
                 hint=f"Declare it as `{field}: {wanted}`.",
             )
+
+
+def require_provider(provider: str) -> None:
+    """Raise ArgumentError, with the names that are known, where no provider is called that."""
+    if provider == ComputeProvider.LOCAL:  # always there, and looking is not free
+        return
+    names = plugins.registered_names("conduit_nb.providers")
+    if provider not in names:
+        raise ArgumentError(
+            f"compute_provider={provider!r} is not known.",
+            hint=f"Use one of these: {', '.join(names)}; or give endpoint=URL.",
+        )
+
+
+def require_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the messages of a chat; ArgumentError where one is none, or there are none."""
+    given: Any = messages
+    for message in given:
+        if (
+            not isinstance(message, dict)
+            or message.get("role") not in ROLES  # pyright: ignore[reportUnknownMemberType]  # checked right here
+            or not isinstance(message.get("content"), str)  # pyright: ignore[reportUnknownMemberType]  # the same
+        ):
+            raise ArgumentError(
+                f"messages= holds {message!r}, which is no message.",
+                hint='Write messages=[{"role": "user", "content": "…"}]; '
+                f"roles are {', '.join(ROLES)}.",
+            )
+    if not given:
+        raise ArgumentError("messages= is empty.", hint="Give at least one message.")
+    return tuple(messages)
 
 
 def _is_text(shape: Shape, *, or_bytes: bool) -> bool:

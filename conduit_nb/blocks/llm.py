@@ -11,10 +11,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar, cast, overload
 
-from conduit_nb import plugins
 from conduit_nb.blocks.asking import ModelAccess, Question
 from conduit_nb.blocks.base import Block, Call, observed, wait_for
-from conduit_nb.blocks.checks import require_positive
+from conduit_nb.blocks.checks import require_messages, require_positive, require_provider
 from conduit_nb.blocks.host import current_host
 from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.streams import iterate
@@ -28,8 +27,6 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 Record = TypeVar("Record")
 Answer = TypeVar("Answer")
-
-ROLES = ("system", "user", "assistant")
 
 
 class LMLiteBlock:
@@ -60,7 +57,7 @@ class LMLiteBlock:
                 hint="Give endpoint= too; what runs on a compute provider needs no key of yours.",
             )
         if endpoint is None:
-            _require_provider(compute_provider)
+            require_provider(compute_provider)
         self.name = name or type(self).__name__
         self.models = tuple(models)
         self._access = {
@@ -123,7 +120,7 @@ class LMLiteBlock:
             _refuse_with_messages(input=input, output=output, guidance=guidance, examples=examples)
             access = self._access_to(model_id)
             question = Question(
-                messages=_checked(messages),
+                messages=require_messages(messages),
                 max_tokens=max_tokens,
                 temperature=temperature,
                 seed=seed,
@@ -185,7 +182,7 @@ class LMLiteBlock:
             _refuse_with_messages(input=input, output=output, guidance=guidance, examples=examples)
             access = self._access_to(model_id)
             question = Question(
-                messages=_checked(messages),
+                messages=require_messages(messages),
                 max_tokens=max_tokens,
                 temperature=temperature,
                 seed=seed,
@@ -341,35 +338,6 @@ async def _chat_stream(name: str, access: ModelAccess, question: Question) -> As
         async with aclosing(access.stream(question, call)) as texts:
             async for text in texts:
                 yield text
-
-
-def _require_provider(provider: str) -> None:
-    if provider == ComputeProvider.LOCAL:  # always there, and looking is not free
-        return
-    names = plugins.registered_names("conduit_nb.providers")
-    if provider not in names:
-        raise ArgumentError(
-            f"compute_provider={provider!r} is not known.",
-            hint=f"Use one of these: {', '.join(names)}; or give endpoint=URL.",
-        )
-
-
-def _checked(messages: Sequence[Message]) -> tuple[Message, ...]:
-    given: Any = messages
-    for message in given:
-        if (
-            not isinstance(message, dict)
-            or message.get("role") not in ROLES  # pyright: ignore[reportUnknownMemberType]  # checked right here
-            or not isinstance(message.get("content"), str)  # pyright: ignore[reportUnknownMemberType]  # the same
-        ):
-            raise ArgumentError(
-                f"messages= holds {message!r}, which is no message.",
-                hint='Write messages=[{"role": "user", "content": "…"}]; '
-                f"roles are {', '.join(ROLES)}.",
-            )
-    if not given:
-        raise ArgumentError("messages= is empty.", hint="Give at least one message.")
-    return tuple(messages)
 
 
 def _refuse_with_messages(**others: object) -> None:

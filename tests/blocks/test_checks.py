@@ -5,8 +5,14 @@ from typing import Any, Literal
 
 import pytest
 
-from conduit_nb.blocks.checks import require_positive, require_text_field
+from conduit_nb.blocks.checks import (
+    require_messages,
+    require_positive,
+    require_provider,
+    require_text_field,
+)
 from conduit_nb.blocks.ports import Port
+from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import ArgumentError, SchemaError
 
 
@@ -74,3 +80,24 @@ def test_a_missing_field_is_named_with_the_line_to_add():
         require_text_field("Block", Port.of(Plain), "other")
 
     assert caught.value.hint == "Add `other: str` to Plain."
+
+
+def test_a_provider_is_known_by_its_registered_name():
+    require_provider(ComputeProvider.LOCAL)
+    require_provider("local")
+
+    with pytest.raises(ArgumentError, match="nowhere") as caught:
+        require_provider("nowhere")
+    assert "local" in caught.value.hint
+
+
+@pytest.mark.parametrize("messages", [[], ["Hello"], [{"role": "user"}], [{"content": "a"}]])
+def test_what_is_no_chat_is_refused(messages: Any):
+    with pytest.raises(ArgumentError, match="messages="):
+        require_messages(messages)
+
+
+def test_a_chat_is_returned_as_it_is():
+    assert require_messages([{"role": "user", "content": "a"}]) == (
+        {"role": "user", "content": "a"},
+    )
