@@ -41,12 +41,14 @@ class ModelOptions(TypedDict):
     """Our addition to a request: how the model is to be loaded and bounded.
 
     The engine that serves is keyed by model id, revision and dtype; `max_model_len` bounds prompt
-    plus reply of this request.
+    plus reply of this request; `batch_timeout_ms` is how long it may wait for company where the
+    engine is idle.
     """
 
     revision: NotRequired[str | None]
     dtype: NotRequired[str]
     max_model_len: NotRequired[int | None]
+    batch_timeout_ms: NotRequired[int | None]
 
 
 class StreamOptions(TypedDict):

@@ -58,6 +58,7 @@ ONLY_NEUTRAL: dict[str, tuple[object, ...]] = {
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 SEED_LIMIT = 2**63 - 1
 MOST_MESSAGES = 10_000
+LONGEST_BATCH_TIMEOUT_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ class ChatCall:
     messages: list[Message]
     max_tokens: int | None
     max_model_len: int | None
+    batch_timeout_ms: int | None
     sampling: SamplingParams
     json_schema: Mapping[str, Any] | None
     stream: bool
@@ -97,6 +99,7 @@ def parse_chat(body: bytes) -> ChatCall:
         ],
         max_tokens=checked.get("max_completion_tokens") or checked.get("max_tokens"),
         max_model_len=options.get("max_model_len"),
+        batch_timeout_ms=options.get("batch_timeout_ms"),
         sampling=_sampling(checked),
         json_schema=_json_schema(checked.get("response_format")),
         stream=bool(checked.get("stream")),
@@ -294,6 +297,7 @@ _CONDUIT = core_schema.typed_dict_schema(
             core_schema.literal_schema(["auto", "float32", "bfloat16", "float16"]), required=False
         ),
         "max_model_len": _optional(_COUNT),
+        "batch_timeout_ms": _optional(core_schema.int_schema(ge=0, le=LONGEST_BATCH_TIMEOUT_MS)),
     },
     extra_behavior="forbid",
 )

@@ -12,14 +12,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from conduit_nb.errors import (
     ConduitError,
     ContextLengthError,
-    ModelError,
-    RequestRefusedError,
 )
+from conduit_nb.lmlite.chat_template import ChatTemplate
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars
@@ -53,10 +50,8 @@ class Engine:
         self.device = str(loaded.device)
         self.dtype = str(loaded.dtype).removeprefix("torch.")
         self._end_tokens = loaded.end_tokens
-        # transformers types its tokenizers in part only.
-        self._tokenizer: Any = loaded.tokenizer
+        self._chat = ChatTemplate(loaded.tokenizer)
         self._fast = loaded.tokenizer.backend_tokenizer
-        self._longest_token = max(map(len, self._fast.get_vocab()))
         self._grammars = Grammars(loaded.grammar_tokenizer)
         self._numbers = itertools.count()
         self._worker = Worker(
@@ -67,8 +62,8 @@ class Engine:
                 step_tokens=config.prefill_tokens,
             ),
             max_rows=config.max_concurrency,
-            batch_timeout_s=config.batch_timeout_ms / 1000,
         )
+        self._batch_timeout_ms = config.batch_timeout_ms
 
     @classmethod
     def load(cls, folder: Path, config: EngineConfig) -> Engine:
@@ -111,24 +106,11 @@ class Engine:
         Raises ModelError where the model has no template, RequestRefusedError where the template
         refuses the messages, ContextLengthError where the text cannot fit, whatever its tokens.
         """
-        if not self._tokenizer.chat_template:
-            raise ModelError(
-                "The model has no chat template: it was not made for messages.",
-                hint="Choose an instruct or chat version of the model.",
-            )
-        try:
-            text: str = self._tokenizer.apply_chat_template(
-                [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-            )
-        except TemplateError as err:
-            raise RequestRefusedError(
-                f"The model's chat template refuses the messages: {err}",
-                hint="Check the order and the roles of the messages.",
-            ) from err
-        least = len(text) // self._longest_token
+        text = self._chat.render(messages)
+        least = self._chat.least_tokens(text)
         if least >= self.context_tokens:
             raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
-        return self._fast.encode(text, add_special_tokens=False).ids
+        return self._chat.encode(messages, text)
 
     def check_grammar(self, json_schema: Mapping[str, Any]) -> None:
         """Raise RequestRefusedError, naming the keyword, where no grammar can be made of it."""
@@ -161,7 +143,10 @@ class Engine:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(arrived.put_nowait, item)
 
-        job = Job(reply=reply, deliver=deliver)
+        timeout_ms = request.batch_timeout_ms
+        if timeout_ms is None:
+            timeout_ms = self._batch_timeout_ms
+        job = Job(reply=reply, deliver=deliver, batch_timeout_s=timeout_ms / 1000)
         self._worker.submit(job)
         try:
             while True:

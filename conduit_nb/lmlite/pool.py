@@ -128,6 +128,8 @@ class ModelPool:
 
     async def _ready(self, entry: _Entry) -> Engine:
         """Return the entry's engine, starting a load or joining the one under way."""
+        if entry.engine is not None and entry.engine.has_ended and not self._closed:
+            entry.engine, entry.state = None, "loading"  # it broke; what it held is gone
         if entry.state == "failed" and self._clock() - entry.failed_at >= FAILURE_KEPT_S:
             entry.state = "loading"
         if entry.state == "loading" and entry.task is None and not self._closed:

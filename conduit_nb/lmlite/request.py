@@ -18,7 +18,8 @@ from conduit_nb.protocol import FinishReason
 class GenerationRequest:
     """One reply to write: at most `max_tokens` after `prompt_tokens`, and what the context leaves.
 
-    With `json_schema` the reply is compact JSON that fits it.
+    With `json_schema` the reply is compact JSON that fits it. `batch_timeout_ms` is how long it
+    may wait for company where the engine is idle; None: what the engine does by default.
 
     Raises RequestRefusedError where there is nothing to read or to write.
     """
@@ -27,6 +28,7 @@ class GenerationRequest:
     max_tokens: int
     sampling: SamplingParams = field(default_factory=SamplingParams)
     json_schema: Mapping[str, Any] | None = None
+    batch_timeout_ms: int | None = None
 
     def __post_init__(self) -> None:
         if not self.prompt_tokens:

@@ -171,6 +171,7 @@ async def _generation(engine: Engine, call: ChatCall) -> GenerationRequest:
         max_tokens=min(call.max_tokens or room, room),
         sampling=call.sampling,
         json_schema=call.json_schema,
+        batch_timeout_ms=call.batch_timeout_ms,
     )
 
 

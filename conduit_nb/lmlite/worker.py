@@ -26,22 +26,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Job:
-    """A reply to write, and whom to tell. `deliver` must be quick; it is called by the thread."""
+    """A reply to write, and whom to tell. `deliver` must be quick; it is called by the thread.
+
+    `batch_timeout_s` is how long it may wait for company where the engine is idle.
+    """
 
     reply: Reply
+    batch_timeout_s: float
     deliver: Callable[[GenerationDelta | ConduitError], None]
 
 
 class Worker:
     """Owns the scheduler and the model; everything but the thread itself talks to it by lists."""
 
-    def __init__(
-        self, *, runner: ModelRunner, scheduler: Scheduler, max_rows: int, batch_timeout_s: float
-    ) -> None:
+    def __init__(self, *, runner: ModelRunner, scheduler: Scheduler, max_rows: int) -> None:
         self._runner = runner
         self._scheduler = scheduler
         self._max_rows = max_rows
-        self._batch_timeout_s = batch_timeout_s
         self._changed = threading.Condition()
         self._arrived: list[Job] = []
         self._left: list[Job] = []
@@ -128,9 +129,11 @@ class Worker:
         return True
 
     def _wait_for_company(self) -> None:
-        deadline = time.monotonic() + self._batch_timeout_s
+        """Wait until the batch is full, or as long as the least patient of those here allows."""
+        began = time.monotonic()
         while not self._is_closing and len(self._arrived) < self._max_rows:
-            left_s = deadline - time.monotonic()
+            patience_s = min(job.batch_timeout_s for job in self._arrived)
+            left_s = began + patience_s - time.monotonic()
             if left_s <= 0 or not self._changed.wait(left_s):
                 return
 

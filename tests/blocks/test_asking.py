@@ -66,14 +66,25 @@ def test_a_request_holds_what_was_asked_and_nothing_else(host: LoopHost):
 
 def test_a_server_of_ours_is_told_how_the_model_is_wanted(host: LoopHost):
     seen: dict[str, Any] = {}
-    config = LmLiteModelConfig("m", max_model_len=500, dtype="float32", revision="abc")
+    config = LmLiteModelConfig(
+        "m",
+        max_model_len=500,
+        model_batch_execute_timeout_ms=20,
+        dtype="float32",
+        revision="abc",
+    )
     with openai_server() as server:
         host.endpoints = [Endpoint(server.url, dialect="lmlite")]
         with pytest.raises(RequestRefusedError, match="conduit"):  # this one is not of ours
             LMLiteBlock([config])(messages=HELLO)
         seen = server.requests[0]["conduit"]
 
-    assert seen == {"revision": "abc", "dtype": "float32", "max_model_len": 500}
+    assert seen == {
+        "revision": "abc",
+        "dtype": "float32",
+        "max_model_len": 500,
+        "batch_timeout_ms": 20,
+    }
     assert host.asked[0] == ("local", False)
 
 

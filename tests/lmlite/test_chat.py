@@ -36,11 +36,16 @@ def test_every_field_arrives():
         stop=["a", "b"],
         stream=True,
         stream_options={"include_usage": True},
-        conduit={"revision": "v1", "dtype": "bfloat16", "max_model_len": 99},
+        conduit={
+            "revision": "v1",
+            "dtype": "bfloat16",
+            "max_model_len": 99,
+            "batch_timeout_ms": 0,
+        },
     )
 
     assert call.key == ModelKey(model_id="m", revision="v1", dtype="bfloat16")
-    assert (call.max_tokens, call.max_model_len) == (7, 99)
+    assert (call.max_tokens, call.max_model_len, call.batch_timeout_ms) == (7, 99, 0)
     assert (call.sampling.temperature, call.sampling.top_p, call.sampling.seed) == (0.5, 0.9, -3)
     assert call.sampling.stop == ("a", "b")
     assert (call.stream, call.include_usage) == (True, True)

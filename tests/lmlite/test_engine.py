@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -496,3 +497,16 @@ def fail_on_token(token: int) -> Any:
             raise torch.OutOfMemoryError("out of memory, for a test")
 
     return torch.nn.modules.module.register_module_forward_pre_hook(fail)
+
+
+async def test_the_least_patient_request_says_when_a_batch_begins(
+    tiny_model_folder: Path, load_engine: LoadEngine
+):
+    engine = load_engine(tiny_model_folder, batch_timeout_ms=60_000)
+    patient = replace(request([5, 6, 7], 4), batch_timeout_ms=None)
+    hasty = replace(request([5, 6, 7], 4), batch_timeout_ms=0)
+
+    async with asyncio.timeout(30):
+        waiting = asyncio.create_task(write(engine, patient))
+        await asyncio.sleep(0)
+        assert (await write(engine, hasty)).text == (await waiting).text

@@ -31,6 +31,7 @@ class SomeEngine:
     running = 3
     waiting = 2
     closed = False
+    has_ended = False
 
     def close(self) -> None:
         self.closed = True
@@ -234,3 +235,16 @@ async def test_closing_ends_engines_and_tells_who_waits():
     loader.may_end.set()
 
     assert engine.closed
+
+
+async def test_an_engine_that_broke_is_loaded_anew():
+    loader = Loader()
+    pool = make_pool(loader)
+    broken = await use(pool)
+    broken.has_ended = True
+
+    engine = await use(pool)
+
+    assert engine is not broken
+    assert len(loader.loads) == 2
+    assert state_of(pool) == "ready"
