@@ -72,6 +72,7 @@ CONFINED = {
     "accelerate": {"lmlite", "tuning"},
     "llguidance": {"lmlite"},
     "gguf": {"lmlite"},
+    "huggingface_hub": {"lmlite", "models"},
     "starlette": {"lmlite"},
     "uvicorn": {"lmlite"},
     "numpy": {"lmlite", "notebook", "tuning"},
