@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.magics import keep_empty_cell
 from tests.notebook.conftest import Cells
 
@@ -89,41 +89,3 @@ def test_ordinary_cells_and_other_magics_are_left_alone(cells: Cells):
     assert cells.run("1 + 1") == 2
     cells.run("%%time\nx = 3")
     assert cells.names["x"] == 3
-
-
-def test_schemas_are_defined_and_shown_as_mdl(cells: Cells):
-    shown = cells.run(
-        "%%conduit schema\n"
-        "class Item:\n    name: str\n"
-        "class Order:\n    items: List[Item]\n    note: Optional[str] = None\n"
-    )
-
-    assert repr(shown) == (
-        "Item\n  {\n    name: string\n  }\n\n"
-        "Order\n  {\n    items: {name: string}[]\n    note?: string | null\n  }"
-    )
-    assert cells.run("Order(items=[Item('a')]).items[0].name") == "a"
-
-
-def test_a_schema_that_cannot_be_is_an_error_with_the_fields_path(cells: Cells):
-    error = cells.fail("%%conduit schema\nclass A:\n    x: list[Any]", SchemaError)
-
-    assert "$.x" in str(error)
-    assert error.hint
-
-
-def test_a_future_import_of_the_session_is_kept_to(cells: Cells):
-    cells.run("from __future__ import annotations")
-
-    shown = cells.run("%%conduit schema\nclass Node:\n    next: Optional[Node]\n")
-
-    assert "next: Node | null" in repr(shown)
-
-
-def test_a_traceback_into_a_cells_code_shows_its_source(cells: Cells):
-    cells.run(
-        "%%conduit schema\nclass A:\n    x: int\n    def half(self):\n        return self.x / 0\n"
-    )
-    cells.shell.run_cell("A(1).half()")
-
-    assert cells.names["A"].half.__code__.co_firstlineno == 4

@@ -313,21 +313,6 @@ def test_no_more_requests_are_in_flight_than_asked_for(cells: Cells, server: Ope
     assert list(cells.names["out"]["text"]) == [f"good {n}" for n in range(30)]
 
 
-def test_options_of_the_model_reach_the_server(
-    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(os.environ, "MY_KEY", "secret-1")
-
-    cells.run(
-        f"%%conduit map reviews --endpoint={server.url} --api-key-env MY_KEY --max-tokens 7 "
-        f"--temperature 0.5 --seed 3\n{VERDICT}"
-    )
-
-    request = server.requests[0]
-    assert (request["max_tokens"], request["temperature"], request["seed"]) == (7, 0.5, 3)
-    assert server.authorizations[0] == "Bearer secret-1"
-
-
 def test_five_hundred_rows_come_back_in_order(cells: Cells, server: OpenAIServer):
     cells.names["rows"] = pd.DataFrame({"text": [str(n) for n in range(500)]})
 

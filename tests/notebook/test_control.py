@@ -1,0 +1,34 @@
+"""notebook/control.py: the words of the magics in Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import conduit_nb
+from conduit_nb.errors import ArgumentError
+
+
+def test_where_nothing_runs_the_words_say_so():
+    assert conduit_nb.ps() == []
+    assert repr(conduit_nb.ps()) == "Nothing runs."
+    assert conduit_nb.stop() == []
+    assert conduit_nb.stop("all") == []
+    assert all(model.state == "available" for model in conduit_nb.list_models())
+    assert isinstance(conduit_nb.logs(tail=3), list)
+
+
+def test_a_name_that_nothing_has_is_an_error():
+    for word in (conduit_nb.stop, conduit_nb.logs):
+        with pytest.raises(ArgumentError, match="'zebra'"):
+            word("zebra")
+
+
+def test_a_script_needs_no_ipython_for_them():
+    code = "import sys, conduit_nb; conduit_nb.ps(); print('IPython' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
