@@ -22,6 +22,7 @@ from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from conduit_nb.lmlite.loading import LoadedModel, load_model
+from conduit_nb.lmlite.logprobs import LogprobTrail
 from conduit_nb.lmlite.model_runner import ModelRunner, pages_that_fit
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
@@ -53,6 +54,7 @@ class Engine:
         self._chat = ChatTemplate(loaded.tokenizer)
         self._fast = loaded.tokenizer.backend_tokenizer
         self._grammars = Grammars(loaded.grammar_tokenizer)
+        self._vocabulary = loaded.grammar_tokenizer
         self._numbers = itertools.count()
         self._worker = Worker(
             runner=runner,
@@ -135,6 +137,7 @@ class Engine:
             guide=guide,
             detokenizer=Detokenizer(self._decode),
             end_tokens=self._end_tokens,
+            logprobs=self._trail(request.sampling.top_logprobs),
         )
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[GenerationDelta | ConduitError] = asyncio.Queue()
@@ -162,6 +165,9 @@ class Engine:
     def close(self) -> None:
         """End the thread; requests still open fail. Idempotent, blocks until the step is done."""
         self._worker.close()
+
+    def _trail(self, top: int | None) -> LogprobTrail | None:
+        return None if top is None else LogprobTrail(self._vocabulary, top)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._fast.decode(list(tokens), skip_special_tokens=True)

@@ -16,6 +16,7 @@ from conduit_nb.lmlite.attention import NAME
 from conduit_nb.lmlite.guided import Masks
 from conduit_nb.lmlite.kv_cache import KvCache
 from conduit_nb.lmlite.loading import LoadedModel
+from conduit_nb.lmlite.logprobs import Chosen
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.scheduler import Plan, Row, Slice
@@ -49,7 +50,7 @@ class ModelRunner:
         self._masks = Masks(loaded.vocab_size)
 
     @torch.inference_mode()
-    def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, int]:
+    def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
         """Do one step; return the next token of every row that wants one."""
         for copy in plan.copies:
             self._cache.copy(copy)

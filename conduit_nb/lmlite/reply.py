@@ -9,6 +9,7 @@ import random
 
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
+from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
@@ -27,55 +28,89 @@ class Reply:
         guide: Guide | None,
         detokenizer: Detokenizer,
         end_tokens: frozenset[int],
+        logprobs: LogprobTrail | None = None,
     ) -> None:
         self.row = row
         self.sampling = sampling
         self.guide = guide
         self.draws = random.Random(sampling.seed)  # noqa: S311  # texts, not secrets
+        self._prompt_tokens = len(row.tokens)
         self._left = max_tokens
         self._detokenizer = detokenizer
         self._stops = StopStrings(sampling.stop)
         self._end_tokens = end_tokens
+        self._logprobs = logprobs
+
+    @property
+    def written(self) -> list[int]:
+        """The tokens of the reply so far."""
+        return self.row.tokens[self._prompt_tokens :]
 
     def begin(self) -> GenerationDelta | None:
         """Write what the grammar forces at the very start; None where that is nothing."""
-        return self._extend([]) if self.guide else None
+        return self._extend(None) if self.guide else None
 
-    def add(self, token: int) -> GenerationDelta:
+    def add(self, chosen: Chosen) -> GenerationDelta:
         """Write the token that the model chose, and what the grammar forces after it."""
         if self.guide:
             self.guide.check()
-        if token in self._end_tokens:
+        if chosen.token in self._end_tokens:
             self._left -= 1
-            return self._finished("stop", "", 1)
+            return self._finished("stop", "", 1, 0)
         if self.guide:
-            self.guide.accept(token)
-        delta = self._extend([token])
+            self.guide.accept(chosen.token)
+        delta = self._extend(chosen)
         assert delta is not None
         return delta
 
-    def _extend(self, tokens: list[int]) -> GenerationDelta | None:
+    def _extend(self, chosen: Chosen | None) -> GenerationDelta | None:
         forced = self.guide.forced() if self.guide else []
         forced = [token for token in forced if token not in self._end_tokens]
-        fitting = [*tokens, *forced][: self._left]
-        is_cut = len(fitting) < len(tokens) + len(forced)
+        tokens = [*([] if chosen is None else [chosen.token]), *forced]
+        fitting = tokens[: self._left]
+        is_cut = len(fitting) < len(tokens)
         if not fitting and not is_cut:
             return None
         self._left -= len(fitting)
         self.row.tokens.extend(fitting)
+        if self._logprobs:
+            entries = [
+                *([] if chosen is None else [chosen]),
+                *(Chosen(token=one) for one in forced),
+            ]
+            self._logprobs.add(entries[: len(fitting)])
+        forced_count = len(fitting) - (chosen is not None)
         text, is_stopped = self._stops.add(self._detokenizer.add(fitting))
         if is_stopped:
-            return GenerationDelta(text=text, tokens=len(fitting), finish_reason="stop")
+            return self._delta(text, len(fitting), forced_count, "stop", is_stopped=True)
         if self.guide and self.guide.is_complete and not is_cut:
-            return self._finished("stop", text, len(fitting))
+            return self._finished("stop", text, len(fitting), forced_count)
         if self._left == 0:
-            return self._finished("length", text, len(fitting))
-        return GenerationDelta(text=text, tokens=len(fitting))
+            return self._finished("length", text, len(fitting), forced_count)
+        return self._delta(text, len(fitting), forced_count)
 
-    def _finished(self, reason: FinishReason, text: str, tokens: int) -> GenerationDelta:
+    def _finished(
+        self, reason: FinishReason, text: str, tokens: int, forced: int
+    ) -> GenerationDelta:
         rest, is_stopped = self._stops.add(self._detokenizer.flush())
         if not is_stopped:
             rest += self._stops.flush()
+        return self._delta(
+            text + rest, tokens, forced, "stop" if is_stopped else reason, is_stopped=is_stopped
+        )
+
+    def _delta(
+        self,
+        text: str,
+        tokens: int,
+        forced: int,
+        reason: FinishReason | None = None,
+        *,
+        is_stopped: bool = False,
+    ) -> GenerationDelta:
+        logprobs = self._logprobs.told(text) if self._logprobs else ()
+        if self._logprobs and reason and not is_stopped:
+            logprobs += self._logprobs.rest()
         return GenerationDelta(
-            text=text + rest, tokens=tokens, finish_reason="stop" if is_stopped else reason
+            text=text, tokens=tokens, forced=forced, logprobs=logprobs, finish_reason=reason
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from conduit_nb.errors import RequestRefusedError
+from conduit_nb.lmlite.logprobs import TokenLogprob
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.protocol import FinishReason
 
@@ -45,9 +46,13 @@ class GenerationDelta:
     """What one step added: `text` (whole characters only) and how many `tokens` it took.
 
     The last delta of a request, and only it, has a `finish_reason`. `tokens` may be above 0 with
-    empty text (half a character, or a possible beginning of a stop string).
+    empty text (half a character, or a possible beginning of a stop string). Of the tokens, the
+    grammar forced `forced`. `logprobs`, where they were asked for, has an entry for each token
+    whose text begins in `text`; the token that ends a reply is no text and has none.
     """
 
     text: str
     tokens: int
+    forced: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None

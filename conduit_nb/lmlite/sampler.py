@@ -5,17 +5,23 @@ Layer 3: torch.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
 
 from conduit_nb.lmlite.guided import Masks
+from conduit_nb.lmlite.logprobs import Chosen
 from conduit_nb.lmlite.reply import Reply
+from conduit_nb.lmlite.sampling import SamplingParams
 
 
-def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) -> list[int]:
+def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) -> list[Chosen]:
     """Return the next token of each reply from logits `[replies, vocab]` (which it changes)."""
     logits = logits.float()
+    for index, reply in enumerate(replies):
+        if reply.sampling.has_penalties:
+            _penalise(logits[index], reply)
     guided = [index for index, reply in enumerate(replies) if reply.guide]
     if guided:
         guides = [guide for reply in replies if (guide := reply.guide)]
@@ -29,7 +35,26 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
     for index, reply in enumerate(replies):
         if not reply.sampling.is_greedy:
             tokens[index] = _drawn(logits[index], reply)
-    return tokens
+    return [
+        Chosen(token=token)
+        if reply.sampling.top_logprobs is None
+        else _measured(logits[index], token, reply.sampling.top_logprobs)
+        for index, (token, reply) in enumerate(zip(tokens, replies, strict=True))
+    ]
+
+
+def _penalise(logits: torch.Tensor, reply: Reply) -> None:
+    """Move the logits `[vocab]` of tokens that were read or written, in place."""
+    parameters = reply.sampling
+    if parameters.repetition_penalty != 1:
+        seen = torch.tensor(list(set(reply.row.tokens)), device=logits.device)
+        before = logits[seen]
+        by = parameters.repetition_penalty
+        logits[seen] = torch.where(before > 0, before / by, before * by)
+    if times := Counter(reply.written):
+        tokens = torch.tensor(list(times), device=logits.device)
+        counts = torch.tensor(list(times.values()), device=logits.device)
+        logits[tokens] -= parameters.presence_penalty + parameters.frequency_penalty * counts
 
 
 def _drawn(logits: torch.Tensor, reply: Reply) -> int:
@@ -39,14 +64,35 @@ def _drawn(logits: torch.Tensor, reply: Reply) -> int:
     that of the probabilities: batch-mates move logits by rounding errors, which may swap two
     likely tokens in a sorted list, but hardly ever move a border across the drawn number.
     """
-    parameters = reply.sampling
-    weights = torch.softmax(logits.cpu().double() / parameters.temperature, dim=-1)
-    if parameters.top_p < 1:
-        ordered, _ = weights.sort(descending=True)
-        before = ordered.cumsum(dim=-1) - ordered
-        least = ordered[before < parameters.top_p][-1]
-        weights = weights.where(weights >= least, 0)
+    weights = _weights(logits, reply.sampling)
     borders = weights.cumsum(dim=-1)
     drawn = reply.draws.random() * borders[-1].item()
     token = int(torch.searchsorted(borders, drawn, right=True).item())
     return min(token, int(weights.nonzero()[-1].item()))
+
+
+def _weights(logits: torch.Tensor, parameters: SamplingParams) -> torch.Tensor:
+    """Return what to draw by, `[vocab]` on the CPU; what was cut off has 0, the sum is any."""
+    weights = torch.softmax(logits.cpu().double() / parameters.temperature, dim=-1)
+    if parameters.min_p > 0:
+        weights = weights.where(weights >= parameters.min_p * weights.max(), 0)
+    if 0 < parameters.top_k < len(weights):
+        weights = weights.where(weights >= weights.topk(parameters.top_k).values[-1], 0)
+    if parameters.top_p < 1:
+        ordered, _ = weights.sort(descending=True)
+        sums = ordered.cumsum(dim=-1)
+        least = ordered[sums - ordered < parameters.top_p * sums[-1]][-1]
+        weights = weights.where(weights >= least, 0)
+    return weights
+
+
+def _measured(logits: torch.Tensor, token: int, top: int) -> Chosen:
+    """Return the token with its log probability by logits `[vocab]`, and the `top` likeliest."""
+    logprobs = torch.log_softmax(logits, dim=-1)
+    values, tokens = logprobs.topk(min(top, len(logprobs)))
+    likeliest = [(int(one), float(value)) for one, value in zip(tokens, values, strict=True)]
+    return Chosen(
+        token=token,
+        logprob=logprobs[token].item(),
+        top=tuple((one, value) for one, value in likeliest if value > -torch.inf),
+    )

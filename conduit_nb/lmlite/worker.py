@@ -160,10 +160,10 @@ class Worker:
             return
         self._failed_steps = 0
         self._scheduler.commit(plan)
-        for row, token in tokens.items():
+        for row, chosen in tokens.items():
             job = self._open[row]
             try:
-                delta = job.reply.add(token)
+                delta = job.reply.add(chosen)
             except ConduitError as err:
                 self._fail(job, err)
             else:

@@ -11,6 +11,7 @@ from llguidance.hf import from_tokenizer
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars
+from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
@@ -23,11 +24,18 @@ SCHEMA = {
     "additionalProperties": False,
 }
 TOKENIZER = make_tiny_tokenizer()
-GRAMMARS = Grammars(from_tokenizer(TOKENIZER))
+VOCABULARY = from_tokenizer(TOKENIZER)
+GRAMMARS = Grammars(VOCABULARY)
 PROMPT = [5, 6, 7]
 
 
-def reply(*, max_tokens: int = 100, schema: Any = None, stop: tuple[str, ...] = ()) -> Reply:
+def reply(
+    *,
+    max_tokens: int = 100,
+    schema: Any = None,
+    stop: tuple[str, ...] = (),
+    top_logprobs: int | None = None,
+) -> Reply:
     return Reply(
         row=Row(number=0, tokens=list(PROMPT)),
         max_tokens=max_tokens,
@@ -35,7 +43,13 @@ def reply(*, max_tokens: int = 100, schema: Any = None, stop: tuple[str, ...] = 
         guide=GRAMMARS.guide(schema) if schema else None,
         detokenizer=Detokenizer(TOKENIZER.decode),
         end_tokens=frozenset({TOKENIZER.eos_token_id}),
+        logprobs=None if top_logprobs is None else LogprobTrail(VOCABULARY, top_logprobs),
     )
+
+
+def chosen(text: str, logprob: float = -1.0) -> Chosen:
+    (token,) = TOKENIZER.encode(text)
+    return Chosen(token=token, logprob=logprob, top=((token, logprob),))
 
 
 def written(of: Reply) -> str:
@@ -46,7 +60,7 @@ def test_a_token_goes_to_the_row_and_becomes_text():
     one = reply()
     (token,) = TOKENIZER.encode("true")
 
-    delta = one.add(token)
+    delta = one.add(Chosen(token=token))
 
     assert (delta.text, delta.tokens, delta.finish_reason) == ("true", 1, None)
     assert one.row.tokens == [*PROMPT, token]
@@ -55,7 +69,7 @@ def test_a_token_goes_to_the_row_and_becomes_text():
 def test_an_end_token_ends_the_reply_and_is_no_text():
     one = reply()
 
-    delta = one.add(TOKENIZER.eos_token_id)
+    delta = one.add(Chosen(token=TOKENIZER.eos_token_id))
 
     assert (delta.text, delta.tokens, delta.finish_reason) == ("", 1, "stop")
     assert one.row.tokens == PROMPT
@@ -67,11 +81,48 @@ def test_forced_tokens_come_with_the_start_and_with_the_token_before_them():
     begun = one.begin()
     assert begun is not None
     assert begun.text == '{"flag":'
-    ended = one.add(TOKENIZER.encode("true")[0])
+    ended = one.add(chosen("true"))
 
     assert (ended.text, ended.finish_reason) == ('true,"count":12}', "stop")
     assert written(one) == '{"flag":true,"count":12}'
     assert begun.tokens + ended.tokens == len(one.row.tokens) - len(PROMPT)
+    assert (begun.forced, ended.forced) == (begun.tokens, ended.tokens - 1)
+
+
+def test_each_token_of_a_guided_reply_has_its_log_probability_and_what_must_come_has_0():
+    one = reply(schema=SCHEMA, top_logprobs=1)
+
+    begun = one.begin()
+    assert begun is not None
+    ended = one.add(chosen("true", -0.5))
+
+    entries = [*begun.logprobs, *ended.logprobs]
+    assert b"".join(entry.token for entry in entries) == b'{"flag":true,"count":12}'
+    assert len(entries) == begun.tokens + ended.tokens
+    assert {entry.token: entry.logprob for entry in entries if entry.logprob} == {b"true": -0.5}
+    assert all(entry.top == ((entry.token, entry.logprob),) for entry in entries)
+
+
+def test_log_probabilities_wait_for_their_text_and_a_stop_string_has_none():
+    one = reply(stop=("true love",), top_logprobs=0)
+
+    held = one.add(chosen("true"))
+    told = one.add(chosen("true"))
+    one.add(chosen(" "))
+    last = [one.add(chosen(letter)) for letter in "love"][-1]
+
+    assert (held.text, held.logprobs) == ("", ())
+    assert (told.text, [entry.token for entry in told.logprobs]) == ("true", [b"true"])
+    assert (last.text, last.logprobs, last.finish_reason) == ("", (), "stop")
+
+
+def test_the_token_that_ends_a_reply_is_no_text_and_has_no_log_probability():
+    one = reply(stop=("true love",), top_logprobs=0)
+    one.add(chosen("true"))
+
+    last = one.add(Chosen(token=TOKENIZER.eos_token_id))
+
+    assert (last.text, [entry.token for entry in last.logprobs]) == ("true", [b"true"])
 
 
 def test_forced_tokens_are_cut_at_the_limit_like_any_other():
@@ -87,7 +138,7 @@ def test_forced_tokens_are_cut_at_the_limit_like_any_other():
 def test_a_record_that_is_whole_at_the_very_limit_is_whole():
     whole = reply(schema=SCHEMA)
     whole.begin()
-    whole.add(TOKENIZER.encode("true")[0])
+    whole.add(chosen("true"))
     needed = len(whole.row.tokens) - len(PROMPT)
 
     enough, short = (
@@ -98,16 +149,16 @@ def test_a_record_that_is_whole_at_the_very_limit_is_whole():
         one.begin()
     (token,) = TOKENIZER.encode("true")
 
-    assert enough.add(token).finish_reason == "stop"
-    assert short.add(token).finish_reason == "length"
+    assert enough.add(Chosen(token=token)).finish_reason == "stop"
+    assert short.add(Chosen(token=token)).finish_reason == "length"
 
 
 def test_what_was_held_back_for_a_stop_string_is_told_at_the_end():
     one = reply(stop=("true love",), max_tokens=2)
     (token,) = TOKENIZER.encode("true")
 
-    assert one.add(token).text == ""
-    last = one.add(token)
+    assert one.add(Chosen(token=token)).text == ""
+    last = one.add(Chosen(token=token))
 
     assert (last.text, last.finish_reason) == ("truetrue", "length")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
@@ -33,7 +34,7 @@ def draw(count: int, **sampling: object) -> Counter[int]:
     one = reply(**sampling)
     logits = torch.tensor(PROBABILITIES).log()
     masks = Masks(len(PROBABILITIES))
-    return Counter(choose_tokens(logits.clone()[None], [one], masks)[0] for _ in range(count))
+    return Counter(choose_tokens(logits.clone()[None], [one], masks)[0].token for _ in range(count))
 
 
 def test_greedy_takes_the_likeliest():
@@ -58,6 +59,80 @@ def test_top_p_keeps_the_fewest_tokens_that_reach_it():
     assert set(draw(500, temperature=1.0, top_p=0.5, seed=1)) == {0}
     assert set(draw(500, temperature=1.0, top_p=0.51, seed=1)) == {0, 3}
     assert set(draw(500, temperature=2.0, top_p=1.0, seed=1)) == {0, 1, 3, 4}
+
+
+def test_top_k_keeps_the_likeliest_and_0_keeps_all():
+    assert set(draw(500, temperature=1.0, top_k=1, seed=1)) == {0}
+    assert set(draw(500, temperature=1.0, top_k=2, seed=1)) == {0, 3}
+    assert set(draw(500, temperature=1.0, top_k=0, seed=1)) == {0, 1, 3, 4}
+    assert set(draw(500, temperature=1.0, top_k=99, seed=1)) == {0, 1, 3, 4}
+
+
+def test_top_p_counts_what_top_k_left():
+    assert set(draw(500, temperature=1.0, top_k=2, top_p=0.6, seed=1)) == {0}
+
+
+def test_min_p_keeps_what_is_likely_beside_the_likeliest():
+    assert set(draw(500, temperature=1.0, min_p=0.5, seed=1)) == {0, 3}
+    assert set(draw(500, temperature=1.0, min_p=0.7, seed=1)) == {0}
+    assert set(draw(500, temperature=1.0, min_p=1.0, seed=1)) == {0}
+
+
+def chosen_after(written: list[int], **sampling: object) -> int:
+    one = reply(**sampling)
+    one.row.tokens.extend(written)
+    logits = torch.tensor(PROBABILITIES).log()[None]
+    return choose_tokens(logits, [one], Masks(len(PROBABILITIES)))[0].token
+
+
+def test_the_presence_penalty_counts_a_written_token_once():
+    assert chosen_after([0], presence_penalty=0.5) == 0
+    assert chosen_after([0], presence_penalty=0.6) == 3
+    assert chosen_after([0, 0, 0], presence_penalty=0.5) == 0
+
+
+def test_before_anything_is_written_there_is_nothing_to_penalise():
+    assert chosen_after([], presence_penalty=2.0, frequency_penalty=2.0) == 0
+
+
+def test_the_frequency_penalty_counts_every_time():
+    assert chosen_after([0, 0], frequency_penalty=0.2) == 0
+    assert chosen_after([0, 0, 0], frequency_penalty=0.2) == 3
+    assert chosen_after([3], frequency_penalty=-1.0) == 3
+
+
+def test_the_repetition_penalty_counts_the_prompt_and_moves_either_sign_down():
+    one, other = reply(repetition_penalty=2.0), reply(repetition_penalty=2.0)  # of prompt 1
+    logits = torch.tensor([[0.6, 1.0, -3.0], [-1.1, -1.0, -3.0]])
+
+    chosen = choose_tokens(logits, [one, other], Masks(3))
+
+    assert [choice.token for choice in chosen] == [0, 0]
+
+
+def test_penalties_of_one_reply_leave_its_neighbours_alone():
+    one, other = reply(frequency_penalty=2.0, top_logprobs=0), reply(top_logprobs=0)
+    for both in (one, other):
+        both.row.tokens.append(0)
+    logits = torch.tensor(PROBABILITIES).log().repeat(2, 1)
+
+    penalised, plain = choose_tokens(logits, [one, other], Masks(len(PROBABILITIES)))
+
+    assert (penalised.token, plain.token) == (3, 0)
+    assert math.exp(plain.logprob) == pytest.approx(0.5)
+
+
+def test_log_probabilities_are_those_of_the_logits_whatever_the_draw_is_from():
+    one = reply(temperature=0.5, top_k=1, top_logprobs=5, seed=1)
+    logits = torch.tensor(PROBABILITIES).log()[None]
+
+    (chosen,) = choose_tokens(logits, [one], Masks(len(PROBABILITIES)))
+
+    assert chosen.token == 0
+    assert math.exp(chosen.logprob) == pytest.approx(0.5)
+    assert [token for token, _ in chosen.top[:2]] == [0, 3]
+    assert {token for token, _ in chosen.top} == {0, 1, 3, 4}  # 2 cannot come
+    assert sum(math.exp(value) for _, value in chosen.top) == pytest.approx(1)
 
 
 def test_rounding_errors_of_a_batch_do_not_change_what_is_drawn():
