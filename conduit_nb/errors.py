@@ -15,6 +15,7 @@
     ├── EndpointError               a model server did not answer as it should
     │   ├── EndpointUnreachableError  no connection, or it broke (retryable)
     │   ├── EndpointTimeoutError      no answer in time (retryable)
+    │   ├── DeadlineError             the request's own deadline has passed
     │   ├── EndpointBusyError         the server asks to come back later (retryable)
     │   ├── EndpointAuthError         the server refuses the key
     │   ├── RequestRefusedError       the server refuses this request
@@ -187,6 +188,12 @@ class EndpointTimeoutError(EndpointError):
 
     code = "endpoint_timeout"
     retryable = True
+
+
+class DeadlineError(EndpointError):
+    """The reply was not finished by the deadline that the request set itself."""
+
+    code = "deadline"
 
 
 class EndpointBusyError(EndpointError):

@@ -42,13 +42,14 @@ class ModelOptions(TypedDict):
 
     The engine that serves is keyed by model id, revision and dtype; `max_model_len` bounds prompt
     plus reply of this request; `batch_timeout_ms` is how long it may wait for company where the
-    engine is idle.
+    engine is idle; `deadline_s` seconds after its arrival it fails where it is not finished.
     """
 
     revision: NotRequired[str | None]
     dtype: NotRequired[str]
     max_model_len: NotRequired[int | None]
     batch_timeout_ms: NotRequired[int | None]
+    deadline_s: NotRequired[float | None]
 
 
 class StreamOptions(TypedDict):
@@ -81,11 +82,33 @@ class Usage(TypedDict):
     total_tokens: int
 
 
+class TopLogprob(TypedDict):
+    """A token and its log probability; `bytes` are the token's where it is half a character."""
+
+    token: str
+    bytes: list[int] | None
+    logprob: float
+
+
+class TokenLikelihood(TopLogprob):
+    """A token of a reply, and what could have stood there instead."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChoiceLogprobs(TypedDict):
+    """How likely the tokens of a reply were."""
+
+    content: list[TokenLikelihood] | None
+    refusal: None
+
+
 class Choice(TypedDict):
     """One reply."""
 
     index: int
     message: Message
+    logprobs: NotRequired[ChoiceLogprobs | None]
     finish_reason: FinishReason | None
 
 
@@ -112,6 +135,7 @@ class ChunkChoice(TypedDict):
 
     index: int
     delta: Delta
+    logprobs: NotRequired[ChoiceLogprobs | None]
     finish_reason: FinishReason | None
 
 
@@ -123,6 +147,35 @@ class ChatChunk(TypedDict):
     created: int
     model: str
     choices: list[ChunkChoice]
+    usage: NotRequired[Usage | None]
+
+
+class TextLogprobs(TypedDict):
+    """How likely the tokens of a completion were, in columns."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class TextChoice(TypedDict):
+    """One completion, or in a stream a piece of it."""
+
+    index: int
+    text: str
+    logprobs: TextLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class TextReply(TypedDict):
+    """Body of the answer to POST /v1/completions, and each event of it where it is streamed."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[TextChoice]
     usage: NotRequired[Usage | None]
 
 

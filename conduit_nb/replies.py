@@ -17,6 +17,7 @@ from conduit_nb.errors import (
     ArgumentError,
     ConduitError,
     ContextLengthError,
+    DeadlineError,
     EndpointAuthError,
     EndpointBusyError,
     MissingExtraError,
@@ -48,6 +49,7 @@ KIND_OF_CODE: Mapping[str, type[ConduitError]] = {
     for kind in (
         ArgumentError,
         ContextLengthError,
+        DeadlineError,
         EndpointAuthError,
         EndpointBusyError,
         MissingExtraError,
@@ -67,6 +69,7 @@ KIND_OF_CODE: Mapping[str, type[ConduitError]] = {
 HINTS: Mapping[type[ConduitError], str] = {
     ArgumentError: "Check the arguments of the block.",
     ContextLengthError: "Shorten the input, or raise max_model_len.",
+    DeadlineError: "Give the request more time (deadline_s), or ask for fewer tokens.",
     EndpointAuthError: "Check the key: api_key_env= names the variable that holds it.",
     EndpointBusyError: "Ask for less at once (max_model_concurrency).",
     MissingExtraError: "Install what the server lacks, where the server runs.",

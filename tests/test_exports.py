@@ -26,6 +26,7 @@ HEAVY = {
     "numpy",
     "pandas",
     "pydantic_core",
+    "prometheus_client",
     "starlette",
     "torch",
     "transformers",

@@ -74,6 +74,7 @@ CONFINED = {
     "gguf": {"lmlite"},
     "huggingface_hub": {"lmlite", "models"},
     "starlette": {"lmlite"},
+    "prometheus_client": {"lmlite"},
     "uvicorn": {"lmlite"},
     "numpy": {"lmlite", "notebook", "tuning"},
     "pandas": {"notebook"},

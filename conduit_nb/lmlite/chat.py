@@ -1,53 +1,49 @@
 """A chat request in, checked field by field; replies and chunks out, in OpenAI's words.
 
-What cannot be honoured is refused by name; what has no effect on the text (`user`, `metadata`) is
-passed over. Knows no HTTP and no model.
+Knows no HTTP and no model.
 Layer 3.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
-import pydantic_core
-from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
+from pydantic_core import PydanticCustomError, core_schema
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.pool import ModelKey
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.answer import Answer, Piece
+from conduit_nb.lmlite.call import (
+    COUNT,
+    TEXT,
+    TOP_LOGPROBS,
+    Call,
+    CallForm,
+    common_parts,
+    optional,
+    required,
+)
+from conduit_nb.lmlite.logprobs import TokenLogprob
 from conduit_nb.protocol import (
     ChatChunk,
     ChatReply,
     Choice,
+    ChoiceLogprobs,
     ChunkChoice,
     Delta,
-    FinishReason,
     Message,
+    TokenLikelihood,
+    TopLogprob,
     Usage,
 )
 
-# Fields of OpenAI's that change nothing here, whatever they hold.
-WITHOUT_EFFECT = {
-    "user",
-    "metadata",
-    "store",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "parallel_tool_calls",
-    "prediction",
-}
-# Fields that are taken only where they ask for what happens anyway.
-ONLY_NEUTRAL: dict[str, tuple[object, ...]] = {
-    "n": (None, 1),
-    "presence_penalty": (None, 0),
-    "frequency_penalty": (None, 0),
-    "logprobs": (None, False),
-    "top_logprobs": (None, 0),
+if TYPE_CHECKING:
+    from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
+
+MOST_MESSAGES = 10_000
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "logit_bias": (None, {}),
     "tools": (None, []),
     "tool_choice": (None, "none", "auto"),
@@ -55,25 +51,27 @@ ONLY_NEUTRAL: dict[str, tuple[object, ...]] = {
     "modalities": (None, ["text"]),
     "reasoning_effort": (None, "none"),
 }
-ANY_OBJECT: dict[str, Any] = {"type": "object"}
-SEED_LIMIT = 2**63 - 1
-MOST_MESSAGES = 10_000
-LONGEST_BATCH_TIMEOUT_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatCall:
-    """A chat request that makes sense by itself; whether it fits the model is not known yet."""
+class ChatCall(Call):
+    """A request for replies to a chat."""
 
-    key: ModelKey
     messages: list[Message]
-    max_tokens: int | None
-    max_model_len: int | None
-    batch_timeout_ms: int | None
-    sampling: SamplingParams
-    json_schema: Mapping[str, Any] | None
-    stream: bool
-    include_usage: bool
+
+    @property
+    def replies(self) -> int:
+        """How many replies are to be written."""
+        return self.n
+
+    def encode(self, engine: Engine) -> list[list[int]]:
+        """Return the tokens of the one prompt."""
+        return [engine.encode_chat(self.messages)]
+
+    def answer(self, request_id: str) -> ChatAnswer:
+        """Return what puts the replies into chat completions."""
+        has_logprobs = self.sampling.top_logprobs is not None
+        return ChatAnswer(f"chatcmpl-{request_id}", self.key.model_id, has_logprobs=has_logprobs)
 
 
 def parse_chat(body: bytes) -> ChatCall:
@@ -81,152 +79,91 @@ def parse_chat(body: bytes) -> ChatCall:
 
     Raises RequestRefusedError that names every field that is wrong.
     """
-    request = _known_fields(_json_object(body))
-    try:
-        checked = cast("dict[str, Any]", CHAT_REQUEST.validate_python(request, strict=True))
-    except pydantic_core.ValidationError as err:
-        raise _refusal(err) from err
-    options = _part(checked, "conduit")
+    checked = CHAT_FORM.read(body)
+    top_logprobs: int | None = checked.get("top_logprobs")
+    if top_logprobs and not checked.get("logprobs"):
+        raise RequestRefusedError(
+            f"top_logprobs={top_logprobs} tells nothing without logprobs.",
+            hint="Set logprobs to true, or leave top_logprobs out.",
+        )
     return ChatCall(
-        key=ModelKey(
-            model_id=checked["model"],
-            revision=options.get("revision"),
-            dtype=options.get("dtype", "auto"),
+        **common_parts(
+            checked, top_logprobs=(top_logprobs or 0) if checked.get("logprobs") else None
         ),
+        max_tokens=checked.get("max_completion_tokens") or checked.get("max_tokens"),
         messages=[
             Message(role=message["role"], content=message["content"])
             for message in checked["messages"]
         ],
-        max_tokens=checked.get("max_completion_tokens") or checked.get("max_tokens"),
-        max_model_len=options.get("max_model_len"),
-        batch_timeout_ms=options.get("batch_timeout_ms"),
-        sampling=_sampling(checked),
-        json_schema=_json_schema(checked.get("response_format")),
-        stream=bool(checked.get("stream")),
-        include_usage=bool(_part(checked, "stream_options").get("include_usage")),
     )
 
 
-def chat_reply(
-    reply_id: str, model: str, text: str, reason: FinishReason, usage: Usage
-) -> ChatReply:
-    """Return the whole answer to a request that is not streamed."""
-    return ChatReply(
-        id=reply_id,
-        object="chat.completion",
-        created=int(time.time()),
-        model=model,
-        choices=[
-            Choice(
-                index=0,
-                message=Message(role="assistant", content=text),
-                finish_reason=reason,
-            )
-        ],
-        usage=usage,
-    )
+class ChatAnswer(Answer):
+    """Chat completions, whole or in chunks."""
 
-
-def chat_chunk(
-    reply_id: str, model: str, delta: Delta, reason: FinishReason | None = None
-) -> ChatChunk:
-    """Return one event of a streamed answer."""
-    return ChatChunk(
-        id=reply_id,
-        object="chat.completion.chunk",
-        created=int(time.time()),
-        model=model,
-        choices=[ChunkChoice(index=0, delta=delta, finish_reason=reason)],
-    )
-
-
-def usage_chunk(reply_id: str, model: str, usage: Usage) -> ChatChunk:
-    """Return the last event of a stream that was asked for its usage."""
-    chunk = chat_chunk(reply_id, model, Delta())
-    return {**chunk, "choices": [], "usage": usage}
-
-
-def _json_object(body: bytes) -> dict[str, Any]:
-    try:
-        content: object = pydantic_core.from_json(body, allow_inf_nan=False)
-    except ValueError as err:
-        raise RequestRefusedError(
-            f"The body is not JSON: {err}.", hint="Send one JSON object in UTF-8."
-        ) from err
-    if not isinstance(content, dict):
-        raise RequestRefusedError(
-            "The body is no JSON object.", hint='Send {"model": …, "messages": […]}.'
-        )
-    return cast("dict[str, Any]", content)
-
-
-def _known_fields(request: dict[str, Any]) -> dict[str, Any]:
-    """Return what is to be validated; refuse fields that would silently have no effect."""
-    kept: dict[str, Any] = {}
-    for name, value in request.items():
-        if name in WITHOUT_EFFECT:
-            continue
-        if name in ONLY_NEUTRAL:
-            if not any(type(value) is type(one) and value == one for one in ONLY_NEUTRAL[name]):
-                raise RequestRefusedError(
-                    f"{name} is not supported here.", hint=f"Leave {name} out of the request."
+    def whole(self, replies: Sequence[Piece], usage: Usage) -> ChatReply:
+        """Return the body of a request that is not streamed."""
+        return ChatReply(
+            id=self.answer_id,
+            object="chat.completion",
+            created=int(time.time()),
+            model=self.model,
+            choices=[
+                Choice(
+                    index=reply.index,
+                    message=Message(role="assistant", content=reply.text),
+                    logprobs=self._logprobs(reply.logprobs),
+                    finish_reason=reply.finish_reason,
                 )
-        elif name in HONOURED:
-            kept[name] = value
-        else:
-            raise RequestRefusedError(
-                f"{name[:80]!r} is no field that is known here.",
-                hint=f"Check the spelling; known are {', '.join(sorted(HONOURED))}.",
-            )
-    return kept
+                for reply in replies
+            ],
+            usage=usage,
+        )
 
+    def opening(self, index: int) -> ChatChunk:
+        """Return the chunk that says who speaks."""
+        return self._chunk(Piece(index=index, text=""), Delta(role="assistant", content=""))
 
-def _refusal(err: pydantic_core.ValidationError) -> RequestRefusedError:
-    problems = [
-        f"{_path(problem['loc'])}: {problem['msg']}"
-        for problem in err.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-    return RequestRefusedError(
-        f"The request does not fit: {'; '.join(problems[:5])}{more}",
-        hint="See OpenAI's chat completions for what each field takes.",
-    )
+    def event(self, piece: Piece) -> ChatChunk:
+        """Return one chunk."""
+        return self._chunk(piece, Delta(content=piece.text) if piece.text else Delta())
 
+    def usage_event(self, usage: Usage) -> ChatChunk:
+        """Return the chunk that has no choices."""
+        return {**self.opening(0), "choices": [], "usage": usage}
 
-def _path(parts: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in parts:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path or "the body"
+    def _chunk(self, piece: Piece, delta: Delta) -> ChatChunk:
+        choice = ChunkChoice(
+            index=piece.index,
+            delta=delta,
+            logprobs=self._logprobs(piece.logprobs) if piece.logprobs else None,
+            finish_reason=piece.finish_reason,
+        )
+        return ChatChunk(
+            id=self.answer_id,
+            object="chat.completion.chunk",
+            created=int(time.time()),
+            model=self.model,
+            choices=[choice],
+        )
 
-
-def _part(checked: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return checked.get(name) or cast("dict[str, Any]", {})
-
-
-def _sampling(checked: Mapping[str, Any]) -> SamplingParams:
-    stop = checked.get("stop")
-    given = {
-        name: checked[name]
-        for name in ("temperature", "top_p", "seed")
-        if checked.get(name) is not None
-    }
-    return SamplingParams(**given, stop=(stop,) if isinstance(stop, str) else tuple(stop or ()))
-
-
-def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    match response_format:
-        case {"type": "json_object"}:
-            return ANY_OBJECT
-        case {"type": "json_schema", "json_schema": {"schema": schema}}:
-            return cast("Mapping[str, Any]", schema)
-        case {"type": "json_schema"}:
-            raise RequestRefusedError(
-                "response_format.json_schema.schema is missing.",
-                hint="Send the schema, or ask for the type json_object.",
-            )
-        case _:
+    def _logprobs(self, entries: Sequence[TokenLogprob]) -> ChoiceLogprobs | None:
+        if not self.has_logprobs:
             return None
+        return ChoiceLogprobs(
+            content=[
+                TokenLikelihood(
+                    **_top_logprob(entry.token, entry.logprob),
+                    top_logprobs=[_top_logprob(token, value) for token, value in entry.top],
+                )
+                for entry in entries
+            ],
+            refusal=None,
+        )
+
+
+def _top_logprob(token: bytes, logprob: float) -> TopLogprob:
+    return TopLogprob(token=token.decode(errors="replace"), bytes=list(token), logprob=logprob)
 
 
 def _content(value: object) -> str:
@@ -255,74 +192,24 @@ def _role(value: object) -> str:
     raise PydanticCustomError("role", "must be system, user or assistant")
 
 
-def _optional(schema: core_schema.CoreSchema) -> core_schema.TypedDictField:
-    return core_schema.typed_dict_field(core_schema.nullable_schema(schema), required=False)
-
-
-def _required(schema: core_schema.CoreSchema) -> core_schema.TypedDictField:
-    return core_schema.typed_dict_field(schema, required=True)
-
-
-_COUNT = core_schema.int_schema(ge=1)
-_TEXT = core_schema.str_schema()
 _MESSAGE = core_schema.typed_dict_schema(
     {
-        "role": _required(core_schema.no_info_plain_validator_function(_role)),
-        "content": _required(core_schema.no_info_plain_validator_function(_content)),
-        "name": _optional(_TEXT),
+        "role": required(core_schema.no_info_plain_validator_function(_role)),
+        "content": required(core_schema.no_info_plain_validator_function(_content)),
+        "name": optional(TEXT),
     },
     extra_behavior="forbid",
 )
-_RESPONSE_FORMAT = core_schema.typed_dict_schema(
+CHAT_FORM = CallForm(
     {
-        "type": _required(core_schema.literal_schema(["text", "json_object", "json_schema"])),
-        "json_schema": _optional(
-            core_schema.typed_dict_schema(
-                {
-                    "name": _optional(_TEXT),
-                    "description": _optional(_TEXT),
-                    "schema": _optional(core_schema.dict_schema()),
-                    "strict": _optional(core_schema.bool_schema()),
-                },
-                extra_behavior="forbid",
-            )
+        "messages": required(
+            core_schema.list_schema(_MESSAGE, min_length=1, max_length=MOST_MESSAGES)
         ),
+        "max_completion_tokens": optional(COUNT),
+        "logprobs": optional(core_schema.bool_schema()),
+        "top_logprobs": optional(TOP_LOGPROBS),
     },
-    extra_behavior="forbid",
+    NEUTRAL,
+    example='{"model": …, "messages": […]}',
+    hint="See OpenAI's chat completions for what each field takes.",
 )
-_CONDUIT = core_schema.typed_dict_schema(
-    {
-        "revision": _optional(_TEXT),
-        "dtype": core_schema.typed_dict_field(
-            core_schema.literal_schema(["auto", "float32", "bfloat16", "float16"]), required=False
-        ),
-        "max_model_len": _optional(_COUNT),
-        "batch_timeout_ms": _optional(core_schema.int_schema(ge=0, le=LONGEST_BATCH_TIMEOUT_MS)),
-    },
-    extra_behavior="forbid",
-)
-HONOURED = {
-    "model": _required(core_schema.str_schema(min_length=1, max_length=4096)),
-    "messages": _required(
-        core_schema.list_schema(_MESSAGE, min_length=1, max_length=MOST_MESSAGES)
-    ),
-    "max_tokens": _optional(_COUNT),
-    "max_completion_tokens": _optional(_COUNT),
-    "temperature": _optional(core_schema.float_schema()),
-    "top_p": _optional(core_schema.float_schema()),
-    "seed": _optional(core_schema.int_schema(ge=-SEED_LIMIT, le=SEED_LIMIT)),
-    "stop": _optional(core_schema.union_schema([_TEXT, core_schema.list_schema(_TEXT)])),
-    "response_format": _optional(_RESPONSE_FORMAT),
-    "stream": _optional(core_schema.bool_schema()),
-    "stream_options": _optional(
-        core_schema.typed_dict_schema(
-            {
-                "include_usage": _optional(core_schema.bool_schema()),
-                "include_obfuscation": _optional(core_schema.bool_schema()),
-            },
-            extra_behavior="forbid",
-        )
-    ),
-    "conduit": _optional(_CONDUIT),
-}
-CHAT_REQUEST = SchemaValidator(core_schema.typed_dict_schema(HONOURED, extra_behavior="forbid"))

@@ -28,6 +28,7 @@ from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
 from conduit_nb.lmlite.scheduler import Row, Scheduler
+from conduit_nb.lmlite.stats import EngineStats
 from conduit_nb.lmlite.worker import Job, Worker
 from conduit_nb.protocol import Message
 
@@ -56,10 +57,11 @@ class Engine:
         self._grammars = Grammars(loaded.grammar_tokenizer)
         self._vocabulary = loaded.grammar_tokenizer
         self._numbers = itertools.count()
+        self._pages = PagePool(pages, PAGE_TOKENS)
         self._worker = Worker(
             runner=runner,
             scheduler=Scheduler(
-                PagePool(pages, PAGE_TOKENS),
+                self._pages,
                 max_rows=config.max_concurrency,
                 step_tokens=config.prefill_tokens,
             ),
@@ -101,6 +103,24 @@ class Engine:
         """Prompt tokens that a row took over from another instead of reading them."""
         return self._worker.reused_tokens
 
+    def stats(self) -> EngineStats:
+        """Return what was done so far; cheap, at any time, from any thread."""
+        counts = self._worker.counts
+        return EngineStats(
+            running=self.running,
+            waiting=self.waiting,
+            steps_by_rows=tuple(counts.steps_by_rows),
+            read_tokens=counts.read_tokens,
+            written_tokens=counts.written_tokens,
+            forced_tokens=counts.forced_tokens,
+            reused_tokens=self.reused_tokens,
+            preemptions=self.preemptions,
+            pages=self._pages.total,
+            used_pages=self._pages.total - self._pages.free_count,
+            grammar_hits=self._grammars.hits,
+            grammar_misses=self._grammars.misses,
+        )
+
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """Return the prompt's tokens, by the model's chat template. Thread-safe.
 
@@ -113,6 +133,16 @@ class Engine:
         if least >= self.context_tokens:
             raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
         return self._chat.encode(messages, text)
+
+    def encode_text(self, text: str) -> list[int]:
+        """Return the tokens of a text as it stands, no template around it. Thread-safe.
+
+        Control tokens that the text spells are meant. Raises ContextLengthError like encode_chat.
+        """
+        least = self._chat.least_tokens(text)
+        if least >= self.context_tokens:
+            raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
+        return self._fast.encode(text).ids
 
     def check_grammar(self, json_schema: Mapping[str, Any]) -> None:
         """Raise RequestRefusedError, naming the keyword, where no grammar can be made of it."""

@@ -53,12 +53,17 @@ class Guide:
 
 
 class Grammars:
-    """Makes guides; compiles each schema once. Thread-safe."""
+    """Makes guides; compiles each schema once. Thread-safe.
+
+    `hits` counts the guides whose grammar was there, `misses` those that had to be compiled.
+    """
 
     def __init__(self, tokenizer: LLTokenizer) -> None:
         self._tokenizer = tokenizer
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
+        self.hits = 0
+        self.misses = 0
 
     def guide(self, json_schema: Mapping[str, Any]) -> Guide:
         """Return a guide at the start of its grammar; the first time may take a while.
@@ -69,10 +74,12 @@ class Grammars:
         with self._lock:
             if key in self._compiled:
                 self._compiled.move_to_end(key)
+                self.hits += 1
                 return Guide(self._compiled[key].deep_copy())
         matcher = self._compile(key)
         with self._lock:
             self._compiled[key] = matcher
+            self.misses += 1
             while len(self._compiled) > CACHED_GRAMMARS:
                 self._compiled.popitem(last=False)
             return Guide(matcher.deep_copy())

@@ -26,6 +26,7 @@ STATUS_OF = {
     "model_files": 422,
     "endpoint_busy": 429,
     "server_failed": 503,
+    "deadline": 504,
     "storage": 507,
 }
 TYPE_OF = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
@@ -85,7 +86,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
             type=_type(error.status_code),
             param=None,
             code="request_refused",
-            hint="This server knows /v1/chat/completions, /v1/models and /health.",
+            hint="This server knows /v1/chat/completions, /v1/completions, /v1/models, /health"
+            " and /metrics.",
         )
     )
     return json_response(reply, error.status_code, error.headers)

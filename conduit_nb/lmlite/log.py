@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOG = logging.getLogger("conduit_nb.lmlite")
 PLAIN = re.compile(r"[\w./:@+-]+")
 REQUEST_ID = re.compile(r"[\w.-]{1,64}")
-QUIET_PATHS = ("/health", "/v1/models")
+QUIET_PATHS = ("/health", "/metrics", "/v1/models")
 
 
 def set_up_logging() -> None:

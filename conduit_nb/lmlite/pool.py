@@ -16,7 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from conduit_nb.errors import ConduitError, EndpointBusyError, ServerFailedError
+from conduit_nb.errors import (
+    ConduitError,
+    EndpointBusyError,
+    RequestRefusedError,
+    ServerFailedError,
+)
 from conduit_nb.models.config import DType
 from conduit_nb.models.files import Progress
 from conduit_nb.protocol import LoadedModel, ModelInfo
@@ -83,30 +88,41 @@ class ModelPool:
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def engine(self, key: ModelKey) -> AsyncGenerator[Engine, None]:
-        """Lend the engine of `key`, loading it first where it is not there.
+    async def engine(self, key: ModelKey, *, replies: int = 1) -> AsyncGenerator[Engine, None]:
+        """Lend the engine of `key` for so many replies, loading it first where it is not there.
 
         A load that failed is tried again by the next request, but not within FAILURE_KEPT_S:
         the rows of one batch learn of one failure together.
 
-        Raises EndpointBusyError where too many wait already, and what the load raised.
+        Raises EndpointBusyError where too many wait already, RequestRefusedError where so many
+        can never be written at once, and what the load raised.
         """
+        if replies > self._max_in_flight:
+            raise RequestRefusedError(
+                f"The request asks for {replies} replies; this server takes at most"
+                f" {self._max_in_flight} at once.",
+                hint="Lower n, or send fewer prompts in one request.",
+            )
         entry = self._entry(key)
-        if entry.in_flight >= self._max_in_flight:
+        if entry.in_flight + replies > self._max_in_flight:
             raise EndpointBusyError(
                 f"{key.model_id} has {entry.in_flight} requests already.",
                 retry_after_s=RETRY_AFTER_S,
                 hint="Send fewer at once (max_model_concurrency), or try again later.",
             )
-        entry.in_flight += 1
+        entry.in_flight += replies
         try:
             yield await self._ready(entry)
         finally:
-            entry.in_flight -= 1
+            entry.in_flight -= replies
 
     def models(self) -> list[ModelInfo]:
         """Return what was asked for, with its state."""
         return [_info(entry, self.device) for entry in self._entries.values()]
+
+    def engines(self) -> list[tuple[ModelKey, Engine]]:
+        """Return the models that are loaded."""
+        return [(one.key, one.engine) for one in self._entries.values() if one.engine is not None]
 
     async def close(self) -> None:
         """End every engine; open requests fail. What loads is given up (its thread goes on)."""

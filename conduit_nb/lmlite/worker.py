@@ -17,6 +17,7 @@ from conduit_nb.lmlite.model_runner import ModelRunner
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.scheduler import Plan, Row, Scheduler
+from conduit_nb.lmlite.stats import StepCounts
 
 FAILED_STEPS_ALLOWED = 3
 """After so many steps in a row that failed, the engine is broken and ends."""
@@ -43,6 +44,7 @@ class Worker:
         self._runner = runner
         self._scheduler = scheduler
         self._max_rows = max_rows
+        self.counts = StepCounts([0] * (max_rows + 1))
         self._changed = threading.Condition()
         self._arrived: list[Job] = []
         self._left: list[Job] = []
@@ -159,6 +161,7 @@ class Worker:
             self._fail_step(plan, err)
             return
         self._failed_steps = 0
+        self._count(plan)
         self._scheduler.commit(plan)
         for row, chosen in tokens.items():
             job = self._open[row]
@@ -168,6 +171,13 @@ class Worker:
                 self._fail(job, err)
             else:
                 self._tell(job, delta)
+
+    def _count(self, plan: Plan) -> None:
+        """Count a step that was done and is not noted yet."""
+        self.counts.steps_by_rows[len(plan.slices)] += 1
+        self.counts.read_tokens += sum(
+            part.end - part.start for part in plan.slices if part.row.is_reading
+        )
 
     def _fail_step(self, plan: Plan, err: RuntimeError | MemoryError) -> None:
         """Fail the rows of a step that failed; the others are as they were."""
@@ -184,6 +194,8 @@ class Worker:
             raise err
 
     def _tell(self, job: Job, delta: GenerationDelta) -> None:
+        self.counts.written_tokens += delta.tokens
+        self.counts.forced_tokens += delta.forced
         if delta.finish_reason is not None:
             self._forget(job)
         job.deliver(delta)

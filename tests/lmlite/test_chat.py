@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.chat import ANY_OBJECT, ChatCall, parse_chat
+from conduit_nb.lmlite.call import ANY_OBJECT
+from conduit_nb.lmlite.chat import ChatCall, parse_chat
 from conduit_nb.lmlite.pool import ModelKey
+from conduit_nb.lmlite.sampling import SamplingParams
 
 USER = {"role": "user", "content": "hi"}
 
@@ -49,6 +51,35 @@ def test_every_field_arrives():
     assert (call.sampling.temperature, call.sampling.top_p, call.sampling.seed) == (0.5, 0.9, -3)
     assert call.sampling.stop == ("a", "b")
     assert (call.stream, call.include_usage) == (True, True)
+
+
+def test_the_ways_to_sample_arrive_by_the_names_of_openai_and_vllm():
+    call = parse(
+        n=3,
+        top_k=40,
+        min_p=0.05,
+        repetition_penalty=1.1,
+        presence_penalty=-1,
+        frequency_penalty=0.5,
+        logprobs=True,
+        top_logprobs=4,
+        conduit={"deadline_s": 2.5},
+    )
+
+    assert (call.n, call.replies, call.deadline_s) == (3, 3, 2.5)
+    assert call.sampling == SamplingParams(
+        top_k=40,
+        min_p=0.05,
+        repetition_penalty=1.1,
+        presence_penalty=-1,
+        frequency_penalty=0.5,
+        top_logprobs=4,
+    )
+
+
+def test_log_probabilities_may_be_asked_for_without_alternatives():
+    assert parse(logprobs=True).sampling.top_logprobs == 0
+    assert parse(logprobs=False).sampling.top_logprobs is None
 
 
 def test_fields_that_are_null_are_fields_left_out():
@@ -109,6 +140,7 @@ def test_the_response_format_becomes_a_schema(response_format, expected):
     [
         {"user": "me", "metadata": {"a": 1}, "store": False, "service_tier": "auto"},
         {"n": 1, "presence_penalty": 0, "frequency_penalty": 0, "logprobs": False},
+        {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "top_logprobs": 0},
         {"tools": [], "tool_choice": "none", "logit_bias": {}, "modalities": ["text"]},
     ],
 )
@@ -119,12 +151,9 @@ def test_fields_that_change_nothing_are_passed_over(fields):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"n": 2},
-        {"n": True},
-        {"logprobs": True},
-        {"presence_penalty": 0.5},
         {"tools": [{"type": "function"}]},
         {"logit_bias": {"1": 5}},
+        {"reasoning_effort": "high"},
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(fields):
@@ -165,6 +194,20 @@ def test_an_unknown_field_is_refused_by_name():
         ({"temperature": 3}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"seed": 2**70}, "seed"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"n": True}, "n"),
+        ({"top_k": -2}, "top_k"),
+        ({"top_k": 1.5}, "top_k"),
+        ({"min_p": 2}, "min_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"presence_penalty": 3}, "presence_penalty"),
+        ({"frequency_penalty": "much"}, "frequency_penalty"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs=2 tells nothing without logprobs"),
+        ({"conduit": {"deadline_s": 0}}, "conduit.deadline_s"),
+        ({"conduit": {"deadline_s": "soon"}}, "conduit.deadline_s"),
         ({"stop": [1]}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"stream": "yes"}, "stream"),

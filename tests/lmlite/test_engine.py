@@ -196,23 +196,6 @@ async def test_the_same_seed_is_the_same_text_whatever_runs_beside_it(
     assert other.text != alone.text
 
 
-async def test_penalties_and_cuts_are_the_same_text_whatever_runs_beside_it(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, prefill_tokens=64)
-    prompts = [engine.encode_chat([{"role": "user", "content": text}]) for text in PROMPTS]
-    options = {"top_k": 50, "min_p": 0.01, "repetition_penalty": 1.3, "frequency_penalty": 0.4}
-    asked = request(prompts[1], 40, temperature=1.0, seed=5, **options)
-
-    alone = await write(engine, asked)
-    crowd = [request(prompt, 40, temperature=1.0, presence_penalty=1.0) for prompt in prompts]
-    together, *_ = await write_all(engine, [asked, *crowd])
-    plain = await write(engine, request(prompts[1], 40, temperature=1.0, seed=5))
-
-    assert together.text == alone.text
-    assert plain.text != alone.text
-
-
 async def test_without_a_seed_each_reply_is_drawn_anew(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):

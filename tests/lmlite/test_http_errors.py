@@ -8,10 +8,12 @@ import httpx2
 import pytest
 
 pytest.importorskip("starlette")
+pytest.importorskip("prometheus_client")
 
 from conduit_nb.errors import (
     ConduitError,
     ContextLengthError,
+    DeadlineError,
     EndpointBusyError,
     ModelFilesError,
     ModelNotFoundError,
@@ -76,6 +78,7 @@ async def test_an_error_of_the_load_arrives_with_its_hint():
         (ModelFilesError("x"), 422, "invalid_request_error"),
         (EndpointBusyError("x", retry_after_s=1), 429, "rate_limit_error"),
         (ServerFailedError("x"), 503, "server_error"),
+        (DeadlineError("x"), 504, "server_error"),
         (ConduitError("x"), 500, "server_error"),
     ],
 )

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from conduit_nb.errors import EndpointBusyError, ModelFilesError, ServerFailedError
+from conduit_nb.errors import (
+    EndpointBusyError,
+    ModelFilesError,
+    RequestRefusedError,
+    ServerFailedError,
+)
 from conduit_nb.lmlite.pool import FAILED_KEPT, FAILURE_KEPT_S, ModelKey, ModelPool
 
 KEY = ModelKey(model_id="owner/name")
@@ -204,6 +209,19 @@ async def test_one_request_too_many_is_told_when_to_come_back():
 
     assert caught.value.retry_after_s > 0
     await use(pool)
+
+
+async def test_a_request_for_several_replies_takes_as_many_places():
+    pool = make_pool(Loader(), max_in_flight=3)
+
+    async with pool.engine(KEY, replies=2):
+        await use(pool)
+        with pytest.raises(EndpointBusyError, match="2 requests"):
+            async with pool.engine(KEY, replies=2):
+                pass
+    with pytest.raises(RequestRefusedError, match=r"4 replies.*at most 3"):
+        async with pool.engine(KEY, replies=4):
+            pass
 
 
 async def test_ids_that_name_nothing_do_not_pile_up():

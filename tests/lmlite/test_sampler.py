@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,8 @@ from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
+from tests.lmlite.conftest import LoadEngine
+from tests.lmlite.generation import request, write, write_all
 
 PROBABILITIES = (0.5, 0.1, 0.0, 0.3, 0.1)
 
@@ -148,3 +151,20 @@ def test_rounding_errors_of_a_batch_do_not_change_what_is_drawn():
     drawn_noisy = [choose_tokens((logits + noise)[None], [noisy], masks) for _ in range(200)]
 
     assert drawn == drawn_noisy
+
+
+async def test_penalties_and_cuts_are_the_same_text_whatever_runs_beside_it(
+    tiny_model_folder: Path, load_engine: LoadEngine
+):
+    engine = load_engine(tiny_model_folder, prefill_tokens=64)
+    prompts = [engine.encode_text(text) for text in ("hello", "The quick fox", "b", "a " * 60)]
+    options = {"top_k": 50, "min_p": 0.01, "repetition_penalty": 1.3, "frequency_penalty": 0.4}
+    asked = request(prompts[1], 40, temperature=1.0, seed=5, **options)
+
+    alone = await write(engine, asked)
+    crowd = [request(prompt, 40, temperature=1.0, presence_penalty=1.0) for prompt in prompts]
+    together, *_ = await write_all(engine, [asked, *crowd])
+    plain = await write(engine, request(prompts[1], 40, temperature=1.0, seed=5))
+
+    assert together.text == alone.text
+    assert plain.text != alone.text

@@ -1,0 +1,308 @@
+"""Answers requests for replies: from the body to the last byte, whichever endpoint it came to.
+
+Knows HTTP and the pool of models; the words of an endpoint are its Call's and its Answer's.
+Layer 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pydantic_core
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from conduit_nb.errors import (
+    ConduitError,
+    ContextLengthError,
+    DeadlineError,
+    ServerFailedError,
+)
+from conduit_nb.lmlite.activity import Activity
+from conduit_nb.lmlite.answer import Piece
+from conduit_nb.lmlite.call import Call
+from conduit_nb.lmlite.gate import read_body
+from conduit_nb.lmlite.http_errors import error_reply, json_response
+from conduit_nb.lmlite.metrics import Metrics, ReplyTimes
+from conduit_nb.lmlite.pool import ModelPool
+from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
+from conduit_nb.protocol import Usage
+
+if TYPE_CHECKING:
+    from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
+
+
+class Completions:
+    """One endpoint. An ASGI application, so that one piece of code holds a model, its replies and
+    the connection for as long as each lasts.
+    """
+
+    def __init__(
+        self,
+        parse: Callable[[bytes], Call],
+        pool: ModelPool,
+        activity: Activity,
+        metrics: Metrics,
+        key: str,
+    ) -> None:
+        self._parse = parse
+        self._pool = pool
+        self._activity = activity
+        self._metrics = metrics
+        self._key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or give it up when its client is gone."""
+        arrived = asyncio.get_running_loop().time()
+        call = self._parse(await read_body(Request(scope, receive), self._key))
+        scope["conduit_log"]["model"] = call.key.model_id
+        if self._activity.is_stopping:
+            raise ServerFailedError("The server is stopping.", hint="Send the request again.")
+        with self._activity.request():
+            work = self._answer(call, arrived, scope, receive, send)
+            if not await _unless_gone(receive, work):
+                scope["conduit_log"]["client"] = "left"
+
+    async def _answer(
+        self, call: Call, arrived: float, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the replies.
+
+        A streamed answer begins with the first text: what fails before has a status of its own,
+        what fails later is an event of the stream, and `[DONE]` does not follow.
+        """
+        answer = call.answer(scope["conduit_request_id"])
+        events = _Events(send)
+        times = ReplyTimes(self._metrics, call.key.model_id, arrived)
+        replies = _Replies(call.replies)
+        try:
+            async with (
+                _within(call.deadline_s, arrived),
+                self._pool.engine(call.key, replies=call.replies) as engine,
+            ):
+                wanted = await _generations(engine, call)
+                replies.prompt_tokens = sum(len(one.prompt_tokens) for one in wanted[:: call.n])
+                texts = [engine.generate(one) for one in wanted]
+                async with contextlib.aclosing(merged(texts)) as deltas:
+                    async for index, delta in deltas:
+                        times.note(index, delta.tokens)
+                        piece = replies.add(index, delta, keep=not call.stream)
+                        if call.stream:
+                            opening = answer.opening(index) if replies.is_new(index) else None
+                            await events.send(opening)
+                            if piece.text or piece.logprobs or piece.finish_reason:
+                                await events.send(answer.event(piece))
+            usage = replies.usage()
+        except ConduitError as err:
+            if not events.have_begun:
+                raise
+            scope["conduit_log"]["error"] = err.code
+            await events.fail(err)
+            return
+        scope["conduit_log"]["prompt_tokens"] = usage["prompt_tokens"]
+        scope["conduit_log"]["completion_tokens"] = usage["completion_tokens"]
+        if call.stream:
+            await events.send(answer.usage_event(usage) if call.include_usage else None)
+            await events.end()
+        else:
+            response = json_response(answer.whole(replies.whole(), usage))
+            await response(scope, receive, send)
+
+
+class _Replies:
+    """What has been written so far of some replies."""
+
+    def __init__(self, count: int) -> None:
+        self.prompt_tokens = 0
+        self._written_tokens = 0
+        self._pieces: list[list[Piece]] = [[] for _ in range(count)]
+        self._begun: set[int] = set()
+        self._open = count
+
+    def add(self, index: int, delta: GenerationDelta, *, keep: bool) -> Piece:
+        """Count what was written of a reply, and return it; only what is kept is part of it."""
+        piece = Piece(
+            index=index,
+            text=delta.text,
+            logprobs=delta.logprobs,
+            finish_reason=delta.finish_reason,
+        )
+        self._written_tokens += delta.tokens
+        self._open -= delta.finish_reason is not None
+        if keep:
+            self._pieces[index].append(piece)
+        return piece
+
+    def is_new(self, index: int) -> bool:
+        """Whether this is the first time that one asks for this reply."""
+        is_new = index not in self._begun
+        self._begun.add(index)
+        return is_new
+
+    def whole(self) -> list[Piece]:
+        """Return the replies."""
+        return [
+            Piece(
+                index=index,
+                text="".join(piece.text for piece in pieces),
+                logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+                finish_reason=pieces[-1].finish_reason,
+            )
+            for index, pieces in enumerate(self._pieces)
+        ]
+
+    def usage(self) -> Usage:
+        """Return what was read and written; each prompt counts once, whatever follows it."""
+        if self._open:
+            raise ServerFailedError(
+                "The engine ended without a reason.", hint="Send the request again."
+            )
+        return Usage(
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self._written_tokens,
+            total_tokens=self.prompt_tokens + self._written_tokens,
+        )
+
+
+class _Events:
+    """A stream of events, which begins with the first of them."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.have_begun = False
+
+    async def send(self, content: Mapping[str, Any] | None, *, last: bool = False) -> None:
+        """Send one event; None sends nothing."""
+        if content is None:
+            return
+        if not self.have_begun:
+            headers = [
+                (b"content-type", b"text/event-stream; charset=utf-8"),
+                (b"cache-control", b"no-cache"),
+            ]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            self.have_begun = True
+        body = b"data: " + pydantic_core.to_json(content) + b"\n\n"
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def fail(self, error: ConduitError) -> None:
+        """End a stream that has begun with an error."""
+        await self.send(error_reply(error), last=True)
+
+    async def end(self) -> None:
+        """End a stream that has begun."""
+        await self._send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+
+async def merged(
+    replies: Sequence[AsyncGenerator[GenerationDelta, None]],
+) -> AsyncGenerator[tuple[int, GenerationDelta], None]:
+    """Yield what several replies say as it comes, each with its index.
+
+    What one raises ends all; closing this closes them.
+    """
+    arrived: asyncio.Queue[tuple[int, GenerationDelta] | asyncio.Task[None]] = asyncio.Queue()
+
+    async def read(index: int, deltas: AsyncGenerator[GenerationDelta, None]) -> None:
+        async with contextlib.aclosing(deltas):
+            async for delta in deltas:
+                arrived.put_nowait((index, delta))
+
+    tasks = [asyncio.create_task(read(*one)) for one in enumerate(replies)]
+    for task in tasks:
+        task.add_done_callback(arrived.put_nowait)
+    try:
+        running = len(tasks)
+        while running:
+            item = await arrived.get()
+            if isinstance(item, tuple):
+                yield item
+            else:
+                item.result()
+                running -= 1
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _generations(engine: Engine, call: Call) -> list[GenerationRequest]:
+    """Return what the engine is to do; tokenises in a thread, so that others go on meanwhile."""
+    limit = engine.context_tokens
+    if call.max_model_len is not None:
+        if call.max_model_len > limit:
+            raise ContextLengthError(
+                f"max_model_len={call.max_model_len:,} is more than {call.key.model_id} "
+                f"can do: {limit:,} tokens.",
+                hint=f"Lower max_model_len to at most {limit:,}, or leave it out.",
+            )
+        limit = call.max_model_len
+    prompts = await asyncio.to_thread(call.encode, engine)
+    return [
+        _generation(call, tuple(tokens), limit, number)
+        for tokens in prompts
+        for number in range(call.n)
+    ]
+
+
+def _generation(call: Call, tokens: tuple[int, ...], limit: int, number: int) -> GenerationRequest:
+    """Return the request for reply `number` to a prompt; each draws by a seed of its own."""
+    room = limit - len(tokens)
+    if room < 1:
+        raise ContextLengthError(
+            f"The prompt has {len(tokens):,} tokens; with the reply it must fit into {limit:,}.",
+            hint="Shorten the input, or raise max_model_len where the model allows more.",
+        )
+    sampling = call.sampling
+    if number and sampling.seed is not None:
+        sampling = dataclasses.replace(sampling, seed=sampling.seed + number)
+    return GenerationRequest(
+        prompt_tokens=tokens,
+        # What is asked for is an upper bound: a reply that the context cuts says "length".
+        max_tokens=min(call.max_tokens or room, room),
+        sampling=sampling,
+        json_schema=call.json_schema,
+        batch_timeout_ms=call.batch_timeout_ms,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _within(deadline_s: float | None, arrived: float) -> AsyncGenerator[None, None]:
+    """Raise DeadlineError where what runs inside is not done so long after the arrival."""
+    when = None if deadline_s is None else arrived + deadline_s
+    limit = asyncio.timeout_at(when)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as err:
+        if not limit.expired():
+            raise
+        raise DeadlineError(
+            f"The reply was not finished within deadline_s={deadline_s:g}.",
+            hint="Raise deadline_s, ask for fewer tokens, or send fewer requests at once.",
+        ) from err
+
+
+async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+    """Run `work`; cancel it and return False when the client closes the connection first."""
+    working = asyncio.create_task(work)
+    watching = asyncio.create_task(_until_gone(receive))
+    try:
+        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        return False
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,92 @@
+"""lmlite/completion.py: what a request for plain text may say, and how it is answered."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from conduit_nb.errors import RequestRefusedError
+from conduit_nb.lmlite.answer import Piece
+from conduit_nb.lmlite.completion import TextAnswer, TextCall, parse_completion
+from conduit_nb.lmlite.logprobs import TokenLogprob
+
+
+def parse(**fields: Any) -> TextCall:
+    return parse_completion(json.dumps({"model": "m", "prompt": "Once", **fields}).encode())
+
+
+def entry(token: bytes, *others: bytes) -> TokenLogprob:
+    top = tuple((other, -2.0) for other in others)
+    return TokenLogprob(token=token, logprob=-1.0, top=((token, -1.0), *top) if others else ())
+
+
+def test_one_prompt_gets_one_reply_of_openais_length():
+    call = parse()
+
+    assert (call.prompts, call.replies, call.max_tokens) == (("Once",), 1, 16)
+    assert call.sampling.top_logprobs is None
+
+
+def test_each_of_several_prompts_gets_n_replies():
+    call = parse(prompt=["a", "b"], n=3, logprobs=0, max_tokens=5)
+
+    assert (call.prompts, call.replies, call.max_tokens) == (("a", "b"), 6, 5)
+    assert call.sampling.top_logprobs == 0
+
+
+@pytest.mark.parametrize("fields", [{"echo": False, "best_of": 1, "suffix": None, "user": "me"}])
+def test_fields_that_change_nothing_are_passed_over(fields):
+    assert parse(**fields) == parse()
+
+
+@pytest.mark.parametrize("fields", [{"echo": True}, {"best_of": 3}, {"suffix": "end"}])
+def test_what_cannot_be_honoured_is_refused_by_name(fields):
+    (name,) = fields
+
+    with pytest.raises(RequestRefusedError, match=f"^{name} is not supported"):
+        parse(**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": ["a", ""]}, "prompt"),
+        ({"prompt": [1, 2]}, "tokens are not taken"),
+        ({"prompt": None}, "prompt"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logprobs": 21}, "logprobs"),
+        ({"messages": []}, "'messages' is no field"),
+        ({"prompt": ["a"] * 65, "n": 2}, "130 replies"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_its_path(fields, said):
+    with pytest.raises(RequestRefusedError, match=said):
+        parse(**fields)
+
+
+def test_log_probabilities_stand_in_columns_with_offsets_into_the_text():
+    answer = TextAnswer("cmpl-1", "m", has_logprobs=True)
+    entries = (entry(b"a\xc3"), entry(b"\x9f"), entry(b"b", b"c"))
+
+    first = answer.event(Piece(index=0, text="aß", logprobs=entries[:2]))
+    second = answer.event(Piece(index=0, text="b", logprobs=entries[2:]))
+    other = answer.event(Piece(index=1, text="b", logprobs=entries[2:]))
+
+    told = [event["choices"][0]["logprobs"] for event in (first, second, other)]
+    assert [columns["text_offset"] for columns in told if columns] == [[0, 2], [2], [0]]
+    assert told[1] == {
+        "tokens": ["b"],
+        "token_logprobs": [-1.0],
+        "top_logprobs": [{"b": -1.0, "c": -2.0}],
+        "text_offset": [2],
+    }
+
+
+def test_log_probabilities_that_nobody_asked_for_are_null():
+    event = TextAnswer("cmpl-1", "m", has_logprobs=False).event(Piece(index=0, text="a"))
+
+    assert event["choices"][0]["logprobs"] is None
