@@ -128,7 +128,7 @@ class TextAnswer(Answer):
         offsets: list[int] = []
         for entry in piece.logprobs:
             offsets.append(self._told[piece.index])
-            self._told[piece.index] += _characters(entry.token)
+            self._told[piece.index] += _characters(entry.token) if entry.is_text else 0
         return TextLogprobs(
             tokens=[_text(entry.token) for entry in piece.logprobs],
             token_logprobs=[entry.logprob for entry in piece.logprobs],

@@ -35,11 +35,12 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLogprob:
-    """The same in bytes: a token may be half a character."""
+    """The same in bytes: a token may be half a character. A special one is no text, but a name."""
 
     token: bytes
     logprob: float
     top: tuple[tuple[bytes, float], ...]
+    is_text: bool = True
 
 
 class LogprobTrail:
@@ -64,10 +65,10 @@ class LogprobTrail:
                 token=self._vocabulary.decode_bytes([one.token]),
                 logprob=one.logprob,
                 top=tuple((self._vocabulary.decode_bytes([token]), value) for token, value in top),
+                is_text=not self._vocabulary.is_special_token(one.token),
             )
             self._held.append((self._added_bytes, entry))
-            if not self._vocabulary.is_special_token(one.token):
-                self._added_bytes += len(entry.token)
+            self._added_bytes += len(entry.token) if entry.is_text else 0
 
     def told(self, text: str) -> tuple[TokenLogprob, ...]:
         """Return what belongs to `text`, the next piece of the reply."""

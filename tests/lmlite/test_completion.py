@@ -86,6 +86,17 @@ def test_log_probabilities_stand_in_columns_with_offsets_into_the_text():
     }
 
 
+def test_a_token_that_is_no_text_takes_no_room_in_it():
+    end = TokenLogprob(token=b"<end>", logprob=-1.0, top=(), is_text=False)
+    answer = TextAnswer("cmpl-1", "m", has_logprobs=True)
+
+    event = answer.event(Piece(index=0, text="ab", logprobs=(entry(b"a"), end, entry(b"b"))))
+
+    columns = event["choices"][0]["logprobs"]
+    assert columns is not None
+    assert columns["text_offset"] == [0, 1, 1]
+
+
 def test_log_probabilities_that_nobody_asked_for_are_null():
     event = TextAnswer("cmpl-1", "m", has_logprobs=False).event(Piece(index=0, text="a"))
 
