@@ -358,7 +358,7 @@ def test_kept_pages_go_before_any_row_does_the_least_recently_used_first():
 
 
 def test_where_a_copy_has_no_room_rows_share_the_pages_of_their_common_beginning():
-    scheduler = make(12, step_tokens=200)
+    scheduler = make(15, step_tokens=200)
     first, second = row(0, 130), beginning(1, 130, 140)
     scheduler.add(first)
     step(scheduler)

@@ -47,10 +47,10 @@ class SchedulerMachine(RuleBasedStateMachine):
     """Rows come, write, leave in any order; steps are done or fail."""
 
     @initialize(
-        pages=st.integers(10, 60),
+        pages=st.sampled_from([12, 40, 60, 150, 300]),
         max_rows=st.integers(1, 6),
         step_tokens=st.sampled_from([3, 16, 100]),
-        kept=st.sampled_from([None, 0, 6]),
+        kept=st.sampled_from([None, None, None, 6, 30, 0]),
     )
     def start(self, pages: int, max_rows: int, step_tokens: int, kept: int | None) -> None:
         self.pool = PagePool(pages, PAGE)
@@ -62,7 +62,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.rows: list[Row] = []
         self.count = 0
 
-    @rule(which=st.sampled_from(TEXTS), common=st.integers(1, 120), own=st.integers(0, 9))
+    @rule(
+        which=st.sampled_from(TEXTS),
+        common=st.sampled_from([120, 90, 60, 21, 3]),
+        own=st.integers(1, 9),
+    )
     def add(self, which: list[int], common: int, own: int) -> None:
         tokens = [*which[:common], *range(1000 * self.count, 1000 * self.count + own)]
         row = Row(number=self.count, tokens=tokens[: self.pool.total * PAGE - 1])
@@ -94,8 +98,10 @@ class SchedulerMachine(RuleBasedStateMachine):
                     self._write(part.row, forced)
 
     @precondition(lambda self: self.rows)
-    @rule()
-    def fail(self) -> None:
+    @rule(chance=st.integers(0, 5))
+    def fail(self, chance: int) -> None:
+        if chance < 5:  # else hardly anything would ever be kept
+            return
         plan = self.scheduler.plan()
         assert plan is not None
         self.scheduler.fail(plan)
