@@ -12,10 +12,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from conduit_nb.errors import (
-    ConduitError,
-    ContextLengthError,
-)
+import torch
+
+from conduit_nb.errors import ConduitError, ContextLengthError
 from conduit_nb.lmlite.chat_template import ChatTemplate
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
@@ -31,6 +30,10 @@ from conduit_nb.lmlite.scheduler import Row, Scheduler
 from conduit_nb.lmlite.stats import EngineStats
 from conduit_nb.lmlite.worker import Job, Worker
 from conduit_nb.protocol import Message
+
+KEPT_SHARE = 8
+"""On the CPU one page in so many is kept for rows to come: there, memory is taken when it is first
+written, and a cache that keeps all it can would grow to its full size with the first large job."""
 
 
 class Engine:
@@ -64,6 +67,7 @@ class Engine:
                 self._pages,
                 max_rows=config.max_concurrency,
                 step_tokens=config.prefill_tokens,
+                kept_pages=_kept_pages(config, pages, loaded.device),
             ),
             max_rows=config.max_concurrency,
         )
@@ -100,7 +104,7 @@ class Engine:
 
     @property
     def reused_tokens(self) -> int:
-        """Prompt tokens that a row took over from another instead of reading them."""
+        """Tokens that rows took over from those before or beside them instead of reading them."""
         return self._worker.reused_tokens
 
     def stats(self) -> EngineStats:
@@ -208,3 +212,10 @@ class Engine:
             f" {self.context_tokens:,} tokens.",
             hint="Shorten the input, or raise max_model_len where the model can do more.",
         )
+
+
+def _kept_pages(config: EngineConfig, pages: int, device: torch.device) -> int:
+    """Return how many pages that no row holds are kept for rows to come."""
+    if config.kept_tokens is not None:
+        return config.kept_tokens // PAGE_TOKENS
+    return pages // KEPT_SHARE if device.type == "cpu" else pages

@@ -97,13 +97,11 @@ class KvCache:
         self._slots = step.slots
 
     def copy(self, copy: Copy) -> None:
-        """Copy what lies in some pages to others."""
-        source = _slots(copy.source, 0, copy.tokens)
-        target = _slots(copy.target, 0, copy.tokens)
-        source_ids = torch.tensor(source, device=self._device)
-        target_ids = torch.tensor(target, device=self._device)
+        """Copy what lies in some pages to others that are not among them."""
+        blocks = _blocks(copy)
         for pool in (*self._keys, *self._values):
-            pool.index_copy_(1, target_ids, pool.index_select(1, source_ids))
+            for source, target, tokens in blocks:
+                pool[:, target : target + tokens] = pool[:, source : source + tokens]
 
     def step(self, slices: Sequence[Slice]) -> Step:
         """Lay the slices side by side as one pack."""
@@ -154,6 +152,23 @@ def _slots(pages: Sequence[int], start: int, end: int) -> list[int]:
         base = pages[index] * PAGE_TOKENS
         slots.extend(range(base + first, base + last))
     return slots
+
+
+def _blocks(copy: Copy) -> list[tuple[int, int, int]]:
+    """Return from where in the pool to where how many tokens go, neighbours as one."""
+    blocks: list[tuple[int, int, int]] = []
+    left = copy.tokens
+    for source_page, target_page in zip(copy.source, copy.target, strict=True):
+        source, target = source_page * PAGE_TOKENS, target_page * PAGE_TOKENS
+        tokens = min(left, PAGE_TOKENS)
+        left -= tokens
+        if blocks:
+            first_source, first_target, before = blocks[-1]
+            if (source, target) == (first_source + before, first_target + before):
+                blocks[-1] = (first_source, first_target, before + tokens)
+                continue
+        blocks.append((source, target, tokens))
+    return blocks
 
 
 def _runs(pages: Sequence[int], length: int) -> tuple[tuple[int, int], ...]:

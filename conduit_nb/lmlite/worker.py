@@ -77,7 +77,7 @@ class Worker:
 
     @property
     def reused_tokens(self) -> int:
-        """Prompt tokens that a row took over from another."""
+        """Tokens that a row took over from one before or beside it."""
         return self._scheduler.reused_tokens
 
     def submit(self, job: Job) -> None:
@@ -105,6 +105,8 @@ class Worker:
         try:
             while self._take_in():
                 self._step()
+                if not self._open:
+                    self._scheduler.check_integrity()
         finally:
             self._end()
 
@@ -181,6 +183,7 @@ class Worker:
 
     def _fail_step(self, plan: Plan, err: RuntimeError | MemoryError) -> None:
         """Fail the rows of a step that failed; the others are as they were."""
+        self._scheduler.fail(plan)
         logger.exception("A step with %d rows failed.", len(plan.slices))
         reason = str(err).strip().splitlines()[:1] or [type(err).__name__]
         for part in plan.slices:

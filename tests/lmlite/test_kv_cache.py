@@ -76,13 +76,29 @@ def test_a_copy_takes_all_tokens_of_all_layers_along():
     for layer in range(2):
         cache.update(written + layer, written - layer, layer)
 
-    cache.copy(Copy(source=(4, 0), target=(5, 6, 7), tokens=length))
+    cache.copy(Copy(source=(4, 0), target=(5, 6), tokens=length))
 
     cache.begin(cache.step([part([0], 0, 1)]))
     for layer in range(2):
         keys, values = cache.update(written[:, :, :1], written[:, :, :1], layer)
         assert torch.equal(keys[:, 80 : 80 + length], written[0] + layer)
         assert torch.equal(values[:, 80 : 80 + length], written[0] - layer)
+
+
+def test_pages_are_copied_to_wherever_they_go_and_nothing_else_changes():
+    cache = make()
+    cache.begin(cache.step([part(list(range(8)), 0, 8 * PAGE_TOKENS)]))
+    written = torch.randn(1, 2, 8 * PAGE_TOKENS, 4)
+    cache.update(written, written, 0)
+
+    cache.copy(Copy(source=(1, 2, 5), target=(6, 7, 0), tokens=2 * PAGE_TOKENS + 5))
+
+    cache.begin(cache.step([part([3], 0, 1)]))
+    keys, _ = cache.update(written[:, :, 48:49], written[:, :, 48:49], 0)
+    expected = written[0].clone()
+    expected[:, 96:128] = written[0][:, 16:48]
+    expected[:, :5] = written[0][:, 80:85]
+    assert torch.equal(keys, expected)
 
 
 def test_keys_of_an_unforeseen_shape_are_refused_not_written():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,3 +68,55 @@ def test_no_page_is_ever_held_twice_or_lost(actions: list[tuple[str, int]]):
 
         assert len(taken) == len(set(taken))
         assert pool.free_count == 12 - len(taken)
+
+
+def test_a_page_is_free_when_the_last_who_held_it_released_it():
+    pool = PagePool(4, 16)
+    one = pool.run(2)
+    assert one is not None
+    other = pool.share(one[:1])
+
+    assert (pool.is_shared(0), pool.is_shared(1)) == (True, False)
+    pool.release(one)
+    assert pool.free_count == 3
+    pool.release(other)
+    assert pool.free_count == 4
+
+
+def test_a_kept_page_is_idle_when_nobody_holds_it_and_free_when_it_is_dropped():
+    pool = PagePool(4, 16)
+    pages = pool.top(2)
+    assert pages == [2, 3]
+    pool.keep(2)
+    pool.release(pages)
+    assert (pool.free_count, pool.idle_count) == (3, 1)
+    assert pool.run(3) is None
+
+    again = pool.share([2])
+    assert (pool.free_count, pool.idle_count) == (3, 0)
+    pool.check([2], [2])
+    pool.release(again)
+    pool.drop(2)
+    assert pool.free_count == 4
+
+
+def test_a_page_that_is_free_can_neither_be_shared_nor_released():
+    pool = PagePool(4, 16)
+
+    with pytest.raises(AssertionError, match="cannot be shared"):
+        pool.share([1])
+    with pytest.raises(AssertionError, match="released twice"):
+        pool.release([1])
+
+
+@pytest.mark.parametrize(
+    ("held", "kept"), [([0], [1]), ([0, 1, 1], [1]), ([0, 1], []), ([0, 1], [1, 2]), ([0, 2], [1])]
+)
+def test_a_check_that_does_not_add_up_fails(held: list[int], kept: list[int]):
+    pool = PagePool(4, 16)
+    pool.run(2)
+    pool.keep(1)
+
+    pool.check([0, 1], [1])
+    with pytest.raises(AssertionError):
+        pool.check(held, kept)
