@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
+from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
@@ -27,6 +31,7 @@ class Reply:
         guide: Guide | None,
         detokenizer: Detokenizer,
         end_tokens: frozenset[int],
+        loop_guard: LoopGuard,
     ) -> None:
         self.row = row
         self.sampling = sampling
@@ -36,6 +41,8 @@ class Reply:
         self._detokenizer = detokenizer
         self._stops = StopStrings(sampling.stop)
         self._end_tokens = end_tokens
+        self._loop_guard = loop_guard
+        self._written = ""
 
     def begin(self) -> GenerationDelta | None:
         """Write what the grammar forces at the very start; None where that is nothing."""
@@ -54,6 +61,13 @@ class Reply:
         assert delta is not None
         return delta
 
+    def way_out(self, forbidden: NDArray[np.bool_]) -> int | None:
+        """Return the token that leads out of a loop, None where there is none to leave.
+
+        `forbidden` is `[vocab]`: what the grammar does not allow next.
+        """
+        return self._loop_guard.way_out(self._written, forbidden)
+
     def _extend(self, tokens: list[int]) -> GenerationDelta | None:
         forced = self.guide.forced() if self.guide else []
         forced = [token for token in forced if token not in self._end_tokens]
@@ -63,7 +77,9 @@ class Reply:
             return None
         self._left -= len(fitting)
         self.row.tokens.extend(fitting)
-        text, is_stopped = self._stops.add(self._detokenizer.add(fitting))
+        written = self._detokenizer.add(fitting)
+        self._written += written
+        text, is_stopped = self._stops.add(written)
         if is_stopped:
             return GenerationDelta(text=text, tokens=len(fitting), finish_reason="stop")
         if self.guide and self.guide.is_complete and not is_cut:

@@ -11,6 +11,7 @@ from llguidance.hf import from_tokenizer
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars
+from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
@@ -35,6 +36,7 @@ def reply(*, max_tokens: int = 100, schema: Any = None, stop: tuple[str, ...] = 
         guide=GRAMMARS.guide(schema) if schema else None,
         detokenizer=Detokenizer(TOKENIZER.decode),
         end_tokens=frozenset({TOKENIZER.eos_token_id}),
+        loop_guard=LoopGuard(TOKENIZER.backend_tokenizer.token_to_id),
     )
 
 

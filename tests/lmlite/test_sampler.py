@@ -10,6 +10,7 @@ import torch
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Masks
+from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.sampling import SamplingParams
@@ -26,6 +27,7 @@ def reply(**sampling: object) -> Reply:
         guide=None,
         detokenizer=Detokenizer(str),
         end_tokens=frozenset(),
+        loop_guard=LoopGuard(lambda _: None),
     )
 
 
