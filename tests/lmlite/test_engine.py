@@ -264,20 +264,3 @@ def copy_without(folder: Path, target: Path, name: str) -> Path:
         if path.name != name:
             (target / path.name).write_bytes(path.read_bytes())
     return target
-
-
-async def test_a_guided_reply_that_runs_in_circles_still_ends(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    endless = {
-        "type": "object",
-        "properties": {"text": {"type": "string"}},
-        "required": ["text"],
-        "additionalProperties": False,
-    }
-    engine = load_engine(tiny_model_folder, max_model_len=4000)
-
-    written = await write(engine, request([5, 6, 7], 3900, json_schema=endless))
-
-    assert written.reason == "stop"
-    assert list(json.loads(written.text)) == ["text"]

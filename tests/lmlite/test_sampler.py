@@ -7,14 +7,16 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from llguidance.hf import from_tokenizer
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
-from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.loops import LoopGuard
+from conduit_nb.lmlite.guided import Grammars, Masks
+from conduit_nb.lmlite.loops import LEAST_CHARACTERS, LoopGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 
 PROBABILITIES = (0.5, 0.1, 0.0, 0.3, 0.1)
 
@@ -75,3 +77,31 @@ def test_rounding_errors_of_a_batch_do_not_change_what_is_drawn():
     drawn_noisy = [choose_tokens((logits + noise)[None], [noisy], masks) for _ in range(200)]
 
     assert drawn == drawn_noisy
+
+
+def test_a_guided_reply_that_only_repeats_itself_is_led_out():
+    tokenizer = make_tiny_tokenizer()
+    guide = Grammars(from_tokenizer(tokenizer)).guide({"type": "integer"})
+    (one_digit,), (zero,) = tokenizer.encode("1"), tokenizer.encode("0")
+    row = Row(number=0, tokens=[])
+    guided = Reply(
+        row=row,
+        max_tokens=1000,
+        sampling=SamplingParams(),
+        guide=guide,
+        detokenizer=Detokenizer(tokenizer.decode),
+        end_tokens=frozenset(),
+        loop_guard=LoopGuard(lambda text: tokenizer.eos_token_id if text == "," else None),
+    )
+    likes_zeros = torch.zeros(1, len(tokenizer))
+    likes_zeros[0, zero] = 10.0
+    guided.add(one_digit)
+
+    for _ in range(500):
+        (token,) = choose_tokens(likes_zeros.clone(), [guided], Masks(len(tokenizer)))
+        if token != zero:
+            break
+        guided.add(token)
+
+    assert token == tokenizer.eos_token_id
+    assert len(row.tokens) > LEAST_CHARACTERS
