@@ -7,19 +7,24 @@ needs no torch, in an environment of its own, where such a Python is found.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
+import uuid
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 from environment import ROOT, find_python
 
 OTHER_VERSION = "3.13"
+MARK = "CONDUIT_TEST_RUN"  # a variable that every process of a run inherits
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
 PARALLEL = ["-n", "2", "--dist", "loadfile"]
 
@@ -67,7 +72,11 @@ def run(title: str, python: str, arguments: list[str]) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [python, "-m", "pytest", f"--junitxml={report}", *arguments]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        mark = uuid.uuid4().hex
+        environment = {**os.environ, MARK: mark}
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE
+        ) as process:
             assert process.stdout is not None
             said = b""
             while chunk := os.read(process.stdout.fileno(), 65536):
@@ -80,6 +89,8 @@ def run(title: str, python: str, arguments: list[str]) -> Outcome:
         )
         if report.exists():
             count(report, outcome)
+    if end_leftovers(mark):
+        outcome.code = outcome.code or 1
     if outcome.code and not outcome.counts["failed"]:
         outcome.counts["failed"] = 1  # the run itself: it crashed, or found nothing to run
     return outcome
@@ -95,9 +106,32 @@ def count(report: Path, outcome: Outcome) -> None:
             outcome.counts["skipped"] += 1
             skipped = case.find("skipped")
             assert skipped is not None
-            outcome.skipped[skipped.get("message", "no reason")] += 1
+            outcome.skipped[reason_of(skipped)] += 1
         else:
             outcome.counts["passed"] += 1
+
+
+def reason_of(skipped: ElementTree.Element) -> str:
+    """Return why a test was skipped; of a whole file pytest tells it in the text only."""
+    in_text = re.search(r"Skipped: (.+?)[\"']\)$", skipped.text or "")
+    return in_text[1] if in_text else skipped.get("message", "no reason")
+
+
+def end_leftovers(mark: str) -> int:
+    """End what a run of pytest that crashed has left running; return how many that were."""
+    left: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark:
+                left.append(process)
+        except psutil.Error:
+            continue  # ended meanwhile, or somebody else's
+    for process in left:
+        print(f"tests: left running and ended now: {process.pid}", flush=True)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=10)
+    return len(left)
 
 
 def summarize(outcomes: list[Outcome], not_run: list[str]) -> None:

@@ -168,7 +168,11 @@ class ModelAccess:
 
     async def _endpoint(self, call: Call, *, fresh: bool) -> Endpoint:
         if self._url is None:
-            return await call.host.endpoint(self._provider, fresh=fresh)
+            wanted = call.host.endpoint(self._provider, fresh=fresh)
+            if call.host.is_loop_thread():
+                return await wanted
+            # Awaited on a loop of the user's: what starts servers runs on the session's.
+            return await asyncio.wrap_future(call.host.submit(wanted))
         key = self._key()
         if self._own is None or self._own_key != key:
             self._own, self._own_key = Endpoint(self._url, key=key), key

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -126,7 +126,7 @@ class Block(Generic[In, Out]):
         return [task.result() for task in tasks]
 
 
-@contextmanager
+@contextlib.contextmanager
 def observed(block: str) -> Generator[Call]:
     """Tell the hook that a block takes up a record, and how that ended."""
     host = current_host()
@@ -135,17 +135,18 @@ def observed(block: str) -> Generator[Call]:
     started = time.monotonic()
     try:
         yield call
-    except ConduitError as error:
+    except BaseException as error:
         _tell_failure(call, started, error)
-        raise
-    except (asyncio.CancelledError, GeneratorExit):
-        _tell_failure(call, started, Interrupted(f"{block} was cancelled."))
         raise
     seconds = time.monotonic() - started
     host.events.emit(BlockFinished(block=block, call=call.number, seconds=seconds))
 
 
-def _tell_failure(call: Call, started: float, error: ConduitError) -> None:
+def _tell_failure(call: Call, started: float, error: BaseException) -> None:
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        error = Interrupted(f"{call.block} was cancelled.")
+    if not isinstance(error, ConduitError):  # a bug, in a block of the user's own perhaps
+        error = ConduitError(f"{call.block} failed: {type(error).__name__}: {error}")
     seconds = time.monotonic() - started
     call.host.events.emit(
         BlockFailed(block=call.block, call=call.number, seconds=seconds, error=error)
@@ -166,7 +167,9 @@ def wait_for(host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         running.cancel()
         raise
     except concurrent.futures.CancelledError as error:
-        raise Interrupted("The session ended before the block had answered.") from error
+        raise Interrupted(
+            "The session ended before the block had answered.", hint="Call it again."
+        ) from error
 
 
 class _Running:
@@ -198,7 +201,8 @@ class _Running:
             self._is_cancelled = True
             task = self._task
         if task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and all work with it
+                task.get_loop().call_soon_threadsafe(task.cancel)
             self._ended.wait(timeout=CLEAN_UP_S)
 
 

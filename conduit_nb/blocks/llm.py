@@ -28,6 +28,9 @@ Out = TypeVar("Out", covariant=True)
 Record = TypeVar("Record")
 Answer = TypeVar("Answer")
 
+INSTRUCTION = "Read the input and fill the output."
+"""What a model is told where nobody says more; small models need to be told something."""
+
 
 class LMLiteBlock:
     """Language models behind one name: call it, stream from it, or make typed tasks of it.
@@ -288,7 +291,7 @@ class LlmTask(Block[In, Out]):
         self._question = replace(
             question, json_schema=self._wanted.json_schema, schema_name=self._wanted.name
         )
-        self._guidance = guidance or self._wanted.instruction
+        self._guidance = guidance or self._wanted.instruction or INSTRUCTION
         self._examples = tuple(examples)
         for number, (given, wanted) in enumerate(self._examples):
             self.input_port.check(given, subject=f"input of examples[{number}]")

@@ -22,6 +22,7 @@ from conduit_nb.lmlite.guided import Grammars
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from conduit_nb.lmlite.loading import LoadedModel, load_model
 from conduit_nb.lmlite.logprobs import LogprobTrail
+from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.model_runner import ModelRunner, pages_that_fit
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
@@ -57,6 +58,7 @@ class Engine:
         self._end_tokens = loaded.end_tokens
         self._chat = ChatTemplate(loaded.tokenizer)
         self._fast = loaded.tokenizer.backend_tokenizer
+        self._loop_guard = LoopGuard(self._fast.token_to_id)
         self._grammars = Grammars(loaded.grammar_tokenizer)
         self._vocabulary = loaded.grammar_tokenizer
         self._numbers = itertools.count()
@@ -172,6 +174,7 @@ class Engine:
             detokenizer=Detokenizer(self._decode),
             end_tokens=self._end_tokens,
             logprobs=self._trail(request.sampling.top_logprobs),
+            loop_guard=self._loop_guard,
         )
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[GenerationDelta | ConduitError] = asyncio.Queue()

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
 from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
+from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
@@ -28,6 +32,7 @@ class Reply:
         guide: Guide | None,
         detokenizer: Detokenizer,
         end_tokens: frozenset[int],
+        loop_guard: LoopGuard,
         logprobs: LogprobTrail | None = None,
     ) -> None:
         self.row = row
@@ -39,7 +44,9 @@ class Reply:
         self._detokenizer = detokenizer
         self._stops = StopStrings(sampling.stop)
         self._end_tokens = end_tokens
+        self._loop_guard = loop_guard
         self._logprobs = logprobs
+        self._text = ""
 
     @property
     def written(self) -> list[int]:
@@ -63,6 +70,13 @@ class Reply:
         assert delta is not None
         return delta
 
+    def way_out(self, forbidden: NDArray[np.bool_]) -> int | None:
+        """Return the token that leads out of a loop, None where there is none to leave.
+
+        `forbidden` is `[vocab]`: what the grammar does not allow next.
+        """
+        return self._loop_guard.way_out(self._text, forbidden)
+
     def _extend(self, chosen: Chosen | None) -> GenerationDelta | None:
         forced = self.guide.forced() if self.guide else []
         forced = [token for token in forced if token not in self._end_tokens]
@@ -80,7 +94,9 @@ class Reply:
             ]
             self._logprobs.add(entries[: len(fitting)])
         forced_count = len(fitting) - (chosen is not None)
-        text, is_stopped = self._stops.add(self._detokenizer.add(fitting))
+        written = self._detokenizer.add(fitting)
+        self._text += written
+        text, is_stopped = self._stops.add(written)
         if is_stopped:
             return self._delta(text, len(fitting), forced_count, "stop", is_stopped=True)
         if self.guide and self.guide.is_complete and not is_cut:

@@ -25,7 +25,13 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
     guided = [index for index, reply in enumerate(replies) if reply.guide]
     if guided:
         guides = [guide for reply in replies if (guide := reply.guide)]
-        forbidden = torch.as_tensor(masks.forbidden(guides), device=logits.device)
+        not_allowed = masks.forbidden(guides)
+        for row, index in enumerate(guided):
+            token = replies[index].way_out(not_allowed[row])
+            if token is not None:
+                not_allowed[row] = True
+                not_allowed[row, token] = False
+        forbidden = torch.as_tensor(not_allowed, device=logits.device)
         if len(guided) == len(replies):
             logits.masked_fill_(forbidden, -torch.inf)
         else:

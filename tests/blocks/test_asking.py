@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from conduit_nb.blocks.asking import BUSY_ATTEMPTS, Question
+from conduit_nb.blocks.host import use_host
 from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import (
@@ -246,3 +248,23 @@ def test_tokens_are_told_for_plain_and_streamed_answers(host: LoopHost):
 def test_an_option_that_cannot_be_meant_is_refused(option: str, value: Any):
     with pytest.raises(ArgumentError, match=f"{option}="):
         Question(messages=(), **{option: value})
+
+
+async def test_a_server_is_started_on_the_sessions_loop_wherever_the_block_is_awaited():
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    class Noting(LoopHost):
+        async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
+            loops.append(asyncio.get_running_loop())
+            return await super().endpoint(provider, fresh=fresh)
+
+    host = Noting()
+    with openai_server(answer=lambda _: '{"text":"a"}') as server, use_host(host):
+        host.endpoints = [Endpoint(server.url)]
+        task = LMLiteBlock([LmLiteModelConfig("m")]).task(Note, Note)
+        assert await task.run(Note(text="b")) == Note(text="a")
+        await host.endpoints[0].aclose()
+    host.close()
+
+    assert loops == [host.loop]
+    assert asyncio.get_running_loop() is not host.loop

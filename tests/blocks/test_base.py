@@ -228,3 +228,16 @@ def test_a_block_shows_what_it_takes_and_gives():
 def test_a_block_that_does_nothing_says_so(host: LoopHost):
     with pytest.raises(NotImplementedError):
         Block(Number, Root)(Number(value=1))
+
+
+def test_a_bug_in_a_block_is_told_and_not_hidden(host: LoopHost):
+    class Broken(Block[Number, Root]):
+        async def _run(self, record: Number, call: Call) -> Root:
+            raise ZeroDivisionError("by nothing")
+
+    with pytest.raises(ZeroDivisionError):
+        Broken(Number, Root)(Number(value=1))
+
+    failed = host.seen[-1]
+    assert isinstance(failed, BlockFailed)
+    assert "ZeroDivisionError: by nothing" in str(failed.error)

@@ -94,6 +94,13 @@ def test_guidance_takes_the_place_of_the_docstring(host: LoopHost):
     assert "Judge the review." not in system
 
 
+def test_a_model_is_told_what_to_do_where_nobody_says_it(host: LoopHost):
+    with openai_server(answer=always('{"text":"a"}')) as server:
+        block_at(server)(input=Review(text="a"), output=Review)
+
+    assert server.requests[0]["messages"][0]["content"].startswith("Read the input")
+
+
 def test_examples_are_shown_as_turns(host: LoopHost):
     examples = [(Review(text="Bah."), Verdict(mood="bad", stars=1))]
     with openai_server(answer=GOOD) as server:

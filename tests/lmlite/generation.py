@@ -17,6 +17,15 @@ from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.request import GenerationRequest
 from conduit_nb.lmlite.sampling import SamplingParams
 
+PROMPTS = (
+    "hello",
+    "The quick brown fox",
+    "Zwölf Boxkämpfer jagen Viktor über den großen Sylter Deich. 日本語 🎉",
+    "a " * 60,
+    "true false true false",
+    "b",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:

@@ -1,10 +1,9 @@
+"""engine.py: what a request gets."""
+
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,10 @@ from conduit_nb.errors import (
     ContextLengthError,
     ModelError,
     RequestRefusedError,
-    ServerFailedError,
 )
-from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from tests.lmlite.conftest import LoadEngine
-from tests.lmlite.generation import Reference, request, write, write_all
+from tests.lmlite.generation import PROMPTS, Reference, request, write, write_all
 
-PROMPTS = (
-    "hello",
-    "The quick brown fox",
-    "Zwölf Boxkämpfer jagen Viktor über den großen Sylter Deich. 日本語 🎉",
-    "a " * 60,
-    "true false true false",
-    "b",
-)
 RECORD = {
     "type": "object",
     "properties": {
@@ -52,138 +41,6 @@ FLAG = {
     "required": ["is_spam"],
     "additionalProperties": False,
 }
-
-
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral"])
-async def test_a_mixed_batch_writes_what_generate_writes_one_by_one(
-    tiny_model: Callable[..., Path], load_engine: LoadEngine, family: str
-):
-    folder = tiny_model(family)
-    reference = Reference(folder)
-    prompts = [reference.prompt(text) for text in PROMPTS]
-    engine = load_engine(folder, prefill_tokens=48)
-
-    written = await write_all(engine, [request(prompt, 40) for prompt in prompts])
-
-    assert [reply.text for reply in written] == [reference.greedy(one, 40) for one in prompts]
-
-
-async def test_requests_that_join_late_and_neighbours_that_leave_change_nothing(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    reference = Reference(tiny_model_folder)
-    prompts = [reference.prompt(text) for text in PROMPTS]
-    engine = load_engine(tiny_model_folder, max_concurrency=3, prefill_tokens=32)
-
-    async def read_some(prompt: list[int], deltas: int) -> None:
-        stream = engine.generate(request(prompt, 200))
-        for _ in range(deltas):
-            await anext(stream)
-        await stream.aclose()
-
-    async with asyncio.TaskGroup() as group:
-        first = group.create_task(write(engine, request(prompts[0], 60)))
-        group.create_task(read_some(prompts[1], 3))
-        late = group.create_task(write(engine, request(prompts[2], 60)))
-        group.create_task(read_some(prompts[3], 1))
-        last = group.create_task(write(engine, request(prompts[4], 60)))
-
-    for task, prompt in ((first, prompts[0]), (late, prompts[2]), (last, prompts[4])):
-        assert task.result().text == reference.greedy(prompt, 60)
-
-
-async def test_rows_that_gave_up_their_pages_write_the_same_text(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    reference = Reference(tiny_model_folder)
-    prompts = [reference.prompt(text) for text in PROMPTS]
-    engine = load_engine(tiny_model_folder, max_concurrency=4, cache_tokens=14 * PAGE_TOKENS)
-    assert engine.context_tokens == 14 * PAGE_TOKENS
-
-    written = await write_all(engine, [request(prompt, 80) for prompt in prompts])
-
-    assert engine.preemptions > 0
-    assert [reply.text for reply in written] == [reference.greedy(one, 80) for one in prompts]
-
-
-async def test_rows_with_a_common_beginning_read_it_once_and_write_the_same_text(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    reference = Reference(tiny_model_folder)
-    prompts = [reference.prompt(f"{'The quick brown fox. ' * 9} {text}") for text in PROMPTS]
-    engine = load_engine(tiny_model_folder, prefill_tokens=64)
-
-    written = await write_all(engine, [request(prompt, 40) for prompt in prompts])
-
-    assert engine.reused_tokens > 3 * 60
-    assert [reply.text for reply in written] == [reference.greedy(one, 40) for one in prompts]
-
-
-async def test_rows_one_after_another_read_their_common_beginning_once(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    reference = Reference(tiny_model_folder)
-    prompts = [reference.prompt(f"{'The quick brown fox. ' * 9} {text}") for text in PROMPTS]
-    engine = load_engine(tiny_model_folder, prefill_tokens=64)
-
-    reused: list[int] = []
-    for prompt in prompts:
-        before = engine.reused_tokens
-        assert (await write(engine, request(prompt, 40))).text == reference.greedy(prompt, 40)
-        reused.append(engine.reused_tokens - before)
-
-    alike = common(prompts)
-    assert alike > 3 * PAGE_TOKENS
-    assert reused[0] == 0
-    assert min(reused[1:]) >= alike
-    assert not engine.has_ended
-
-
-async def test_what_is_kept_gives_way_where_memory_is_short_and_the_text_is_the_same(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    reference = Reference(tiny_model_folder)
-    prompts = [reference.prompt(text) for text in PROMPTS]
-    engine = load_engine(
-        tiny_model_folder, cache_tokens=14 * PAGE_TOKENS, kept_tokens=14 * PAGE_TOKENS
-    )
-    expected = [reference.greedy(prompt, 80) for prompt in prompts]
-
-    for _ in range(2):
-        for prompt, text in zip(prompts, expected, strict=True):
-            assert (await write(engine, request(prompt, 80))).text == text
-    together = await write_all(engine, [request(prompt, 80) for prompt in prompts * 2])
-
-    assert engine.preemptions > 0
-    assert engine.reused_tokens > 0
-    assert [reply.text for reply in together] == expected * 2
-
-
-async def test_what_a_cancelled_row_has_read_serves_the_next(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    reference = Reference(tiny_model_folder)
-    prompt = reference.prompt("The quick brown fox. " * 9)
-    engine = load_engine(tiny_model_folder)
-    stream = engine.generate(request(prompt, 400))
-    await anext(stream)
-    await stream.aclose()
-
-    reply = await write(engine, request(prompt, 40))
-
-    assert reply.text == reference.greedy(prompt, 40)
-    assert engine.reused_tokens >= len(prompt) - PAGE_TOKENS
-
-
-async def test_nothing_is_reused_where_nothing_may_be_kept(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, kept_tokens=0)
-
-    for _ in range(2):
-        await write(engine, request([9] * 100, 5))
-
-    assert engine.reused_tokens == 0
 
 
 async def test_a_guided_reply_is_compact_json_that_fits_its_schema(
@@ -345,69 +202,6 @@ def test_max_model_len_cannot_raise_what_the_model_can_do(
     assert load_engine(tiny_model_folder, max_model_len=100_000).context_tokens == 512
 
 
-async def test_requests_beyond_the_concurrency_wait_in_order(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, max_concurrency=1)
-    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
-    finished: list[int] = []
-    most: list[tuple[int, int]] = []
-
-    async def run(number: int) -> None:
-        most.extend(
-            [(engine.running, engine.waiting) async for _ in engine.generate(request(prompt, 10))]
-        )
-        finished.append(number)
-
-    await asyncio.gather(*(run(number) for number in range(4)))
-
-    assert finished == [0, 1, 2, 3]
-    assert max(running for running, _ in most) == 1
-    assert max(waiting for _, waiting in most) == 3
-
-
-async def drain(stream: AsyncGenerator[Any, None]) -> None:
-    async for _ in stream:
-        pass
-
-
-@pytest.mark.parametrize("how", ["close", "cancel"])
-async def test_a_reader_that_leaves_frees_the_row(
-    tiny_model_folder: Path, load_engine: LoadEngine, how: str
-):
-    engine = load_engine(tiny_model_folder, max_concurrency=1)
-    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
-    stream = engine.generate(request(prompt, 400))
-    await anext(stream)
-    if how == "close":
-        await stream.aclose()
-    else:
-        reading = asyncio.create_task(drain(stream))
-        await asyncio.sleep(0)
-        reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
-
-    reply = await asyncio.wait_for(write(engine, request(prompt, 3)), 10)
-
-    assert reply.tokens == 3
-    assert (engine.running, engine.waiting) == (0, 0)
-
-
-async def test_a_request_that_leaves_while_it_waits_is_forgotten(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, max_concurrency=1)
-    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
-    first = asyncio.create_task(write(engine, request(prompt, 100)))
-    second = asyncio.create_task(write(engine, request(prompt, 100)))
-    await until(lambda: engine.running + engine.waiting == 2)
-    second.cancel()
-
-    assert (await first).tokens == 100
-    assert (engine.running, engine.waiting) == (0, 0)
-
-
 async def test_a_schema_that_cannot_be_served_is_refused_with_the_keyword_at_fault(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
@@ -419,84 +213,6 @@ async def test_a_schema_that_cannot_be_served_is_refused_with_the_keyword_at_fau
     with pytest.raises(RequestRefusedError, match="uniqueItems"):
         await write(engine, request([5], 5, json_schema=schema))
     engine.check_grammar(RECORD)
-
-
-async def test_a_step_that_fails_fails_its_requests_and_no_others(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, max_concurrency=2)
-    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
-    hook = fail_on_token(9)
-    try:
-        bad = asyncio.create_task(write(engine, request([9, 9, 9], 5)))
-        with pytest.raises(ServerFailedError, match="out of memory, for a test"):
-            await asyncio.wait_for(bad, 10)
-        good = await asyncio.wait_for(write(engine, request(prompt, 5)), 10)
-    finally:
-        hook.remove()
-
-    assert good.tokens == 5
-    assert (engine.running, engine.waiting) == (0, 0)
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_an_engine_whose_steps_keep_failing_ends_and_hangs_nobody(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, max_concurrency=1)
-    hook = fail_on_token(9)
-    try:
-        results = await asyncio.wait_for(
-            asyncio.gather(
-                *(write(engine, request([9], 5)) for _ in range(5)), return_exceptions=True
-            ),
-            10,
-        )
-    finally:
-        hook.remove()
-
-    assert [type(result) for result in results] == [ServerFailedError] * 5
-    assert ["out of memory" in str(result) for result in results] == [True] * 3 + [False] * 2
-    with pytest.raises(ServerFailedError, match="has ended"):
-        await write(engine, request([5], 5))
-    assert engine.has_ended
-
-
-async def test_closing_fails_what_is_open_and_what_comes_after(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, max_concurrency=1)
-    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
-    opened = [asyncio.create_task(write(engine, request(prompt, 450))) for _ in range(3)]
-    await until(lambda: engine.running == 1)
-
-    await asyncio.to_thread(engine.close)
-    engine.close()
-
-    results = await asyncio.gather(*opened, return_exceptions=True)
-    assert [type(result) for result in results] == [ServerFailedError] * 3
-    with pytest.raises(ServerFailedError, match="has ended"):
-        await write(engine, request(prompt, 5))
-    assert not [thread for thread in threading.enumerate() if thread.name == "lmlite-engine"]
-
-
-async def test_a_reader_whose_loop_is_gone_disturbs_nobody(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, max_concurrency=2)
-    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
-
-    def abandon() -> None:
-        loop = asyncio.new_event_loop()
-        stream = engine.generate(request(prompt, 300))
-        loop.run_until_complete(anext(stream))
-        loop.close()
-        abandoned.append(stream)
-
-    abandoned: list[AsyncGenerator[Any, None]] = []
-    await asyncio.to_thread(abandon)
-
-    assert (await asyncio.wait_for(write(engine, request(prompt, 5)), 10)).tokens == 5
 
 
 def test_messages_become_the_prompt_by_the_models_template(
@@ -543,43 +259,8 @@ def test_messages_that_the_template_refuses_are_refused_with_its_reason(
         engine.encode_chat([{"role": "system", "content": "hello"}])
 
 
-def common(prompts: list[list[int]]) -> int:
-    """Return how many tokens all of them begin with alike."""
-    columns = zip(*prompts, strict=False)
-    return next((at for at, column in enumerate(columns) if len(set(column)) > 1), 0)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Let other tasks run until `is_so`; the test's own time limit is the test's."""
-    while not is_so():  # noqa: ASYNC110  # what we wait for happens in the engine's thread
-        await asyncio.sleep(0)
-
-
 def copy_without(folder: Path, target: Path, name: str) -> Path:
     for path in folder.iterdir():
         if path.name != name:
             (target / path.name).write_bytes(path.read_bytes())
     return target
-
-
-def fail_on_token(token: int) -> Any:
-    """Let every embedding of `token` fail, as a device without memory would."""
-
-    def fail(module: torch.nn.Module, arguments: tuple[Any, ...]) -> None:
-        if isinstance(module, torch.nn.Embedding) and (arguments[0] == token).any():
-            raise torch.OutOfMemoryError("out of memory, for a test")
-
-    return torch.nn.modules.module.register_module_forward_pre_hook(fail)
-
-
-async def test_the_least_patient_request_says_when_a_batch_begins(
-    tiny_model_folder: Path, load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model_folder, batch_timeout_ms=60_000)
-    patient = replace(request([5, 6, 7], 4), batch_timeout_ms=None)
-    hasty = replace(request([5, 6, 7], 4), batch_timeout_ms=0)
-
-    async with asyncio.timeout(30):
-        waiting = asyncio.create_task(write(engine, patient))
-        await asyncio.sleep(0)
-        assert (await write(engine, hasty)).text == (await waiting).text

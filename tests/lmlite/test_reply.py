@@ -10,8 +10,9 @@ pytest.importorskip("torch")
 from llguidance.hf import from_tokenizer
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
-from conduit_nb.lmlite.guided import Grammars
+from conduit_nb.lmlite.guided import Grammars, Masks
 from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
+from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
@@ -44,6 +45,7 @@ def reply(
         detokenizer=Detokenizer(TOKENIZER.decode),
         end_tokens=frozenset({TOKENIZER.eos_token_id}),
         logprobs=None if top_logprobs is None else LogprobTrail(VOCABULARY, top_logprobs),
+        loop_guard=LoopGuard(TOKENIZER.backend_tokenizer.token_to_id),
     )
 
 
@@ -165,3 +167,22 @@ def test_what_was_held_back_for_a_stop_string_is_told_at_the_end():
 
 def test_a_reply_without_a_grammar_begins_with_nothing():
     assert reply().begin() is None
+
+
+def test_a_guided_reply_that_only_repeats_itself_is_led_out():
+    number = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    one = reply(max_tokens=1000, schema={**number, "additionalProperties": False})
+    one.begin()
+    (one_digit,), (zero,) = TOKENIZER.encode("1"), TOKENIZER.encode("0")
+    masks = Masks(len(TOKENIZER))
+    one.add(Chosen(token=one_digit))
+    asked = 0
+    while one.guide is not None and one.way_out(masks.forbidden([one.guide])[0]) is None:
+        assert (asked := asked + 1) < 500
+        one.add(Chosen(token=zero))
+
+    token = one.way_out(masks.forbidden([one.guide])[0])
+
+    assert token is not None
+    assert one.add(Chosen(token=token)).finish_reason == "stop"
+    assert written(one) == '{"n":1' + "0" * asked + "}"

@@ -9,13 +9,17 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from llguidance.hf import from_tokenizer
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
-from conduit_nb.lmlite.guided import Masks
+from conduit_nb.lmlite.guided import Grammars, Masks
+from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.loops import LEAST_CHARACTERS, LoopGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 from tests.lmlite.conftest import LoadEngine
 from tests.lmlite.generation import request, write, write_all
 
@@ -30,6 +34,7 @@ def reply(**sampling: object) -> Reply:
         guide=None,
         detokenizer=Detokenizer(str),
         end_tokens=frozenset(),
+        loop_guard=LoopGuard(lambda _: None),
     )
 
 
@@ -168,3 +173,31 @@ async def test_penalties_and_cuts_are_the_same_text_whatever_runs_beside_it(
 
     assert together.text == alone.text
     assert plain.text != alone.text
+
+
+def test_a_guided_reply_that_only_repeats_itself_is_led_out():
+    tokenizer = make_tiny_tokenizer()
+    guide = Grammars(from_tokenizer(tokenizer)).guide({"type": "integer"})
+    (one_digit,), (zero,) = tokenizer.encode("1"), tokenizer.encode("0")
+    row = Row(number=0, tokens=[])
+    guided = Reply(
+        row=row,
+        max_tokens=1000,
+        sampling=SamplingParams(),
+        guide=guide,
+        detokenizer=Detokenizer(tokenizer.decode),
+        end_tokens=frozenset(),
+        loop_guard=LoopGuard(lambda text: tokenizer.eos_token_id if text == "," else None),
+    )
+    likes_zeros = torch.zeros(1, len(tokenizer))
+    likes_zeros[0, zero] = 10.0
+    guided.add(Chosen(token=one_digit))
+
+    for _ in range(500):
+        (chosen,) = choose_tokens(likes_zeros.clone(), [guided], Masks(len(tokenizer)))
+        if chosen.token != zero:
+            break
+        guided.add(chosen)
+
+    assert chosen.token == tokenizer.eos_token_id
+    assert len(row.tokens) > LEAST_CHARACTERS

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
@@ -56,3 +58,32 @@ def test_a_run_that_crashed_has_failed(runner, tmp_path: Path):
 
     assert outcome.code == 7
     assert outcome.counts["failed"] == 1
+
+
+def test_what_a_crashed_run_left_running_is_ended(
+    runner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "test_it.py").write_text(
+        "import os, subprocess, sys\n"
+        "def test_dies():\n"
+        "    subprocess.Popen(\n"
+        "        [sys.executable, '-c', 'import time; time.sleep(600)'],\n"
+        "        start_new_session=True, stdout=subprocess.DEVNULL)\n"
+        "    os._exit(7)\n"
+    )
+
+    runner.run("crash", sys.executable, ["-p", "no:cacheprovider", "test_it.py"])
+
+    left = re.findall(r"left running and ended now: (\d+)", capfd.readouterr().out)
+    assert len(left) == 1
+    assert not psutil.pid_exists(int(left[0]))
+
+
+def test_a_file_that_was_skipped_whole_says_why(runner, tmp_path: Path):
+    (tmp_path / "test_it.py").write_text("import pytest\npytest.importorskip('no_such_thing')\n")
+
+    outcome = runner.run("some", sys.executable, ["-p", "no:cacheprovider", "test_it.py"])
+
+    assert list(outcome.skipped) == [
+        "could not import 'no_such_thing': No module named 'no_such_thing'"
+    ]

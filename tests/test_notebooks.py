@@ -1,0 +1,117 @@
+"""The notebooks, run as a reader runs them: with the real model, by nbval and in full."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+QUICKSTART, LISTING = NOTEBOOKS[0], NOTEBOOKS[1]
+LEAST_RIGHT = 40
+"""Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
+
+EXECUTE = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+NotebookClient(notebook, timeout=600).execute()
+nbformat.write(notebook, sys.argv[2])
+"""
+
+pytestmark = [pytest.mark.model]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> Iterator[None]:
+    """End the server that the notebooks start."""
+    yield
+    stop = "import conduit_nb; conduit_nb.stop()"
+    subprocess.run([sys.executable, "-c", stop], check=True, timeout=60)
+
+
+def executed(notebook: Path, tmp_path: Path) -> nbformat.NotebookNode:
+    """Return the notebook after a full run in its own folder; the file is not written."""
+    output = tmp_path / notebook.name
+    ran = subprocess.run(
+        [sys.executable, "-c", EXECUTE, notebook.name, str(output)],
+        cwd=notebook.parent,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return nbformat.read(output, as_version=4)
+
+
+def text_of(cell: Any) -> str:
+    """Return everything that a cell printed or showed as plain text."""
+    parts = [
+        output.get("text") or output.get("data", {}).get("text/plain", "")
+        for output in cell.outputs
+    ]
+    return "\n".join(parts)
+
+
+def tagged(notebook: nbformat.NotebookNode, tag: str) -> Any:
+    return next(cell for cell in notebook.cells if tag in cell.metadata.get("tags", []))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_cell_passes_under_nbval(notebook: Path):
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", "600"]
+    ran = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", notebook.name],
+        cwd=notebook.parent,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+    cells = len([cell for cell in json.loads(notebook.read_text())["cells"] if _is_code(cell)])
+    assert ran.returncode == 0, ran.stdout[-3000:]
+    assert re.search(rf"\b{cells} passed", ran.stdout), ran.stdout[-500:]
+
+
+def test_the_quickstart_is_right_as_often_as_it_promises(tmp_path: Path):
+    shown = text_of(tagged(executed(QUICKSTART, tmp_path), "result"))
+
+    found = re.search(r"(\d+) of 50 verdicts agree with the labels: (\d+)%", shown)
+    assert found, shown
+    assert int(found[1]) >= LEAST_RIGHT
+    assert int(found[2]) == 2 * int(found[1])
+
+
+def test_the_listing_becomes_files_in_full(tmp_path: Path):
+    notebook = executed(LISTING, tmp_path)
+
+    shown = "\n".join(text_of(cell) for cell in notebook.cells if _is_code(cell))
+    assert re.search(r"Files with [1-9]\d* of \{'File'\}", shown)
+    errors = [
+        output.ename
+        for cell in notebook.cells
+        if _is_code(cell)
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
+    assert errors == ["ArgumentError", "UntrustedBlockError"]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_kept_of_the_last_run_names_no_machine(notebook: Path):
+    text = notebook.read_text()
+
+    assert not re.search(r"/(home|root|Users|work|tmp)/", text)
+    assert not re.search(r"127\.0\.0\.1:\d+|\bpid\b\D{0,5}\d+", text)
+
+
+def _is_code(cell: Any) -> bool:
+    return cell["cell_type"] == "code"
