@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def _no_process_stays_behind(pytestconfig: pytest.Config) -> Iterator[None]:
     root, _ = pytestconfig.stash[KEPT]
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     yield
+    for thread in threading.enumerate():
+        if thread.name.startswith("reap-"):  # awaits a process that may have just ended
+            thread.join(timeout=1)
     left = [process for process in _started_here(root) if process.pid not in before]
     shown = [_describe(process) for process in left]
     for process in left:
