@@ -12,6 +12,8 @@
     │   ├── ModelNotFoundError      the id names nothing that can be had from here
     │   ├── ModelFilesError         the files are broken, incomplete or of an unsafe kind
     │   └── ContextLengthError      more tokens than the model or the block allows
+    ├── ComputeError                what is needed and what there is do not meet
+    │   └── NoOfferingError           no offering holds the plan within the constraint
     ├── EndpointError               a model server did not answer as it should
     │   ├── EndpointUnreachableError  no connection, or it broke (retryable)
     │   ├── EndpointTimeoutError      no answer in time (retryable)
@@ -33,6 +35,7 @@ Layer 0: imports nothing of ours.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -168,6 +171,37 @@ class ContextLengthError(ModelError):
     """More tokens than the model or the block allows."""
 
     code = "context_length"
+
+
+class ComputeError(ConduitError):
+    """What a model needs and what compute there is do not meet."""
+
+    code = "compute"
+
+
+class NoOfferingError(ComputeError):
+    """No offering holds the plan within the constraint; `reasons` counts what speaks against them.
+
+    `needed_gib` is what each device must have, `largest_gib` the most that any of them has.
+    """
+
+    code = "no_offering"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        needed_gib: float,
+        largest_gib: float,
+        considered: int,
+        reasons: Mapping[str, int],
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.needed_gib = needed_gib
+        self.largest_gib = largest_gib
+        self.considered = considered
+        self.reasons = reasons
 
 
 class EndpointError(ConduitError):
