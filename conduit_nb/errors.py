@@ -21,6 +21,7 @@
     │   ├── EndpointBusyError         the server asks to come back later (retryable)
     │   ├── EndpointAuthError         the server refuses the key
     │   ├── RequestRefusedError       the server refuses this request
+    │   │   └── ReplyBudgetError        not even the shortest record fits into its tokens
     │   └── ServerFailedError         the server failed inside (retryable)
     ├── ReplyError                  the model's reply cannot be used
     │   └── TruncatedError          it was cut by the token limit
@@ -251,6 +252,19 @@ class RequestRefusedError(EndpointError):
     """The server refuses this request and would refuse it again."""
 
     code = "request_refused"
+
+
+class ReplyBudgetError(RequestRefusedError):
+    """Not even the shortest record of the schema fits into the tokens that the reply may have.
+
+    `needed_tokens` are what it takes, None where the server did not tell.
+    """
+
+    code = "reply_budget"
+
+    def __init__(self, message: str, *, needed_tokens: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.needed_tokens = needed_tokens
 
 
 class ServerFailedError(EndpointError):

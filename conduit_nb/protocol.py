@@ -180,13 +180,17 @@ class TextReply(TypedDict):
 
 
 class ErrorDetail(TypedDict):
-    """What went wrong. `code` is a ConduitError's code where the server is ours."""
+    """What went wrong. `code` is a ConduitError's code where the server is ours.
+
+    `needed_tokens` is ours too: what the shortest record takes where max_tokens leaves less.
+    """
 
     message: str
     type: str
     param: NotRequired[str | None]
     code: NotRequired[str | None]
     hint: NotRequired[str]
+    needed_tokens: NotRequired[int]
 
 
 class ErrorReply(TypedDict):

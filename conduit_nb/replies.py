@@ -24,6 +24,7 @@ from conduit_nb.errors import (
     ModelError,
     ModelFilesError,
     ModelNotFoundError,
+    ReplyBudgetError,
     RequestRefusedError,
     ServerFailedError,
     StorageError,
@@ -56,6 +57,7 @@ KIND_OF_CODE: Mapping[str, type[ConduitError]] = {
         ModelError,
         ModelFilesError,
         ModelNotFoundError,
+        ReplyBudgetError,
         RequestRefusedError,
         ServerFailedError,
         StorageError,
@@ -76,6 +78,7 @@ HINTS: Mapping[type[ConduitError], str] = {
     ModelError: "Choose another model, or another runtime.",
     ModelFilesError: "Use another model, or repair its files.",
     ModelNotFoundError: "Check model_id; `%conduit models` lists what can be had from here.",
+    ReplyBudgetError: "Raise max_tokens, or ask for a smaller record.",
     RequestRefusedError: "Check that the server knows the model and takes response_format.",
     ServerFailedError: "Ask again; `%conduit logs` may say more.",
     StorageError: "Make room, or set CONDUIT_CACHE_DIR to a folder with more.",
@@ -161,13 +164,15 @@ def to_error(
 
     What the answer repeats of `secret_texts` (the key, the request's messages) is blanked out.
     """
-    said, code, hint = _error_detail(text)
+    said, code, hint, needed_tokens = _error_detail(text)
     said = _without(said, secret_texts)[:ERROR_TEXT_LIMIT]
     told = f"{server}: {said}" if said else f"{server} answered with status {status}."
     kind = KIND_OF_CODE.get(code or "") or _kind_of_status(status)
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
     if issubclass(kind, EndpointBusyError):
         return kind(told, retry_after_s=_retry_after_s(headers.get("retry-after")), hint=hint)
+    if issubclass(kind, ReplyBudgetError):
+        return kind(told, needed_tokens=needed_tokens, hint=hint)
     if 300 <= status < 400:
         told = f"{server} sends its callers elsewhere (status {status})."
         hint = "Give the address of the API itself as endpoint=."
@@ -253,21 +258,25 @@ def _kind_of_status(status: int) -> type[ConduitError]:
     return ServerFailedError if status >= 500 else RequestRefusedError
 
 
-def _error_detail(text: bytes) -> tuple[str, str | None, str]:
-    """Return message, code and hint of an error, in the forms that servers use."""
+def _error_detail(text: bytes) -> tuple[str, str | None, str, int | None]:
+    """Return message, code, hint and needed tokens of an error, in the forms that servers use."""
     try:
         detail: object = json.loads(text)
     except (ValueError, RecursionError):
-        return "", None, ""
+        return "", None, "", None
     if isinstance(detail, dict):
         fields = cast("dict[str, object]", detail)
         detail = fields.get("error") or fields.get("detail") or fields
     if isinstance(detail, str):
-        return detail, None, ""
+        return detail, None, "", None
     fields = cast("dict[str, object]", detail) if isinstance(detail, dict) else {}
-    code = fields.get("code")
-    code = code if isinstance(code, str) else None
-    return _text(fields.get("message")), code, _text(fields.get("hint"))
+    code, needed_tokens = fields.get("code"), fields.get("needed_tokens")
+    return (
+        _text(fields.get("message")),
+        code if isinstance(code, str) else None,
+        _text(fields.get("hint")),
+        needed_tokens if isinstance(needed_tokens, int) else None,
+    )
 
 
 def _without(said: str, secret_texts: Iterable[str]) -> str:

@@ -157,8 +157,10 @@ class Engine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta, None]:
         """Yield the reply piece by piece; closing the iterator frees the row.
 
-        Raises ContextLengthError where the prompt leaves no room, RequestRefusedError where the
-        schema cannot be served, ServerFailedError where the engine failed or was closed.
+        A guided reply that reaches `max_tokens` is closed to the shortest record that begins like
+        it. Raises ContextLengthError where the prompt leaves no room, RequestRefusedError where the
+        schema cannot be served, ReplyBudgetError where not even its shortest record fits,
+        ServerFailedError where the engine failed or was closed.
         """
         room = self.context_tokens - len(request.prompt_tokens)
         if room < 1:
@@ -166,6 +168,7 @@ class Engine:
         guide = None
         if request.json_schema is not None:
             guide = await asyncio.to_thread(self._grammars.guide, request.json_schema)
+            guide.check_budget(min(request.max_tokens, room))
         reply = Reply(
             row=Row(number=next(self._numbers), tokens=list(request.prompt_tokens)),
             max_tokens=min(request.max_tokens, room),

@@ -13,12 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from conduit_nb.errors import ConduitError, EndpointBusyError
+from conduit_nb.errors import ConduitError, EndpointBusyError, ReplyBudgetError
 from conduit_nb.protocol import ErrorDetail, ErrorReply
 
 STATUS_OF = {
     "context_length": 400,
     "request_refused": 400,
+    "reply_budget": 400,
     "argument": 400,
     "endpoint_auth": 401,
     "model_not_found": 404,
@@ -41,15 +42,16 @@ class BodyTooLargeError(ConduitError):
 
 def error_reply(error: ConduitError) -> ErrorReply:
     """Return `error` as the wire says it: a client of ours makes the same error of it again."""
-    return ErrorReply(
-        error=ErrorDetail(
-            message=str(error),
-            type=_type(status_of(error)),
-            param=None,
-            code=error.code,
-            hint=error.hint,
-        )
+    detail = ErrorDetail(
+        message=str(error),
+        type=_type(status_of(error)),
+        param=None,
+        code=error.code,
+        hint=error.hint,
     )
+    if isinstance(error, ReplyBudgetError) and error.needed_tokens is not None:
+        detail["needed_tokens"] = error.needed_tokens
+    return ErrorReply(error=detail)
 
 
 def status_of(error: ConduitError) -> int:
