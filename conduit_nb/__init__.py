@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from conduit_nb.compute.offerings import ComputeProvider
     from conduit_nb.errors import (
         ArgumentError,
+        BlockError,
         BootError,
         ConduitError,
         ContextLengthError,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
 __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "ArgumentError",
     "Block",
+    "BlockError",
     "BootError",
     "CommandResult",
     "ComputeProvider",
@@ -153,6 +155,7 @@ _HOMES = {
     "conduit_nb.compute.offerings": ("ComputeProvider",),
     "conduit_nb.errors": (
         "ArgumentError",
+        "BlockError",
         "BootError",
         "ConduitError",
         "ContextLengthError",

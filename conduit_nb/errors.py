@@ -8,6 +8,7 @@
     ├── StorageError                no space, no permission, a broken file of ours
     ├── PipelineError               blocks cannot be chained like that
     │   └── UntrustedBlockError     a block with effects inside a pipeline without trusted=True
+    ├── BlockError                  a block of the user's own raised something else than these
     ├── ModelError                  something is wrong with a model
     │   ├── ModelNotFoundError      the id names nothing that can be had from here
     │   ├── ModelFilesError         the files are broken, incomplete or of an unsafe kind
@@ -147,6 +148,12 @@ class UntrustedBlockError(PipelineError):
     """A block with effects stands in a pipeline without `trusted=True`."""
 
     code = "untrusted_block"
+
+
+class BlockError(ConduitError):
+    """A block raised something that is no ConduitError; it is this one's `__cause__`."""
+
+    code = "block"
 
 
 class ModelError(ConduitError):
