@@ -7,12 +7,13 @@ Layer 2: pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
-from typing import Literal, get_args
+from operator import attrgetter
+from typing import Literal, get_args, overload
 
 from conduit_nb.compute.accelerators import Accelerator, Link, find_accelerators
 from conduit_nb.errors import ArgumentError
@@ -70,7 +71,6 @@ class Terms:
     interruptible: bool
     enterprise: bool
     launchable: bool
-    devices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,6 @@ class ComputeOffering:
             self.interruptible,
             self.enterprise,
             self.launchable,
-            self.count * self.nodes,
         )
         object.__setattr__(self, "hardware", hardware)
         object.__setattr__(self, "terms", terms)
@@ -206,7 +205,6 @@ def terms_of(
     interruptible: bool,
     enterprise: bool,
     launchable: bool,
-    devices: int,
 ) -> Terms:
     """Return the one Terms of these values."""
     return Terms(
@@ -216,7 +214,6 @@ def terms_of(
         interruptible=interruptible,
         enterprise=enterprise,
         launchable=launchable,
-        devices=devices,
     )
 
 
@@ -230,3 +227,44 @@ def slowest_accelerator(name: str, memory_gib: float) -> Accelerator | None:
         one for one in find_accelerators(name) if one.usable_gib >= memory_gib
     )
     return min(found, key=lambda one: (one.bandwidth_gb_per_s, one.name), default=None)
+
+
+class OfferingTable(Sequence[ComputeOffering]):
+    """Offerings, grouped by hardware and sorted by price: made once, asked often."""
+
+    def __init__(self, offerings: Iterable[ComputeOffering]) -> None:
+        self._all = list(offerings)
+        groups: dict[Hardware, list[ComputeOffering]] = {}
+        for offering in self._all:
+            try:
+                groups[offering.hardware].append(offering)
+            except KeyError:
+                groups[offering.hardware] = [offering]
+        self._groups = groups
+        self._sorted: set[Hardware] = set()
+
+    @overload
+    def __getitem__(self, index: int) -> ComputeOffering: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ComputeOffering]: ...
+    def __getitem__(self, index: int | slice) -> ComputeOffering | list[ComputeOffering]:
+        return self._all[index]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[ComputeOffering]:
+        return iter(self._all)
+
+    @property
+    def hardware(self) -> Iterable[Hardware]:
+        """Return every kind of hardware that is offered."""
+        return self._groups.keys()
+
+    def of(self, hardware: Hardware) -> list[ComputeOffering]:
+        """Return the offerings of that hardware, the cheapest first; not to be changed."""
+        group = self._groups[hardware]
+        if hardware not in self._sorted:
+            group.sort(key=attrgetter("usd_per_hour"))
+            self._sorted.add(hardware)
+        return group
