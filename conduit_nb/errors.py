@@ -14,7 +14,9 @@
     │   ├── ModelFilesError         the files are broken, incomplete or of an unsafe kind
     │   └── ContextLengthError      more tokens than the model or the block allows
     ├── ComputeError                what is needed and what there is do not meet
-    │   └── NoOfferingError           no offering holds the plan within the constraint
+    │   ├── NoOfferingError           no offering holds the plan within the constraint
+    │   ├── PlanError                 a split that the model or the runtime does not allow
+    │   └── DoesNotFitError           the device has less memory than the plan needs
     ├── EndpointError               a model server did not answer as it should
     │   ├── EndpointUnreachableError  no connection, or it broke (retryable)
     │   ├── EndpointTimeoutError      no answer in time (retryable)
@@ -209,6 +211,38 @@ class NoOfferingError(ComputeError):
         self.largest_gib = largest_gib
         self.considered = considered
         self.reasons = reasons
+
+
+class PlanError(ComputeError):
+    """A model or a runtime does not allow what a plan asks of it: a split, a device, a length."""
+
+    code = "plan"
+
+
+class DoesNotFitError(ComputeError):
+    """A device has less memory than the plan needs of it, or cannot do what it must.
+
+    `largest_model_len` and `largest_concurrency` are the most that would fit, each with the other
+    as asked; None where not even the least does.
+    """
+
+    code = "does_not_fit"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        needed_gib: float,
+        available_gib: float,
+        largest_model_len: int | None,
+        largest_concurrency: int | None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.needed_gib = needed_gib
+        self.available_gib = available_gib
+        self.largest_model_len = largest_model_len
+        self.largest_concurrency = largest_concurrency
 
 
 class EndpointError(ConduitError):
