@@ -103,7 +103,9 @@ def _decoder(spec: ModelSpec, config: Numbers, family: Family) -> Shapes:
     yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
     for layer, kind in enumerate(spec.attention):
         prefix = f"model.layers.{layer}."
-        parts = [((f"{norm}.weight", (hidden,))) for norm in family.norms]
+        parts: list[tuple[str, tuple[int, ...]]] = [
+            (f"{norm}.weight", (hidden,)) for norm in family.norms
+        ]
         if kind == "linear":
             parts.extend(_gated_delta(config, hidden))
         elif spec.latent_dim:

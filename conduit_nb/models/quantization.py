@@ -150,8 +150,8 @@ def quantized(tensors: Iterable[Tensor], quantization: Quantization) -> tuple[Te
 
 def _compressed(fields: Mapping[str, Any], ignored: tuple[str, ...]) -> Quantization:
     """Read compressed-tensors' form: the weights of its first group of layers."""
-    groups = cast("dict[str, Any]", fields.get("config_groups") or {})
-    first: dict[str, Any] = next(iter(groups.values()), {})
+    groups = cast("dict[str, dict[str, Any]]", fields.get("config_groups") or {})
+    first = next(iter(groups.values()), cast("dict[str, Any]", {}))
     weights = cast("dict[str, Any]", first.get("weights") or {})
     bits = int(weights.get("num_bits", 8))
     strategy = str(weights.get("strategy", "tensor"))
