@@ -25,6 +25,13 @@
     │   ├── EndpointAuthError         the server refuses the key
     │   ├── RequestRefusedError       the server refuses this request
     │   └── ServerFailedError         the server failed inside (retryable)
+    ├── ProviderError               a provider's API did not do what it was asked
+    │   ├── ProviderUnreachableError  no connection, no answer in time, or it broke (retryable)
+    │   ├── ProviderBusyError         it asks to come back later (retryable)
+    │   ├── ProviderFailedError       it failed inside, or its answer makes no sense (retryable)
+    │   ├── ProviderAuthError         there is no key, or it refuses the key
+    │   ├── ProviderBalanceError      the account has no money left
+    │   └── ProviderRefusedError      it refuses this request
     ├── ReplyError                  the model's reply cannot be used
     │   └── TruncatedError          it was cut by the token limit
     ├── DeploymentError             a deployment cannot be started, found or ended
@@ -299,6 +306,66 @@ class ServerFailedError(EndpointError):
 
     code = "server_failed"
     retryable = True
+
+
+class ProviderError(ConduitError):
+    """A provider's API did not do what it was asked; `status` is that of its answer, if any."""
+
+    code = "provider"
+
+    def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class ProviderUnreachableError(ProviderError):
+    """No connection, no answer in time, or it broke.
+
+    `may_have_arrived` says whether the provider may have done what it was asked all the same.
+    """
+
+    code = "provider_unreachable"
+    retryable = True
+
+    def __init__(self, message: str, *, may_have_arrived: bool, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.may_have_arrived = may_have_arrived
+
+
+class ProviderBusyError(ProviderError):
+    """The provider asks to come back in `retry_after_s` seconds."""
+
+    code = "provider_busy"
+    retryable = True
+
+    def __init__(self, message: str, *, status: int, retry_after_s: float, hint: str = "") -> None:
+        super().__init__(message, status=status, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderFailedError(ProviderError):
+    """The provider failed inside, or its answer makes no sense; it may have done what was asked."""
+
+    code = "provider_failed"
+    retryable = True
+
+
+class ProviderAuthError(ProviderError):
+    """There is no key for the provider, or it refuses the key, altogether or for this."""
+
+    code = "provider_auth"
+
+
+class ProviderBalanceError(ProviderError):
+    """The account has no money left: nothing can be started there."""
+
+    code = "provider_balance"
+
+
+class ProviderRefusedError(ProviderError):
+    """The provider refuses this request: a rule, no capacity, a thing that is gone."""
+
+    code = "provider_refused"
 
 
 class ReplyError(ConduitError):
