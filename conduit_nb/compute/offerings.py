@@ -7,11 +7,12 @@ Layer 2: pure.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from operator import attrgetter
 from typing import Literal, get_args, overload
 
@@ -260,6 +261,11 @@ class OfferingTable(Sequence[ComputeOffering]):
     def hardware(self) -> Iterable[Hardware]:
         """Return every kind of hardware that is offered."""
         return self._groups.keys()
+
+    @cached_property
+    def terms(self) -> Mapping[Terms, int]:
+        """Return all terms, and how many offerings have each."""
+        return Counter(map(attrgetter("terms"), self._all))
 
     def of(self, hardware: Hardware) -> list[ComputeOffering]:
         """Return the offerings of that hardware, the cheapest first; not to be changed."""

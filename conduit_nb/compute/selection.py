@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from operator import attrgetter
+from operator import attrgetter, eq
 from typing import TYPE_CHECKING, get_args, overload
 
 from conduit_nb.compute.constraints import DeploymentConstraint
@@ -214,12 +214,11 @@ class Selection:
             group = self.offerings.of(hardware)
             for reason in fit.reasons:
                 counts[reason.code] += len(group)
-            for terms, number in Counter(map(_terms, group)).items():
-                for reason in self._reasons_of_terms(terms):
-                    counts[reason.code] += number
-            too_dear = len(group) - self._affordable(group, fit)
-            if too_dear:
-                counts["price"] += too_dear
+            counts["price"] += len(group) - self._affordable(group, fit)
+        for terms, number in self.offerings.terms.items():
+            for reason in self._reasons_of_terms(terms):
+                counts[reason.code] += number
+        counts += Counter()  # drops what never happened
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     def why_rows(self) -> list[dict[str, object]]:
@@ -295,25 +294,25 @@ class Selection:
         self, order: list[int], values: list[float], offerings: list[ComputeOffering]
     ) -> None:
         """Put offerings of the same value into an order that does not depend on where they came."""
-        start = 0
-        in_order = [values[place] for place in order]
-        for end in range(1, len(order) + 1):
-            if end < len(order) and in_order[end] == in_order[start]:
-                continue
-            if end - start > 1:
-                tied = sorted(order[start:end], key=lambda place: self._tie_key(offerings[place]))
-                order[start:end] = tied
-            start = end
+        in_order = list(map(values.__getitem__, order))
+        end = 0
+        for start in compress(range(len(order)), map(eq, in_order, in_order[1:])):
+            if start < end:
+                continue  # inside the run that was just sorted
+            end = bisect_right(in_order, in_order[start], lo=start)
+            run = [(offerings[place], place) for place in order[start:end]]
+            one_kind = len({offering.hardware for offering, _ in run}) == 1
+            key = _name_key if one_kind else self._tie_key
+            run.sort(key=lambda pair: key(pair[0]))
+            order[start:end] = [place for _, place in run]
 
-    def _tie_key(self, offering: ComputeOffering) -> tuple[float | str, ...]:
+    def _tie_key(self, offering: ComputeOffering) -> tuple[object, ...]:
         fit = self._fits[offering.hardware]
         return (
             offering.usd_per_hour * fit.instances,
             -offering.hardware.total_gib,
             -fit.speed,
-            offering.provider,
-            offering.id,
-            offering.region or "",
+            *_name_key(offering),
             offering.hardware.name,
         )
 
@@ -360,6 +359,11 @@ class Selection:
                 for one, fit in zip(shown, fits, strict=True)
             ],
         }
+
+
+def _name_key(offering: ComputeOffering) -> tuple[float, str, str, str]:
+    """Return what puts offerings of the same hardware and value into order."""
+    return (offering.usd_per_hour, offering.provider, offering.id, offering.region or "")
 
 
 def _no_offering(selection: Selection) -> NoOfferingError:
