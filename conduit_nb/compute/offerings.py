@@ -37,11 +37,13 @@ class Hardware:
     """What of an offering is held against a plan. Equal ones are one object (`hardware_of`).
 
     `accelerator` is None for a CPU and for what the table does not know; `is_cpu` tells which.
+    `share` is what an instance of a card that MIG has cut has of it, else 1.
     `memory_gib` is that of one device: what is offered, but never more than such a device has.
     """
 
     name: str
     accelerator: Accelerator | None
+    share: float
     is_cpu: bool
     count: int
     nodes: int
@@ -180,13 +182,15 @@ def hardware_of(
     driver: tuple[int, ...] | None = None,
 ) -> Hardware:
     """Return the one Hardware of these values, looked up in the accelerators' table."""
-    accelerator = slowest_accelerator(name, memory_gib) if name is not None else None
+    card, instance, slices = (name or "").partition(" MIG ")
+    accelerator = slowest_accelerator(card, memory_gib) if card else None
     if accelerator is not None:
         memory_gib = min(memory_gib, accelerator.usable_gib)
         link = link or accelerator.link
     return Hardware(
         name=name or "CPU",
         accelerator=accelerator,
+        share=_mig_share(slices) if instance else 1.0,
         is_cpu=name is None,
         count=count,
         nodes=nodes,
@@ -196,6 +200,12 @@ def hardware_of(
         cuda=cuda,
         driver=driver,
     )
+
+
+def _mig_share(profile: str) -> float:
+    """Return what `3g.40gb` has of a card, whose memory has eight slices: NVIDIA's MIG guide."""
+    slices = int(profile[0]) if profile[:1].isdecimal() else 1
+    return 1.0 if slices >= 7 else slices / 8
 
 
 @cache

@@ -62,8 +62,9 @@ def estimate_tokens_per_s(plan: Plan, hardware: Hardware) -> Range | None:
     requests = sum(model.max_model_concurrency for model in plan.models)
     read_bytes = sum(_bytes_per_step(model) for model in plan.models)
     flops = sum(model.max_model_concurrency * model.flops_per_token for model in plan.models)
-    bandwidth = accelerator.bandwidth_gb_per_s * 1e9 * plan.devices_per_replica
-    peak = _peak_tflops(plan, accelerator) * 1e12 * plan.devices_per_replica
+    devices = plan.devices_per_replica * hardware.share
+    bandwidth = accelerator.bandwidth_gb_per_s * 1e9 * devices
+    peak = _peak_tflops(plan, accelerator) * 1e12 * devices
 
     def tokens_per_s(bandwidth_share: float, compute_share: float, link_share: float) -> float:
         step_s = max(read_bytes / (bandwidth * bandwidth_share), flops / (peak * compute_share))
