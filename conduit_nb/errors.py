@@ -8,7 +8,7 @@
     ├── StorageError                no space, no permission, a broken file of ours
     ├── PipelineError               blocks cannot be chained like that
     │   └── UntrustedBlockError     a block with effects inside a pipeline without trusted=True
-    ├── BlockError                  a block of the user's own raised something else than these
+    ├── BlockError                  a block failed: a bug in it, or a step without success
     ├── ModelError                  something is wrong with a model
     │   ├── ModelNotFoundError      the id names nothing that can be had from here
     │   ├── ModelFilesError         the files are broken, incomplete or of an unsafe kind
@@ -160,7 +160,9 @@ class UntrustedBlockError(PipelineError):
 
 
 class BlockError(ConduitError):
-    """A block raised something that is no ConduitError; it is this one's `__cause__`."""
+    """A block raised something that is no ConduitError (it is the `__cause__`), or it gave a
+    result without success to a block of a pipeline that cannot use one.
+    """
 
     code = "block"
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from conduit_nb.blocks.host import Host, current_host
 from conduit_nb.blocks.ports import Port
@@ -56,9 +56,13 @@ class Call:
 class Block(Generic[In, Out]):
     """A typed step: call it with a record, or chain it with `>>`.
 
-    A block of your own derives from this and writes `_run`. `has_effects` says that a record can
-    make it change the world; such a block stands in a pipeline only when made with `trusted=True`.
+    A block of your own derives from this and writes `_run`; where it can use a result without
+    success (a failed command's), it says `takes_failures = True`. `has_effects` says that a record
+    can make it change the world; such a block stands in a pipeline only when made with
+    `trusted=True`.
     """
+
+    takes_failures: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -137,7 +137,7 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
         run.cancel()
     finally:
         snapshot = run.progress.snapshot()
-        view.finish(snapshot, summary_text(snapshot, title))
+        view.finish(snapshot, f"{summary_text(snapshot, title)}; {job.out} is bound")
     return job.finish(run)
 
 
