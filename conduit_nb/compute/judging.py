@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, get_args
 
 from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.fit import Device, misfits
 from conduit_nb.compute.offerings import AVAILABILITIES, Hardware, Terms
-from conduit_nb.compute.vram import GIB, Plan
+from conduit_nb.compute.vram import GIB, ComputeDtype, Plan
 
 ReasonCode = Literal[
     "memory",
@@ -93,12 +94,18 @@ OTHER_RUNTIME = RuntimeReach(
     vendors=frozenset({"CPU", "NVIDIA", "AMD", "Apple"}), spans_nodes=False
 )
 # What torch multiplies on a CPU.
-CPU_DTYPES = frozenset({"fp32", "bf16", "fp16", "int8"})
+CPU_DTYPES: frozenset[ComputeDtype] = frozenset({"fp32", "bf16", "fp16", "int8"})
+COMPUTE_DTYPES: tuple[ComputeDtype, ...] = get_args(ComputeDtype)
 
 
 def hardware_reasons(hardware: Hardware, plan: Plan) -> tuple[Reason, ...]:
     """Return all that keeps the hardware from holding the plan, nothing where it holds it."""
-    return (*_size_reasons(hardware, plan), *_kind_reasons(hardware, plan))
+    found = misfits(plan, _device(hardware))
+    return (
+        *(Reason(code=misfit.code, text=misfit.text.rstrip(".")) for misfit in found),
+        *_size_reasons(hardware, plan),
+        *_runtime_reasons(hardware, plan),
+    )
 
 
 def single_device_reason(hardware: Hardware) -> Reason | None:
@@ -152,12 +159,6 @@ def price_reason(usd_per_hour: float, max_usd_per_hour: float) -> Reason:
 
 
 def _size_reasons(hardware: Hardware, plan: Plan) -> Iterator[Reason]:
-    needed_gib = plan.largest_device_bytes / GIB
-    if hardware.memory_gib < needed_gib:
-        yield Reason(
-            code="memory",
-            text=f"{hardware.memory_gib:.1f} GiB a device, the plan needs {needed_gib:.1f}",
-        )
     if hardware.devices < plan.devices_per_replica:
         yield Reason(
             code="devices",
@@ -194,39 +195,26 @@ def _reach(plan: Plan) -> RuntimeReach:
     return RUNTIMES.get(plan.runtime.lower(), RUNTIMES.get(key, OTHER_RUNTIME))
 
 
-def _kind_reasons(hardware: Hardware, plan: Plan) -> Iterator[Reason]:
-    accelerator, required = hardware.accelerator, plan.required
+def _runtime_reasons(hardware: Hardware, plan: Plan) -> Iterator[Reason]:
+    accelerator = hardware.accelerator
     vendor = "CPU" if hardware.is_cpu else accelerator.vendor if accelerator else None
     if vendor is not None and vendor not in _reach(plan).vendors:
         yield Reason(code="runtime", text=f"{plan.runtime} does not run on {vendor}")
-    if hardware.is_cpu:
-        missing = required.dtypes - CPU_DTYPES
-    elif accelerator is not None:
-        missing = required.dtypes - accelerator.tflops.keys()
-    else:
-        missing = required.dtypes - {"fp32", "fp16"}
-    if missing:
-        doubt = "is not known to multiply" if vendor is None else "does not multiply"
-        yield Reason(code="dtype", text=f"{hardware.name} {doubt} {', '.join(sorted(missing))}")
-    if accelerator is not None and accelerator.compute_capability is not None:
-        least = required.compute_capability
-        if least is not None and accelerator.compute_capability < least:
-            yield Reason(
-                code="compute_capability",
-                text=f"compute capability {_version(accelerator.compute_capability)},"
-                f" {plan.runtime} needs {_version(least)}",
-            )
-    if required.cuda and hardware.cuda and hardware.cuda < required.cuda:
-        yield Reason(
-            code="cuda",
-            text=f"CUDA {_version(hardware.cuda)}, {plan.runtime} needs {_version(required.cuda)}",
-        )
-    if required.driver and hardware.driver and hardware.driver < required.driver:
-        yield Reason(
-            code="driver",
-            text=f"driver {_version(hardware.driver)},"
-            f" {plan.runtime} needs {_version(required.driver)}",
-        )
+
+
+def _device(hardware: Hardware) -> Device:
+    """Return one device as the plan sees it; nobody knows the types of an unknown accelerator."""
+    accelerator = hardware.accelerator
+    dtypes: frozenset[ComputeDtype] | None = CPU_DTYPES if hardware.is_cpu else None
+    if accelerator is not None:
+        dtypes = frozenset(one for one in COMPUTE_DTYPES if accelerator.supports(one))
+    return Device(
+        memory_bytes=int(hardware.memory_gib * GIB),
+        dtypes=dtypes,
+        compute_capability=accelerator.compute_capability if accelerator else None,
+        cuda=hardware.cuda,
+        driver=hardware.driver,
+    )
 
 
 def _terms_reasons(
@@ -276,10 +264,6 @@ def _is_short(terms: Terms, constraint: DeploymentConstraint) -> bool:
 def _is_other_kind(terms: Terms, constraint: DeploymentConstraint) -> bool:
     wanted = constraint.interruptible
     return wanted is not None and terms.interruptible != wanted
-
-
-def _version(numbers: tuple[int, ...]) -> str:
-    return ".".join(str(number) for number in numbers)
 
 
 def _count(number: int, what: str) -> str:

@@ -16,6 +16,7 @@ from operator import attrgetter, eq
 from typing import TYPE_CHECKING, get_args, overload
 
 from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.detection import local_offerings
 from conduit_nb.compute.judging import (
     KNOBS,
     Reason,
@@ -26,8 +27,9 @@ from conduit_nb.compute.judging import (
 )
 from conduit_nb.compute.objectives import Fit, Objective, fit_of
 from conduit_nb.compute.offerings import ComputeOffering, Hardware, OfferingTable, Terms
+from conduit_nb.compute.planning import plan as plan_models
 from conduit_nb.compute.throughput import Range
-from conduit_nb.compute.vram import GIB, Plan
+from conduit_nb.compute.vram import GIB, Plan, PlannedModel
 from conduit_nb.errors import ArgumentError, NoOfferingError
 
 if TYPE_CHECKING:
@@ -98,28 +100,30 @@ class Ranking(Sequence[ComputeOffering]):
 
 
 def calculate_best_compute_offering(
-    plan: Plan,
-    offerings: Iterable[ComputeOffering],
+    models: Plan | PlannedModel | Sequence[PlannedModel],
+    offerings: Iterable[ComputeOffering] | None = None,
     *,
     constraint: DeploymentConstraint | None = None,
     objective: Objective = "usd_per_gib",
     max_usd_per_hour: float | None = None,
     only_launchable: bool = True,
+    runtime: str = "lmlite",
 ) -> Selection:
-    """Return the offerings that hold the plan, `.best` first, and why the others are out.
+    """Return the offerings that hold the models, `.best` first, and why the others are out.
 
-    Raises NoOfferingError where none fits; `rank_offerings` returns the reasons instead.
+    Takes a plan, or models that are planned for one device of `runtime`. Without `offerings` this
+    machine's are taken. Raises NoOfferingError where none fits; `rank_offerings` returns the
+    reasons instead.
     """
     selection = rank_offerings(
-        plan,
-        offerings,
+        _plan_of(models, runtime),
+        local_offerings() if offerings is None else offerings,
         constraint=constraint,
         objective=objective,
         max_usd_per_hour=max_usd_per_hour,
         only_launchable=only_launchable,
     )
-    if not selection.ranked:
-        raise _no_offering(selection)
+    assert selection.best  # or it raises
     return selection
 
 
@@ -144,9 +148,7 @@ def rank_offerings(
             hint=f"Use one of {', '.join(get_args(Objective))}.",
         )
     constraint = constraint or DeploymentConstraint()
-    limits = [
-        limit for limit in (max_usd_per_hour, constraint.max_usd_per_hour) if limit is not None
-    ]
+    limits = [one for one in (max_usd_per_hour, constraint.max_usd_per_hour) if one is not None]
     return Selection(
         plan,
         offerings if isinstance(offerings, OfferingTable) else OfferingTable(offerings),
@@ -359,6 +361,12 @@ class Selection:
                 for one, fit in zip(shown, fits, strict=True)
             ],
         }
+
+
+def _plan_of(models: Plan | PlannedModel | Sequence[PlannedModel], runtime: str) -> Plan:
+    if isinstance(models, Plan):
+        return models
+    return plan_models(models if isinstance(models, Sequence) else [models], runtime=runtime)
 
 
 def _name_key(offering: ComputeOffering) -> tuple[float, str, str, str]:
