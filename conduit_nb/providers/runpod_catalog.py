@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
 
-from conduit_nb.compute.accelerators import GIB_PER_GB, find_accelerators
-from conduit_nb.compute.offerings import Availability, ComputeOffering, slowest_accelerator
+from conduit_nb.compute.accelerators import GIB_PER_GB
+from conduit_nb.compute.offerings import Availability, ComputeOffering
 from conduit_nb.errors import ConduitError, ProviderFailedError
 from conduit_nb.providers.base import Listing
+from conduit_nb.providers.devices import find_device
 from conduit_nb.providers.rest import RestClient
 
 T = TypeVar("T")
@@ -102,7 +103,9 @@ class _Reader:
         usd_per_hour, memory_gb = float(entry["price"][cloud]), float(entry["memory"])
         if usd_per_hour <= 0 or memory_gb <= 0:
             raise ValueError(f"price {usd_per_hour:g} USD, memory {memory_gb:g} GB")
-        accelerator, memory_gib = _device(gpu_id, str(entry.get("name", "")), memory_gb)
+        accelerator, memory_gib = find_device(
+            gpu_id, str(entry.get("name", "")), memory_gb=memory_gb
+        )
         for center_id, availability in self._places(entry):
             yield self._offering(
                 id=f"{count}x {gpu_id}, {cloud}" + (f", {center_id}" if center_id else ""),
@@ -179,15 +182,6 @@ class _Reader:
             },
             **values,
         )
-
-
-def _device(gpu_id: str, name: str, memory_gb: float) -> tuple[str, float]:
-    """Return the accelerator's name and the GiB of one: the table's, else what the API says."""
-    for said in (gpu_id, name):
-        known = slowest_accelerator(said, memory_gb) if said else None
-        if known is not None and find_accelerators(known.name, memory_gib=memory_gb):
-            return known.name, known.usable_gib
-    return gpu_id, memory_gb * GIB_PER_GB
 
 
 def _newest_cuda(entry: Json) -> tuple[int, int] | None:
