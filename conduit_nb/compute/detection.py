@@ -35,21 +35,21 @@ class Nvml(Protocol):
     """What of the module pynvml (nvidia-ml-py) is used; handles are NVML's own."""
 
     NVMLError: type[Exception]
-    nvmlMemory_v2: int  # noqa: N815  # its names as well
+    nvmlMemory_v2: int
 
-    def nvmlInit(self) -> object: ...  # noqa: N802  # NVML's names
-    def nvmlShutdown(self) -> object: ...  # noqa: N802
-    def nvmlSystemGetDriverVersion(self) -> str | bytes: ...  # noqa: N802
-    def nvmlSystemGetCudaDriverVersion_v2(self) -> int: ...  # noqa: N802
-    def nvmlDeviceGetCount(self) -> int: ...  # noqa: N802
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...  # noqa: N802
-    def nvmlDeviceGetName(self, handle: Any) -> str | bytes: ...  # noqa: N802
-    def nvmlDeviceGetUUID(self, handle: Any) -> str | bytes: ...  # noqa: N802
-    def nvmlDeviceGetMemoryInfo(self, handle: Any, version: int | None = None) -> Any: ...  # noqa: N802
-    def nvmlDeviceGetCudaComputeCapability(self, handle: Any) -> tuple[int, int]: ...  # noqa: N802
-    def nvmlDeviceGetMigMode(self, handle: Any) -> Any: ...  # noqa: N802
-    def nvmlDeviceGetMaxMigDeviceCount(self, handle: Any) -> int: ...  # noqa: N802
-    def nvmlDeviceGetMigDeviceHandleByIndex(self, device: Any, index: int) -> Any: ...  # noqa: N802
+    def nvmlInit(self) -> object: ...
+    def nvmlShutdown(self) -> object: ...
+    def nvmlSystemGetDriverVersion(self) -> str | bytes: ...
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int: ...
+    def nvmlDeviceGetCount(self) -> int: ...
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...
+    def nvmlDeviceGetName(self, handle: Any) -> str | bytes: ...
+    def nvmlDeviceGetUUID(self, handle: Any) -> str | bytes: ...
+    def nvmlDeviceGetMemoryInfo(self, handle: Any, version: int | None = None) -> Any: ...
+    def nvmlDeviceGetCudaComputeCapability(self, handle: Any) -> tuple[int, int]: ...
+    def nvmlDeviceGetMigMode(self, handle: Any) -> Any: ...
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: Any) -> int: ...
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, device: Any, index: int) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,14 +114,27 @@ def detect_devices(nvml: Nvml | None = None) -> Detection:
         _try(nvml, nvml.nvmlShutdown)
 
 
-def local_offerings(detection: Detection | None = None) -> list[ComputeOffering]:
+def ask_sysctl(name: str) -> str | None:
+    """Return one of macOS's system values, None where there is no such thing."""
+    try:
+        done = subprocess.run(  # noqa: S603  # the names are written here
+            ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def local_offerings(
+    detection: Detection | None = None, *, sysctl: Callable[[str], str | None] = ask_sysctl
+) -> list[ComputeOffering]:
     """Return what this machine can run on, free of charge: its GPUs by kind, Apple's GPU, its CPU.
 
     Of several cards of a kind, as many as have that much free memory are one offering: cards with
     24, 24 and 2 GiB free are offered as two with 24 and as three with 2.
     """
     detection = detect_devices() if detection is None else detection
-    return [*_gpu_offerings(detection), *_apple_offerings(_sysctl), _cpu_offering()]
+    return [*_gpu_offerings(detection), *_apple_offerings(sysctl), _cpu_offering()]
 
 
 def _load_nvml() -> Nvml | None:
@@ -271,16 +284,6 @@ def _apple_offerings(sysctl: Callable[[str], str | None]) -> Iterator[ComputeOff
         most_bytes = int(wired_mb) * 2**20
     memory_bytes = min(most_bytes, psutil.virtual_memory().available)
     yield _offering(name, accelerator=name, memory_gib=memory_bytes / GIB)
-
-
-def _sysctl(name: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603  # the names are written here
-            ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
 
 
 def _cpu_offering() -> ComputeOffering:
