@@ -68,6 +68,7 @@ def add_model_options(parser: MagicParser) -> None:
     parser.option("--max-tokens", metavar="TOKENS", type=_at_least_one)
     parser.option("--temperature", metavar="T", type=_not_negative, default=0.0)
     parser.option("--seed", metavar="N", type=int)
+    parser.option("--examples", metavar="PAIRS")
 
 
 def count(text: str) -> int:

@@ -111,6 +111,8 @@ Which model, and where:
   --max-tokens N       the most tokens of one answer; the default is what the context leaves
   --max-concurrency N  the most requests at once
   --temperature T      0, the default, always takes the likeliest word
+  --examples PAIRS     a list of (input, output) that shows the model what is meant; each side is a
+                       record, a dict, or the text of the one text field: two often work wonders
   --seed N             makes answers at a temperature above 0 come out the same again"""
 
 PS = """\
