@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Literal, get_args, overload
 
@@ -170,7 +170,7 @@ class ComputeOffering:
         )
 
 
-@cache
+@lru_cache(maxsize=2**16)
 def hardware_of(
     name: str | None,
     memory_gib: float,
@@ -208,7 +208,7 @@ def _mig_share(profile: str) -> float:
     return 1.0 if slices >= 7 else slices / 8
 
 
-@cache
+@lru_cache(maxsize=2**16)
 def terms_of(
     provider: str,
     region: str | None,
