@@ -116,8 +116,9 @@ def measure(models: list[str], concurrency: int, tokens: int) -> Measured:
         loaded = server.resident()
         used = 0
         for model in models:
-            overhead = server.chat(model, 0, 1)
-            words = tokens - overhead
+            bare = server.chat(model, 0, 1)
+            per_word = (server.chat(model, 20, 1) - bare) / 20
+            words = int((tokens - bare) / per_word)
             with ThreadPoolExecutor(concurrency) as threads:
                 said = list(
                     threads.map(

@@ -29,6 +29,7 @@ class Overheads:
     takes `hidden_copies` of the hidden state and `inner_copies` of the MLP's inside;
     `logit_bytes` for each logit of a row, beside a copy in the model's precision.
     `vocab_multiple` is what it pads the vocabulary to, `page_tokens` a page of its KV cache.
+    Where several requests share the cache, their scattered pages cost `scattered_kv_share` more.
     `rope_bytes` are those of a number in its table of rotations, None where it keeps none.
     """
 
@@ -52,6 +53,7 @@ class Overheads:
     graph_bytes_experts: int = 0
     vocab_multiple: int = 1
     page_tokens: int = 1
+    scattered_kv_share: float = 0.0
     rope_bytes: int | None = None
     has_caching_allocator: bool = False
     groups_kv_layers: bool = False
@@ -153,9 +155,10 @@ _LMLITE = Overheads(
     hidden_copies=4.0,
     inner_copies=3.0,
     base_activation_bytes=8 * MIB,
-    runtime_bytes=520 * MIB,
+    runtime_bytes=475 * MIB,
     page_tokens=16,
-    bytes_per_model=40 * MIB,
+    bytes_per_model=10 * MIB,
+    scattered_kv_share=0.25,
     is_shared_by_models=True,
     max_devices=1,
 )

@@ -216,6 +216,14 @@ def _terms(
         + (f", sliding layers {need.sliding_tokens:,} tokens" if need.sliding_tokens else ""),
         source=_kv_formula(spec),
     )
+    if overheads.scattered_kv_share and rows > 1:
+        yield Term(
+            name=f"{asked.model_id} scattered pages",
+            part="activation",
+            bytes=int(overheads.scattered_kv_share * rows * need.request_bytes(model.tokens)),
+            formula=f"{overheads.scattered_kv_share:.0%} of the KV cache of several requests",
+            source=overheads.source,
+        )
     layers = stage_of_layers(spec.layers, request.pipeline_parallel).count(stage)
     yield Term(
         name=f"{asked.model_id} activations",

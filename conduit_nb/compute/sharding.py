@@ -9,6 +9,7 @@ Layer 2: pure.
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -189,6 +190,7 @@ def _stage(tensor: Tensor, stages: list[int], pipeline_parallel: int) -> int:
     return pipeline_parallel - 1 if is_last else 0
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _fused_name(name: str) -> str:
     for pattern, fused in _FUSED:
         name = pattern.sub(fused, name)

@@ -83,15 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return LACKS
     transformers.utils.logging.set_verbosity_error()
     try:
-        model = _meta_model(torch, transformers, folder)
+        model = meta_model(torch, transformers, folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as err:
         print(str(err).splitlines()[0] if str(err) else type(err).__name__, file=sys.stderr)
         return CANNOT
-    json.dump([[name, list(tensor.shape)] for name, tensor in _saved(model)], sys.stdout)
+    json.dump([[name, list(tensor.shape)] for name, tensor in saved_tensors(model)], sys.stdout)
     return 0
 
 
-def _meta_model(torch: Any, transformers: Any, folder: Path) -> Any:
+def meta_model(torch: Any, transformers: Any, folder: Path) -> Any:
     """Return the model without any weights, in full precision whatever its files are in."""
     config = transformers.AutoConfig.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False
@@ -110,7 +110,7 @@ def _meta_model(torch: Any, transformers: Any, folder: Path) -> Any:
     raise refused
 
 
-def _saved(model: Any) -> Iterator[tuple[str, Any]]:
+def saved_tensors(model: Any) -> Iterator[tuple[str, Any]]:
     """Yield what a checkpoint holds: parameters, each once, and buffers that are saved."""
     yield from model.named_parameters()
     for module_name, module in model.named_modules():

@@ -7,6 +7,7 @@ Layer 1: pure.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from dataclasses import dataclass
@@ -75,18 +76,25 @@ class Tensor:
     @property
     def role(self) -> Role:
         """Return the part it plays, by its name."""
-        for role, pattern in _ROLES:
-            if pattern.search(self.name):
-                return role
-        return "other"
+        return _part_of(self.name)[0]
 
     @property
     def layer(self) -> int | None:
         """Return the number of its layer; None beside the layers, and inside a vision tower."""
-        found = _LAYER.search(self.name)
-        return int(found[1]) if found and self.role != "vision" else None
+        return _part_of(self.name)[1]
 
 
 def parameter_count(tensors: tuple[Tensor, ...]) -> int:
     """Return how many numbers all tensors hold."""
     return sum(tensor.elements for tensor in tensors)
+
+
+@functools.lru_cache(maxsize=1 << 16)  # plans ask it of every tensor several times
+def _part_of(name: str) -> tuple[Role, int | None]:
+    """Return the part that a tensor plays, and its layer."""
+    found = _LAYER.search(name)
+    layer = int(found[1]) if found else None
+    for role, pattern in _ROLES:
+        if pattern.search(name):
+            return role, None if role == "vision" else layer
+    return "other", layer
