@@ -231,8 +231,8 @@ class PlanError(ComputeError):
 class DoesNotFitError(ComputeError):
     """A device has less memory than the plan needs of it, or cannot do what it must.
 
-    `largest_model_len` and `largest_concurrency` are the most that would fit, each with the other
-    as asked; None where not even the least does.
+    `largest_model_len` and `largest_concurrency` would fit, each with the other as asked; None
+    where not even the least does.
     """
 
     code = "does_not_fit"
@@ -248,10 +248,8 @@ class DoesNotFitError(ComputeError):
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
-        self.needed_gib = needed_gib
-        self.available_gib = available_gib
-        self.largest_model_len = largest_model_len
-        self.largest_concurrency = largest_concurrency
+        self.needed_gib, self.available_gib = needed_gib, available_gib
+        self.largest_model_len, self.largest_concurrency = largest_model_len, largest_concurrency
 
 
 class EndpointError(ConduitError):
