@@ -78,9 +78,9 @@ CONFINED = {
     "llguidance": {"lmlite"},
     "gguf": {"lmlite"},
     "huggingface_hub": {"lmlite", "models"},
-    "starlette": {"lmlite"},
+    "starlette": {"lmlite", "testing"},
     "prometheus_client": {"lmlite"},
-    "uvicorn": {"lmlite"},
+    "uvicorn": {"lmlite", "testing"},
     "numpy": {"lmlite", "notebook", "tuning"},
     "pandas": {"notebook"},
     "IPython": {"__init__", "notebook"},  # there only for type checkers

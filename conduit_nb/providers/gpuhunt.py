@@ -1,7 +1,8 @@
 """What instances with accelerators cost at the big clouds: the price lists that gpuhunt publishes.
 
 Each cloud's list is a zipped CSV under a version that begins with its day (`20261123-77`). The
-newest is kept in the cache folder; where it cannot be had, the kept one is used and its age said. Prices only: nothing says what is in stock, and nothing here starts an instance.
+newest is kept in the cache folder; where it cannot be had, the kept one is used and its age said.
+Prices only: nothing says what is in stock, and nothing here starts an instance.
 Layer 3.
 """
 
@@ -159,9 +160,8 @@ def _read(cloud: str, version: str, content: bytes) -> Listing:
 
 def _rows(cloud: str, content: bytes) -> Iterator[Mapping[str, str]]:
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            with archive.open(f"{cloud}.csv") as file:
-                text = file.read(MOST_BYTES).decode()
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(f"{cloud}.csv") as file:
+            text = file.read(MOST_BYTES).decode()
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as err:
         raise ProviderFailedError(
             f"gpuhunt's list of {cloud} is no zipped CSV ({err}).",

@@ -193,7 +193,7 @@ class RestClient:
         raise self._error(response.status_code, said[:DETAIL_LIMIT], response.headers)
 
     def _error(self, status: int, said: str, headers: Mapping[str, str]) -> ProviderError:
-        told = f"{self.provider}: {said or 'no reason given'} (status {status})."
+        told = f"{self.provider}: {said.rstrip('.') or 'no reason given'} (status {status})."
         key_name = self._key_name or "the key"
         if status == 401:
             return ProviderAuthError(

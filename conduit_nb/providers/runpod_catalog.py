@@ -35,6 +35,8 @@ LEVELS: Mapping[object, Availability] = {
 # Per GB and month, from Runpod's page of prices (November 2026): the API does not tell them.
 DISK_USD_PER_GB_MONTH = 0.10
 STOPPED_DISK_USD_PER_GB_MONTH = 0.20
+# What makes a data centre of Runpod's own one for enterprises.
+CERTIFICATES = frozenset({"SOC_2_TYPE_2", "ISO_IEC_27001"})
 # A pod of this many devices is the most that is asked for, whatever the catalogue claims.
 MOST_DEVICES = 64
 HINT = "Ask again later; the other offerings are not affected."
@@ -173,8 +175,8 @@ class _Reader:
             stopped_disk_usd_per_gib_month=_per_gib(STOPPED_DISK_USD_PER_GB_MONTH),
             price_as_of=self._read_at,
             availability_as_of=self._read_at,
-            enterprise=metadata["cloud"] == "SECURE" and bool(compliance),
-            launchable=False,
+            enterprise=metadata["cloud"] == "SECURE" and bool(CERTIFICATES & {*compliance}),
+            launchable=False,  # as long as no pod is started here
             metadata={
                 **metadata,
                 "compliance": compliance,
