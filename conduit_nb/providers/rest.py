@@ -190,9 +190,14 @@ class RestClient:
         said = _detail(response.content)
         for secret in (self._key, *secret_texts):
             said = said.replace(secret, "…") if secret else said
-        raise self._error(response.status_code, said[:DETAIL_LIMIT], response.headers)
+        may_have_arrived = response.request.method != "GET"
+        raise self._error(
+            response.status_code, said[:DETAIL_LIMIT], response.headers, may_have_arrived
+        )
 
-    def _error(self, status: int, said: str, headers: Mapping[str, str]) -> ProviderError:
+    def _error(
+        self, status: int, said: str, headers: Mapping[str, str], may_have_arrived: bool
+    ) -> ProviderError:
         told = f"{self.provider}: {said.rstrip('.') or 'no reason given'} (status {status})."
         key_name = self._key_name or "the key"
         if status == 401:
@@ -219,7 +224,10 @@ class RestClient:
                 told, status=status, hint="Change what is asked for, or take another offering."
             )
         return ProviderFailedError(
-            told, status=status, hint=f"Try again later; check the address {self.url}."
+            told,
+            status=status,
+            may_have_arrived=may_have_arrived,
+            hint=f"Try again later; check the address {self.url}.",
         )
 
     def _json(self, answer: Answer) -> Any:
@@ -277,8 +285,7 @@ def _pause_s(error: ProviderError, method: Method, attempt: int) -> float | None
         return None
     if isinstance(error, ProviderBusyError):
         return error.retry_after_s
-    was_not_done = isinstance(error, ProviderUnreachableError) and not error.may_have_arrived
-    if error.retryable and (was_not_done or method in IDEMPOTENT):
+    if error.retryable and (method in IDEMPOTENT or not error.may_have_arrived):
         return FIRST_PAUSE_S * 2**attempt
     return None
 
