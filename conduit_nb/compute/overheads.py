@@ -105,8 +105,9 @@ _VLLM_019 = Overheads(
 _SGLANG_05 = Overheads(
     runtime="sglang",
     version="0.5",
-    source="SGLang 0.5 start-up logs ('Load weight end', 'Capture cuda graph end')",
-    activation_source="SGLang's chunked prefill of 8,192 tokens; logits of 512 rows in float32",
+    source="an estimate after vLLM's figures; not measured",
+    activation_source="an estimate: a chunked prefill of 8,192 tokens, logits of 512 rows; "
+    "not measured",
     step_tokens=8192,
     step_rows=512,
     logit_bytes=12,
