@@ -100,7 +100,8 @@ def stage_weights(
     """Return what each stage's devices hold of `tensors`; all ranks of a stage hold the same."""
     stages = stage_of_layers(spec.layers, pipeline_parallel)
     fused: list[dict[str, tuple[Role, int]]] = [{} for _ in range(pipeline_parallel)]
-    for tensor in _with_tied_head(spec, tensors, pipeline_parallel):
+    has_copy = spec.has_tied_embeddings and (pipeline_parallel > 1 or overheads.copies_tied_head)
+    for tensor in _with_tied_head(tensors) if has_copy else tensors:
         stage = _stage(tensor, stages, pipeline_parallel)
         size = rank_bytes(spec, tensor, overheads, tensor_parallel)
         name = _fused_name(tensor.name)
@@ -183,13 +184,11 @@ def _has_no_rope(spec: ModelSpec) -> bool:
     return str(spec.config.get("model_type")) in ("gpt2", "opt") or bool(spec.config.get("alibi"))
 
 
-def _with_tied_head(
-    spec: ModelSpec, tensors: Iterable[Tensor], pipeline_parallel: int
-) -> Iterator[Tensor]:
-    """Yield `tensors`, and once more an embedding that the last stage needs as its head."""
+def _with_tied_head(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield `tensors`, and the embedding once more as the head that it is as well."""
     for tensor in tensors:
         yield tensor
-        if tensor.role == "embedding" and spec.has_tied_embeddings and pipeline_parallel > 1:
+        if tensor.role == "embedding":
             yield replace(tensor, name="lm_head.weight")
 
 
