@@ -30,6 +30,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
 from conduit_nb.lmlite.attention import NAME, pack_attention
+from conduit_nb.lmlite.blocked_linear import block_weights
 from conduit_nb.lmlite.config import EngineConfig
 
 DEFAULT_CONTEXT_TOKENS = 2048
@@ -247,7 +248,9 @@ def _read_weights(
         )
     if not model._supports_attention_backend:
         raise _unserved(config, "its attention cannot be replaced")
-    return model.eval().to(device)
+    model = model.eval().to(device)
+    block_weights(model)
+    return model
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
