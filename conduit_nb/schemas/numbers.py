@@ -103,9 +103,7 @@ def _rests(raw: str, bounds: Bounds, *, whole: bool) -> Iterator[str]:
     there = bounds.mirrored() if sign else bounds
     for more in range(MOST_DIGITS + MOST_DECIMALS):
         for decimals in range(1 if whole else min(more, MOST_DECIMALS) + 1):
-            rest = _rest_of(digits, fraction, more - decimals, decimals, there)
-            if rest is not None:
-                yield rest
+            yield from _rests_of(digits, fraction, more - decimals, decimals, there)
 
 
 def _free_rest(raw: str, *, whole: bool) -> str | None:
@@ -118,16 +116,16 @@ def _free_rest(raw: str, *, whole: bool) -> str | None:
     return "" if _NUMBER.fullmatch(raw) else "0"
 
 
-def _rest_of(
+def _rests_of(
     digits: str, fraction: str, more_digits: int, more_decimals: int, bounds: Bounds
-) -> str | None:
-    """Return the rest with so many more characters that makes the smallest number in bounds."""
+) -> Iterator[str]:
+    """Yield the rests of so many characters that make the two smallest numbers within bounds."""
     if fraction and more_digits:
-        return None
+        return
     if not fraction and more_decimals == 1:  # a point alone
-        return None
+        return
     if (digits == "0" and more_digits) or (not digits and not more_digits):
-        return None
+        return
     decimals = len(fraction) - 1 + more_decimals if fraction else max(more_decimals - 1, 0)
     unit = Decimal(1).scaleb(-decimals)
     begun = digits + fraction[1:]
@@ -140,10 +138,9 @@ def _rest_of(
     steps = _EXACT.divide(low, unit).to_integral_value(ROUND_CEILING)
     if bounds.low is not None and bounds.is_low_open and _EXACT.multiply(steps, unit) <= bounds.low:
         steps = _EXACT.add(_EXACT.divide(bounds.low, unit).to_integral_value(ROUND_FLOOR), 1)
-    value = _EXACT.multiply(steps, unit)
-    if value > most or not bounds.hold(value):
-        return None
-    return format(value.quantize(unit, context=_EXACT), "f")[len(digits) + len(fraction) :]
+    for value in (_EXACT.multiply(steps, unit), _EXACT.multiply(steps + 1, unit)):
+        if value <= most and bounds.hold(value):
+            yield format(value.quantize(unit, context=_EXACT), "f")[len(digits) + len(fraction) :]
 
 
 def _is_known(raw: str, bounds: Bounds) -> bool:
