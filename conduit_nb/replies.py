@@ -39,6 +39,7 @@ from conduit_nb.protocol import (
     Health,
     Message,
     ModelInfo,
+    ReplyDetails,
     Usage,
 )
 
@@ -219,6 +220,7 @@ def _to_choice(body: object, server: str) -> Choice:
         index=_int(choice.get("index")),
         message=Message(role="assistant", content=_text(content)),
         finish_reason=_to_finish_reason(choice.get("finish_reason")),
+        conduit=_to_details(choice.get("conduit")),
     )
 
 
@@ -230,6 +232,21 @@ def _to_chunk_choice(body: object) -> ChunkChoice:
         index=_int(choice.get("index")),
         delta=Delta(content=content) if isinstance(content, str) else Delta(),
         finish_reason=_to_finish_reason(choice.get("finish_reason")),
+        conduit=_to_details(choice.get("conduit")),
+    )
+
+
+def _to_details(value: object) -> ReplyDetails:
+    told = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    figures = told.get("confidence")
+    if not isinstance(figures, dict):
+        return ReplyDetails()
+    return ReplyDetails(
+        confidence={
+            pointer: float(figure)
+            for pointer, figure in cast("dict[str, object]", figures).items()
+            if isinstance(figure, int | float)
+        }
     )
 
 

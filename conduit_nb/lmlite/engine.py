@@ -16,9 +16,10 @@ import torch
 
 from conduit_nb.errors import ConduitError, ContextLengthError
 from conduit_nb.lmlite.chat_template import ChatTemplate
+from conduit_nb.lmlite.confidence import ConfidenceTrail
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
-from conduit_nb.lmlite.guided import Grammars
+from conduit_nb.lmlite.guided import Grammars, Guide
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from conduit_nb.lmlite.loading import LoadedModel, load_model
 from conduit_nb.lmlite.logprobs import LogprobTrail
@@ -177,6 +178,7 @@ class Engine:
             detokenizer=Detokenizer(self._decode),
             end_tokens=self._end_tokens,
             logprobs=self._trail(request.sampling.top_logprobs),
+            confidence=self._confidence(guide) if request.confidence else None,
             loop_guard=self._loop_guard,
         )
         loop = asyncio.get_running_loop()
@@ -208,6 +210,11 @@ class Engine:
 
     def _trail(self, top: int | None) -> LogprobTrail | None:
         return None if top is None else LogprobTrail(self._vocabulary, top)
+
+    def _confidence(self, guide: Guide | None) -> ConfidenceTrail | None:
+        if guide is None or guide.completer is None:
+            return None
+        return ConfidenceTrail(guide.completer, self._vocabulary)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._fast.decode(list(tokens), skip_special_tokens=True)

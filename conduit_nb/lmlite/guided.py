@@ -27,7 +27,8 @@ WORD_BITS = 32
 class Guide:
     """Where one reply stands in its grammar.
 
-    `closer` closes it when its tokens run out; None where that is not known of the schema.
+    `completer` knows how values of the schema end and `closer` closes this reply when its tokens
+    run out; both are None where that is not known of the schema.
     `least_tokens` are what the shortest reply takes, as far as that is known.
     """
 
@@ -36,12 +37,13 @@ class Guide:
         matcher: LLMatcher,
         tokenizer: LLTokenizer,
         *,
-        closer: Closer | None = None,
+        completer: Completer | None = None,
         least_tokens: int = 1,
     ) -> None:
         self.matcher = matcher
         self._tokenizer = tokenizer
-        self.closer = closer
+        self.completer = completer
+        self.closer = Closer(completer, tokenizer) if completer else None
         self.least_tokens = least_tokens
 
     @property
@@ -141,7 +143,7 @@ class Grammars:
         return Guide(
             compiled.matcher.deep_copy(),
             self._tokenizer,
-            closer=Closer(compiled.completer, self._tokenizer) if compiled.completer else None,
+            completer=compiled.completer,
             least_tokens=compiled.least_tokens,
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from conduit_nb.lmlite.confidence import ConfidenceTrail
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
 from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
@@ -35,6 +36,7 @@ class Reply:
         end_tokens: frozenset[int],
         loop_guard: LoopGuard,
         logprobs: LogprobTrail | None = None,
+        confidence: ConfidenceTrail | None = None,
     ) -> None:
         self.row = row
         self.sampling = sampling
@@ -47,8 +49,14 @@ class Reply:
         self._end_tokens = end_tokens
         self._loop_guard = loop_guard
         self._logprobs = logprobs
+        self._confidence = confidence
         self._closer = guide.closer if guide else None
         self._text = ""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is to be told how likely each token was."""
+        return self.sampling.top_logprobs is not None or self._confidence is not None
 
     @property
     def written(self) -> list[int]:
@@ -124,6 +132,9 @@ class Reply:
         self.row.tokens.extend(tokens)
         if self._logprobs:
             self._logprobs.add(fitting)
+        if self._confidence:
+            self._confidence.add(fitting[:1] if chosen else [], is_closing=False)
+            self._confidence.add(fitting[1:] if chosen else fitting, is_closing=end == "length")
         forced_count = len(fitting) - (chosen is not None)
         written = self._detokenizer.add(tokens)
         self._text += written
@@ -161,5 +172,10 @@ class Reply:
         if self._logprobs and reason and not is_stopped:
             logprobs += self._logprobs.rest()
         return GenerationDelta(
-            text=text, tokens=tokens, forced=forced, logprobs=logprobs, finish_reason=reason
+            text=text,
+            tokens=tokens,
+            forced=forced,
+            logprobs=logprobs,
+            confidence=self._confidence.told() if self._confidence and reason else None,
+            finish_reason=reason,
         )

@@ -55,6 +55,7 @@ class Word:
     start: int
     raw: str = ""
     end: int | None = None
+    notes: dict[Any, Any] = field(default_factory=dict[Any, Any])
 
 
 @dataclass(slots=True, eq=False)
