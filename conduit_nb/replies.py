@@ -172,12 +172,13 @@ def to_error(
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
     if issubclass(kind, EndpointBusyError):
         return kind(told, retry_after_s=retry_after_s(headers.get("retry-after")), hint=hint)
-    if issubclass(kind, ReplyBudgetError):
-        return kind(told, needed_tokens=needed_tokens, hint=hint)
     if 300 <= status < 400:
         told = f"{server} sends its callers elsewhere (status {status})."
         hint = "Give the address of the API itself as endpoint=."
-    return kind(told, hint=hint)
+    error = kind(told, hint=hint)
+    if isinstance(error, ReplyBudgetError):
+        error.needed_tokens = needed_tokens
+    return error
 
 
 def not_openai(server: str) -> ServerFailedError:

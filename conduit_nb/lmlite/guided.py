@@ -59,13 +59,14 @@ class Guide:
     def check_budget(self, max_tokens: int) -> None:
         """Raise ReplyBudgetError where not even the shortest reply fits into so many tokens."""
         if self.least_tokens > max_tokens:
-            raise ReplyBudgetError(
+            error = ReplyBudgetError(
                 f"The shortest record of the schema takes {self.least_tokens:,} tokens, "
                 f"and the reply may have {max_tokens:,}.",
-                needed_tokens=self.least_tokens,
                 hint=f"Raise max_tokens to at least {self.least_tokens:,} (or max_model_len, or "
                 "shorten the input, where the context is full), or ask for fewer fields.",
             )
+            error.needed_tokens = self.least_tokens
+            raise error
 
     def accept(self, token: int) -> None:
         """Step over a token that the mask allowed."""

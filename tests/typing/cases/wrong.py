@@ -96,4 +96,5 @@ call_1 = llm(input=Listing(listing="a"))  # wrong
 call_2 = llm(messages=[{"role": "robot", "content": "a"}])  # wrong
 call_3 = llm(messages=[{"role": "user", "content": "a"}], output=Files)  # wrong
 call_4 = llm.task(Listing, Files, temprature=1)  # wrong
+call_6 = llm.task(Listing, Files, on_length="keeps")  # wrong
 call_5 = llm.stream(input=Listing(listing="a"), output=HttpResult(True, 1, "", None))  # wrong
