@@ -28,7 +28,7 @@ demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
 	@$(BIN)/python scripts/demo.py
 
 lab: setup ## Open JupyterLab with the notebooks
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: setup ## Every benchmark in turn; each prints its ratio against a peer
 	@for file in $(sort $(wildcard benchmarks/*.py)); do \

@@ -222,7 +222,7 @@ class Endpoint:
         except httpx2.ConnectError as err:
             raise EndpointUnreachableError(
                 f"Nothing takes connections at {self._shown}.",
-                hint="Check the address, and that the server runs (`%conduit ps`).",
+                hint="Check the address, and that the server runs there.",
             ) from err
         except (httpx2.HTTPError, httpx2.StreamError) as err:
             raise EndpointUnreachableError(

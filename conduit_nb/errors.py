@@ -8,12 +8,15 @@
     ├── StorageError                no space, no permission, a broken file of ours
     ├── PipelineError               blocks cannot be chained like that
     │   └── UntrustedBlockError     a block with effects inside a pipeline without trusted=True
+    ├── BlockError                  a block failed: a bug in it, or a step without success
     ├── ModelError                  something is wrong with a model
     │   ├── ModelNotFoundError      the id names nothing that can be had from here
     │   ├── ModelFilesError         the files are broken, incomplete or of an unsafe kind
     │   └── ContextLengthError      more tokens than the model or the block allows
     ├── ComputeError                what is needed and what there is do not meet
-    │   └── NoOfferingError           no offering holds the plan within the constraint
+    │   ├── NoOfferingError           no offering holds the plan within the constraint
+    │   ├── PlanError                 a split that the model or the runtime does not allow
+    │   └── DoesNotFitError           the device has less memory than the plan needs
     ├── EndpointError               a model server did not answer as it should
     │   ├── EndpointUnreachableError  no connection, or it broke (retryable)
     │   ├── EndpointTimeoutError      no answer in time (retryable)
@@ -22,6 +25,13 @@
     │   ├── EndpointAuthError         the server refuses the key
     │   ├── RequestRefusedError       the server refuses this request
     │   └── ServerFailedError         the server failed inside (retryable)
+    ├── ProviderError               a provider's API did not do what it was asked
+    │   ├── ProviderUnreachableError  no connection, no answer in time, or it broke (retryable)
+    │   ├── ProviderBusyError         it asks to come back later (retryable)
+    │   ├── ProviderFailedError       it failed inside, or its answer makes no sense (retryable)
+    │   ├── ProviderAuthError         there is no key, or it refuses the key
+    │   ├── ProviderBalanceError      the account has no money left
+    │   └── ProviderRefusedError      it refuses this request
     ├── ReplyError                  the model's reply cannot be used
     │   └── TruncatedError          it was cut by the token limit
     ├── DeploymentError             a deployment cannot be started, found or ended
@@ -149,6 +159,14 @@ class UntrustedBlockError(PipelineError):
     code = "untrusted_block"
 
 
+class BlockError(ConduitError):
+    """A block raised something that is no ConduitError (it is the `__cause__`), or it gave a
+    result without success to a block of a pipeline that cannot use one.
+    """
+
+    code = "block"
+
+
 class ModelError(ConduitError):
     """Something is wrong with a model."""
 
@@ -202,6 +220,36 @@ class NoOfferingError(ComputeError):
         self.largest_gib = largest_gib
         self.considered = considered
         self.reasons = reasons
+
+
+class PlanError(ComputeError):
+    """A model or a runtime does not allow what a plan asks of it: a split, a device, a length."""
+
+    code = "plan"
+
+
+class DoesNotFitError(ComputeError):
+    """A device has less memory than the plan needs of it, or cannot do what it must.
+
+    `largest_model_len` and `largest_concurrency` would fit, each with the other as asked; None
+    where not even the least does.
+    """
+
+    code = "does_not_fit"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        needed_gib: float,
+        available_gib: float,
+        largest_model_len: int | None,
+        largest_concurrency: int | None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.needed_gib, self.available_gib = needed_gib, available_gib
+        self.largest_model_len, self.largest_concurrency = largest_model_len, largest_concurrency
 
 
 class EndpointError(ConduitError):
@@ -258,6 +306,70 @@ class ServerFailedError(EndpointError):
 
     code = "server_failed"
     retryable = True
+
+
+class ProviderError(ConduitError):
+    """A provider's API did not do what it was asked; `status` is that of its answer, if any.
+
+    `may_have_arrived`: nobody knows whether the provider did what it was asked all the same.
+    """
+
+    code = "provider"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        may_have_arrived: bool = False,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.may_have_arrived = may_have_arrived
+
+
+class ProviderUnreachableError(ProviderError):
+    """No connection, no answer in time, or it broke."""
+
+    code = "provider_unreachable"
+    retryable = True
+
+
+class ProviderBusyError(ProviderError):
+    """The provider asks to come back in `retry_after_s` seconds."""
+
+    code = "provider_busy"
+    retryable = True
+
+    def __init__(self, message: str, *, status: int, retry_after_s: float, hint: str = "") -> None:
+        super().__init__(message, status=status, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class ProviderFailedError(ProviderError):
+    """The provider failed inside, or its answer makes no sense."""
+
+    code = "provider_failed"
+    retryable = True
+
+
+class ProviderAuthError(ProviderError):
+    """There is no key for the provider, or it refuses the key, altogether or for this."""
+
+    code = "provider_auth"
+
+
+class ProviderBalanceError(ProviderError):
+    """The account has no money left: nothing can be started there."""
+
+    code = "provider_balance"
+
+
+class ProviderRefusedError(ProviderError):
+    """The provider refuses this request: a rule, no capacity, a thing that is gone."""
+
+    code = "provider_refused"
 
 
 class ReplyError(ConduitError):

@@ -167,7 +167,7 @@ def to_error(
     kind = KIND_OF_CODE.get(code or "") or _kind_of_status(status)
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
     if issubclass(kind, EndpointBusyError):
-        return kind(told, retry_after_s=_retry_after_s(headers.get("retry-after")), hint=hint)
+        return kind(told, retry_after_s=retry_after_s(headers.get("retry-after")), hint=hint)
     if 300 <= status < 400:
         told = f"{server} sends its callers elsewhere (status {status})."
         hint = "Give the address of the API itself as endpoint=."
@@ -180,6 +180,18 @@ def not_openai(server: str) -> ServerFailedError:
         f"{server} answered with something that is no OpenAI reply.",
         hint="Check that endpoint= is the address of an OpenAI-compatible API.",
     )
+
+
+def retry_after_s(value: str | None) -> float:
+    """Read Retry-After, in seconds or as a date; a second where it is missing or wrong."""
+    if value is None:
+        return 1.0
+    if value.strip().isdecimal():
+        return min(float(value), 3600.0)
+    moment = email.utils.parsedate_tz(value)
+    if moment is None:
+        return 1.0
+    return min(max(email.utils.mktime_tz(moment) - time.time(), 0.0), 3600.0)
 
 
 def _object(text: bytes | str, server: str) -> dict[str, Any]:
@@ -276,18 +288,6 @@ def _without(said: str, secret_texts: Iterable[str]) -> str:
             if len(form) > 3:
                 said = said.replace(form, "…")
     return said
-
-
-def _retry_after_s(value: str | None) -> float:
-    """Read Retry-After, in seconds or as a date; a second where it is missing or wrong."""
-    if value is None:
-        return 1.0
-    if value.strip().isdecimal():
-        return min(float(value), 3600.0)
-    moment = email.utils.parsedate_tz(value)
-    if moment is None:
-        return 1.0
-    return min(max(email.utils.mktime_tz(moment) - time.time(), 0.0), 3600.0)
 
 
 def _text(value: object) -> str:

@@ -73,6 +73,48 @@ def embedded_wheel() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
+def runpod_api_key() -> str | None:
+    """The user's key (`RUNPOD_API_KEY`: Runpod's own name for it, not a `CONDUIT_` one)."""
+    return os.environ.get("RUNPOD_API_KEY", "").strip() or None
+
+
+def runpod_api_url() -> str:
+    """Address of Runpod's API (`CONDUIT_RUNPOD_API_URL`), without a slash at its end."""
+    return _url("CONDUIT_RUNPOD_API_URL", "https://api.runpod.io/v2")
+
+
+def runpod_proxy_url() -> str:
+    """Address at which a pod's port answers (`CONDUIT_RUNPOD_PROXY_URL`), with {id} and {port}."""
+    value = _url("CONDUIT_RUNPOD_PROXY_URL", "https://{id}-{port}.proxy.runpod.net")
+    if "{id}" not in value or "{port}" not in value:
+        raise ArgumentError(
+            f"CONDUIT_RUNPOD_PROXY_URL={value!r} names no pod.",
+            hint="It holds {id} and {port} where the pod and its port are put.",
+        )
+    return value
+
+
+def gpuhunt_url() -> str:
+    """Address of gpuhunt's published price lists (`CONDUIT_GPUHUNT_URL`)."""
+    return _url("CONDUIT_GPUHUNT_URL", "https://dstack-gpu-pricing.s3.eu-west-1.amazonaws.com/v3")
+
+
+def specs_dir() -> Path | None:
+    """Folder of providers' specifications, for tests only (`CONDUIT_SPECS`)."""
+    value = os.environ.get("CONDUIT_SPECS")
+    return Path(value).expanduser() if value else None
+
+
+def _url(variable: str, default: str) -> str:
+    value = (os.environ.get(variable) or default).strip().rstrip("/")
+    if not value.startswith(("http://", "https://")):
+        raise ArgumentError(
+            f"{variable}={value!r} is no address.",
+            hint=f"It begins with https:// or http://; unset it to get {default}.",
+        )
+    return value
+
+
 def _folder(variable: str, default: Path) -> Path:
     value = os.environ.get(variable)
     return Path(value).expanduser() if value else default

@@ -95,6 +95,8 @@ def test_the_listing_becomes_files_in_full(tmp_path: Path):
 
     shown = "\n".join(text_of(cell) for cell in notebook.cells if _is_code(cell))
     assert re.search(r"Files with [1-9]\d* of \{'File'\}", shown)
+    right = re.search(r"([345]) of 5 files are right", text_of(tagged(notebook, "result")))
+    assert right, shown
     errors = [
         output.ename
         for cell in notebook.cells

@@ -40,6 +40,7 @@ NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
 # Modules without a test file of their own name, and where they are tested instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     "conduit_nb/__init__.py": "tests/test_exports.py",
+    "conduit_nb/compute/accelerator_table.py": "tests/compute/test_accelerators.py",
 }
 
 # Written in pieces, so that this file does not contain what it looks for.

@@ -93,3 +93,48 @@ def test_every_setting_says_its_variable_in_its_docstring():
     ]
 
     assert not silent
+
+
+@pytest.mark.parametrize(
+    ("variable", "read", "default"),
+    [
+        ("CONDUIT_RUNPOD_API_URL", settings.runpod_api_url, "https://api.runpod.io/v2"),
+        (
+            "CONDUIT_RUNPOD_PROXY_URL",
+            settings.runpod_proxy_url,
+            "https://{id}-{port}.proxy.runpod.net",
+        ),
+        (
+            "CONDUIT_GPUHUNT_URL",
+            settings.gpuhunt_url,
+            "https://dstack-gpu-pricing.s3.eu-west-1.amazonaws.com/v3",
+        ),
+    ],
+)
+def test_an_address_is_the_variables_or_the_real_one(
+    variable: str, read: Callable[[], str], default: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv(variable, raising=False)
+    assert read() == default
+
+    monkeypatch.setenv(variable, "http://127.0.0.1:8/{id}-{port}/")
+    assert read() == "http://127.0.0.1:8/{id}-{port}"
+
+    monkeypatch.setenv(variable, "api.example.org")
+    with pytest.raises(ArgumentError, match=variable):
+        read()
+
+
+def test_the_address_of_pods_must_say_where_the_pod_goes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONDUIT_RUNPOD_PROXY_URL", "http://127.0.0.1:8")
+
+    with pytest.raises(ArgumentError, match="names no pod"):
+        settings.runpod_proxy_url()
+
+
+def test_a_key_that_is_blank_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RUNPOD_API_KEY", " \n")
+    assert settings.runpod_api_key() is None
+
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_1\n")
+    assert settings.runpod_api_key() == "rpa_1"

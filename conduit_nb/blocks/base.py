@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from conduit_nb.blocks.host import Host, current_host
 from conduit_nb.blocks.ports import Port
-from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
+from conduit_nb.errors import ArgumentError, BlockError, ConduitError, Interrupted
 from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
 
 if TYPE_CHECKING:
@@ -56,9 +56,13 @@ class Call:
 class Block(Generic[In, Out]):
     """A typed step: call it with a record, or chain it with `>>`.
 
-    A block of your own derives from this and writes `_run`. `has_effects` says that a record can
-    make it change the world; such a block stands in a pipeline only when made with `trusted=True`.
+    A block of your own derives from this and writes `_run`; where it can use a result without
+    success (a failed command's), it says `takes_failures = True`. `has_effects` says that a record
+    can make it change the world; such a block stands in a pipeline only when made with
+    `trusted=True`.
     """
+
+    takes_failures: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -93,9 +97,20 @@ class Block(Generic[In, Out]):
         """Answer one record: check it, do the work, check the answer, and tell the hook."""
         with observed(self.name) as call:
             self.input_port.check(record, subject=f"input of {self.name}")
-            answer = await self._run(record, call)
+            answer = await self._answer(record, call)
             self.output_port.check(answer, subject=f"output of {self.name}")
         return answer
+
+    async def _answer(self, record: In, call: Call) -> Out:
+        try:
+            return await self._run(record, call)
+        except ConduitError:
+            raise
+        except Exception as err:  # a user's block raises what it likes; no record may fail a batch
+            raise BlockError(
+                f"{self.name} failed: {type(err).__name__}: {err}",
+                hint="It is a bug in the block or a record it cannot take: see error.__cause__.",
+            ) from err
 
     def batch(self, records: Sequence[In]) -> list[Out | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""
@@ -145,7 +160,7 @@ def observed(block: str) -> Generator[Call]:
 def _tell_failure(call: Call, started: float, error: BaseException) -> None:
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         error = Interrupted(f"{call.block} was cancelled.")
-    if not isinstance(error, ConduitError):  # a bug, in a block of the user's own perhaps
+    if not isinstance(error, ConduitError):  # a bug of ours, or a KeyboardInterrupt
         error = ConduitError(f"{call.block} failed: {type(error).__name__}: {error}")
     seconds = time.monotonic() - started
     call.host.events.emit(

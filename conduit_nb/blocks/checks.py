@@ -12,6 +12,7 @@ from conduit_nb import plugins
 from conduit_nb.blocks.ports import Port
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
 from conduit_nb.schemas.shapes import Bytes, Choice, Shape, Str, Union
 
@@ -58,6 +59,34 @@ def require_provider(provider: str) -> None:
             f"compute_provider={provider!r} is not known.",
             hint=f"Use one of these: {', '.join(names)}; or give endpoint=URL.",
         )
+
+
+def require_models(
+    models: Sequence[LmLiteModelConfig | str],
+) -> tuple[LmLiteModelConfig, ...]:
+    """Return what a block may ask; an id alone is a model with every default.
+
+    Raises ArgumentError where there is none, one twice, or something else.
+    """
+    given: Any = models
+    if isinstance(given, str | LmLiteModelConfig):
+        raise ArgumentError(
+            f"models={given!r} is one model, not a list.", hint="Put it into brackets: models=[…]."
+        )
+    found: list[LmLiteModelConfig] = []
+    for one in given:
+        if not isinstance(one, str | LmLiteModelConfig):
+            raise ArgumentError(
+                f"models= holds {one!r}, which is no model.",
+                hint="Give an id, or LmLiteModelConfig(id, …) where there is more to say.",
+            )
+        found.append(LmLiteModelConfig(one) if isinstance(one, str) else one)
+    if not found or len({one.model_id for one in found}) < len(found):
+        raise ArgumentError(
+            "models= names one model twice." if found else "models= is empty.",
+            hint="Give one LmLiteModelConfig for each model.",
+        )
+    return tuple(found)
 
 
 def require_messages(messages: Sequence[Message]) -> tuple[Message, ...]:

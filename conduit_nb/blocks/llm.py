@@ -13,7 +13,12 @@ from typing import Any, TypeVar, cast, overload
 
 from conduit_nb.blocks.asking import ModelAccess, Question
 from conduit_nb.blocks.base import Block, Call, observed, wait_for
-from conduit_nb.blocks.checks import require_messages, require_positive, require_provider
+from conduit_nb.blocks.checks import (
+    require_messages,
+    require_models,
+    require_positive,
+    require_provider,
+)
 from conduit_nb.blocks.host import current_host
 from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.streams import iterate
@@ -35,9 +40,10 @@ INSTRUCTION = "Read the input and fill the output."
 class LMLiteBlock:
     """Language models behind one name: call it, stream from it, or make typed tasks of it.
 
-    `models` says which, and within what bounds. They run on `compute_provider` (a member of
-    ComputeProvider or a registered name), or wherever `endpoint` says: the URL of any
-    OpenAI-compatible server, whose key stands in the environment variable `api_key_env`.
+    `models` says which, by id, and in a LmLiteModelConfig within what bounds. They run on
+    `compute_provider` (a member of ComputeProvider or a registered name), or wherever `endpoint`
+    says: the URL of any OpenAI-compatible server, whose key stands in the environment variable
+    `api_key_env`.
 
     Everywhere, `guidance` is the instruction (by default the output's docstring), `examples` are
     pairs of input and output, `max_tokens` is by default what the context leaves. `model_id` may
@@ -46,7 +52,7 @@ class LMLiteBlock:
 
     def __init__(
         self,
-        models: Sequence[LmLiteModelConfig],
+        models: Sequence[LmLiteModelConfig | str],
         compute_provider: ComputeProvider | str = ComputeProvider.LOCAL,
         *,
         endpoint: str | None = None,
@@ -62,7 +68,7 @@ class LMLiteBlock:
         if endpoint is None:
             require_provider(compute_provider)
         self.name = name or type(self).__name__
-        self.models = tuple(models)
+        self.models = require_models(models)
         self._access = {
             config.model_id: ModelAccess(
                 config,
@@ -73,11 +79,6 @@ class LMLiteBlock:
             )
             for config in self.models
         }
-        if not self.models or len(self._access) < len(self.models):
-            raise ArgumentError(
-                "models= is empty." if not self.models else "models= names one model twice.",
-                hint="Give one LmLiteModelConfig for each model.",
-            )
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(self._access)})"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, TypeVar, cast
 
 from conduit_nb.blocks.base import Block, Call
-from conduit_nb.errors import PipelineError, UntrustedBlockError
+from conduit_nb.blocks.records import RESULTS, FileReadResult, FileWriteResult, Result
+from conduit_nb.errors import BlockError, PipelineError, UntrustedBlockError
 
 In = TypeVar("In", contravariant=True)
 Middle = TypeVar("Middle")
@@ -18,6 +19,7 @@ Out = TypeVar("Out", covariant=True)
 class Pipeline(Block[In, Out]):
     """Two or more blocks, each taking what the one before it gives. Make one with `a >> b`.
 
+    A step without success ends it with a BlockError, unless the next block `takes_failures`.
     Raises PipelineError where two neighbours do not fit, and UntrustedBlockError where a block
     with effects was not made with `trusted=True`: in a pipeline, records may come from a model.
     """
@@ -39,8 +41,12 @@ class Pipeline(Block[In, Out]):
 
     async def _run(self, record: In, call: Call) -> Out:  # noqa: ARG002  # its blocks make their own
         value: Any = record
+        before = ""
         for block in self.blocks:
+            if isinstance(value, RESULTS) and not block.takes_failures:
+                _require_success(before, value)
             value = await block.run(value)
+            before = block.name
         return cast("Out", value)
 
 
@@ -67,6 +73,15 @@ def _require_fit(first: Block[Any, Any], second: Block[Any, Any]) -> None:
         f"{last.name} gives {last.output_port}, but {following.name} takes {following.input_port}.",
         hint="Put a block between them that makes the one out of the other.",
     )
+
+
+def _require_success(block: str, result: Result) -> None:
+    if not result.success:
+        at = f" ({result.path})" if isinstance(result, FileReadResult | FileWriteResult) else ""
+        raise BlockError(
+            f"{block} failed: {result.reason}{at}",
+            hint="The blocks after it did not run. Call it by itself to see its whole result.",
+        )
 
 
 def _require_trust(block: Block[Any, Any]) -> None:

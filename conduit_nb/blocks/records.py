@@ -1,8 +1,8 @@
 """What the blocks answer: public dataclasses that are schemas themselves, so that they chain.
 
-In all of them `success` is True only where everything asked for is there, whole; `reason` says
-what went wrong, or what is worth knowing about a success. An `error_code` is an errno's name,
-such as "ENOENT". The docstrings are short because models read them.
+In all of them (`RESULTS`) `success` is True only where everything asked for is there, whole;
+`reason` says what went wrong, or what is worth knowing about a success. An `error_code` is an
+errno's name, such as "ENOENT". The docstrings are short because models read them.
 Layer 3.
 """
 
@@ -72,3 +72,7 @@ class SqlResult:
     rows: list[dict[str, str | int | float | bytes | None]] = field(
         default_factory=list[dict[str, str | int | float | bytes | None]]
     )
+
+
+Result = CommandResult | HttpResult | FileReadResult | FileWriteResult | SqlResult
+RESULTS = (CommandResult, HttpResult, FileReadResult, FileWriteResult, SqlResult)

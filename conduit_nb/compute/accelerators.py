@@ -115,7 +115,9 @@ def find_accelerator(name: str, *, memory_gib: float | None = None) -> Accelerat
     near = _nearest(name)
     raise ArgumentError(
         f"No accelerator is called {name!r}.",
-        hint=f"Did you mean {' or '.join(near)}?" if near else "`conduit offerings` shows some.",
+        hint=f"Did you mean {' or '.join(near)}?"
+        if near
+        else "Names are like L40S, RTX 4090, H100 SXM.",
     )
 
 

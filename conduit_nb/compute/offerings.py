@@ -7,12 +7,14 @@ Layer 2: pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import cache
-from typing import Literal, get_args
+from functools import cached_property, lru_cache
+from operator import attrgetter
+from typing import Literal, get_args, overload
 
 from conduit_nb.compute.accelerators import Accelerator, Link, find_accelerators
 from conduit_nb.errors import ArgumentError
@@ -35,11 +37,13 @@ class Hardware:
     """What of an offering is held against a plan. Equal ones are one object (`hardware_of`).
 
     `accelerator` is None for a CPU and for what the table does not know; `is_cpu` tells which.
+    `share` is what an instance of a card that MIG has cut has of it, else 1.
     `memory_gib` is that of one device: what is offered, but never more than such a device has.
     """
 
     name: str
     accelerator: Accelerator | None
+    share: float
     is_cpu: bool
     count: int
     nodes: int
@@ -70,7 +74,6 @@ class Terms:
     interruptible: bool
     enterprise: bool
     launchable: bool
-    devices: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +137,6 @@ class ComputeOffering:
             self.interruptible,
             self.enterprise,
             self.launchable,
-            self.count * self.nodes,
         )
         object.__setattr__(self, "hardware", hardware)
         object.__setattr__(self, "terms", terms)
@@ -168,7 +170,7 @@ class ComputeOffering:
         )
 
 
-@cache
+@lru_cache(maxsize=2**16)
 def hardware_of(
     name: str | None,
     memory_gib: float,
@@ -180,13 +182,15 @@ def hardware_of(
     driver: tuple[int, ...] | None = None,
 ) -> Hardware:
     """Return the one Hardware of these values, looked up in the accelerators' table."""
-    accelerator = slowest_accelerator(name, memory_gib) if name is not None else None
+    card, instance, slices = (name or "").partition(" MIG ")
+    accelerator = slowest_accelerator(card, memory_gib) if card else None
     if accelerator is not None:
         memory_gib = min(memory_gib, accelerator.usable_gib)
         link = link or accelerator.link
     return Hardware(
         name=name or "CPU",
         accelerator=accelerator,
+        share=_mig_share(slices) if instance else 1.0,
         is_cpu=name is None,
         count=count,
         nodes=nodes,
@@ -198,7 +202,13 @@ def hardware_of(
     )
 
 
-@cache
+def _mig_share(profile: str) -> float:
+    """Return what `3g.40gb` has of a card, whose memory has eight slices: NVIDIA's MIG guide."""
+    slices = int(profile[0]) if profile[:1].isdecimal() else 1
+    return 1.0 if slices >= 7 else slices / 8
+
+
+@lru_cache(maxsize=2**16)
 def terms_of(
     provider: str,
     region: str | None,
@@ -206,7 +216,6 @@ def terms_of(
     interruptible: bool,
     enterprise: bool,
     launchable: bool,
-    devices: int,
 ) -> Terms:
     """Return the one Terms of these values."""
     return Terms(
@@ -216,7 +225,6 @@ def terms_of(
         interruptible=interruptible,
         enterprise=enterprise,
         launchable=launchable,
-        devices=devices,
     )
 
 
@@ -230,3 +238,49 @@ def slowest_accelerator(name: str, memory_gib: float) -> Accelerator | None:
         one for one in find_accelerators(name) if one.usable_gib >= memory_gib
     )
     return min(found, key=lambda one: (one.bandwidth_gb_per_s, one.name), default=None)
+
+
+class OfferingTable(Sequence[ComputeOffering]):
+    """Offerings, grouped by hardware and sorted by price: made once, asked often."""
+
+    def __init__(self, offerings: Iterable[ComputeOffering]) -> None:
+        self._all = list(offerings)
+        groups: dict[Hardware, list[ComputeOffering]] = {}
+        for offering in self._all:
+            try:
+                groups[offering.hardware].append(offering)
+            except KeyError:
+                groups[offering.hardware] = [offering]
+        self._groups = groups
+        self._sorted: set[Hardware] = set()
+
+    @overload
+    def __getitem__(self, index: int) -> ComputeOffering: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ComputeOffering]: ...
+    def __getitem__(self, index: int | slice) -> ComputeOffering | list[ComputeOffering]:
+        return self._all[index]
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[ComputeOffering]:
+        return iter(self._all)
+
+    @property
+    def hardware(self) -> Iterable[Hardware]:
+        """Return every kind of hardware that is offered."""
+        return self._groups.keys()
+
+    @cached_property
+    def terms(self) -> Mapping[Terms, int]:
+        """Return all terms, and how many offerings have each."""
+        return Counter(map(attrgetter("terms"), self._all))
+
+    def of(self, hardware: Hardware) -> list[ComputeOffering]:
+        """Return the offerings of that hardware, the cheapest first; not to be changed."""
+        group = self._groups[hardware]
+        if hardware not in self._sorted:
+            group.sort(key=attrgetter("usd_per_hour"))
+            self._sorted.add(hardware)
+        return group

@@ -8,17 +8,59 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from conduit_nb.models.spec import ModelDtype, ModelSpec
+from conduit_nb.models.weights import Weights
+
 GIB = 2**30
+
+PlanDtype = Literal["auto"] | ModelDtype
+KvDtype = Literal["auto", "fp8"] | ModelDtype
 
 ComputeDtype = Literal["fp32", "fp16", "bf16", "fp8", "fp4", "int8"]
 """What an accelerator must be able to multiply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedModel:
+    """One model as it is to be served: its facts and weights, and what is asked of them.
+
+    `max_model_len` bounds prompt plus reply in tokens, None takes the model's own limit;
+    `max_model_concurrency` requests of that length are to fit at once. `dtype` "auto" is what the
+    runtime takes by itself, `kv_dtype` "auto" the same as the model's. `quantization` is what the
+    runtime is to do to weights that are stored in full ("fp8", "bitsandbytes", "gguf:Q4_K_M").
+    """
+
+    model_id: str
+    spec: ModelSpec
+    weights: Weights
+    dtype: PlanDtype = "auto"
+    kv_dtype: KvDtype = "auto"
+    max_model_len: int | None = None
+    max_model_concurrency: int = 1
+    quantization: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRequest:
+    """What a plan was made of: enough to make it again with another number."""
+
+    models: tuple[PlannedModel, ...]
+    runtime: str
+    runtime_version: str | None
+    tensor_parallel: int
+    pipeline_parallel: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One part of what a device holds: how much, by which formula, and where that comes from."""
+    """One part of what a device holds: how much, by which formula, and where that comes from.
+
+    `part` names the field of DevicePlan that it is summed up in.
+    """
 
     name: str
+    part: Literal["weights", "kv", "activation", "overhead"]
     bytes: int
     formula: str
     source: str
@@ -84,7 +126,8 @@ class ModelPlan:
 class Plan:
     """What `models` need together, on each device of one replica, and how many replicas.
 
-    `devices` has one entry for each of tensor_parallel x pipeline_parallel.
+    `devices` has one entry for each of tensor_parallel x pipeline_parallel. `request` is what it
+    was made of, None where it was put together otherwise.
     """
 
     runtime: str
@@ -95,6 +138,7 @@ class Plan:
     replicas: int
     devices: tuple[DevicePlan, ...]
     required: Requirements
+    request: PlanRequest | None = None
 
     @property
     def devices_per_replica(self) -> int:

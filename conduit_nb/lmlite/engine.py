@@ -26,7 +26,7 @@ from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
-from conduit_nb.lmlite.runners import choose_runner
+from conduit_nb.lmlite.runners import Attention, choose_runner
 from conduit_nb.lmlite.scheduler import Row, Scheduler
 from conduit_nb.lmlite.stats import EngineStats
 from conduit_nb.lmlite.worker import Job, Worker
@@ -46,7 +46,7 @@ class Engine:
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
         wanted = min(config.max_model_len or loaded.steady_tokens, loaded.context_tokens)
         runner, pages = choose_runner(loaded, config, wanted)
-        self.attention = runner.attention
+        self.attention: Attention = runner.attention
         self.context_tokens = min(wanted, pages * PAGE_TOKENS)
         self.device = str(loaded.device)
         self.dtype = str(loaded.dtype).removeprefix("torch.")

@@ -31,6 +31,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils.logging import disable_progress_bar
 
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
+from conduit_nb.lmlite.blocked_linear import block_weights
 from conduit_nb.lmlite.config import EngineConfig
 
 DEFAULT_CONTEXT_TOKENS = 2048
@@ -277,7 +278,9 @@ def _read_weights(
             f"{folder} lacks {len(lacking)} of the model's tensors, {lacking[0]} for one.",
             hint="Fetch the model again, all of its files.",
         )
-    return model.eval().to(device)
+    model = model.eval().to(device)
+    block_weights(model)
+    return model
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:

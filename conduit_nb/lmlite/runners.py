@@ -28,6 +28,8 @@ CACHE_SHARE = 0.25
 
 PAGES_MIN = 4
 
+Attention = Literal["packed", "fallback"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ class Runner(Protocol):
     """Does steps with a model; used by one thread at a time."""
 
     @property
-    def attention(self) -> Literal["packed", "fallback"]:
+    def attention(self) -> Attention:
         """Whether the rows of a step are one pack, and take over what others have read."""
         ...
 

@@ -41,6 +41,7 @@ class MagicParser(MagicArgumentParser):
         return arguments
 
     def error(self, message: str) -> NoReturn:
+        message = re.sub(r"argument (\S+): invalid \w+ value: ", r"\1 cannot be ", message)
         raise ArgumentError(f"{self.prog}: {message}.", hint=self._how())
 
     def _refuse(self, token: str) -> NoReturn:
@@ -53,7 +54,7 @@ class MagicParser(MagicArgumentParser):
         raise ArgumentError(f"{self.prog}: {token!r} is one argument too many.", hint=self._how())
 
     def _how(self) -> str:
-        return f"Write it as: {self.usage}"
+        return f"Write it as: {self.usage}; see %conduit help {self.prog.split()[-1]}."
 
 
 def add_model_options(parser: MagicParser) -> None:
@@ -67,6 +68,7 @@ def add_model_options(parser: MagicParser) -> None:
     parser.option("--max-tokens", metavar="TOKENS", type=_at_least_one)
     parser.option("--temperature", metavar="T", type=_not_negative, default=0.0)
     parser.option("--seed", metavar="N", type=int)
+    parser.option("--examples", metavar="PAIRS")
 
 
 def count(text: str) -> int:

@@ -112,6 +112,7 @@ class BackgroundMap(Shown):
             said = f"{summary_text(snapshot, self._title)}; {self._out} is bound"
         else:
             said = f"{progress_text(snapshot, self._title)}; {self._out} is bound when it ends"
+            said += " (wait for it in another cell: await _)" if self._is_notebook else ""
         return ProgressLine(snapshot, said)
 
     def _ipython_display_(self) -> None:

@@ -12,6 +12,7 @@ from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import MagicParser, add_model_options
 from conduit_nb.notebook.cell import resolve
 from conduit_nb.notebook.display import Listings
+from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import task_of
 from conduit_nb.schemas import schema_of
@@ -26,7 +27,14 @@ def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
     input_type = resolve(arguments.input, shell.user_ns, what="--input")
     output_type = resolve(arguments.output, shell.user_ns, what="--output")
     takes, gives = (schema_of(kind, namespace=shell.user_ns) for kind in (input_type, output_type))
-    task = task_of(arguments, input_type, output_type, name=name, guidance=cell.strip())
+    task = task_of(
+        arguments,
+        input_type,
+        output_type,
+        name=name,
+        guidance=cell.strip(),
+        examples=read_examples(arguments.examples, shell.user_ns, takes, gives),
+    )
     shell.push({name: task})
     return Listings(
         {"takes": takes.mdl, "gives": gives.mdl},

@@ -45,6 +45,8 @@ PROVIDED: dict[str, object] = {
     "field": dataclasses.field,
 }
 
+BUILTINS = frozenset(vars(builtins))  # a shell's namespace has some of them, such as open
+
 # What class statements raise when they are wrong; anything else is the user's own affair.
 CLASS_ERRORS = (AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
 
@@ -94,7 +96,7 @@ def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
     try:
         return eval(code, namespace)  # noqa: S307  # the user's own expression, in the user's own namespace
     except NameError as error:
-        names = [name for name in namespace if not name.startswith("_")]
+        names = [name for name in namespace if not name.startswith("_") and name not in BUILTINS]
         raise ArgumentError(
             f"{what} {expression!r}: {error}.",
             hint=nearest(error.name or expression, names) or "Define it in a cell above.",
@@ -141,6 +143,8 @@ def _class_error(
     elif isinstance(error, NameError) and error.name:
         known = [*PROVIDED, *dir(builtins)]
         hint = nearest(error.name, known) or f"Define {error.name} above it."
+    elif isinstance(error, TypeError) and "for |: 'str'" in str(error):
+        hint = 'For one of several texts, write Literal["a", "b"].'
     return SchemaError(f"{type(error).__name__}: {error}", path=f"line {line}", hint=hint)
 
 

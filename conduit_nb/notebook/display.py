@@ -60,7 +60,7 @@ class Text(Shown):
         return plain(self._said)
 
     def _html(self) -> str:
-        return f"<pre>{escaped(self._said)}</pre>"
+        return _pre(self._said)
 
 
 class Listings(Shown):
@@ -79,7 +79,7 @@ class Listings(Shown):
         parts = [f"<div>{escaped(self._head)}</div>"] if self._head else []
         for title, code in self._listings.items():
             parts.append(f"<div><strong>{escaped(title)}</strong></div>")
-            parts.append(f"<pre>{escaped(code)}</pre>")
+            parts.append(_pre(code))
         return "".join(parts)
 
 
@@ -113,6 +113,11 @@ class Table(list[T]):
 def escaped(text: str) -> str:
     """Return text that HTML shows as it is written."""
     return html.escape(plain(text), quote=True)
+
+
+def _pre(text: str) -> str:
+    # Style sheets of other places (nbconvert's pages) set <pre> in letters of differing width.
+    return f'<pre style="font-family: monospace">{escaped(text)}</pre>'
 
 
 def shortened(text: str, longest: int = LONGEST_CELL) -> str:

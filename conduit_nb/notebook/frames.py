@@ -34,6 +34,7 @@ from conduit_nb.schemas.shapes import (
 In = TypeVar("In")
 
 ERROR_COLUMN = "error"
+TEXT_COLUMN = "text"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,13 @@ class Rows:
 
 
 def read_rows(source: object, *, what: str) -> Rows:
-    """Return the rows of a DataFrame, a list of dataclass records or a list of dicts."""
+    """Return the rows of a DataFrame or Series, or of a list of texts, records or dicts.
+
+    A Series without a name, and texts, become a column `text`.
+    """
+    if isinstance(source, pd.Series):
+        source = cast("pd.Series[Any]", source)
+        source = source.to_frame(TEXT_COLUMN if source.name is None else source.name)
     if isinstance(source, pd.DataFrame):
         rows = _from_frame(source, what)
     elif isinstance(source, list | tuple):
@@ -61,7 +68,7 @@ def read_rows(source: object, *, what: str) -> Rows:
     else:
         raise ArgumentError(
             f"{what} is {type(source).__name__}, not rows.",
-            hint="Give a DataFrame, a list of dataclass records or a list of dicts.",
+            hint="Give a DataFrame, a Series, or a list of texts, records or dicts.",
         )
     if len(rows) == 0:
         raise ArgumentError(f"{what} has no rows.", hint="Look at what the cell above it selects.")
@@ -159,13 +166,15 @@ def _from_list(items: Sequence[object], what: str) -> Rows:
             {field.name: getattr(item, field.name) for field in dataclasses.fields(kind)}
             for item in items
         ]
+    elif kinds == {str}:
+        records = [{TEXT_COLUMN: item} for item in items]
     elif all(isinstance(item, Mapping) for item in items):
         records = [dict(cast("Mapping[Any, Any]", item)) for item in items]
     else:
         shown = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ArgumentError(
             f"{what} is a list of {shown}.",
-            hint="Give a DataFrame, or a list of dicts or of records of one dataclass.",
+            hint="Give a DataFrame, or a list of texts, of dicts, or of records of one dataclass.",
         )
     names = list(dict.fromkeys(name for record in records for name in record))
     return Rows(

@@ -69,8 +69,8 @@ The cell's text is the instruction; NAME becomes a function from In to Out.
 MAP = """\
 %%conduit map ROWS [-o OUT] [options]
 
-Fills a dataclass for every row. ROWS is a DataFrame, a list of dataclass records or a list of
-dicts; any Python expression may stand there: `reviews.head(20)`, `reviews[reviews.stars > 3]`.
+Fills a dataclass for every row. ROWS is a DataFrame, a Series, or a list of texts, of dicts or of
+dataclass records; any Python expression may stand there: `reviews.head(20)`.
 
   %%conduit map reviews -o verdicts --columns text
   class Verdict:
@@ -78,7 +78,8 @@ dicts; any Python expression may stand there: `reviews.head(20)`, `reviews[revie
       sentiment: Literal["positive", "negative"]
       mentions_price: bool
 
-- One dataclass in the cell: the output. The input is made from the columns.
+- One dataclass in the cell: the output. The input is made from the columns; where a column lacks
+  values, the model is told null. In an input of your own, `text: str` makes such rows errors.
 - Two: the input, then the output. Each field of the input is a column of that name.
   A dataclass that another one uses as a field's type is part of that one and does not count.
 - The output's docstring is the instruction.
@@ -95,9 +96,8 @@ dicts; any Python expression may stand there: `reviews.head(20)`, `reviews[revie
   --prefix p_          put before the name of each new column, `error` included
   --max-errors N       raise when more than N rows failed; left out, when every row failed.
                        OUT is bound in any case
-  --background         return at once with a handle that shows how far it is:
-                       `await handle`, `handle.result()`, `handle.cancel()`. OUT is bound when it
-                       ends
+  --background         return at once with a handle that shows how far it is; the next cell finds
+                       it in `_`: `await _`, `_.result()`, `_.cancel()`. OUT is bound when it ends
 
 {model_options}"""
 
@@ -111,6 +111,8 @@ Which model, and where:
   --max-tokens N       the most tokens of one answer; the default is what the context leaves
   --max-concurrency N  the most requests at once
   --temperature T      0, the default, always takes the likeliest word
+  --examples PAIRS     a list of (input, output) that shows the model what is meant; each side is a
+                       record, a dict, or the text of the one text field: two often work wonders
   --seed N             makes answers at a temperature above 0 come out the same again"""
 
 PS = """\

@@ -49,6 +49,11 @@ class ConduitMagics(Magics):
     def conduit(self, line: str, cell: str | None = None) -> Any:
         """Define schemas and blocks, map rows to records, see what runs: `%conduit help`."""
         tokens = split_line(line)
+        if not tokens and cell and cell.strip():
+            raise ArgumentError(
+                "%%conduit does not say what to do with the cell.",
+                hint=f"Write one of these after it: {', '.join(CELL_WORDS)}; see %conduit help.",
+            )
         word, rest = (tokens[0], tokens[1:]) if tokens else ("help", [])
         if word in HELP:
             word = "help"

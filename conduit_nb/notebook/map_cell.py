@@ -15,6 +15,7 @@ from conduit_nb.notebook.arguments import MagicParser, add_model_options, count
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import resolve
+from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.frames import (
     ERROR_COLUMN,
     Rows,
@@ -55,8 +56,9 @@ def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | B
     gives = schema_of(output_type, namespace=shell.user_ns)
     require_free_names(rows, gives, arguments.prefix)
     records = to_records(rows, takes, columns)
+    examples = read_examples(arguments.examples, shell.user_ns, takes, gives)
     title = f"{takes.name} -> {gives.name}"
-    task = task_of(arguments, takes.cls, output_type, name=title)
+    task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
     job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors)
     run = Run(process_session(), task, records, window=max(WINDOW, arguments.max_concurrency or 0))
     if arguments.background:
@@ -137,7 +139,7 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
         run.cancel()
     finally:
         snapshot = run.progress.snapshot()
-        view.finish(snapshot, summary_text(snapshot, title))
+        view.finish(snapshot, f"{summary_text(snapshot, title)}; {job.out} is bound")
     return job.finish(run)
 
 

@@ -41,7 +41,8 @@ def require_free_names(rows: Rows, schema: Schema[Any], prefix: str) -> None:
         raise ArgumentError(
             f"The rows already have the column{'s' if len(clash) > 1 else ''} "
             f"{', '.join(map(repr, clash))}.",
-            hint="Put something before the new names: --prefix out_",
+            hint="Put something before the new names (--prefix out_), or map the rows as they were "
+            "before an earlier map.",
         )
     doubled = [name for name in new if new.count(name) > 1]
     if doubled:

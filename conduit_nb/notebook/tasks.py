@@ -6,6 +6,7 @@ Layer 6.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TypeVar
 
 from conduit_nb import settings
@@ -23,6 +24,7 @@ def task_of(
     *,
     name: str,
     guidance: str = "",
+    examples: Sequence[tuple[In, Out]] = (),
 ) -> LlmTask[In, Out]:
     """Return the task that a magic's model options (`add_model_options`) stand for."""
     model_id: str = settings.default_model() if arguments.model is None else arguments.model
@@ -42,6 +44,7 @@ def task_of(
         output_type,
         model_id=model_id,
         guidance=guidance,
+        examples=examples,
         max_tokens=arguments.max_tokens,
         temperature=arguments.temperature,
         seed=arguments.seed,

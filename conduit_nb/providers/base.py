@@ -1,4 +1,4 @@
-"""What every provider can do, and what a node is.
+"""What every provider can do, what a node is, and what a source of offerings lists.
 
 Layer 3.
 """
@@ -11,6 +11,8 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.offerings import ComputeOffering
+from conduit_nb.errors import ConduitError
 
 NodeStatus = Literal["starting", "running", "gone"]
 
@@ -34,10 +36,26 @@ class Node:
     log: str | None = None
 
 
-class Provider(Protocol):
-    """Where nodes come from. `terminate` is idempotent: a node that is gone is success."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What a source offers, and what is wrong with what it left out."""
+
+    offerings: tuple[ComputeOffering, ...]
+    problems: tuple[ConduitError, ...] = ()
+
+
+class OfferingSource(Protocol):
+    """Who knows of offerings: every provider, and price lists of others."""
 
     name: str
+
+    async def offerings(self, *, timeout_s: float = 20) -> Listing:
+        """Return all offerings with their ages; raise ConduitError where there is no list."""
+        ...
+
+
+class Provider(OfferingSource, Protocol):
+    """Where nodes come from. `terminate` is idempotent: a node that is gone is success."""
 
     async def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
         """Start `spec`; raise DeploymentError where that cannot be done or the name is taken."""

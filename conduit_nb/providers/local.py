@@ -26,10 +26,11 @@ from typing import Any, cast
 import filelock
 
 from conduit_nb import settings
+from conduit_nb.compute.detection import detect_devices, local_offerings
 from conduit_nb.compute.launch import LaunchSpec
-from conduit_nb.errors import ArgumentError, DeploymentError, StorageError
+from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError, StorageError
 from conduit_nb.private_files import make_private_folder, to_storage_error, write_private_file
-from conduit_nb.providers.base import Node
+from conduit_nb.providers.base import Listing, Node
 from conduit_nb.providers.log_files import open_log, read_on, read_tail
 from conduit_nb.providers.processes import (
     MARK,
@@ -79,6 +80,16 @@ class LocalProvider:
         self._choose_port = choose_port or _free_port
         self._grace_s = grace_s
         self._children: dict[str, tuple[Record, Child]] = {}
+
+    async def offerings(self, *, timeout_s: float = 20) -> Listing:  # noqa: ARG002  # asks nobody
+        """Return what this machine can run on, and what of it could not be seen."""
+        detection = await asyncio.to_thread(detect_devices)
+        return Listing(
+            offerings=tuple(await asyncio.to_thread(local_offerings, detection)),
+            problems=tuple(
+                ComputeError(f"{problem}.", hint=problem.hint) for problem in detection.problems
+            ),
+        )
 
     async def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
         """Start `spec` as a process; raise DeploymentError where the name is taken."""

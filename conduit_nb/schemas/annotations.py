@@ -25,7 +25,7 @@ from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_ar
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.checks import refuse_confusions, refuse_endless
 from conduit_nb.schemas.constraints import MAX_EXACT, constrain, to_constraint
-from conduit_nb.schemas.refusals import not_a_dataclass, refusal, type_name
+from conduit_nb.schemas.refusals import forgotten_colon, not_a_dataclass, refusal, type_name
 from conduit_nb.schemas.scopes import Scope, bindings_of
 from conduit_nb.schemas.shapes import (
     Bool,
@@ -94,6 +94,7 @@ class _Reader:
         record = Record(f"{cls.__name__}[{names}]" if names else cls.__name__, cls, _doc_of(cls))
         self.records[key] = record
         _check_constructor(cls, path)
+        _check_constants(cls, path)
         bindings = bindings_of(cls, arguments)
         fields = tuple(self._field(cls, one, bindings, path) for one in dataclasses.fields(cls))
         object.__setattr__(record, "fields", fields)
@@ -308,6 +309,15 @@ def _is_dataclass(cls: type[Any], path: str) -> bool:
             hint=f"Put @dataclass above class {cls.__name__}.",
         )
     return True
+
+
+def _check_constants(cls: type[Any], path: str) -> None:
+    """Refuse a constant that is a type hint: a colon was meant."""
+    annotated = inspect.get_annotations(cls)
+    for name, value in vars(cls).items():
+        is_hint = get_origin(value) is not None or (isinstance(value, type) and value in _PLAIN)
+        if is_hint and name not in annotated and not name.startswith("_"):
+            raise forgotten_colon(name, value, f"{path}.{name}")
 
 
 def _check_constructor(cls: type[Any], path: str) -> None:

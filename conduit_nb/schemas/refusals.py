@@ -8,9 +8,10 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable, Mapping, Set
 from enum import Flag
-from typing import Any, ClassVar, Final, get_args, get_origin
+from typing import Any, ClassVar, Final, cast, get_args, get_origin
 
 from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.constraints import Length, Pattern, Range
 
 SUPPORTED = (
     "str, int, float, bool, bytes, date, datetime, list[...], dict[str, ...], Literal, Enum, "
@@ -22,7 +23,10 @@ def refusal(hint: Any, path: str) -> SchemaError:
     """Return the error for a hint that has no one meaning in JSON."""
     origin = get_origin(hint) or hint
     message, cure = (
-        _about_nothing(hint, origin) or _about_containers(hint, origin) or _about_others(origin)
+        _about_values(hint)
+        or _about_nothing(hint, origin)
+        or _about_containers(hint, origin)
+        or _about_others(origin)
     )
     return SchemaError(message.format(name=type_name(hint)), path=path, hint=cure)
 
@@ -43,6 +47,27 @@ def type_name(hint: Any) -> str:
     if isinstance(hint, type) and not get_args(hint):
         return hint.__qualname__.rpartition(".<locals>.")[2] or hint.__name__
     return str(hint).replace("typing.", "")
+
+
+def _about_values(hint: Any) -> tuple[str, str] | None:
+    """Say what is meant where a value stands in the place of a type."""
+    if isinstance(hint, list | tuple | set) and hint:
+        values = ", ".join(repr(value) for value in cast("Iterable[object]", hint))
+        return "{name} is a value, not a type", f"For one of these values, write Literal[{values}]."
+    if isinstance(hint, Length | Pattern | Range):
+        kind = {Length: "str", Pattern: "str", Range: "int"}[type(hint)]
+        return "{name} bounds a type, but is none", f"Write Annotated[{kind}, {hint!r}]."
+    return None
+
+
+def forgotten_colon(name: str, value: Any, path: str) -> SchemaError:
+    """Return the error for `kind = Literal[...]`, which Python takes for a constant."""
+    shown = type_name(value)
+    return SchemaError(
+        f"{name} = {shown} is a constant of the class, not a field",
+        path=path,
+        hint=f"Write {name}: {shown}",
+    )
 
 
 def _about_nothing(hint: Any, origin: Any) -> tuple[str, str] | None:

@@ -99,7 +99,12 @@ class Schema(Generic[T]):
         return self.decode(text)
 
     def require_model_output(self) -> None:
-        """Raise SchemaError where a model could not write such a record: it has bytes."""
+        """Raise SchemaError where a model could not write such a record, or would write nothing."""
+        if not self.fields:
+            raise SchemaError(
+                f"{self.name} has no fields, so that there is nothing to write",
+                hint="A field has a colon: write `is_urgent: bool`, not `is_urgent = True`.",
+            )
         for path, shape, _ in walk(self.shape):
             if isinstance(shape, Bytes):
                 raise SchemaError(

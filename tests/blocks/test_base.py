@@ -12,6 +12,7 @@ from conduit_nb.blocks.base import BATCH_WINDOW, Block, Call
 from conduit_nb.blocks.host import use_host
 from conduit_nb.errors import (
     ArgumentError,
+    BlockError,
     ConduitError,
     Interrupted,
     ReplyError,
@@ -226,7 +227,7 @@ def test_a_block_shows_what_it_takes_and_gives():
 
 
 def test_a_block_that_does_nothing_says_so(host: LoopHost):
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(BlockError, match="NotImplementedError"):
         Block(Number, Root)(Number(value=1))
 
 
@@ -235,9 +236,20 @@ def test_a_bug_in_a_block_is_told_and_not_hidden(host: LoopHost):
         async def _run(self, record: Number, call: Call) -> Root:
             raise ZeroDivisionError("by nothing")
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(BlockError, match="ZeroDivisionError: by nothing") as caught:
         Broken(Number, Root)(Number(value=1))
 
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     failed = host.seen[-1]
     assert isinstance(failed, BlockFailed)
     assert "ZeroDivisionError: by nothing" in str(failed.error)
+
+
+def test_a_record_that_a_block_of_the_users_own_cannot_take_is_its_own_error(host: LoopHost):
+    class Inverse(Block[Number, Root]):
+        async def _run(self, record: Number, call: Call) -> Root:
+            return Root(value=1 / record.value)
+
+    answers = Inverse(Number, Root).batch([Number(value=2), Number(value=0), Number(value=4)])
+
+    assert [type(answer) for answer in answers] == [Root, BlockError, Root]

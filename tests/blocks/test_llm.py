@@ -293,10 +293,16 @@ def test_an_argument_that_is_not_there_is_an_error():
         LMLiteBlock([LmLiteModelConfig("m")])(messages=HELLO, temprature=1)  # type: ignore[call-overload]  # under test
 
 
+def test_an_id_alone_is_a_model_with_every_default():
+    assert LMLiteBlock(["m"]).models == (LmLiteModelConfig("m"),)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         ({"models": []}, "models="),
+        ({"models": "m"}, "not a list"),
+        ({"models": [None]}, "no model"),
         ({"models": [LmLiteModelConfig("m"), LmLiteModelConfig("m", 100)]}, "twice"),
         ({"compute_provider": "nowhere"}, "compute_provider="),
         ({"api_key_env": "MY_KEY"}, "endpoint="),

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from conduit_nb.blocks.base import Block, Call
+from conduit_nb.blocks.files import FileSystemReadBlock
 from conduit_nb.blocks.http import HttpGetBlock
 from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.blocks.pipeline import Pipeline
-from conduit_nb.blocks.records import CommandResult
+from conduit_nb.blocks.records import CommandResult, FileReadResult
 from conduit_nb.blocks.shell import SystemCommandBlock
-from conduit_nb.errors import PipelineError, UntrustedBlockError, ValidationError
+from conduit_nb.errors import BlockError, PipelineError, UntrustedBlockError, ValidationError
 from conduit_nb.events import BlockStarted
 from conduit_nb.models.config import LmLiteModelConfig
 from tests.loop_host import LoopHost
@@ -147,3 +149,30 @@ def test_a_block_that_takes_nothing_can_only_come_first():
 
     with pytest.raises(PipelineError, match="HttpGetBlock takes None"):
         _ = counting >> get  # type: ignore[operator]  # the mistake under test
+
+
+def test_a_step_without_success_ends_the_pipeline_and_is_named(host: LoopHost, tmp_path: Path):
+    asked: list[FileReadResult] = []
+    next_one = Step(FileReadResult, Word, lambda read: asked.append(read) or Word(text=""))
+
+    with pytest.raises(BlockError, match="FileSystemReadBlock failed") as caught:
+        (FileSystemReadBlock(str(tmp_path / "nowhere.txt")) >> next_one)()
+
+    assert "nowhere.txt" in str(caught.value)
+    assert not asked
+
+
+def test_a_block_that_takes_failures_gets_them(host: LoopHost, tmp_path: Path):
+    class Explaining(Step[FileReadResult, Word]):
+        takes_failures = True
+
+    explaining = Explaining(FileReadResult, Word, lambda read: Word(text=str(read.error_code)))
+
+    assert (FileSystemReadBlock(str(tmp_path / "nowhere.txt")) >> explaining)().text == "ENOENT"
+
+
+def test_the_last_steps_result_is_given_back_whatever_it_says(host: LoopHost):
+    naming_a_command = Step(Word, Command, lambda word: Command(shell_command=word.text))
+    pipeline = naming_a_command >> SystemCommandBlock(Command, trusted=True)
+
+    assert not pipeline(Word(text="exit 3")).success

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from conduit_nb.errors import ModelFilesError
-from conduit_nb.models.spec import context_tokens, read_spec
+from conduit_nb.models.spec import context_tokens, read_spec, spec_of
+from tests.models.published import spec_named
 
 
 def folder_with(tmp_path: Path, config: object) -> Path:
@@ -56,3 +58,96 @@ def test_a_config_that_is_no_object_is_an_error_that_names_the_file(tmp_path, co
 def test_a_missing_config_is_an_error_that_names_the_folder(tmp_path):
     with pytest.raises(ModelFilesError, match=str(tmp_path)):
         read_spec(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("Llama-3.1-8B-Instruct", {"full": 32}),
+        ("Qwen2.5-7B-Instruct", {"full": 28}),
+        ("Mistral-7B-v0.1", {"sliding": 32}),
+        ("gpt-oss-20b", {"sliding": 12, "full": 12}),
+        ("gemma-2-2b", {"sliding": 13, "full": 13}),
+        ("gemma-3-4b-it", {"sliding": 29, "full": 5}),
+        ("gemma-3-27b-it", {"sliding": 52, "full": 10}),
+        ("Qwen3-Next-80B-A3B", {"linear": 36, "full": 12}),
+    ],
+)
+def test_each_layer_has_its_kind_of_attention(name, kinds):
+    assert Counter(spec_named(name).attention) == kinds
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "kv_heads", "head_dim"),
+    [
+        ("Llama-3.1-8B-Instruct", 32, 8, 128),
+        ("Qwen2.5-7B-Instruct", 28, 4, 128),
+        ("CodeLlama-7b", 32, 32, 128),
+        ("gemma-3-4b-it", 8, 4, 256),
+        ("falcon-7b", 71, 1, 64),
+        ("falcon-40b", 128, 8, 64),
+        ("falcon-rw-1b", 32, 32, 64),
+        ("gpt2", 12, 12, 64),
+        ("gpt-oss-20b", 64, 8, 64),
+    ],
+)
+def test_heads_are_what_the_config_or_its_family_says(name, heads, kv_heads, head_dim):
+    spec = spec_named(name)
+
+    assert (spec.heads, spec.kv_heads, spec.head_dim) == (heads, kv_heads, head_dim)
+
+
+def test_latent_attention_keeps_one_vector_a_token():
+    assert spec_named("DeepSeek-V2-Lite").latent_dim == 512 + 64
+    assert spec_named("Llama-3.1-8B-Instruct").latent_dim is None
+
+
+@pytest.mark.parametrize(
+    ("name", "experts", "per_token"),
+    [
+        ("Mixtral-8x7B-v0.1", 8, 2),
+        ("DeepSeek-V3", 256, 8),
+        ("gpt-oss-20b", 32, 4),
+        ("Qwen3-30B-A3B", 128, 8),
+        ("Qwen3-8B", None, None),
+    ],
+)
+def test_of_the_experts_some_work_for_a_token(name, experts, per_token):
+    spec = spec_named(name)
+
+    assert (spec.experts, spec.experts_per_token) == (experts, per_token)
+
+
+def test_a_model_that_also_sees_is_known_by_its_language_part():
+    spec = spec_named("gemma-3-4b-it")
+
+    assert (spec.model_type, spec.is_multimodal) == ("gemma3", True)
+    assert (spec.layers, spec.hidden_size, spec.window_tokens) == (34, 2560, 1024)
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ({"torch_dtype": "bfloat16"}, "bfloat16"),
+        ({"dtype": "torch.float16"}, "float16"),
+        ({"text_config": {"dtype": "float32"}}, "float32"),
+        ({"torch_dtype": "auto"}, None),
+        ({}, None),
+    ],
+)
+def test_the_precision_has_an_old_and_a_new_name(config, dtype):
+    assert spec_of(config).dtype == dtype
+
+
+def test_embeddings_are_tied_where_the_whole_or_the_family_says_so():
+    assert spec_named("gemma-2-2b").has_tied_embeddings
+    assert not spec_named("Llama-3.1-8B-Instruct").has_tied_embeddings
+    nested = {"text_config": {"model_type": "llama"}, "tie_word_embeddings": True}
+    assert spec_of(nested).has_tied_embeddings
+
+
+def test_a_quantization_is_a_fact_of_the_model():
+    quantization = spec_named("gpt-oss-20b").quantization
+
+    assert quantization
+    assert (quantization.method, quantization.bits) == ("mxfp4", 4)

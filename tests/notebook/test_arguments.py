@@ -81,12 +81,12 @@ def test_arguments_are_read():
         (["df", "--max", "3"], "no option --max", ""),
         (["df", "-x"], "no option -x", "%%conduit map ROWS"),
         (["df", "other"], "'other' is one argument too many", "%%conduit map ROWS"),
-        (["df", "--max-errors", "few"], "invalid count value: 'few'", "%%conduit map ROWS"),
+        (["df", "--max-errors", "few"], "--max-errors cannot be 'few'", "%%conduit map ROWS"),
         (["df", "--max-errors", "-1"], "-1", "%%conduit map ROWS"),
         (["df", "--max-errors"], "expected one argument", "%%conduit map ROWS"),
         (["df", "--max-tokens", "0"], "0 is below 1", "%%conduit map ROWS"),
         (["df", "--temperature", "nan"], "nan is not a number from 0 up", "%%conduit map ROWS"),
-        (["df", "--seed", "x"], "invalid int value: 'x'", "%%conduit map ROWS"),
+        (["df", "--seed", "x"], "--seed cannot be 'x'", "%%conduit map ROWS"),
     ],
 )
 def test_every_mistake_is_an_argument_error_that_says_what_to_write(

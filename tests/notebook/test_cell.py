@@ -145,6 +145,7 @@ def test_a_docstring_stays_the_instruction():
         ("class V:\n    a: int\n    return 1\n", 4, "'return' outside function"),
         ("class V:\n    a: 'é\n", 3, "unterminated string"),
         ("class V:\n    a: str[1, 2].b\n", 3, "TypeError"),
+        ("class V:\n    a: 'x' | 'y'\n", 3, "TypeError: unsupported operand"),
     ],
 )
 def test_what_is_wrong_in_a_cell_is_an_error_with_the_cells_own_line(
@@ -162,6 +163,20 @@ def test_a_mistyped_name_gets_the_nearest():
         define("class V:\n    a: Optinal[int]\n")
 
     assert caught.value.hint == "Did you mean Optional?"
+
+
+def test_texts_joined_like_types_are_told_of_literal():
+    with pytest.raises(SchemaError) as caught:
+        define("class V:\n    kind: 'question' | 'bug'\n")
+
+    assert "Literal[" in caught.value.hint
+
+
+def test_a_name_that_is_only_a_builtin_is_not_suggested():
+    with pytest.raises(ArgumentError) as caught:
+        resolve("Nope", {"open": open}, what="--input")
+
+    assert "open" not in caught.value.hint
 
 
 def test_a_class_that_is_named_before_it_is_defined_is_to_be_quoted():

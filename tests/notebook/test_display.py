@@ -134,7 +134,7 @@ def test_a_listing_is_indented_below_its_title():
     text, html = shown(Listings({"Review": "{\n  text: string\n}"}, head="judge"))
 
     assert text == "judge\n\nReview\n  {\n    text: string\n  }"
-    assert "<pre>{\n  text: string\n}</pre>" in html
+    assert 'monospace">{\n  text: string\n}</pre>' in html
 
 
 def test_everything_shown_has_a_repr_of_text():

@@ -297,6 +297,25 @@ def test_a_list_of_dicts_keeps_ints_beside_missing_ones():
 
 
 @pytest.mark.parametrize(
+    ("source", "column"),
+    [
+        (["a", "b"], "text"),
+        (pd.Series(["a", "b"]), "text"),
+        (pd.Series(["a", "b"], index=[7, 9], name="review"), "review"),
+    ],
+)
+def test_texts_alone_are_rows_of_one_column(source: object, column: str):
+    rows = read_rows(source, what="texts")
+    mdl, records = derived(source)
+
+    assert list(rows.frame.columns) == [column]
+    assert mdl == f"{{\n  {column}: string\n}}"
+    assert [getattr(record, column) for record in records] == ["a", "b"]
+    if isinstance(source, pd.Series):
+        assert rows.frame.index.equals(source.index)
+
+
+@pytest.mark.parametrize(
     ("source", "message"),
     [
         (pd.DataFrame({"a": []}), "df has no rows"),
@@ -304,7 +323,7 @@ def test_a_list_of_dicts_keeps_ints_beside_missing_ones():
         (pd.DataFrame(index=[1, 2]), "no columns"),
         ("text", "df is str, not rows"),
         (None, "df is NoneType, not rows"),
-        (["a", "b"], "df is a list of str"),
+        (["a", 1], "df is a list of int, str"),
         ([Place("Rome"), {"city": "Paris"}], "df is a list of Place, dict"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "column 'a' more than once"),
         (pd.DataFrame([[1, 2]], columns=[1, "1"]), "column '1' more than once"),

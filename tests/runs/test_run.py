@@ -101,12 +101,11 @@ def test_callbacks_hear_of_each_row_and_of_the_end_before_the_wait_is_over(sessi
 
 
 def test_what_goes_wrong_with_the_run_itself_is_raised_by_the_wait(session: Session):
-    class Wrong(Echo):
-        async def _run(self, record: Word, call: object) -> Word:
-            raise ZeroDivisionError
+    def fail() -> None:
+        raise ZeroDivisionError
 
-    run = Run(session, Wrong(), words("a"))
-    run.start()
+    run = Run(session, Echo(), words("a"))
+    run.start(on_row=fail)
 
     with pytest.RaisesGroup(ZeroDivisionError):
         run.wait(10)

@@ -186,6 +186,9 @@ def test_each_supported_hint_becomes_its_shape(hint: Any, shape: s.Shape | None)
         (Literal[b"x"], "holds a bytes", "str, int"),
         (Literal["\ud800"], "lone surrogate", "UTF-8"),
         (Literal[None], "None alone", "str | None"),
+        (["a", "b"], "a value, not a type", "Literal['a', 'b']"),
+        (s.Range(ge=1), "is none", "Annotated[int, Range(ge=1"),
+        (s.Length(max=5), "is none", "Annotated[str, Length("),
         ("Missing", "the name 'Missing'", "Define Missing"),
         ("list[", "cannot be read", "list[str]"),
         (list[Any], "Any says nothing", "Name the type"),
@@ -396,3 +399,35 @@ def test_keyword_only_and_frozen_classes_are_read():
 
     assert [one.name for one in read_dataclass(Strict).fields] == ["x", "y"]
     assert dataclasses.is_dataclass(Strict)
+
+
+@pytest.mark.parametrize(
+    ("value", "cure"),
+    [
+        (Literal["a", "b"], "kind: Literal['a', 'b']"),
+        (bool, "kind: bool"),
+        (list[str], "list[str]"),
+    ],
+)
+def test_a_type_that_is_assigned_where_a_colon_was_meant_is_refused(value: Any, cure: str):
+    @dataclass
+    class Ticket:
+        text: str
+        kind = value
+
+    error = refusal_of(Ticket)
+
+    assert "kind" in str(error)
+    assert cure in error.hint
+
+
+def test_constants_of_a_class_are_no_fields_and_no_mistake():
+    @dataclass
+    class Ticket:
+        text: str
+        limit = 5
+
+        class Inner:
+            """Something else."""
+
+    assert [field.name for field in read_dataclass(Ticket).fields] == ["text"]

@@ -119,3 +119,14 @@ def test_the_functions_of_the_package_do_what_the_schema_does():
 def test_what_is_no_record_is_said_to_be_none(value: object):
     with pytest.raises(SchemaError, match="is not a dataclass"):
         schemas.encode(value)
+
+
+def test_a_model_is_not_asked_to_write_nothing():
+    @dataclass
+    class Nothing:
+        is_urgent = True
+
+    with pytest.raises(SchemaError, match="no fields") as caught:
+        schema_of(Nothing).require_model_output()
+
+    assert "is_urgent: bool" in caught.value.hint

@@ -1,0 +1,240 @@
+"""The weights of the usual families, by arithmetic on their configuration: names and shapes.
+
+Each is compared with transformers' own model on torch's meta device by the tests.
+Layer 1: pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conduit_nb.errors import ModelFilesError
+from conduit_nb.models.other_layouts import Numbers, Shapes, falcon, gpt2, opt, phi, siglip
+from conduit_nb.models.spec import ModelSpec
+from conduit_nb.models.tensors import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How a family of Llama-like decoders differs from Llama.
+
+    `qkv_bias` and `output_bias` name the field that says whether there is one, or are the answer.
+    `norms` are those of one layer.
+    """
+
+    qkv_bias: str | bool = "attention_bias"
+    output_bias: str | bool = "attention_bias"
+    mlp_bias: str | bool = False
+    has_head_norms: bool = False
+    is_fused: bool = False
+    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
+
+
+_FOUR_NORMS = (
+    "input_layernorm",
+    "post_attention_layernorm",
+    "pre_feedforward_layernorm",
+    "post_feedforward_layernorm",
+)
+_PLAIN = Family(qkv_bias=False, output_bias=False)
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family(mlp_bias="mlp_bias"),
+    "granite": Family(mlp_bias="mlp_bias"),
+    "smollm3": Family(mlp_bias="mlp_bias"),
+    "mistral": _PLAIN,
+    "mixtral": _PLAIN,
+    "qwen2": Family(qkv_bias=True, output_bias=False),
+    "qwen2_moe": Family(qkv_bias="qkv_bias", output_bias=False),
+    "qwen3": Family(has_head_norms=True),
+    "qwen3_moe": Family(has_head_norms=True),
+    "qwen3_next": Family(has_head_norms=True),
+    "gemma": Family(),
+    "gemma2": Family(norms=_FOUR_NORMS),
+    "gemma3_text": Family(has_head_norms=True, norms=_FOUR_NORMS),
+    "phi3": Family(qkv_bias=False, output_bias=False, is_fused=True),
+    "gpt_oss": Family(),
+    "deepseek_v2": Family(mlp_bias="mlp_bias"),
+    "deepseek_v3": Family(),
+}
+
+
+_OTHERS: Mapping[str, Callable[[ModelSpec, Numbers], Shapes]] = {
+    "gpt2": gpt2,
+    "opt": opt,
+    "falcon": falcon,
+    "phi": phi,
+}
+
+
+def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
+    """Return the weights of a model of a known family; tied embeddings stand there once.
+
+    Raises ModelFilesError where the family is not known, or its configuration lacks a number.
+    """
+    config = Numbers(spec.config, spec.model_type)
+    model_type = str(spec.config.get("model_type", spec.model_type))
+    model_type = "gemma3_text" if model_type == "gemma3" else model_type
+    if spec.is_multimodal and spec.model_type != "gemma3":
+        raise unknown(spec.model_type)
+    if model_type in FAMILIES:
+        shapes = _decoder(spec, config, FAMILIES[model_type])
+    elif model_type in _OTHERS:
+        shapes = _OTHERS[model_type](spec, config)
+    else:
+        raise unknown(model_type)
+    return tuple(Tensor(name=name, shape=shape) for name, shape in shapes)
+
+
+def unknown(model_type: str) -> ModelFilesError:
+    """Return the error for a family whose weights cannot be told from its configuration."""
+    known = ", ".join(sorted([*FAMILIES, *_OTHERS]))
+    return ModelFilesError(
+        f"The weights of a model of type {model_type!r} cannot be told from its config.json alone.",
+        hint=f"Put its safetensors (or their index) beside it, or install torch: "
+        f'pip install "conduit-nb[lmlite]". Known by arithmetic: {known}.',
+    )
+
+
+def _decoder(spec: ModelSpec, config: Numbers, family: Family) -> Shapes:
+    hidden = config["hidden_size"]
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for layer, kind in enumerate(spec.attention):
+        prefix = f"model.layers.{layer}."
+        parts: list[tuple[str, tuple[int, ...]]] = [
+            (f"{norm}.weight", (hidden,)) for norm in family.norms
+        ]
+        if kind == "linear":
+            parts.extend(_gated_delta(config, hidden))
+        elif spec.latent_dim:
+            parts.extend(_latent_attention(config, hidden))
+        else:
+            parts.extend(_attention(spec, config, family, hidden))
+        parts.extend(_feed_forward(spec, config, family, layer))
+        for name, shape in parts:
+            yield prefix + name, shape
+    yield "model.norm.weight", (hidden,)
+    if not spec.has_tied_embeddings:
+        yield "lm_head.weight", (config["vocab_size"], hidden)
+    if spec.model_type == "gemma3":
+        yield from siglip(spec, hidden)
+
+
+def _attention(spec: ModelSpec, config: Numbers, family: Family, hidden: int) -> Shapes:
+    assert spec.head_dim is not None
+    assert spec.heads is not None
+    assert spec.kv_heads is not None
+    queries, keys = spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim
+    model_type = str(spec.config.get("model_type"))
+    gated = 2 if model_type == "qwen3_next" else 1  # a gate for each query
+    if family.is_fused:
+        yield "self_attn.qkv_proj.weight", (queries + 2 * keys, hidden)
+    else:
+        for name, size in (("q", queries * gated), ("k", keys), ("v", keys)):
+            yield f"self_attn.{name}_proj.weight", (size, hidden)
+            if config.flag(family.qkv_bias):
+                yield f"self_attn.{name}_proj.bias", (size,)
+    yield "self_attn.o_proj.weight", (hidden, queries)
+    if config.flag(family.output_bias):
+        yield "self_attn.o_proj.bias", (hidden,)
+    if family.has_head_norms:
+        yield "self_attn.q_norm.weight", (spec.head_dim,)
+        yield "self_attn.k_norm.weight", (spec.head_dim,)
+    if model_type == "gpt_oss":
+        yield "self_attn.sinks", (spec.heads,)
+
+
+def _latent_attention(config: Numbers, hidden: int) -> Shapes:
+    """Yield DeepSeek's multi-head latent attention."""
+    heads = config["num_attention_heads"]
+    rank, rope = config["kv_lora_rank"], config["qk_rope_head_dim"]
+    nope, value = config["qk_nope_head_dim"], config["v_head_dim"]
+    if query_rank := config.get("q_lora_rank", 0):
+        yield "self_attn.q_a_proj.weight", (query_rank, hidden)
+        yield "self_attn.q_a_layernorm.weight", (query_rank,)
+        yield "self_attn.q_b_proj.weight", (heads * (nope + rope), query_rank)
+    else:
+        yield "self_attn.q_proj.weight", (heads * (nope + rope), hidden)
+    yield "self_attn.kv_a_proj_with_mqa.weight", (rank + rope, hidden)
+    yield "self_attn.kv_a_layernorm.weight", (rank,)
+    yield "self_attn.kv_b_proj.weight", (heads * (nope + value), rank)
+    yield "self_attn.o_proj.weight", (hidden, heads * value)
+    if config.flag("attention_bias"):
+        yield "self_attn.kv_a_proj_with_mqa.bias", (rank + rope,)
+        yield "self_attn.o_proj.bias", (hidden,)
+        if config.get("q_lora_rank", 0):
+            yield "self_attn.q_a_proj.bias", (config["q_lora_rank"],)
+
+
+def _gated_delta(config: Numbers, hidden: int) -> Shapes:
+    """Yield Qwen3-Next's gated delta network."""
+    key_heads, value_heads = config["linear_num_key_heads"], config["linear_num_value_heads"]
+    keys = key_heads * config["linear_key_head_dim"]
+    values = value_heads * config["linear_value_head_dim"]
+    yield "linear_attn.in_proj_qkvz.weight", (2 * keys + 2 * values, hidden)
+    yield "linear_attn.in_proj_ba.weight", (2 * value_heads, hidden)
+    yield (
+        "linear_attn.conv1d.weight",
+        (
+            2 * keys + values,
+            1,
+            config["linear_conv_kernel_dim"],
+        ),
+    )
+    yield "linear_attn.dt_bias", (value_heads,)
+    yield "linear_attn.A_log", (value_heads,)
+    yield "linear_attn.norm.weight", (config["linear_value_head_dim"],)
+    yield "linear_attn.out_proj.weight", (hidden, values)
+
+
+def _feed_forward(spec: ModelSpec, config: Numbers, family: Family, layer: int) -> Shapes:
+    hidden = config["hidden_size"]
+    if spec.experts and _is_sparse(spec, config, layer):
+        yield from _experts(spec, config, hidden)
+        return
+    size = config["intermediate_size"]
+    if family.is_fused:
+        yield "mlp.gate_up_proj.weight", (2 * size, hidden)
+        yield "mlp.down_proj.weight", (hidden, size)
+        return
+    for name, shape in _gated("mlp", hidden, size):
+        yield name, shape
+        if config.flag(family.mlp_bias):
+            yield name.replace("weight", "bias"), shape[:1]
+
+
+def _is_sparse(spec: ModelSpec, config: Numbers, layer: int) -> bool:
+    """Return whether a layer has experts: some families begin with, or mix in, dense ones."""
+    dense: Any = spec.config.get("mlp_only_layers") or ()
+    if layer in dense or layer < config.get("first_k_dense_replace", 0):
+        return False
+    return (layer + 1) % config.get("decoder_sparse_step", 1) == 0
+
+
+def _experts(spec: ModelSpec, config: Numbers, hidden: int) -> Shapes:
+    model_type = str(spec.config.get("model_type"))
+    experts = spec.experts or 0
+    size = config.get("moe_intermediate_size", 0) or config["intermediate_size"]
+    router = "mlp.router" if model_type == "gpt_oss" else "mlp.gate"
+    yield f"{router}.weight", (experts, hidden)
+    yield "mlp.experts.gate_up_proj", (experts, 2 * size, hidden)
+    yield "mlp.experts.down_proj", (experts, hidden, size)
+    if model_type == "gpt_oss":
+        yield f"{router}.bias", (experts,)
+        yield "mlp.experts.gate_up_proj_bias", (experts, 2 * size)
+        yield "mlp.experts.down_proj_bias", (experts, hidden)
+    if model_type == "deepseek_v3":
+        yield f"{router}.e_score_correction_bias", (experts,)
+    if shared := config.get("shared_expert_intermediate_size", 0):
+        yield from _gated("mlp.shared_expert", hidden, shared)
+        yield "mlp.shared_expert_gate.weight", (1, hidden)
+    if shared := config.get("n_shared_experts", 0):
+        yield from _gated("mlp.shared_experts", hidden, shared * size)
+
+
+def _gated(module: str, hidden: int, size: int) -> Shapes:
+    yield f"{module}.gate_proj.weight", (size, hidden)
+    yield f"{module}.up_proj.weight", (size, hidden)
+    yield f"{module}.down_proj.weight", (hidden, size)

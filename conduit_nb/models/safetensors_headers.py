@@ -1,0 +1,253 @@
+"""What safetensors files hold, by their headers alone: from a folder, or from a hub by ranges.
+
+A header is a few kilobytes at the beginning of each file; no weight is ever read or fetched.
+Layer 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx2
+
+from conduit_nb.errors import ModelFilesError, ModelNotFoundError
+from conduit_nb.models.files import FETCH_AGAIN, INDEX_NAME, LARGEST_HEADER_BYTES
+from conduit_nb.models.tensors import Tensor, TensorDtype
+
+LENGTH_BYTES = 8
+PARTIAL_CONTENT, NOT_FOUND = 206, 404
+TIMEOUT_S = 15.0
+AT_ONCE = 8
+LARGEST_JSON_BYTES = 100_000_000
+SINGLE_NAME = "model.safetensors"
+
+_SHARD = re.compile(r"[\w][\w.\-]*\.safetensors")
+_CONSOLIDATED = re.compile(r"consolidated.*|adapter_model.*")
+_DTYPES: Mapping[str, TensorDtype] = {
+    "F64": "float64",
+    "F32": "float32",
+    "BF16": "bfloat16",
+    "F16": "float16",
+    "F8_E4M3": "float8",
+    "F8_E5M2": "float8",
+    "F8_E8M0": "uint8",
+    "F4": "uint8",
+    "I64": "int64",
+    "U64": "int64",
+    "I32": "int32",
+    "U32": "int32",
+    "I16": "int16",
+    "U16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """What model.safetensors.index.json says: the files, and the bytes of all their tensors."""
+
+    files: tuple[str, ...]
+    total_bytes: int | None
+
+
+def folder_tensors(folder: Path) -> tuple[Tensor, ...] | None:
+    """Return the tensors of the safetensors files in `folder`, None where they are not all there.
+
+    Raises ModelFilesError where a header is broken.
+    """
+    index = folder_index(folder)
+    names = (
+        index.files
+        if index
+        else tuple(
+            path.name
+            for path in sorted(folder.glob("*.safetensors"))
+            if not _CONSOLIDATED.fullmatch(path.name)
+        )
+    )
+    paths = [folder / name for name in names]
+    if not paths or not all(path.is_file() for path in paths):
+        return None
+    return tuple(tensor for path in paths for tensor in _tensors(_header(path), str(path)))
+
+
+def folder_index(folder: Path) -> Index | None:
+    """Return what the index in `folder` says, None where there is none."""
+    path = folder / INDEX_NAME
+    if not path.is_file():
+        return None
+    try:
+        return _index(json.loads(path.read_bytes()), str(path))
+    except (OSError, ValueError, RecursionError) as err:
+        raise ModelFilesError(f"{path} cannot be read: {err}.", hint=FETCH_AGAIN) from err
+
+
+class HubHeaders:
+    """A model on a hub, asked for the beginnings of its files; use as a context manager.
+
+    `endpoint` is the hub's address (HF_ENDPOINT, else the public one). Methods raise
+    ModelNotFoundError where the hub has no such model, refuses it or cannot be reached.
+    """
+
+    def __init__(
+        self, model_id: str, *, revision: str | None = None, endpoint: str | None = None
+    ) -> None:
+        base = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        self._model_id = model_id
+        self._root = f"{base.rstrip('/')}/{quote(model_id)}/resolve/{quote(revision or 'main')}"
+        token = os.environ.get("HF_TOKEN")
+        self._client = httpx2.Client(
+            follow_redirects=True,
+            timeout=TIMEOUT_S,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
+
+    def __enter__(self) -> HubHeaders:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def config(self) -> Mapping[str, Any]:
+        """Return the model's config.json."""
+        content = self._json("config.json")
+        if content is None:
+            raise ModelNotFoundError(
+                f"{self._model_id} has no config.json at {self._root}.",
+                hint="Check the spelling; for a private model set HF_TOKEN.",
+            )
+        return content
+
+    def tensors(self) -> tuple[Tensor, ...] | None:
+        """Return the tensors of all its safetensors files, None where it has none."""
+        content = self._json(INDEX_NAME)
+        files = (SINGLE_NAME,) if content is None else _index(content, self._root).files
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="conduit-headers") as threads:
+            headers = list(threads.map(self._header, files))
+        if None in headers:
+            return None
+        return tuple(
+            tensor
+            for name, header in zip(files, headers, strict=True)
+            for tensor in _tensors(header or b"", f"{self._root}/{name}")
+        )
+
+    def _json(self, name: str) -> Mapping[str, Any] | None:
+        text = self._range(name, 0, LARGEST_JSON_BYTES)
+        if text is None:
+            return None
+        try:
+            content: object = json.loads(text)
+        except (ValueError, RecursionError) as err:
+            raise ModelFilesError(
+                f"{self._root}/{name} is not JSON: {err}.", hint="Name another revision."
+            ) from err
+        return cast("dict[str, Any]", content) if isinstance(content, dict) else None
+
+    def _header(self, name: str) -> bytes | None:
+        beginning = self._range(name, 0, LENGTH_BYTES)
+        if beginning is None:
+            return None
+        length = _header_length(beginning, f"{self._root}/{name}")
+        return self._range(name, LENGTH_BYTES, length)
+
+    def _range(self, name: str, start: int, length: int) -> bytes | None:
+        """Return `length` bytes, or what there is; None where the file is not there.
+
+        A server that does not know ranges sends the file from its beginning: no more of it is read
+        than is wanted.
+        """
+        asked = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+        try:
+            with self._client.stream("GET", f"{self._root}/{quote(name)}", headers=asked) as answer:
+                if answer.status_code == NOT_FOUND:
+                    return None
+                answer.raise_for_status()
+                is_range = answer.status_code == PARTIAL_CONTENT
+                skipped = 0 if is_range else start
+                read = b""
+                for chunk in answer.iter_bytes():
+                    read += chunk
+                    if len(read) >= skipped + length:
+                        break
+        except httpx2.HTTPStatusError as err:
+            status = err.response.status_code
+            hint = (
+                f"Accept its terms on {self._root.partition('/resolve/')[0]}, and set HF_TOKEN."
+                if status in (401, 403)
+                else "Try again later, or plan from a folder."
+            )
+            raise ModelNotFoundError(
+                f"The hub answered {status} for {name} of {self._model_id}.", hint=hint
+            ) from err
+        except httpx2.HTTPError as err:
+            raise ModelNotFoundError(
+                f"{self._root} cannot be reached: {str(err) or type(err).__name__}.",
+                hint="Plan from a folder with the model's config.json instead.",
+            ) from err
+        return read[skipped : skipped + length]
+
+
+def _header(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_header_length(file.read(LENGTH_BYTES), str(path)))
+    except OSError as err:
+        raise ModelFilesError(
+            f"{path} cannot be read: {err.strerror}.", hint="Check its permissions."
+        ) from err
+
+
+def _header_length(beginning: bytes, where: str) -> int:
+    length = int.from_bytes(beginning, "little")
+    if len(beginning) < LENGTH_BYTES or not 0 < length <= LARGEST_HEADER_BYTES:
+        raise ModelFilesError(f"{where} is no safetensors file, or cut short.", hint=FETCH_AGAIN)
+    return length
+
+
+def _tensors(header: bytes, where: str) -> Iterator[Tensor]:
+    try:
+        content: object = json.loads(header)
+    except (ValueError, RecursionError) as err:
+        raise ModelFilesError(f"{where} has a broken header: {err}.", hint=FETCH_AGAIN) from err
+    for name, said in cast(
+        "dict[str, object]", content if isinstance(content, dict) else {}
+    ).items():
+        if name == "__metadata__":
+            continue
+        match said:
+            case {"dtype": str(dtype), "shape": list()} if dtype in _DTYPES:
+                numbers = cast("dict[str, list[int]]", said)["shape"]
+                if dtype == "F4" and numbers:
+                    numbers = [*numbers[:-1], numbers[-1] // 2]
+                yield Tensor(name=name, shape=tuple(numbers), dtype=_DTYPES[dtype])
+            case _:
+                raise ModelFilesError(f"{where} does not say what {name!r} is.", hint=FETCH_AGAIN)
+
+
+def _index(content: object, where: str) -> Index:
+    fields = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+    names = fields.get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise ModelFilesError(f"{where} names no files.", hint=FETCH_AGAIN)
+    files = sorted({str(name) for name in cast("dict[str, object]", names).values()})
+    if not all(_SHARD.fullmatch(name) for name in files):
+        raise ModelFilesError(f"{where} names files outside its folder.", hint=FETCH_AGAIN)
+    metadata: object = fields.get("metadata")
+    total = cast("dict[str, Any]", metadata).get("total_size") if isinstance(metadata, dict) else 0
+    return Index(
+        files=tuple(files),
+        total_bytes=int(total) if isinstance(total, int | float) and total > 0 else None,
+    )

@@ -1,0 +1,100 @@
+"""What a model's weights are, tensor by tensor: names, shapes, precision, and the part each plays.
+
+Names are those of a checkpoint, or of transformers, whose experts lie fused in one tensor
+`[experts, out, in]`. Knows nothing of files.
+Layer 1: pure.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+# fmt: off
+TensorDtype = Literal["float64", "float32", "bfloat16", "float16", "float8",
+                      "int64", "int32", "int16", "int8", "uint8", "bool"]
+Role = Literal["embedding", "position", "head", "norm", "router", "latent", "query", "key_value",
+               "attention", "mlp", "expert", "vision", "other"]
+# fmt: on
+
+ITEM_BYTES: dict[TensorDtype, int] = {
+    "float64": 8,
+    "float32": 4,
+    "bfloat16": 2,
+    "float16": 2,
+    "float8": 1,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+FLOATS: frozenset[TensorDtype] = frozenset({"float32", "bfloat16", "float16"})
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+# In this order: the first that is found says it.
+_ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = (
+    ("vision", re.compile(r"vision|visual|multi_modal_projector|audio|mm_projector")),
+    ("head", re.compile(r"(^|\.)(lm_head|embed_out)\.")),
+    ("position", re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings?)\.")),
+    ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in)\.")),
+    (
+        "norm",
+        re.compile(r"(norm|layernorm|ln_\w+|ln\w*)\d?\.(weight|bias)$|(^|\.)(q|k)_norm\."),
+    ),
+    ("expert", re.compile(r"\.experts\.")),
+    ("router", re.compile(r"\.(gate|router|shared_expert_gate)\.|e_score_correction_bias$")),
+    ("latent", re.compile(r"\.(q_a_proj|kv_a_proj_with_mqa)\.")),
+    ("key_value", re.compile(r"attn\.(k|v)_proj\.")),
+    ("query", re.compile(r"attn\.(q_proj|qkv_proj|c_attn|query_key_value)\.")),
+    ("attention", re.compile(r"attn|attention")),
+    ("mlp", re.compile(r"mlp|feed_forward|shared_expert|\.fc[12]\.")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One weight. `dtype` None is the precision that the model is served in."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: TensorDtype | None = None
+
+    @property
+    def elements(self) -> int:
+        """Return how many numbers it holds."""
+        return math.prod(self.shape)
+
+    def bytes_in(self, dtype: TensorDtype) -> int:
+        """Return what it takes where tensors without a precision of their own have `dtype`."""
+        return self.elements * ITEM_BYTES[self.dtype or dtype]
+
+    @property
+    def role(self) -> Role:
+        """Return the part it plays, by its name."""
+        return _part_of(self.name)[0]
+
+    @property
+    def layer(self) -> int | None:
+        """Return the number of its layer; None beside the layers, and inside a vision tower."""
+        return _part_of(self.name)[1]
+
+
+def parameter_count(tensors: tuple[Tensor, ...]) -> int:
+    """Return how many numbers all tensors hold."""
+    return sum(tensor.elements for tensor in tensors)
+
+
+@functools.lru_cache(maxsize=1 << 16)  # plans ask it of every tensor several times
+def _part_of(name: str) -> tuple[Role, int | None]:
+    """Return the part that a tensor plays, and its layer."""
+    found = _LAYER.search(name)
+    layer = int(found[1]) if found else None
+    for role, pattern in _ROLES:
+        if pattern.search(name):
+            return role, None if role == "vision" else layer
+    return "other", layer

@@ -1,0 +1,83 @@
+"""models/layouts.py and other_layouts.py: weights by arithmetic, against published counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from conduit_nb.errors import ModelFilesError
+from conduit_nb.models.layouts import tensors_of
+from conduit_nb.models.spec import spec_of
+from conduit_nb.models.tensors import parameter_count
+from tests.models.published import config_of, spec_named
+
+# What the models' own pages, or papers, say; transformers' models say the same of all of them.
+PUBLISHED = {
+    "Llama-3.1-8B-Instruct": 8_030_261_248,
+    "Mistral-7B-v0.1": 7_241_732_096,
+    "Mixtral-8x7B-v0.1": 46_702_792_704,
+    "Qwen2.5-7B-Instruct": 7_615_616_512,
+    "Qwen1.5-MoE-A2.7B": 14_315_784_192,
+    "Qwen3-8B": 8_190_735_360,
+    "Qwen3-0.6B": 596_049_920,
+    "Qwen3-30B-A3B": 30_532_122_624,
+    "gemma-2-2b": 2_614_341_888,
+    "gemma-3-1b": 999_885_952,
+    "gemma-3-4b-it": 4_300_079_472,
+    "phi-4": 14_659_507_200,
+    "phi-2": 2_779_683_840,
+    "DeepSeek-V2-Lite": 15_706_484_224,
+    "gpt2": 124_439_808,
+    "opt-125m": 125_239_296,
+    "SmolLM3-3B": 3_075_098_624,
+}
+
+
+@pytest.mark.parametrize(("name", "published"), PUBLISHED.items())
+def test_a_models_parameters_are_those_that_were_published(name, published):
+    assert parameter_count(tensors_of(spec_named(name))) == published
+
+
+@pytest.mark.parametrize(("name", "billions"), [("DeepSeek-V3", 671), ("gpt-oss-120b", 116.8)])
+def test_a_large_mixture_has_as_many_billions_as_its_paper_says(name, billions):
+    assert parameter_count(tensors_of(spec_named(name))) / 1e9 == pytest.approx(billions, abs=0.1)
+
+
+def test_every_tensor_has_a_name_of_its_own():
+    tensors = tensors_of(spec_named("Qwen3-Next-80B-A3B"))
+
+    assert len({tensor.name for tensor in tensors}) == len(tensors)
+
+
+def test_a_tied_head_is_no_tensor_of_its_own():
+    config = config_of("Qwen3-8B")
+    tied = spec_of({**config, "tie_word_embeddings": True})
+
+    free = parameter_count(tensors_of(spec_of(config)))
+
+    assert free - parameter_count(tensors_of(tied)) == 151936 * 4096
+
+
+def test_a_family_that_is_not_known_is_refused_by_name():
+    with pytest.raises(ModelFilesError, match="'strange'") as caught:
+        tensors_of(spec_of({"model_type": "strange", "num_hidden_layers": 2}))
+
+    assert "safetensors" in caught.value.hint
+
+
+def test_a_model_that_also_sees_is_not_told_by_its_language_part_alone():
+    config = {
+        "model_type": "llava",
+        "text_config": config_of("Llama-3.1-8B-Instruct"),
+        "vision_config": {},
+    }
+
+    with pytest.raises(ModelFilesError, match="'llava'"):
+        tensors_of(spec_of(config))
+
+
+def test_a_number_that_lacks_is_named():
+    config = config_of("Llama-3.1-8B-Instruct")
+    del config["intermediate_size"]
+
+    with pytest.raises(ModelFilesError, match="no intermediate_size"):
+        tensors_of(spec_of(config))

@@ -1,0 +1,171 @@
+"""models/weights.py: a model's weights by the best source at hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.errors import ArgumentError, MissingExtraError, ModelError, ModelFilesError
+from conduit_nb.models.files import INDEX_NAME
+from conduit_nb.models.layouts import tensors_of
+from conduit_nb.models.quantization import named_quantization, quantized
+from conduit_nb.models.spec import spec_of
+from conduit_nb.models.tensors import Tensor, parameter_count
+from conduit_nb.models.weights import Weights, read_hub_model, read_model, served_tensors
+from tests.models.published import (
+    RangeServer,
+    range_server,
+    safetensors_header,
+    spec_named,
+)
+
+SMALL = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 300,
+    "max_position_embeddings": 128,
+}
+COUNTED = (Tensor(name="counted", shape=(7,)),)
+
+
+def folder_of(tmp_path: Path, config: dict[str, object], *tensors: Tensor) -> Path:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    if tensors:
+        (tmp_path / "model.safetensors").write_bytes(safetensors_header(list(tensors)))
+    return tmp_path
+
+
+def counts(_folder: Path) -> tuple[Tensor, ...]:
+    return COUNTED
+
+
+def test_headers_go_before_a_count(tmp_path):
+    folder = folder_of(tmp_path, SMALL, *tensors_of(spec_of(SMALL)))
+
+    _, weights = read_model(folder, count=counts)
+
+    assert weights.source == "safetensors headers"
+    assert parameter_count(weights.tensors) == parameter_count(tensors_of(spec_of(SMALL)))
+
+
+def test_a_count_goes_before_arithmetic(tmp_path):
+    _, weights = read_model(folder_of(tmp_path, SMALL), count=counts)
+
+    assert (weights.source, weights.tensors) == ("meta device", COUNTED)
+
+
+@pytest.mark.parametrize("error", [MissingExtraError, ModelError])
+def test_arithmetic_stands_in_where_a_count_fails(tmp_path, error):
+    def fails(_folder: Path) -> tuple[Tensor, ...]:
+        raise error("no")
+
+    _, weights = read_model(folder_of(tmp_path, SMALL), count=fails)
+
+    assert weights.source == "arithmetic"
+
+
+def test_an_unknown_family_without_files_or_torch_is_an_error(tmp_path):
+    with pytest.raises(ModelFilesError, match="'strange'"):
+        read_model(folder_of(tmp_path, {**SMALL, "model_type": "strange"}))
+
+
+def test_layers_behind_the_last_and_a_tied_heads_copy_are_not_loaded(tmp_path):
+    extra = (
+        Tensor(name="model.layers.2.mlp.up_proj.weight", shape=(9, 9)),
+        Tensor(name="lm_head.weight", shape=(300, 64)),
+    )
+    tied = {**SMALL, "tie_word_embeddings": True}
+    expected = tensors_of(spec_of(tied))
+
+    _, weights = read_model(folder_of(tmp_path, tied, *expected, *extra))
+
+    assert {tensor.name for tensor in weights.tensors} == {tensor.name for tensor in expected}
+
+
+def test_an_index_alone_says_the_total_of_a_family_that_nothing_else_knows(tmp_path):
+    (tmp_path / INDEX_NAME).write_text(
+        json.dumps({"metadata": {"total_size": 7700}, "weight_map": {"a": "a.safetensors"}})
+    )
+
+    _, weights = read_model(folder_of(tmp_path, {**SMALL, "model_type": "strange"}))
+
+    assert weights.source == "safetensors index"
+    assert sum(tensor.bytes_in("bfloat16") for tensor in weights.tensors) == 7700
+    assert [tensor.layer for tensor in weights.tensors] == [0, 1]
+
+
+def test_a_model_on_a_hub_is_known_by_its_headers():
+    header = safetensors_header(list(tensors_of(spec_of(SMALL))))
+    files = {
+        "/owner/model/resolve/main/config.json": json.dumps(SMALL).encode(),
+        "/owner/model/resolve/main/model.safetensors": header,
+    }
+    with range_server(RangeServer(files=files)) as server:
+        spec, weights = read_hub_model("owner/model", endpoint=server.url)
+
+    assert spec.layers == 2
+    assert weights.source == "safetensors headers"
+
+
+def test_a_model_on_a_hub_without_safetensors_is_told_by_arithmetic():
+    files = {"/owner/model/resolve/main/config.json": json.dumps(SMALL).encode()}
+    with range_server(RangeServer(files=files)) as server:
+        _, weights = read_hub_model("owner/model", endpoint=server.url)
+        _, counted = read_hub_model("owner/model", endpoint=server.url, count=counts)
+
+    assert (weights.source, counted.source) == ("arithmetic", "meta device")
+
+
+def test_arithmetic_on_a_quantized_config_gives_what_its_files_hold(tmp_path):
+    config = {**SMALL, "quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 32}}
+    spec = spec_of(config)
+    full = tensors_of(spec)
+    assert spec.quantization
+    files = quantized(full, spec.quantization)
+
+    _, bare = read_model(folder_of(tmp_path, config))
+    told = served_tensors(spec, bare, dtype="bfloat16", quantization=None)
+    _, whole = read_model(folder_of(tmp_path, config, *files))
+    read = served_tensors(spec, whole, dtype="bfloat16", quantization=None)
+
+    assert sum(part.bytes_in("bfloat16") for part in told) == sum(
+        part.bytes_in("bfloat16") for part in read
+    )
+
+
+def test_deepseek_v3_is_as_large_as_its_files():
+    spec = spec_named("DeepSeek-V3")
+    assert spec.quantization
+
+    tensors = quantized(tensors_of(spec), spec.quantization)
+
+    total = sum(tensor.bytes_in("bfloat16") for tensor in tensors)
+    # 688,586,727,753 bytes in the index, of which 14 billion numbers are a 62nd layer's.
+    assert total / 1e9 == pytest.approx(673, rel=0.005)
+
+
+def test_numbers_take_the_asked_precision_and_scales_keep_theirs():
+    spec = spec_named("Llama-3.1-8B-Instruct")
+    told = Weights(tensors=tensors_of(spec), source="arithmetic", is_stored=False)
+
+    served = served_tensors(spec, told, dtype="float32", quantization=named_quantization("fp8"))
+
+    kinds = {tensor.name.rpartition(".")[2]: tensor.dtype for tensor in served}
+    assert kinds == {"weight": "float32", "weight_scale": "float32"}
+    assert {tensor.dtype for tensor in served if tensor.role == "mlp"} == {"float8", "float32"}
+
+
+def test_a_quantized_model_cannot_be_quantized_in_another_way(tmp_path):
+    config = {**SMALL, "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}
+    spec, weights = read_model(folder_of(tmp_path, config))
+
+    with pytest.raises(ArgumentError, match="awq"):
+        served_tensors(
+            spec, weights, dtype="bfloat16", quantization=named_quantization("bitsandbytes")
+        )
