@@ -309,24 +309,15 @@ class ServerFailedError(EndpointError):
 
 
 class ProviderError(ConduitError):
-    """A provider's API did not do what it was asked; `status` is that of its answer, if any.
+    """A provider's API did not do what it was asked; the edge sets what its answer says.
 
     `may_have_arrived`: nobody knows whether the provider did what it was asked all the same.
     """
 
     code = "provider"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int | None = None,
-        may_have_arrived: bool = False,
-        hint: str = "",
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.may_have_arrived = may_have_arrived
+    status: int | None = None
+    may_have_arrived: bool = False
+    retry_after_s: float | None = None
 
 
 class ProviderUnreachableError(ProviderError):
@@ -341,10 +332,6 @@ class ProviderBusyError(ProviderError):
 
     code = "provider_busy"
     retryable = True
-
-    def __init__(self, message: str, *, status: int, retry_after_s: float, hint: str = "") -> None:
-        super().__init__(message, status=status, hint=hint)
-        self.retry_after_s = retry_after_s
 
 
 class ProviderFailedError(ProviderError):

@@ -59,6 +59,7 @@ class Overheads:
     groups_kv_layers: bool = False
     keeps_latent_copies: bool = False
     pads_mxfp4: bool = False
+    copies_tied_head: bool = False
     bytes_per_model: int = 0
     is_shared_by_models: bool = False
     max_devices: int | None = None
@@ -160,6 +161,7 @@ _LMLITE = Overheads(
     page_tokens=16,
     bytes_per_model=10 * MIB,
     scattered_kv_share=0.25,
+    copies_tied_head=True,  # lmlite/blocked_linear.py rearranges the head, not the embedding
     is_shared_by_models=True,
     max_devices=1,
 )
