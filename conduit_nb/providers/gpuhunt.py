@@ -166,7 +166,7 @@ def _rows(cloud: str, content: bytes) -> Iterator[Mapping[str, str]]:
             f"gpuhunt's list of {cloud} is no zipped CSV ({err}).",
             hint="Check CONDUIT_GPUHUNT_URL, or ask again later.",
         ) from err
-    yield from cast("Iterator[Mapping[str, str]]", csv.DictReader(io.StringIO(text)))
+    yield from cast("Iterator[Mapping[str, str]]", csv.DictReader(io.StringIO(text), restval=""))
 
 
 def _offering(
