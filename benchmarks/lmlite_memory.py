@@ -148,6 +148,7 @@ def main() -> None:
     if arguments.second:
         runs.append(([arguments.model, str(arguments.second)], 4, 512))
     for models, concurrency, tokens in runs:
+        measured = measure(models, concurrency, tokens)
         folders = [folder, *([arguments.second] if len(models) > 1 else [])]
         planned = plan(
             [
@@ -155,14 +156,13 @@ def main() -> None:
                     model_id=str(path),
                     spec=spec,
                     weights=weights,
-                    max_model_len=tokens,
+                    max_model_len=measured.tokens,
                     max_model_concurrency=concurrency,
                 )
                 for path in folders
                 for spec, weights in [read_model(path)]
             ]
         )
-        measured = measure(models, concurrency, tokens)
         (device,) = planned.devices
         terms = ", ".join(
             f"{name} {size / MIB:.0f}"

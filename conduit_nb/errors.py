@@ -309,27 +309,22 @@ class ServerFailedError(EndpointError):
 
 
 class ProviderError(ConduitError):
-    """A provider's API did not do what it was asked; `status` is that of its answer, if any."""
+    """A provider's API did not do what it was asked; the edge sets what its answer says.
+
+    `may_have_arrived`: nobody knows whether the provider did what it was asked all the same.
+    """
 
     code = "provider"
-
-    def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
+    status: int | None = None
+    may_have_arrived: bool = False
+    retry_after_s: float | None = None
 
 
 class ProviderUnreachableError(ProviderError):
-    """No connection, no answer in time, or it broke.
-
-    `may_have_arrived` says whether the provider may have done what it was asked all the same.
-    """
+    """No connection, no answer in time, or it broke."""
 
     code = "provider_unreachable"
     retryable = True
-
-    def __init__(self, message: str, *, may_have_arrived: bool, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.may_have_arrived = may_have_arrived
 
 
 class ProviderBusyError(ProviderError):
@@ -338,13 +333,9 @@ class ProviderBusyError(ProviderError):
     code = "provider_busy"
     retryable = True
 
-    def __init__(self, message: str, *, status: int, retry_after_s: float, hint: str = "") -> None:
-        super().__init__(message, status=status, hint=hint)
-        self.retry_after_s = retry_after_s
-
 
 class ProviderFailedError(ProviderError):
-    """The provider failed inside, or its answer makes no sense; it may have done what was asked."""
+    """The provider failed inside, or its answer makes no sense."""
 
     code = "provider_failed"
     retryable = True

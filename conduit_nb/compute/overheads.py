@@ -59,6 +59,7 @@ class Overheads:
     groups_kv_layers: bool = False
     keeps_latent_copies: bool = False
     pads_mxfp4: bool = False
+    copies_tied_head: bool = False
     bytes_per_model: int = 0
     is_shared_by_models: bool = False
     max_devices: int | None = None
@@ -105,8 +106,9 @@ _VLLM_019 = Overheads(
 _SGLANG_05 = Overheads(
     runtime="sglang",
     version="0.5",
-    source="SGLang 0.5 start-up logs ('Load weight end', 'Capture cuda graph end')",
-    activation_source="SGLang's chunked prefill of 8,192 tokens; logits of 512 rows in float32",
+    source="an estimate after vLLM's figures; not measured",
+    activation_source="an estimate: a chunked prefill of 8,192 tokens, logits of 512 rows; "
+    "not measured",
     step_tokens=8192,
     step_rows=512,
     logit_bytes=12,
@@ -159,6 +161,7 @@ _LMLITE = Overheads(
     page_tokens=16,
     bytes_per_model=10 * MIB,
     scattered_kv_share=0.25,
+    copies_tied_head=True,  # lmlite/blocked_linear.py rearranges the head, not the embedding
     is_shared_by_models=True,
     max_devices=1,
 )

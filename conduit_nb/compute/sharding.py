@@ -100,21 +100,20 @@ def stage_weights(
     """Return what each stage's devices hold of `tensors`; all ranks of a stage hold the same."""
     stages = stage_of_layers(spec.layers, pipeline_parallel)
     fused: list[dict[str, tuple[Role, int]]] = [{} for _ in range(pipeline_parallel)]
-    latent = [0] * pipeline_parallel
-    for tensor in _with_tied_head(spec, tensors, pipeline_parallel):
+    has_copy = spec.has_tied_embeddings and (pipeline_parallel > 1 or overheads.copies_tied_head)
+    for tensor in _with_tied_head(tensors) if has_copy else tensors:
         stage = _stage(tensor, stages, pipeline_parallel)
         size = rank_bytes(spec, tensor, overheads, tensor_parallel)
         name = _fused_name(tensor.name)
         role, before = fused[stage].get(name, (tensor.role, 0))
         fused[stage][name] = (role, before + size)
-        if overheads.keeps_latent_copies and tensor.name.endswith(".kv_b_proj.weight"):
-            latent[stage] += tensor.elements * ITEM_BYTES[dtype] // tensor_parallel
     rope = rope_table_bytes(spec, overheads)
+    latent = latent_copy_bytes(spec, overheads, dtype=dtype) // tensor_parallel
     return tuple(
         StageWeights(
             bytes_by_role=_by_role(held.values(), overheads),
             rope_bytes=rope,
-            latent_copy_bytes=latent[stage],
+            latent_copy_bytes=stages.count(stage) * latent,
         )
         for stage, held in enumerate(fused)
     )
@@ -169,17 +168,27 @@ def rope_table_bytes(spec: ModelSpec, overheads: Overheads) -> int:
     return int(tables * int(width * share) * size)
 
 
+def latent_copy_bytes(spec: ModelSpec, overheads: Overheads, *, dtype: TensorDtype) -> int:
+    """Return what a layer's kv_b_proj takes once more, in full, for absorbed attention.
+
+    vLLM `layers/attention/mla_attention.py`: W_UK and W_UV, whatever the weights are stored in.
+    """
+    if not overheads.keeps_latent_copies or not spec.latent_dim or not spec.heads:
+        return 0
+    config = spec.config
+    width = int(config.get("qk_nope_head_dim") or 0) + int(config.get("v_head_dim") or 0)
+    return spec.heads * width * int(config["kv_lora_rank"]) * ITEM_BYTES[dtype]
+
+
 def _has_no_rope(spec: ModelSpec) -> bool:
     return str(spec.config.get("model_type")) in ("gpt2", "opt") or bool(spec.config.get("alibi"))
 
 
-def _with_tied_head(
-    spec: ModelSpec, tensors: Iterable[Tensor], pipeline_parallel: int
-) -> Iterator[Tensor]:
-    """Yield `tensors`, and once more an embedding that the last stage needs as its head."""
+def _with_tied_head(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield `tensors`, and the embedding once more as the head that it is as well."""
     for tensor in tensors:
         yield tensor
-        if tensor.role == "embedding" and spec.has_tied_embeddings and pipeline_parallel > 1:
+        if tensor.role == "embedding":
             yield replace(tensor, name="lm_head.weight")
 
 

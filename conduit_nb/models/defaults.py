@@ -55,6 +55,7 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "falcon": {**_TIED, "max_position_embeddings": 2048},
     "gpt_oss": {"head_dim": 64, "num_key_value_heads": 8},
     "smollm3": _TIED,
+    "llama4_text": {"attention_chunk_size": 8192, "sliding_window_pattern": 4, "head_dim": 128},
 }
 
 

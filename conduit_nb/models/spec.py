@@ -179,8 +179,12 @@ def _kind(config: Mapping[str, Any], layer: int) -> AttentionKind:
     """Return a layer's kind where no list says it: by the rules of transformers' configurations."""
     if interval := _positive(config, "full_attention_interval"):
         return "full" if (layer + 1) % interval == 0 else "linear"
-    if not _positive(config, "sliding_window") or config.get("use_sliding_window") is False:
+    window = _first(config, "sliding_window", "attention_chunk_size")
+    if window is None or config.get("use_sliding_window") is False:
         return "full"
+    letters = config.get("sliding_window_pattern")
+    if isinstance(letters, str) and letters:  # "LLLG": local and global
+        return "sliding" if letters[layer % len(letters)] == "L" else "full"
     if pattern := _first(config, "sliding_window_pattern", "_sliding_window_pattern"):
         return "sliding" if (layer + 1) % pattern else "full"
     if config.get("use_sliding_window"):

@@ -5,6 +5,8 @@ Layer 1.
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +20,9 @@ from conduit_nb.models.safetensors_headers import HubHeaders, folder_index, fold
 from conduit_nb.models.spec import ModelSpec, read_config, spec_of
 from conduit_nb.models.tensors import FLOATS, Tensor, TensorDtype
 
-Source = Literal["safetensors headers", "GGUF header", "meta device", "arithmetic"]
+Source = Literal[
+    "safetensors headers", "GGUF header", "meta device", "arithmetic", "safetensors index"
+]
 Count = Callable[[Path], tuple[Tensor, ...]]
 """Counts the parameters of the model in a folder; `lmlite.count_parameters.counted_tensors`."""
 
@@ -28,14 +32,13 @@ class Weights:
     """What a model's weights are, and how that is known.
 
     `tensors` are as stored where `is_stored`, else in full and without a precision of their own:
-    the quantization of the spec is still to be applied. `stored_bytes` is what the index of the
-    files says of all of them together, None where nobody says it.
+    the quantization of the spec is still to be applied. An index alone says only how many bytes
+    there are: they stand as evenly spread over the layers.
     """
 
     tensors: tuple[Tensor, ...]
     source: Source
     is_stored: bool
-    stored_bytes: int | None = None
 
 
 def read_model(folder: Path, *, count: Count | None = None) -> tuple[ModelSpec, Weights]:
@@ -53,9 +56,7 @@ def read_model(folder: Path, *, count: Count | None = None) -> tuple[ModelSpec, 
     ggufs = sorted(folder.glob("*.gguf"))
     if len(ggufs) == 1:
         return spec, _stored(spec, gguf_tensors(ggufs[0]), "GGUF header")
-    index = folder_index(folder)
-    weights = _told(spec, folder, count)
-    return spec, replace(weights, stored_bytes=index.total_bytes if index else None)
+    return spec, _told(spec, folder, count)
 
 
 def read_hub_model(
@@ -63,18 +64,24 @@ def read_hub_model(
     *,
     revision: str | None = None,
     endpoint: str | None = None,
+    count: Count | None = None,
 ) -> tuple[ModelSpec, Weights]:
     """Return the facts and weights of a model on the hub, reading nothing but headers.
+
+    `count` is asked where it has no safetensors.
 
     Raises ModelNotFoundError where the hub has none of that name or cannot be reached,
     ModelFilesError where it has no safetensors and its family is not known.
     """
     with HubHeaders(model_id, revision=revision, endpoint=endpoint) as hub:
-        spec = spec_of(hub.config())
+        config = hub.config()
         stored = hub.tensors()
+    spec = spec_of(config)
     if stored is not None:
         return spec, _stored(spec, stored, "safetensors headers")
-    return spec, Weights(tensors=tensors_of(spec), source="arithmetic", is_stored=False)
+    with tempfile.TemporaryDirectory(prefix="conduit-config-") as folder:
+        Path(folder, "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return spec, _told(spec, Path(folder), count)
 
 
 def served_tensors(
@@ -132,7 +139,20 @@ def _told(spec: ModelSpec, folder: Path, count: Count | None) -> Weights:
     try:
         return Weights(tensors=tensors_of(spec), source="arithmetic", is_stored=False)
     except ModelError as err:
-        raise err from refused
+        index = folder_index(folder)
+        if index is None or index.total_bytes is None or not spec.layers:
+            raise err from refused
+        return _spread(spec, index.total_bytes)
+
+
+def _spread(spec: ModelSpec, total_bytes: int) -> Weights:
+    """Return that many bytes, as much in each layer."""
+    share = -(-total_bytes // spec.layers)
+    tensors = tuple(
+        Tensor(name=f"model.layers.{layer}.stored", shape=(share,), dtype="uint8")
+        for layer in range(spec.layers)
+    )
+    return Weights(tensors=tensors, source="safetensors index", is_stored=True)
 
 
 def _served(tensor: Tensor, dtype: TensorDtype) -> Tensor:

@@ -22,7 +22,7 @@ from typing import cast
 from conduit_nb import settings
 from conduit_nb.compute.accelerators import GIB_PER_GB
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.errors import ConduitError, ProviderError, ProviderFailedError
+from conduit_nb.errors import ConduitError, ProviderFailedError
 from conduit_nb.private_files import to_storage_error, write_private_file
 from conduit_nb.providers.base import Listing
 from conduit_nb.providers.devices import find_device
@@ -123,8 +123,7 @@ class Gpuhunt:
 
 def _without_newest(err: ConduitError, kept: tuple[str, bytes] | None) -> ConduitError:
     instead = f"; the list of {kept[0].split('-')[0]} is used" if kept else ""
-    status = err.status if isinstance(err, ProviderError) else None
-    return ProviderFailedError(f"{str(err).rstrip('.')}{instead}.", status=status, hint=err.hint)
+    return ProviderFailedError(f"{str(err).rstrip('.')}{instead}.", hint=err.hint)
 
 
 def _content(path: Path) -> bytes:

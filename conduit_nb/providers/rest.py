@@ -124,7 +124,10 @@ class RestClient:
                         response = await client.request(
                             method, path, params=query, content=_to_content(body)
                         )
-                return self._checked(response, secret_texts)
+                self._check(response, secret_texts)
+                return Answer(
+                    status=response.status_code, headers=response.headers, content=response.content
+                )
             except ProviderError as err:
                 pause_s = _pause_s(err, method, attempt)
                 if pause_s is None or loop.time() + pause_s >= deadline:
@@ -149,7 +152,7 @@ class RestClient:
             ):
                 if not response.is_success:
                     await response.aread()
-                self._checked(response, ())
+                self._check(response, ())
                 # The library says AsyncIterator of what is a generator.
                 events = aiter(httpx2.EventSource(response, max_event_size=None))
                 yield cast("AsyncGenerator[httpx2.ServerSentEvent]", events)
@@ -182,44 +185,47 @@ class RestClient:
             )
         return {"Authorization": f"Bearer {self._key}"}
 
-    def _checked(self, response: httpx2.Response, secret_texts: Iterable[str]) -> Answer:
+    def _check(self, response: httpx2.Response, secret_texts: Iterable[str]) -> None:
         if response.is_success:
-            return Answer(
-                status=response.status_code, headers=response.headers, content=response.content
-            )
+            return
         said = _detail(response.content)
         for secret in (self._key, *secret_texts):
             said = said.replace(secret, "…") if secret else said
-        raise self._error(response.status_code, said[:DETAIL_LIMIT], response.headers)
+        status = response.status_code
+        error = self._error(status, said.rstrip(".")[:DETAIL_LIMIT])
+        error.status = status
+        error.may_have_arrived = status >= 500 and response.request.method != "GET"
+        if status == 429:
+            error.retry_after_s = retry_after_s(response.headers.get("retry-after"))
+        raise error
 
-    def _error(self, status: int, said: str, headers: Mapping[str, str]) -> ProviderError:
-        told = f"{self.provider}: {said.rstrip('.') or 'no reason given'} (status {status})."
+    def _error(self, status: int, said: str) -> ProviderError:
+        """Return the error that a status stands for."""
+        told = f"{self.provider}: {said or 'no reason given'} (status {status})."
         key_name = self._key_name or "the key"
         if status == 401:
             return ProviderAuthError(
-                told, status=status, hint=f"Check {key_name}: it is wrong or no longer valid."
+                told, hint=f"Check {key_name}: it is wrong or no longer valid."
             )
         if status == 402:
-            return ProviderBalanceError(
-                told, status=status, hint=f"Add money to the account at {self.provider}."
-            )
+            return ProviderBalanceError(told, hint=f"Add money to the account at {self.provider}.")
         if status == 403:
             return ProviderAuthError(
-                told, status=status, hint=f"{key_name} may not do this; give it the permission."
+                told, hint=f"{key_name} may not do this; give it the permission."
             )
         if status == 429:
-            return ProviderBusyError(
-                told,
-                status=status,
-                retry_after_s=retry_after_s(headers.get("retry-after")),
-                hint="Ask less often, or wait as long as it says.",
+            return ProviderBusyError(told, hint="Ask less often, or wait as long as it says.")
+        if 300 <= status < 400:
+            return ProviderRefusedError(
+                f"{self.provider} sends its callers elsewhere (status {status}).",
+                hint=f"Check that {self.url} is the address of its API.",
             )
         if 400 <= status < 500:
             return ProviderRefusedError(
-                told, status=status, hint="Change what is asked for, or take another offering."
+                told, hint="Change what is asked for, or take another offering."
             )
         return ProviderFailedError(
-            told, status=status, hint=f"Try again later; check the address {self.url}."
+            told, hint=f"Try again later; check that {self.url} is the address of its API."
         )
 
     def _json(self, answer: Answer) -> Any:
@@ -230,39 +236,35 @@ class RestClient:
         except (ValueError, RecursionError) as err:
             raise ProviderFailedError(
                 f"{self.provider} answered with something that is no JSON.",
-                status=answer.status,
                 hint=f"Check that {self.url} is the address of its API.",
             ) from err
 
     @contextmanager
     def _mapped(self, method: Method, timeout_s: float) -> Generator[None]:
         """Turn what the HTTP client raises into our errors: the one place for it."""
-        hint = f"Check the network, and that {self.url} is the address of its API."
-        may_have_arrived = method != "GET"
         try:
             yield
         except (httpx2.ConnectTimeout, httpx2.ConnectError) as err:
-            raise ProviderUnreachableError(
-                f"{self.provider} takes no connection at {self.url}.",
-                may_have_arrived=False,
-                hint=hint,
-            ) from err
+            raise self._unreachable(f"{self.provider} takes no connection at {self.url}.") from err
         except (httpx2.TimeoutException, TimeoutError) as err:
-            raise ProviderUnreachableError(
-                f"{self.provider} did not answer within {timeout_s:g} s.",
-                may_have_arrived=may_have_arrived,
-                hint=hint,
+            raise self._unreachable(
+                f"{self.provider} did not answer within {timeout_s:g} s.", method
             ) from err
         except (httpx2.HTTPError, httpx2.StreamError, httpx2.SSEError) as err:
-            raise ProviderUnreachableError(
-                f"The connection to {self.provider} broke ({type(err).__name__}).",
-                may_have_arrived=may_have_arrived,
-                hint=hint,
+            raise self._unreachable(
+                f"The connection to {self.provider} broke ({type(err).__name__}).", method
             ) from err
         except httpx2.InvalidURL as err:
             raise ProviderRefusedError(
-                f"{self.url!r} is no address of {self.provider}.", hint=hint
+                f"{self.url!r} is no address of {self.provider}.", hint="Check the address."
             ) from err
+
+    def _unreachable(self, message: str, arrived: Method = "GET") -> ProviderUnreachableError:
+        error = ProviderUnreachableError(
+            message, hint=f"Check the network, and that {self.url} is the address of its API."
+        )
+        error.may_have_arrived = arrived != "GET"
+        return error
 
 
 @cache
@@ -277,8 +279,7 @@ def _pause_s(error: ProviderError, method: Method, attempt: int) -> float | None
         return None
     if isinstance(error, ProviderBusyError):
         return error.retry_after_s
-    was_not_done = isinstance(error, ProviderUnreachableError) and not error.may_have_arrived
-    if error.retryable and (was_not_done or method in IDEMPOTENT):
+    if error.retryable and (method in IDEMPOTENT or not error.may_have_arrived):
         return FIRST_PAUSE_S * 2**attempt
     return None
 

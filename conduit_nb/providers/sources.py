@@ -86,7 +86,6 @@ async def _ask(source: OfferingSource, timeout_s: float) -> Listing:
     except TimeoutError:
         late = ProviderUnreachableError(
             f"{source.name} did not list its offerings within {timeout_s:g} s.",
-            may_have_arrived=False,
             hint="Ask again, or give it more time (timeout_s).",
         )
         return Listing(offerings=(), problems=(late,))

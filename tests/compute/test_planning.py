@@ -102,3 +102,9 @@ def test_a_plan_knows_what_it_was_made_of():
 
     assert made.request
     assert plan(made.request.models, runtime="vllm", tensor_parallel=2) == made
+
+
+def test_lmlite_holds_a_tied_head_beside_its_embedding():
+    (device,) = plan_of("Qwen3-0.6B", runtime="lmlite").devices
+
+    assert device.weights_bytes == 4 * (596_049_920 + 151_936 * 1024)

@@ -149,6 +149,14 @@ def test_a_token_takes_what_was_measured(name: str, asked: dict[str, Any], token
     assert plan_of(name, **asked).devices[0].kv_bytes_per_token == token_bytes
 
 
+# SGLang's log of Qwen3-235B-A22B on four H100s (vllm-project/vllm issue 21348): 367,404 tokens in
+# 8.23 GiB of keys and as much of values.
+def test_sglang_keeps_as_many_tokens_as_its_log_says():
+    device = plan_of("Qwen3-235B-A22B", runtime="sglang", tensor_parallel=4).devices[0]
+
+    assert 367_404 * device.kv_bytes_per_token / GIB == pytest.approx(2 * 8.23, rel=0.002)
+
+
 # llama.cpp's log for Llama 3.1 8B Q4_K_M: "model size = 4.58 GiB", KV of 8,192 tokens 1024 MiB.
 def test_llama_cpp_takes_what_its_log_says():
     device = plan_of(

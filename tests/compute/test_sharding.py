@@ -7,6 +7,7 @@ import pytest
 from conduit_nb.compute.overheads import overheads_of
 from conduit_nb.compute.sharding import (
     allocated_bytes,
+    latent_copy_bytes,
     rank_bytes,
     rope_table_bytes,
     stage_of_layers,
@@ -98,3 +99,11 @@ def test_a_vocabulary_is_padded_to_64():
 )
 def test_the_table_of_rotations_is_as_long_as_the_scaling_says(name, bytes_):
     assert rope_table_bytes(spec_named(name), VLLM) == bytes_
+
+
+def test_latent_attention_keeps_its_projection_twice():
+    spec = spec_named("DeepSeek-V2-Lite")
+
+    assert latent_copy_bytes(spec, VLLM, dtype="bfloat16") == 16 * (128 + 128) * 512 * 2
+    assert latent_copy_bytes(spec, overheads_of("llama.cpp"), dtype="bfloat16") == 0
+    assert latent_copy_bytes(spec_named("gpt2"), VLLM, dtype="bfloat16") == 0

@@ -37,7 +37,10 @@ def test_a_models_parameters_are_those_that_were_published(name, published):
     assert parameter_count(tensors_of(spec_named(name))) == published
 
 
-@pytest.mark.parametrize(("name", "billions"), [("DeepSeek-V3", 671), ("gpt-oss-120b", 116.8)])
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [("DeepSeek-V3", 671), ("gpt-oss-120b", 116.8), ("Qwen3-235B-A22B", 235.1)],
+)
 def test_a_large_mixture_has_as_many_billions_as_its_paper_says(name, billions):
     assert parameter_count(tensors_of(spec_named(name))) / 1e9 == pytest.approx(billions, abs=0.1)
 

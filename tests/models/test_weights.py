@@ -88,14 +88,16 @@ def test_layers_behind_the_last_and_a_tied_heads_copy_are_not_loaded(tmp_path):
     assert {tensor.name for tensor in weights.tensors} == {tensor.name for tensor in expected}
 
 
-def test_an_index_alone_says_the_total(tmp_path):
+def test_an_index_alone_says_the_total_of_a_family_that_nothing_else_knows(tmp_path):
     (tmp_path / INDEX_NAME).write_text(
-        json.dumps({"metadata": {"total_size": 77}, "weight_map": {"a": "a.safetensors"}})
+        json.dumps({"metadata": {"total_size": 7700}, "weight_map": {"a": "a.safetensors"}})
     )
 
-    _, weights = read_model(folder_of(tmp_path, SMALL))
+    _, weights = read_model(folder_of(tmp_path, {**SMALL, "model_type": "strange"}))
 
-    assert (weights.source, weights.stored_bytes) == ("arithmetic", 77)
+    assert weights.source == "safetensors index"
+    assert sum(tensor.bytes_in("bfloat16") for tensor in weights.tensors) == 7700
+    assert [tensor.layer for tensor in weights.tensors] == [0, 1]
 
 
 def test_a_model_on_a_hub_is_known_by_its_headers():
@@ -115,8 +117,9 @@ def test_a_model_on_a_hub_without_safetensors_is_told_by_arithmetic():
     files = {"/owner/model/resolve/main/config.json": json.dumps(SMALL).encode()}
     with range_server(RangeServer(files=files)) as server:
         _, weights = read_hub_model("owner/model", endpoint=server.url)
+        _, counted = read_hub_model("owner/model", endpoint=server.url, count=counts)
 
-    assert weights.source == "arithmetic"
+    assert (weights.source, counted.source) == ("arithmetic", "meta device")
 
 
 def test_arithmetic_on_a_quantized_config_gives_what_its_files_hold(tmp_path):

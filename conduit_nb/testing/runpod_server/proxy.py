@@ -49,7 +49,7 @@ class Proxy:
         if local_port is None:
             return PlainTextResponse("Nothing is found at this address.", 404)
         url = httpx2.URL(
-            f"http://127.0.0.1:{local_port}/{request.path_params['path']}",
+            f"http://127.0.0.1:{local_port}/{request.path_params.get('path', '')}",
             query=request.url.query.encode(),
         )
         passed_on = [
