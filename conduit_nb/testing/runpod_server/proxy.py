@@ -48,10 +48,8 @@ class Proxy:
         )
         if local_port is None:
             return PlainTextResponse("Nothing is found at this address.", 404)
-        url = httpx2.URL(
-            f"http://127.0.0.1:{local_port}/{request.path_params.get('path', '')}",
-            query=request.url.query.encode(),
-        )
+        query = f"?{request.url.query}" if request.url.query else ""
+        url = f"http://127.0.0.1:{local_port}/{request.path_params.get('path', '')}{query}"
         passed_on = [
             (name, value) for name, value in request.headers.items() if name not in NOT_PASSED_ON
         ]
