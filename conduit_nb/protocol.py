@@ -223,7 +223,11 @@ class ModelInfo(TypedDict):
 
 
 class LoadedModel(TypedDict):
-    """A model in our server. `state` is "loading", "ready" or "failed"."""
+    """A model in our server. `state` is "loading", "ready" or "failed".
+
+    `attention` says of one that is ready whether its rows are "packed" into one forward, or each
+    has its own, which is slower ("fallback").
+    """
 
     state: Literal["loading", "ready", "failed"]
     revision: str | None
@@ -232,6 +236,7 @@ class LoadedModel(TypedDict):
     context_tokens: int
     running: int
     waiting: int
+    attention: NotRequired[Literal["packed", "fallback"]]
     detail: NotRequired[str]
 
 

@@ -57,7 +57,7 @@ class Specification:
         """Return what is wrong with a request (unless it was refused as such) and its answer."""
         where = f"{exchange.method} {exchange.path} -> {exchange.status}"
         problems = list(self.answer_problems(exchange))
-        if exchange.status not in (400, 401, 404, 405, 422):
+        if exchange.status not in (400, 401, 403, 404, 405, 422):
             problems += self.request_problems(exchange)
         return [f"{where}: {problem}" for problem in problems]
 

@@ -210,7 +210,13 @@ def _loader(config: EngineConfig) -> Callable[[ModelKey, Progress], Engine]:
         folder = converted(files, progress=tell)
         tell("loading the weights")
         engine = Engine.load(folder, replace(config, dtype=key.dtype))
-        log_event("loaded", model=key.model_id, dtype=engine.dtype, device=engine.device)
+        log_event(
+            "loaded",
+            model=key.model_id,
+            dtype=engine.dtype,
+            device=engine.device,
+            attention=engine.attention,
+        )
         return engine
 
     return load

@@ -1,14 +1,22 @@
 """Attention over a pack: each row looks at its own pages, and the model's code stays as it is.
 
 transformers calls it in every layer (`attn_implementation="lmlite"`), with the layer's pools in
-the place of keys and values (`KvCache.update` returns them) and the step as a keyword.
-Layer 3: torch.
+the place of keys and values (`KvCache.update` returns them) and the step as a keyword. Whether a
+layer's attention slides is known from the mask that its model's own code asks for: `pack_mask`
+answers with the window in place of a mask, and layers with masks of any other kind are refused.
+Layer 3: torch, transformers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import causal_mask_function
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.kv_cache import Part, Step
@@ -18,55 +26,105 @@ FOLDED_QUERIES = 32
 """Up to so many queries of a row, the heads that share keys are folded into the query axis."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Stands in the place of a mask where each query looks at the last `tokens` tokens only."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherMask:
+    """Stands in the place of a mask that nothing here answers to; no layer may use it."""
+
+
+def register_attention() -> None:
+    """Make `attn_implementation="lmlite"` known to transformers. Idempotent."""
+    attention: Any = AttentionInterface  # transformers types its registries in part only
+    masks: Any = AttentionMaskInterface
+    attention.register(NAME, pack_attention)
+    masks.register(NAME, pack_mask)
+
+
+def pack_mask(
+    *,
+    mask_function: Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor],
+    local_size: int | None = None,
+    use_vmap: bool = False,
+    **_: object,
+) -> Window | OtherMask | None:
+    """Return the window of a mask that slides, None for one that hides just what comes after.
+
+    `mask_function` tells of pairs of positions, query and key, whether the one sees the other.
+    """
+    if mask_function is causal_mask_function and local_size is None:
+        return None
+    # The last query of a window's length and the two after it, at the borders of what they see: a
+    # window moves with them, a chunk ends.
+    size = local_size or 64
+    queries = torch.arange(3).add(2 * size).repeat_interleave(4)
+    keys = queries + torch.tensor([-size, 1 - size, 0, 1]).repeat(3)
+    slides = [False, True, True, False] * 3
+    grows = [True, True, True, False] * 3
+    shown = slides if local_size else grows
+    if use_vmap or not mask_function(0, 0, queries, keys).equal(torch.tensor(shown)):
+        return OtherMask()
+    return Window(tokens=local_size) if local_size else None
+
+
 def pack_attention(
-    module: torch.nn.Module,
+    _: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
+    attention_mask: Window | OtherMask | torch.Tensor | None,
     *,
     scaling: float | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    sliding_window: int | None = None,
     lmlite_step: Step | None = None,
-    **options: object,
+    **__: object,
 ) -> tuple[torch.Tensor, None]:
-    """Return `[1, tokens, heads, head_dim]` for query `[1, heads, tokens, head_dim]`.
+    """Return `[1, tokens, heads, value_dim]` for query `[1, heads, tokens, key_dim]`.
 
-    `key` and `value` are the layer's pools, `[kv_heads, pool_tokens, head_dim]`.
+    `key` and `value` are the layer's pools, `[kv_heads, pool_tokens, dim]`. `softcap` bounds the
+    scores to ±softcap by a tanh (Gemma 2); `s_aux` `[heads]` are scores of a sink that takes its
+    share of the weights and gives nothing (gpt-oss).
     """
-    if lmlite_step is None or attention_mask is not None:
-        raise _unserved(module, "its layers are not told which rows they work on")
-    for option in ("sliding_window", "softcap", "s_aux"):
-        if options.get(option) is not None:
-            raise _unserved(module, f"its attention uses {option}")
-    heads, tokens, head_dim = query.shape[1:]
-    rows = query[0].transpose(0, 1)  # [tokens, heads, head_dim]
-    grouped = rows.reshape(tokens, key.shape[0], -1, head_dim)  # [tokens, kv_heads, group, d]
-    out = torch.empty_like(grouped)
-    for part in lmlite_step.parts:
+    if lmlite_step is None:
+        raise _unserved("its layers are not told which rows they work on")
+    if isinstance(attention_mask, OtherMask | torch.Tensor):
+        raise _unserved("its attention mask is neither causal nor a sliding window")
+    if sliding_window is not None and attention_mask is None:
+        raise _unserved("its layers and its masks do not agree on which of them slide")
+    heads, tokens, _dim = query.shape[1:]
+    kv_heads, value_dim = value.shape[0], value.shape[2]
+    rows = query[0].transpose(0, 1)  # [tokens, heads, key_dim]
+    grouped = rows.reshape(tokens, kv_heads, heads // kv_heads, -1)
+    out = query.new_empty(tokens, kv_heads, heads // kv_heads, value_dim)
+    for part in lmlite_step.parts_within(attention_mask.tokens if attention_mask else None):
         keys, values = _cached(key, part), _cached(value, part)
+        here = slice(part.begin, part.end)
         queries = part.end - part.begin
-        if queries == 1:
-            out[part.begin : part.end] = scaled_dot_product_attention(
-                grouped[part.begin : part.end], keys, values, scale=scaling
-            )
+        if softcap is not None or s_aux is not None:
+            out[here] = _spelled_out(grouped[here], keys, values, part, scaling, softcap, s_aux)
+        elif queries == 1:
+            out[here] = scaled_dot_product_attention(grouped[here], keys, values, scale=scaling)
         elif queries <= FOLDED_QUERIES and not part.is_first:
-            out[part.begin : part.end] = _folded(
-                grouped[part.begin : part.end], keys, values, part, scaling
-            )
+            out[here] = _folded(grouped[here], keys, values, part, scaling)
         else:
             attended = scaled_dot_product_attention(
-                query[:, :, part.begin : part.end],
+                query[:, :, here],
                 keys,
                 values,
                 attn_mask=part.mask,
                 is_causal=part.is_first,
                 scale=scaling,
                 enable_gqa=True,
-            )  # [1, heads, queries, head_dim]
-            out[part.begin : part.end] = (
-                attended[0].transpose(0, 1).view_as(out[part.begin : part.end])
-            )
-    return out.view(1, tokens, heads, head_dim), None
+            )  # [1, heads, queries, value_dim]
+            out[here] = attended[0].transpose(0, 1).view_as(out[here])
+    return out.view(1, tokens, heads, value_dim), None
 
 
 def _cached(pool: torch.Tensor, part: Part) -> torch.Tensor:
@@ -84,21 +142,50 @@ def _folded(
     part: Part,
     scaling: float | None,
 ) -> torch.Tensor:
-    """Attend with `[queries, kv_heads, group, head_dim]`, reading keys once for the whole group."""
-    queries, kv_heads, group, head_dim = grouped.shape
+    """Attend with `[queries, kv_heads, group, key_dim]`, reading keys once for the whole group."""
+    queries, kv_heads, group, key_dim = grouped.shape
     assert part.mask is not None
     attended = scaled_dot_product_attention(
-        grouped.permute(1, 2, 0, 3).reshape(1, kv_heads, group * queries, head_dim),
+        grouped.permute(1, 2, 0, 3).reshape(1, kv_heads, group * queries, key_dim),
         keys,
         values,
         attn_mask=part.mask.repeat(group, 1),
         scale=scaling,
     )
-    return attended.view(kv_heads, group, queries, head_dim).permute(2, 0, 1, 3)
+    return attended.view(kv_heads, group, queries, -1).permute(2, 0, 1, 3)
 
 
-def _unserved(module: torch.nn.Module, why: str) -> ModelError:
+def _spelled_out(
+    grouped: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    part: Part,
+    scaling: float | None,
+    softcap: float | None,
+    sinks: torch.Tensor | None,
+) -> torch.Tensor:
+    """Attend with `[queries, kv_heads, group, key_dim]` where torch has no function that does."""
+    queries, kv_heads, group, key_dim = grouped.shape
+    folded = grouped.permute(1, 2, 0, 3).reshape(kv_heads, group * queries, key_dim)
+    scores = folded @ keys[0].transpose(1, 2)
+    scores = scores.view(kv_heads, group, queries, -1) * (scaling or key_dim**-0.5)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if part.mask is not None:
+        scores = scores + part.mask
+    elif part.is_first:
+        later = torch.ones(queries, queries, dtype=torch.bool, device=scores.device).triu_(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    if sinks is not None:
+        sink = sinks.to(scores.dtype).view(kv_heads, group, 1, 1)
+        scores = torch.cat([scores, sink.expand(-1, -1, queries, -1)], dim=-1)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)[..., : part.length]
+    attended = weights.to(values.dtype).flatten(1, 2) @ values[0]
+    return attended.view(kv_heads, group, queries, -1).permute(2, 0, 1, 3)
+
+
+def _unserved(why: str) -> ModelError:
     return ModelError(
-        f"{type(module).__name__} cannot be served yet: {why}.",
-        hint="Choose a Llama-like model with full attention, or another runtime.",
+        f"The rows of this model cannot be packed: {why}.",
+        hint="It is served row by row instead, slower.",
     )

@@ -17,21 +17,29 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 
 class BlockedLinear(torch.nn.Module):
-    """Does what a linear layer did, for inference only. Its `weight` cannot be read back."""
+    """Does what a linear layer did, for inference only."""
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__()
         operations: Any = torch.ops.mkldnn
         self.in_features = linear.in_features
         self.out_features = linear.out_features
-        self.weight = operations._reorder_linear_weight(linear.weight.detach())
+        self._blocked = operations._reorder_linear_weight(linear.weight.detach())
         bias: Any = linear.bias  # typed as always there
         self.bias: torch.Tensor | None = bias if bias is None else bias.detach()
         self._apply_to = operations._linear_pointwise.default
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weights `[out_features, in_features]` in the plain form: a copy, made anew each time.
+
+        The code of some models (Mamba) reads them past the layer.
+        """
+        return self._blocked.to_dense()
+
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Return `[..., out_features]` for `[..., in_features]`."""
-        return self._apply_to(states, self.weight, self.bias, "none", [], "")
+        return self._apply_to(states, self._blocked, self.bias, "none", [], "")
 
 
 def block_weights(model: torch.nn.Module) -> None:

@@ -24,10 +24,10 @@ from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from conduit_nb.lmlite.loading import LoadedModel, load_model
 from conduit_nb.lmlite.logprobs import LogprobTrail
 from conduit_nb.lmlite.loops import LoopGuard
-from conduit_nb.lmlite.model_runner import ModelRunner, pages_that_fit
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
+from conduit_nb.lmlite.runners import Attention, choose_runner
 from conduit_nb.lmlite.scheduler import Row, Scheduler
 from conduit_nb.lmlite.stats import EngineStats
 from conduit_nb.lmlite.worker import Job, Worker
@@ -45,14 +45,9 @@ class Engine:
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
-        wanted = min(config.max_model_len or loaded.context_tokens, loaded.context_tokens)
-        pages = config.max_concurrency * -(-wanted // PAGE_TOKENS)
-        if config.cache_tokens is None:
-            pages = min(pages, pages_that_fit(loaded))
-        else:
-            pages = min(pages, config.cache_tokens // PAGE_TOKENS)
-        runner = ModelRunner(loaded, pages=pages)
-        runner.check()
+        wanted = min(config.max_model_len or loaded.steady_tokens, loaded.context_tokens)
+        runner, pages = choose_runner(loaded, config, wanted)
+        self.attention: Attention = runner.attention
         self.context_tokens = min(wanted, pages * PAGE_TOKENS)
         self.device = str(loaded.device)
         self.dtype = str(loaded.dtype).removeprefix("torch.")
@@ -71,6 +66,7 @@ class Engine:
                 max_rows=config.max_concurrency,
                 step_tokens=config.prefill_tokens,
                 kept_pages=_kept_pages(config, pages, loaded.device),
+                shares_prefixes=runner.attention == "packed",
             ),
             max_rows=config.max_concurrency,
         )

@@ -3,13 +3,16 @@
 Layout `[kv_heads, pool_tokens, head_dim]`: a row whose pages lie side by side is read as a view.
 Gathering each row's pages instead cost 2 to 4 times the attention itself (32 rows, CPU), and a
 padded batch of rows costs as much as its longest row.
+
+A layer whose attention slides over a window reads the last tokens of it only; the pages before
+them stay in use, because other layers and later rows read them.
 Layer 3: torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -17,6 +20,15 @@ from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.scheduler import Copy, Slice
 
 PAGE_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerShape:
+    """What one layer keeps of a token: a key and a value for each of its heads."""
+
+    heads: int
+    key_dim: int
+    value_dim: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +46,11 @@ class Part:
     is_first: bool
     mask: torch.Tensor | None
 
+    @property
+    def start(self) -> int:
+        """The position of the first query."""
+        return self.length - (self.end - self.begin)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -44,6 +61,42 @@ class Step:
     slots: torch.Tensor
     parts: tuple[Part, ...]
     sampled: torch.Tensor
+    dtype: torch.dtype
+    _windowed: dict[int, tuple[Part, ...]] = field(
+        default_factory=dict[int, tuple[Part, ...]], init=False
+    )
+
+    def parts_within(self, window: int | None) -> tuple[Part, ...]:
+        """Return the parts as a layer sees them whose queries look at the last `window` tokens.
+
+        A query's own token is one of those, as transformers counts.
+        """
+        if window is None:
+            return self.parts
+        if window not in self._windowed:
+            self._windowed[window] = tuple(self._within(part, window) for part in self.parts)
+        return self._windowed[window]
+
+    def _within(self, part: Part, window: int) -> Part:
+        """Leave out what no query of the part sees, and hide from each what lies before its own."""
+        if part.length <= window:
+            return part
+        first = max(part.start - window + 1, 0)
+        mask = None
+        if part.end - part.begin > 1:
+            shape = (part.end - part.begin, part.length - first)
+            diagonal = part.start - first  # where a query's own token lies
+            seen = torch.ones(shape, dtype=torch.bool, device=self.input_ids.device)
+            seen = seen.tril_(diagonal).triu_(diagonal - window + 1)
+            mask = torch.zeros(shape, dtype=self.dtype, device=self.input_ids.device)
+            mask.masked_fill_(~seen, -torch.inf)
+        return replace(
+            part,
+            length=part.length - first,
+            runs=_without_first(part.runs, first),
+            is_first=False,
+            mask=mask,
+        )
 
 
 class KvCache:
@@ -51,26 +104,29 @@ class KvCache:
 
     def __init__(
         self,
+        layers: Sequence[LayerShape],
         *,
-        layers: int,
-        kv_heads: int,
-        head_dim: int,
         pages: int,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        shape = (kv_heads, pages * PAGE_TOKENS, head_dim)
+        tokens = pages * PAGE_TOKENS
+
         # On the CPU memory is taken when it is first written: an idle pool costs nothing.
-        self._keys = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
-        self._values = [torch.empty(shape, dtype=dtype, device=device) for _ in range(layers)]
+        def pool(heads: int, dim: int) -> torch.Tensor:
+            return torch.empty((heads, tokens, dim), dtype=dtype, device=device)
+
+        self._keys = [pool(layer.heads, layer.key_dim) for layer in layers]
+        self._values = [pool(layer.heads, layer.value_dim) for layer in layers]
         self._device = device
         self._dtype = dtype
         self._slots: torch.Tensor | None = None
 
     @staticmethod
-    def bytes_per_page(*, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype) -> int:
+    def bytes_per_page(layers: Sequence[LayerShape], dtype: torch.dtype) -> int:
         """Return what one page costs over all layers."""
-        return 2 * layers * kv_heads * head_dim * PAGE_TOKENS * dtype.itemsize
+        numbers = sum(layer.heads * (layer.key_dim + layer.value_dim) for layer in layers)
+        return numbers * PAGE_TOKENS * dtype.itemsize
 
     def update(
         self,
@@ -82,15 +138,29 @@ class KvCache:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write `[1, kv_heads, tokens, head_dim]` to the step's slots; return the layer's pools."""
         keys, values = self._keys[layer_idx], self._values[layer_idx]
-        if key_states.shape[1::2] != keys.shape[::2] or value_states.shape != key_states.shape:
-            raise ModelError(
-                f"Keys of shape {tuple(key_states.shape)} are not what the configuration says.",
-                hint="Models with another kind of attention cannot be served yet.",
-            )
+        for states, pool in ((key_states, keys), (value_states, values)):
+            if states.shape[1::2] != pool.shape[::2]:
+                raise ModelError(
+                    f"Layer {layer_idx} keeps {tuple(states.shape)} of a pack and has room for"
+                    f" {pool.shape[0]} heads of {pool.shape[2]}.",
+                    hint="Say which model it is in a report; its rows cannot be packed.",
+                )
         assert self._slots is not None
         keys.index_copy_(1, self._slots, key_states[0])
         values.index_copy_(1, self._slots, value_states[0])
         return keys, values
+
+    def get_seq_length(self, *_: object) -> int:
+        """Return 0 to models that ask: each token of a pack is told its own position."""
+        return 0
+
+    def get_query_offset(self, *_: object) -> int:
+        """Return 0 to transformers' masks, of which only the kind is read (`attention.py`)."""
+        return 0
+
+    def get_mask_sizes(self, query_length: int, *_: object) -> tuple[int, int]:
+        """Return how long transformers is to take the keys for, and from where on: the pack."""
+        return query_length, 0
 
     def begin(self, step: Step) -> None:
         """Say where the next forward writes."""
@@ -133,6 +203,7 @@ class KvCache:
             slots=torch.tensor(slots, device=self._device),
             parts=tuple(parts),
             sampled=torch.tensor(sampled, dtype=torch.long, device=self._device),
+            dtype=self._dtype,
         )
 
     def _mask(self, start: int, end: int) -> torch.Tensor | None:
@@ -186,3 +257,14 @@ def _runs(pages: Sequence[int], length: int) -> tuple[tuple[int, int], ...]:
             runs.append((begin, end))
         left -= PAGE_TOKENS
     return tuple(runs)
+
+
+def _without_first(runs: Sequence[tuple[int, int]], tokens: int) -> tuple[tuple[int, int], ...]:
+    """Return the token ranges without the first `tokens` of them."""
+    left: list[tuple[int, int]] = []
+    for begin, end in runs:
+        skipped = min(tokens, end - begin)
+        tokens -= skipped
+        if begin + skipped < end:
+            left.append((begin + skipped, end))
+    return tuple(left)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import torch
@@ -18,7 +19,7 @@ from llguidance import LLTokenizer
 from llguidance.hf import from_tokenizer
 from safetensors import SafetensorError
 from transformers import (
-    AttentionInterface,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -26,31 +27,32 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 from transformers.utils.logging import disable_progress_bar
 
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
-from conduit_nb.lmlite.attention import NAME, pack_attention
 from conduit_nb.lmlite.blocked_linear import block_weights
 from conduit_nb.lmlite.config import EngineConfig
 
 DEFAULT_CONTEXT_TOKENS = 2048
-FULL_ATTENTION = "full_attention"
-STEADY_ROPE = ("default", "linear", "llama3", "yarn")
-"""Rotations that depend on a token's own position only, not on the longest row of the pack."""
+STEADY_ROPE = ("default", "linear", "llama3", "yarn", "proportional", "dynamic")
+"""Rotations that depend on a token's own position only, up to the model's own limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
-    """What the files of a model become. `end_tokens` end a reply."""
+    """What the files of a model become. `end_tokens` end a reply.
+
+    Up to `steady_tokens` of its `context_tokens`, a token's key does not depend on what follows.
+    """
 
     model: PreTrainedModel
+    architecture: str
     tokenizer: PreTrainedTokenizerFast
     grammar_tokenizer: LLTokenizer
-    layers: int
-    kv_heads: int
-    head_dim: int
     vocab_size: int
     context_tokens: int
+    steady_tokens: int
     end_tokens: frozenset[int]
     device: torch.device
     dtype: torch.dtype
@@ -73,8 +75,11 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
     tokenizer = _read_tokenizer(folder)
     model = _read_weights(folder, model_config, dtype, device)
     end_tokens = _end_tokens(model, tokenizer)
-    heads = int(model_config.num_attention_heads)
-    vocab_size = int(model_config.vocab_size)
+    text_config = _text_config(model_config)
+    vocab_size = int(text_config.vocab_size)
+    context_tokens = int(
+        getattr(text_config, "max_position_embeddings", None) or DEFAULT_CONTEXT_TOKENS
+    )
     if len(tokenizer) > vocab_size:
         raise ModelFilesError(
             f"The tokenizer in {folder} has {len(tokenizer)} tokens, the model {vocab_size}.",
@@ -82,21 +87,23 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
         )
     return LoadedModel(
         model=model,
+        architecture=_architecture(model_config),
         tokenizer=tokenizer,
         grammar_tokenizer=from_tokenizer(
             tokenizer, n_vocab=vocab_size, eos_token=sorted(end_tokens)
         ),
-        layers=int(model_config.num_hidden_layers),
-        kv_heads=int(getattr(model_config, "num_key_value_heads", None) or heads),
-        head_dim=int(getattr(model_config, "head_dim", None) or model_config.hidden_size // heads),
         vocab_size=vocab_size,
-        context_tokens=int(
-            getattr(model_config, "max_position_embeddings", None) or DEFAULT_CONTEXT_TOKENS
-        ),
+        context_tokens=context_tokens,
+        steady_tokens=min(_steady_tokens(text_config), context_tokens),
         end_tokens=end_tokens,
         device=device,
         dtype=dtype,
     )
+
+
+def first_line(err: Exception) -> str:
+    """Return what a foreign error says, short."""
+    return (str(err).strip().splitlines() or [type(err).__name__])[0]
 
 
 def default_threads() -> int:
@@ -160,30 +167,56 @@ def _read_config(folder: Path) -> PreTrainedConfig:
             hint="Fetch the model again.",
         ) from err
     except ValueError as err:
+        described: Any = json.loads((folder / "config.json").read_bytes())
+        is_object = isinstance(described, dict)
+        named = cast("dict[str, Any]", described).get("architectures") if is_object else None
         raise ModelError(
-            f"The kind of model in {folder} is not known here: {str(err).splitlines()[0]}",
+            f"What {folder} holds{f' ({named[0]})' if named else ''} is not known here:"
+            f" {first_line(err)}",
             hint="Upgrade transformers, or choose a model that needs no code of its own.",
         ) from err
 
 
 def _check_family(config: PreTrainedConfig) -> None:
-    """Refuse what the pack attention would answer with wrong text."""
-    kinds = set(getattr(config, "layer_types", None) or ())
-    rope: Any = getattr(config, "rope_parameters", None) or {}
-    rope_type = rope.get("rope_type", "default")
+    """Refuse what does not write text after text."""
     if config.is_encoder_decoder:
         raise _unserved(config, "it has an encoder")
-    if getattr(config, "kv_lora_rank", None):
-        raise _unserved(config, "its attention is latent (MLA)")
-    if kinds - {FULL_ATTENTION}:
-        raise _unserved(config, f"its layers are {', '.join(sorted(map(str, kinds)))}")
-    if not kinds and getattr(config, "sliding_window", None):
-        raise _unserved(config, f"its attention slides over {config.sliding_window} tokens")
-    if rope_type not in STEADY_ROPE:
-        raise _unserved(config, f"its positions are of the kind {rope_type!r}")
-    for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size"):
-        if not isinstance(getattr(config, name, None), int):
-            raise _unserved(config, f"its configuration has no {name}")
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise _unserved(config, "transformers has no form of it that writes text")
+    if not isinstance(getattr(_text_config(config), "vocab_size", None), int):
+        raise _unserved(config, "its configuration has no vocab_size")
+    packing = _packing(config)
+    if packing and packing.get("quant_method") not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        method = packing.get("quant_method")
+        raise _unserved(config, f"its weights are quantized by {method!r}, which is not known")
+
+
+def _packing(config: PreTrainedConfig) -> dict[str, Any] | None:
+    """Return how the weights are quantized; None where they are not."""
+    return getattr(config, "quantization_config", None)
+
+
+def _text_config(config: Any) -> Any:
+    """Return the part of the configuration that is about text, which may be all of it."""
+    return config.get_text_config(decoder=True)
+
+
+def _architecture(config: PreTrainedConfig) -> str:
+    """Return the name of the model's class where the files say it, else its type."""
+    named: Any = getattr(config, "architectures", None)
+    return str(cast("list[Any]", named)[0]) if named else config.model_type
+
+
+def _steady_tokens(config: Any) -> int:
+    """Return up to how many tokens a text may grow without its keys turning in another way."""
+    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    nested = [cast("dict[str, Any]", one) for one in rope.values() if isinstance(one, dict)]
+    limits = [
+        int(kind.get("original_max_position_embeddings") or 0)
+        for kind in [rope, *nested]
+        if kind.get("rope_type", "default") not in STEADY_ROPE
+    ]
+    return min(limits, default=sys.maxsize)
 
 
 def _dtype(config: EngineConfig, model: PreTrainedConfig, device: torch.device) -> torch.dtype:
@@ -219,26 +252,25 @@ def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 def _read_weights(
     folder: Path, config: PreTrainedConfig, dtype: torch.dtype, device: torch.device
 ) -> PreTrainedModel:
-    interface: Any = AttentionInterface
-    interface.register(NAME, pack_attention)
     auto: Any = AutoModelForCausalLM
     try:
         model, report = auto.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
-            attn_implementation=NAME,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except KeyError as err:
-        raise _unserved(config, f"its attention cannot be replaced ({err} is not known)") from err
+    except ImportError as err:
+        raise _unserved(config, f"what reads its weights is not installed: {err}") from err
     except (OSError, SafetensorError, RuntimeError, ValueError) as err:
+        reason = first_line(err)
+        if _packing(config) is not None:
+            raise _unserved(config, f"its weights are quantized: {reason}") from err
         raise ModelFilesError(
-            f"The weights in {folder} cannot be read: {str(err).splitlines()[0]}",
-            hint="Fetch the model again.",
+            f"The weights in {folder} cannot be read: {reason}", hint="Fetch the model again."
         ) from err
     lacking = sorted(map(str, report["missing_keys"]))
     if lacking:
@@ -246,8 +278,6 @@ def _read_weights(
             f"{folder} lacks {len(lacking)} of the model's tensors, {lacking[0]} for one.",
             hint="Fetch the model again, all of its files.",
         )
-    if not model._supports_attention_backend:
-        raise _unserved(config, "its attention cannot be replaced")
     model = model.eval().to(device)
     block_weights(model)
     return model
@@ -262,6 +292,7 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> f
 
 def _unserved(config: PreTrainedConfig, why: str) -> ModelError:
     return ModelError(
-        f"A model of type {config.model_type!r} cannot be served yet: {why}.",
-        hint="Choose a Llama-like model with full attention, or another runtime.",
+        f"A model of the architecture {_architecture(config)!r} cannot be served: {why}.",
+        hint="Choose a language model with unquantized weights (most chat models are), or another"
+        " runtime.",
     )

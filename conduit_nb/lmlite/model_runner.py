@@ -1,51 +1,49 @@
-"""One forward over one pack.
+"""One forward over one pack: all rows of a step side by side, whatever each has to read.
 
 Layer 3: torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-import psutil
 import torch
 
 from conduit_nb.errors import ModelError
-from conduit_nb.lmlite.attention import NAME
+from conduit_nb.lmlite.attention import NAME, register_attention
 from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.kv_cache import KvCache
-from conduit_nb.lmlite.loading import LoadedModel
+from conduit_nb.lmlite.kv_cache import KvCache, LayerShape
+from conduit_nb.lmlite.loading import LoadedModel, first_line
 from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.probe import (
+    FAILURES,
+    PROBE_TOKENS,
+    ROW_BY_ROW,
+    attending,
+    differ,
+    own_logits,
+    probe_tokens,
+    short_windows,
+)
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.scheduler import Plan, Row, Slice
 
-CACHE_SHARE = 0.25
-"""Share of the free memory that the cache of one model may take."""
-
-PROBE_TOKENS = 24
 PROBE_PAGES = 4
 PROBE_ROWS = ((0, [0, 1]), (1, [3, 2]))
-FAILURES = (RuntimeError, TypeError, ValueError, AttributeError, KeyError, IndexError)
-"""What the code of a model may raise that was not made for packs."""
-
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
 class ModelRunner:
     """A loaded model with its cache; used by one thread at a time."""
 
-    def __init__(self, loaded: LoadedModel, *, pages: int) -> None:
+    attention: Literal["packed"] = "packed"
+
+    def __init__(self, loaded: LoadedModel, layers: Sequence[LayerShape], *, pages: int) -> None:
         self._loaded = loaded
         self._model: Any = loaded.model  # transformers types its models in part only
         self._cache = KvCache(
-            layers=loaded.layers,
-            kv_heads=loaded.kv_heads,
-            head_dim=loaded.head_dim,
-            pages=max(pages, PROBE_PAGES),
-            dtype=loaded.dtype,
-            device=loaded.device,
+            layers, pages=max(pages, PROBE_PAGES), dtype=loaded.dtype, device=loaded.device
         )
         self._masks = Masks(loaded.vocab_size)
 
@@ -61,66 +59,57 @@ class ModelRunner:
         tokens = choose_tokens(logits, [replies[row] for row in rows], self._masks)
         return dict(zip(rows, tokens, strict=True))
 
+    def forget(self, row: Row) -> None:
+        """Do nothing: what a row leaves in its pages is the scheduler's."""
+
     @torch.inference_mode()
-    def check(self) -> None:
+    def start(self) -> None:
         """Compare a pack of two rows, read in pieces, with the model's own attention.
 
-        Raises ModelError where they differ or one fails: better no text than wrong text.
+        From then on the model attends to packs. Raises ModelError where the two differ or one
+        fails: better no text than wrong text.
         """
+        register_attention()
         try:
-            difference = self._difference()
+            with short_windows(self._loaded), attending(self._model, "eager"):
+                own = own_logits(self._loaded, probe_tokens(self._loaded))
+                with attending(self._model, NAME):
+                    packed = self._probe()
         except FAILURES as err:
-            reason = (str(err).strip().splitlines() or [type(err).__name__])[0]
-            raise self._unserved(f"its first text failed: {reason}") from err
-        if not difference <= TOLERANCE[self._loaded.dtype]:  # a NaN is no agreement either
-            raise self._unserved(f"packed and alone it answers differently (by {difference:.2g})")
-
-    def _difference(self) -> float:
-        """Return how far the last logits of a probe are from the model's own, relatively."""
-        end = PROBE_TOKENS
-        tokens = [(7 * index) % self._loaded.vocab_size for index in range(end)]
-        rows = [Row(number=number, tokens=tokens, pages=pages) for number, pages in PROBE_ROWS]
-        packed = torch.empty(0)
-        for cut in ((0, end // 2), (end // 2, end - 1), (end - 1, end)):
-            slices = [Slice(row=row, start=cut[0], end=cut[1], samples=True) for row in rows]
-            packed = self._forward(Plan(copies=[], slices=slices)).float()
-        self._model.set_attn_implementation("eager")
-        alone = torch.tensor([tokens], device=self._loaded.device)
-        own = self._model(input_ids=alone, use_cache=False).logits[0, -1:].float()
+            raise _unserved(f"its first text failed: {first_line(err)}") from err
+        if (far := differ(self._loaded, packed, own)) is not None:
+            raise _unserved(f"packed and alone it answers differently (by {far:.2g})")
         self._model.set_attn_implementation(NAME)
-        return ((packed - own).abs().max() / own.abs().max()).item()
 
-    def _unserved(self, why: str) -> ModelError:
-        return ModelError(
-            f"A model of type {self._model.config.model_type!r} cannot be served yet: {why}.",
-            hint="Choose a Llama-like model with full attention, or another runtime.",
-        )
+    def _probe(self) -> torch.Tensor:
+        """Return the last logits `[rows, vocab]` of rows that are all the same text."""
+        tokens = probe_tokens(self._loaded)
+        rows = [Row(number=number, tokens=tokens, pages=pages) for number, pages in PROBE_ROWS]
+        logits = torch.empty(0)
+        half = PROBE_TOKENS // 2
+        for start, end in ((0, half), (half, PROBE_TOKENS - 1), (PROBE_TOKENS - 1, PROBE_TOKENS)):
+            slices = [Slice(row=row, start=start, end=end, samples=True) for row in rows]
+            logits = self._forward(Plan(copies=[], slices=slices))
+        return logits
 
     def _forward(self, plan: Plan) -> torch.Tensor:
         """Return logits `[sampling rows, vocab]`."""
         step = self._cache.step(plan.slices)
         self._cache.begin(step)
-        output = self._model(
+        logits = self._model(
             input_ids=step.input_ids,
             position_ids=step.position_ids,
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=step.sampled,
             lmlite_step=step,
-        )
-        return output.logits[0]
+        ).logits[0]
+        # A model that does not know `logits_to_keep` gives those of all tokens.
+        return logits if len(logits) == len(step.sampled) else logits[step.sampled]
 
 
-def pages_that_fit(loaded: LoadedModel) -> int:
-    """Return how many pages a cache may have by the memory that is free now."""
-    page_bytes = KvCache.bytes_per_page(
-        layers=loaded.layers,
-        kv_heads=loaded.kv_heads,
-        head_dim=loaded.head_dim,
-        dtype=loaded.dtype,
+def _unserved(why: str) -> ModelError:
+    return ModelError(
+        f"The rows of this model cannot be packed: {why}.",
+        hint=ROW_BY_ROW,
     )
-    if loaded.device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(loaded.device)
-    else:
-        free_bytes = psutil.virtual_memory().available
-    return max(int(CACHE_SHARE * free_bytes) // page_bytes, PROBE_PAGES)

@@ -204,6 +204,8 @@ def _info(entry: _Entry, device: str) -> ModelInfo:
         running=engine.running if engine else 0,
         waiting=engine.waiting if engine else entry.in_flight,
     )
+    if engine:
+        loaded["attention"] = engine.attention
     if entry.detail:
         loaded["detail"] = entry.detail
     return ModelInfo(

@@ -37,10 +37,14 @@ class Found:
 
 
 class PrefixCache:
-    """Keeps pages in the pool and lets go of those least recently used."""
+    """Keeps pages in the pool and lets go of those least recently used.
 
-    def __init__(self, pool: PagePool) -> None:
+    One that `is_empty` stays so: nothing is kept, and nothing found.
+    """
+
+    def __init__(self, pool: PagePool, *, is_empty: bool = False) -> None:
         self._pool = pool
+        self._is_empty = is_empty
         self._root = _Node()
         # Least recently used first. Whoever uses a page uses those that lead to it, and those are
         # moved behind it: so the first in order never leads to another.
@@ -67,6 +71,8 @@ class PrefixCache:
 
     def keep(self, tokens: Sequence[int], pages: Sequence[int]) -> None:
         """Keep the full ones of `pages`, which hold `tokens`, where they are not known yet."""
+        if self._is_empty:
+            return
         path = self._path(tokens)
         node = path[-1] if path else self._root
         size = self._pool.page_tokens

@@ -90,14 +90,21 @@ class Scheduler:
     A step reads at most `step_tokens` tokens of prompts; rows that write never wait for rows that
     read. At most `kept_pages` pages that no row holds are kept for later rows (None: all there
     are); where pages run out, these go first, then the youngest row gives up its own and comes
-    back later.
+    back later. Without `shares_prefixes` every row reads all of its tokens itself.
     """
 
     def __init__(
-        self, pool: PagePool, *, max_rows: int, step_tokens: int, kept_pages: int | None = None
+        self,
+        pool: PagePool,
+        *,
+        max_rows: int,
+        step_tokens: int,
+        kept_pages: int | None = None,
+        shares_prefixes: bool = True,
     ) -> None:
         self._pool = pool
-        self._prefixes = PrefixCache(pool)
+        self._prefixes = PrefixCache(pool, is_empty=not shares_prefixes)
+        self._shares_prefixes = shares_prefixes
         self._kept_pages = pool.total if kept_pages is None else kept_pages
         self._copies: list[Copy] = []  # for the next plan, in order
         self._max_rows = max_rows
@@ -217,8 +224,14 @@ class Scheduler:
     def _is_being_read(self, row: Row, known: int) -> bool:
         """Whether a running row reads what the row would read, enough of it to wait for."""
         end = known + AWAITED_TOKENS_MIN
-        return len(row.tokens) >= end and any(
-            other.tokens[:end] == row.tokens[:end] for other in self._running if other.is_reading
+        return (
+            self._shares_prefixes
+            and len(row.tokens) >= end
+            and any(
+                other.tokens[:end] == row.tokens[:end]
+                for other in self._running
+                if other.is_reading
+            )
         )
 
     def _place(self, row: Row, found: Found) -> bool:

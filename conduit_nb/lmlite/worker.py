@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conduit_nb.errors import ConduitError, ServerFailedError
-from conduit_nb.lmlite.model_runner import ModelRunner
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
+from conduit_nb.lmlite.runners import Runner
 from conduit_nb.lmlite.scheduler import Plan, Row, Scheduler
 from conduit_nb.lmlite.stats import StepCounts
 
@@ -40,7 +40,7 @@ class Job:
 class Worker:
     """Owns the scheduler and the model; everything but the thread itself talks to it by lists."""
 
-    def __init__(self, *, runner: ModelRunner, scheduler: Scheduler, max_rows: int) -> None:
+    def __init__(self, *, runner: Runner, scheduler: Scheduler, max_rows: int) -> None:
         self._runner = runner
         self._scheduler = scheduler
         self._max_rows = max_rows
@@ -210,6 +210,7 @@ class Worker:
     def _forget(self, job: Job) -> None:
         if self._open.pop(job.reply.row, None):
             self._scheduler.remove(job.reply.row)
+            self._runner.forget(job.reply.row)
 
     def _end(self) -> None:
         with self._changed:

@@ -124,7 +124,10 @@ class RestClient:
                         response = await client.request(
                             method, path, params=query, content=_to_content(body)
                         )
-                return self._checked(response, secret_texts)
+                self._check(response, secret_texts)
+                return Answer(
+                    status=response.status_code, headers=response.headers, content=response.content
+                )
             except ProviderError as err:
                 pause_s = _pause_s(err, method, attempt)
                 if pause_s is None or loop.time() + pause_s >= deadline:
@@ -149,7 +152,7 @@ class RestClient:
             ):
                 if not response.is_success:
                     await response.aread()
-                self._checked(response, ())
+                self._check(response, ())
                 # The library says AsyncIterator of what is a generator.
                 events = aiter(httpx2.EventSource(response, max_event_size=None))
                 yield cast("AsyncGenerator[httpx2.ServerSentEvent]", events)
@@ -182,11 +185,9 @@ class RestClient:
             )
         return {"Authorization": f"Bearer {self._key}"}
 
-    def _checked(self, response: httpx2.Response, secret_texts: Iterable[str]) -> Answer:
+    def _check(self, response: httpx2.Response, secret_texts: Iterable[str]) -> None:
         if response.is_success:
-            return Answer(
-                status=response.status_code, headers=response.headers, content=response.content
-            )
+            return
         said = _detail(response.content)
         for secret in (self._key, *secret_texts):
             said = said.replace(secret, "…") if secret else said
@@ -214,6 +215,11 @@ class RestClient:
             )
         if status == 429:
             return ProviderBusyError(told, hint="Ask less often, or wait as long as it says.")
+        if 300 <= status < 400:
+            return ProviderRefusedError(
+                f"{self.provider} sends its callers elsewhere (status {status}).",
+                hint=f"Check that {self.url} is the address of its API.",
+            )
         if 400 <= status < 500:
             return ProviderRefusedError(
                 told, hint="Change what is asked for, or take another offering."
@@ -273,6 +279,8 @@ def _pause_s(error: ProviderError, method: Method, attempt: int) -> float | None
         return None
     if isinstance(error, ProviderBusyError):
         return error.retry_after_s
+    if isinstance(error, ProviderUnreachableError) and attempt > 0:
+        return None  # twice in a row is no accident, and somebody waits
     if error.retryable and (method in IDEMPOTENT or not error.may_have_arrived):
         return FIRST_PAUSE_S * 2**attempt
     return None

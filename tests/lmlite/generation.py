@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from llguidance import LLMatcher
@@ -14,8 +15,11 @@ from llguidance.hf import from_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conduit_nb.lmlite.engine import Engine
+from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationRequest
 from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.scheduler import Plan, Row
 
 PROMPTS = (
     "hello",
@@ -25,6 +29,10 @@ PROMPTS = (
     "true false true false",
     "b",
 )
+
+
+TIE_LOGIT = 1e-4
+"""Two tokens nearer to each other than this are equally likely, as far as rounding tells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,37 @@ async def write_all(engine: Engine, asked: Sequence[GenerationRequest]) -> list[
     return await asyncio.gather(*(write(engine, one) for one in asked))
 
 
+class Recorder:
+    """Stands between an engine and its runner, and notes which tokens were chosen for which row."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._worker = engine._worker
+        self.runner = self._worker._runner
+        self._worker._runner = self
+        self._chosen: dict[Row, list[int]] = {}
+        self._prompts: dict[Row, tuple[int, ...]] = {}
+
+    @property
+    def attention(self) -> Literal["packed", "fallback"]:
+        return self.runner.attention
+
+    def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
+        for row in replies:
+            self._prompts.setdefault(row, tuple(row.tokens))
+        chosen = self.runner.run(plan, replies)
+        for row, one in chosen.items():
+            self._chosen.setdefault(row, []).append(one.token)
+        return chosen
+
+    def forget(self, row: Row) -> None:
+        self.runner.forget(row)
+
+    def written(self, prompt: Sequence[int]) -> list[list[int]]:
+        """Return the replies to `prompt`, in the order of the requests."""
+        rows = [row for row, known in self._prompts.items() if known == tuple(prompt)]
+        return [self._chosen.get(row, []) for row in sorted(rows, key=lambda row: row.number)]
+
+
 class Reference:
     """The same model as transformers serves it, one request after the other."""
 
@@ -79,7 +118,7 @@ class Reference:
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self._grammar_tokenizer = from_tokenizer(
-            self.tokenizer, n_vocab=self.model.config.vocab_size
+            self.tokenizer, n_vocab=self.model.config.get_text_config().vocab_size
         )
 
     def prompt(self, text: str) -> list[int]:
@@ -91,13 +130,28 @@ class Reference:
     @torch.inference_mode()
     def greedy(self, prompt: Sequence[int], max_tokens: int) -> str:
         """Return what `model.generate` writes."""
+        return self.text(self.greedy_tokens(prompt, max_tokens))
+
+    @torch.inference_mode()
+    def greedy_tokens(self, prompt: Sequence[int], max_tokens: int) -> list[int]:
+        """Return the tokens that `model.generate` writes, the one that ends the reply included."""
         written = self.model.generate(
             torch.tensor([list(prompt)]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
             do_sample=False,
             max_new_tokens=max_tokens,
         )
-        return self.text(written[0, len(prompt) :].tolist())
+        return written[0, len(prompt) :].tolist()
+
+    @torch.inference_mode()
+    def is_tie(self, prompt: Sequence[int], own: Sequence[int], other: Sequence[int]) -> bool:
+        """Whether the first difference of two replies is between tokens that are equally likely."""
+        pairs = enumerate(zip_longest(own, other))
+        at = next(at for at, (one, two) in pairs if one != two)
+        if at >= min(len(own), len(other)):
+            return False
+        logits = self.model(torch.tensor([[*prompt, *own[:at]]])).logits[0, -1]
+        return abs(logits[own[at]] - logits[other[at]]).item() < TIE_LOGIT
 
     @torch.inference_mode()
     def guided(

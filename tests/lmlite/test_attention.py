@@ -1,47 +1,80 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("torch")
 
 import torch
+from transformers.masking_utils import (
+    and_masks,
+    bidirectional_mask_function,
+    causal_mask_function,
+    chunked_causal_mask_function,
+    sliding_window_causal_mask_function,
+)
 
 from conduit_nb.errors import ModelError
-from conduit_nb.lmlite.attention import FOLDED_QUERIES, pack_attention
-from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
+from conduit_nb.lmlite.attention import (
+    FOLDED_QUERIES,
+    OtherMask,
+    Window,
+    pack_attention,
+    pack_mask,
+)
+from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache, LayerShape
 from conduit_nb.lmlite.scheduler import Row, Slice
 
-HEADS, KV_HEADS, DIM = 6, 2, 8
+HEADS, KV_HEADS, DIM, VALUE_DIM = 6, 2, 8, 5
+SHAPES = ((HEADS, DIM), (KV_HEADS, DIM), (KV_HEADS, VALUE_DIM))
+SINKS = torch.linspace(-2, 3, HEADS)
 
 
-def by_hand(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+def by_hand(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    *,
+    window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Attend with queries `[heads, n, d]` that stand at the end of `[kv_heads, length, d]`."""
     group = HEADS // KV_HEADS
     scores = query @ keys.repeat_interleave(group, 0).transpose(1, 2) / DIM**0.5
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
     count, length = scores.shape[1:]
     hidden = torch.ones(count, length, dtype=torch.bool).triu(length - count + 1)
-    weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
-    return (weights @ values.repeat_interleave(group, 0)).transpose(0, 1)
+    if window is not None:
+        hidden |= torch.ones(count, length, dtype=torch.bool).tril(length - count - window)
+    weights = scores.masked_fill(hidden, -torch.inf).exp()
+    total = weights.sum(-1, keepdim=True)
+    if s_aux is not None:
+        total = total + s_aux.view(-1, 1, 1).exp()
+    return (weights / total @ values.repeat_interleave(group, 0)).transpose(0, 1)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [{}, {"softcap": 2.0}, {"s_aux": SINKS}, {"softcap": 2.0, "s_aux": SINKS}],
+    ids=["plain", "soft cap", "sinks", "both"],
+)
+@pytest.mark.parametrize("window", [None, 6, 17])
 @pytest.mark.parametrize("pages", [[2, 3, 4, 5], [5, 1, 2, 7]], ids=["a run", "pages apart"])
 @pytest.mark.parametrize(
     ("start", "end"),
     [(0, 1), (0, 40), (9, 10), (16, 17), (60, 64), (5, 5 + FOLDED_QUERIES), (3, 60)],
 )
-def test_each_row_of_a_pack_attends_to_its_own_pages(pages: list[int], start: int, end: int):
+def test_each_row_of_a_pack_attends_to_its_own_pages(
+    pages: list[int], start: int, end: int, window: int | None, kind: dict[str, Any]
+):
     torch.manual_seed(0)
-    cache = KvCache(
-        layers=1,
-        kv_heads=KV_HEADS,
-        head_dim=DIM,
-        pages=12,
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-    )
+    cache = make(pages=12)
     rows = [Row(number=0, tokens=[0] * end, pages=pages), Row(number=1, tokens=[0] * 7, pages=[9])]
     keys = [torch.randn(1, KV_HEADS, len(row.tokens), DIM) for row in rows]
-    values = [torch.randn(1, KV_HEADS, len(row.tokens), DIM) for row in rows]
+    values = [torch.randn(1, KV_HEADS, len(row.tokens), VALUE_DIM) for row in rows]
     if start:
         cache.begin(cache.step([Slice(row=rows[0], start=0, end=start, samples=False)]))
         cache.update(keys[0][:, :, :start], values[0][:, :, :start], 0)
@@ -58,33 +91,85 @@ def test_each_row_of_a_pack_attends_to_its_own_pages(pages: list[int], start: in
         0,
     )
     query = torch.randn(1, HEADS, end - start + 7, DIM)
+    mask = None if window is None else Window(tokens=window)
 
     out, _ = pack_attention(
-        torch.nn.Identity(), query, *pools, None, scaling=DIM**-0.5, lmlite_step=step
+        torch.nn.Identity(), query, *pools, mask, scaling=DIM**-0.5, lmlite_step=step, **kind
     )
 
-    own = by_hand(query[0, :, : end - start], keys[0][0], values[0][0])
-    other = by_hand(query[0, :, end - start :], keys[1][0], values[1][0])
+    own = by_hand(query[0, :, : end - start], keys[0][0], values[0][0], window=window, **kind)
+    other = by_hand(query[0, :, end - start :], keys[1][0], values[1][0], window=window, **kind)
     assert end <= len(pages) * PAGE_TOKENS
     torch.testing.assert_close(out[0], torch.cat([own, other]))
 
 
-@pytest.mark.parametrize("option", ["sliding_window", "softcap", "s_aux"])
-def test_options_that_it_does_not_heed_are_refused(option: str):
-    cache = KvCache(
-        layers=1, kv_heads=1, head_dim=2, pages=1, dtype=torch.float32, device=torch.device("cpu")
+@pytest.mark.parametrize("kind", [{}, {"softcap": 2.0, "s_aux": SINKS.to("meta")}])
+def test_everything_stays_on_the_device_of_the_pool(kind: dict[str, Any]):
+    device = torch.device("meta")
+    layer = LayerShape(heads=KV_HEADS, key_dim=DIM, value_dim=VALUE_DIM)
+    cache = KvCache([layer], pages=8, dtype=torch.bfloat16, device=device)
+    rows = [Row(number=0, tokens=[0] * 60, pages=[0, 1, 3, 4])]
+    rows.append(Row(number=1, tokens=[0] * 7, pages=[6]))
+    step = cache.step([Slice(row=row, start=3, end=len(row.tokens), samples=True) for row in rows])
+    cache.begin(step)
+    states = [torch.empty(1, n, 61, d, dtype=torch.bfloat16, device=device) for n, d in SHAPES]
+    query, keys, values = states
+
+    out, _ = pack_attention(
+        torch.nn.Identity(),
+        query,
+        *cache.update(keys, values, 0),
+        Window(tokens=6),
+        lmlite_step=step,
+        **kind,
     )
+
+    assert (out.device, out.dtype, out.shape) == (device, torch.bfloat16, (1, 61, 6, VALUE_DIM))
+
+
+def test_a_mask_is_known_by_what_it_shows():
+    none = torch.zeros(1, dtype=torch.long)
+
+    def asked(shows: Any, **options: Any) -> Any:
+        return pack_mask(mask_function=shows, dtype=torch.float32, **options)
+
+    assert asked(causal_mask_function) is None
+    for size in (1, 2, 16, 4096):
+        shows = sliding_window_causal_mask_function(size)
+        assert asked(shows, local_size=size) == Window(tokens=size)
+        assert asked(shows, local_size=size + 1) == OtherMask()
+    for size in (2, 16, 8192):
+        chunks = chunked_causal_mask_function(size, none)
+        assert asked(chunks, local_size=size) == OtherMask()
+    assert asked(bidirectional_mask_function) == OtherMask()
+    assert asked(and_masks(causal_mask_function, causal_mask_function)) is None
+    assert asked(and_masks(causal_mask_function), use_vmap=True) == OtherMask()
+
+
+@pytest.mark.parametrize(
+    ("mask", "options", "why"),
+    [
+        (None, {"lmlite_step": None}, "not told which rows"),
+        (OtherMask(), {}, "neither causal nor a sliding window"),
+        (torch.zeros(1, 1, 1, 1), {}, "neither causal nor a sliding window"),
+        (None, {"sliding_window": 4}, "do not agree"),
+    ],
+)
+def test_a_layer_that_wants_something_else_is_refused(mask: Any, options: dict[str, Any], why: str):
+    cache = make(pages=1)
     step = cache.step(
         [Slice(row=Row(number=0, tokens=[1], pages=[0]), start=0, end=1, samples=True)]
     )
     cache.begin(step)
-    one = torch.zeros(1, 1, 1, 2)
-    pools = cache.update(one, one, 0)
+    pools = cache.update(
+        torch.zeros(1, KV_HEADS, 1, DIM), torch.zeros(1, KV_HEADS, 1, VALUE_DIM), 0
+    )
+    query = torch.zeros(1, HEADS, 1, DIM)
 
-    with pytest.raises(ModelError, match=f"uses {option}"):
-        pack_attention(torch.nn.Identity(), one, *pools, None, lmlite_step=step, **{option: 4})
+    with pytest.raises(ModelError, match=why):
+        pack_attention(torch.nn.Identity(), query, *pools, mask, **{"lmlite_step": step, **options})
 
 
-def test_a_model_that_does_not_pass_the_step_on_is_refused():
-    with pytest.raises(ModelError, match="cannot be served yet"):
-        pack_attention(torch.nn.Identity(), *[torch.zeros(1, 1, 1, 2)] * 3, None)
+def make(pages: int) -> KvCache:
+    layer = LayerShape(heads=KV_HEADS, key_dim=DIM, value_dim=VALUE_DIM)
+    return KvCache([layer], pages=pages, dtype=torch.float32, device=torch.device("cpu"))

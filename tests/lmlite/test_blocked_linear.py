@@ -57,3 +57,14 @@ def test_what_has_no_blocked_form_stays_as_it_is():
     block_weights(model)
 
     assert type(model[0]) is torch.nn.Linear
+
+
+def test_the_weights_of_a_blocked_layer_can_still_be_read():
+    linear = torch.nn.Linear(24, 40)
+    weight = linear.weight.detach().clone()
+    model = torch.nn.Sequential(linear)
+
+    block_weights(model)
+
+    assert isinstance(model[0], BlockedLinear)
+    assert torch.equal(model[0].weight, weight)

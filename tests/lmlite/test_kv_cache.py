@@ -5,16 +5,18 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from transformers.masking_utils import sliding_window_causal_mask_function
 
 from conduit_nb.errors import ModelError
-from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
+from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache, LayerShape
 from conduit_nb.lmlite.scheduler import Copy, Row, Slice
 
 CPU = torch.device("cpu")
 
 
 def make(pages: int = 8) -> KvCache:
-    return KvCache(layers=2, kv_heads=2, head_dim=4, pages=pages, dtype=torch.float32, device=CPU)
+    layers = [LayerShape(heads=2, key_dim=4, value_dim=4)] * 2
+    return KvCache(layers, pages=pages, dtype=torch.float32, device=CPU)
 
 
 def part(pages: list[int], start: int, end: int, *, length: int | None = None) -> Slice:
@@ -109,7 +111,55 @@ def test_keys_of_an_unforeseen_shape_are_refused_not_written():
         cache.update(torch.zeros(1, 3, 1, 4), torch.zeros(1, 3, 1, 4), 0)
 
 
+def test_a_layer_may_keep_other_values_than_keys():
+    cache = KvCache(
+        [LayerShape(heads=2, key_dim=4, value_dim=3)], pages=1, dtype=torch.float32, device=CPU
+    )
+    cache.begin(cache.step([part([0], 0, 1)]))
+
+    keys, values = cache.update(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 3), 0)
+
+    assert (keys.shape, values.shape) == ((2, 16, 4), (2, 16, 3))
+    assert KvCache.bytes_per_page([LayerShape(heads=2, key_dim=4, value_dim=3)], torch.float32) == (
+        2 * 7 * 4 * PAGE_TOKENS
+    )
+
+
+@pytest.mark.parametrize("window", [1, 3, 4, 16, 17, 31, 32, 40, 41])
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 4), (0, 40), (3, 40), (15, 17), (39, 40)])
+def test_a_window_shows_each_query_what_transformers_shows_it(window: int, start: int, end: int):
+    """Queries at positions `[start, end)` of a row whose pages lie apart."""
+    pages = [5, 1, 2]
+    (seen,) = make().step([part(pages, start, end)]).parts_within(window)
+
+    slots = [slot for begin, stop in seen.runs for slot in range(begin, stop)]
+    positions = [
+        pages.index(slot // PAGE_TOKENS) * PAGE_TOKENS + slot % PAGE_TOKENS for slot in slots
+    ]
+    assert len(positions) == seen.length
+    shows = sliding_window_causal_mask_function(window)
+    for query in range(start, end):
+        if seen.mask is not None:
+            shown = [
+                at
+                for at, hidden in zip(positions, seen.mask[query - start], strict=True)
+                if hidden == 0
+            ]
+        else:
+            shown = [at for at in positions if at <= query] if seen.is_first else positions
+        every = torch.arange(end)
+        assert shown == every[shows(0, 0, torch.tensor(query), every)].tolist()
+
+
+def test_pages_before_a_window_are_not_read():
+    (seen,) = make().step([part([0, 4, 5, 6], 60, 64)]).parts_within(16)
+
+    assert seen.runs == ((93, 112),)
+
+
 def test_a_page_costs_keys_and_values_of_all_layers():
-    cost = KvCache.bytes_per_page(layers=30, kv_heads=3, head_dim=64, dtype=torch.float32)
+    layers = [LayerShape(heads=3, key_dim=64, value_dim=64)] * 30
+
+    cost = KvCache.bytes_per_page(layers, torch.float32)
 
     assert cost == 46_080 * PAGE_TOKENS

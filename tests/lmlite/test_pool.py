@@ -33,6 +33,7 @@ class SomeEngine:
     context_tokens = 64
     device = "cpu"
     dtype = "float32"
+    attention = "packed"
     running = 3
     waiting = 2
     closed = False

@@ -138,7 +138,7 @@ def test_a_model_is_loaded_when_first_asked_for_and_then_listed(server, tiny_mod
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     state = server.loaded(folder)
     assert (state["state"], state["device"], state["dtype"]) == ("ready", "cpu", "float32")
-    assert state["context_tokens"] == 512
+    assert (state["context_tokens"], state["attention"]) == (512, "packed")
 
 
 def test_a_stream_says_the_same_as_a_whole_reply(server, tiny):

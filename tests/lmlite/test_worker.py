@@ -20,10 +20,10 @@ from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.loading import load_model
 from conduit_nb.lmlite.loops import LoopGuard
-from conduit_nb.lmlite.model_runner import ModelRunner
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
+from conduit_nb.lmlite.runners import choose_runner
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row, Scheduler
 from conduit_nb.lmlite.worker import Job, Worker
@@ -145,12 +145,12 @@ async def test_an_engine_whose_steps_keep_failing_ends_and_hangs_nobody(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_whose_pages_do_not_add_up_when_it_is_idle_ends(tiny_model_folder: Path):
-    pool = PagePool(8, 16)
+    config = EngineConfig(device="cpu", threads=1, cache_tokens=8 * 16)
+    runner, pages = choose_runner(load_model(tiny_model_folder, config), config, 8 * 16)
+    pool = PagePool(pages, 16)
     pool.run(1)  # that nobody has
     worker = Worker(
-        runner=ModelRunner(
-            load_model(tiny_model_folder, EngineConfig(device="cpu", threads=1)), pages=8
-        ),
+        runner=runner,
         scheduler=Scheduler(pool, max_rows=2, step_tokens=32),
         max_rows=2,
     )

@@ -55,6 +55,7 @@ def make_app(account: Account, proxy: Proxy) -> Starlette:
                 Route(f"{PREFIX}{path}", _by_method(account, handlers), methods=methods)
                 for path, handlers in routes.items()
             ),
+            Route("/proxy/{pod_id}-{port:int}", proxy.__call__, methods=methods),
             Route("/proxy/{pod_id}-{port:int}/{path:path}", proxy.__call__, methods=methods),
         ],
         exception_handlers={HTTPException: _problem},

@@ -1,0 +1,104 @@
+"""How a model is run: rows side by side where that is right, else each row alone.
+
+Layer 3: torch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import psutil
+import torch
+
+from conduit_nb.errors import ModelError
+from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.fallback import FallbackRunner
+from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
+from conduit_nb.lmlite.loading import LoadedModel
+from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.model_runner import ModelRunner
+from conduit_nb.lmlite.probe import layer_shapes
+from conduit_nb.lmlite.reply import Reply
+from conduit_nb.lmlite.scheduler import Plan, Row
+
+CACHE_SHARE = 0.25
+"""Share of the free memory that the cache of one model may take."""
+
+PAGES_MIN = 4
+
+Attention = Literal["packed", "fallback"]
+
+logger = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """Does steps with a model; used by one thread at a time."""
+
+    @property
+    def attention(self) -> Attention:
+        """Whether the rows of a step are one pack, and take over what others have read."""
+        ...
+
+    def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
+        """Do one step; return the next token of every row that wants one."""
+        ...
+
+    def forget(self, row: Row) -> None:
+        """Let go of what is held for a row that has left. Idempotent."""
+        ...
+
+
+def choose_runner(
+    loaded: LoadedModel, config: EngineConfig, context_tokens: int
+) -> tuple[Runner, int]:
+    """Return a runner that writes what the model writes, and how many pages its rows may hold.
+
+    Packed where a comparison with the model's own attention says that this is right. Raises
+    ModelError where neither that nor the fallback writes what transformers' `generate` writes.
+    """
+    wanted = config.max_concurrency * -(-context_tokens // PAGE_TOKENS)
+    try:
+        return _packed(loaded, config, wanted, context_tokens)
+    except ModelError as err:
+        logger.warning("fallback model=%s why=%s", loaded.architecture, err)
+    fallback = FallbackRunner(loaded)
+    fallback.start()
+    per_token, per_row = fallback.cache_bytes()
+    pages = wanted
+    if config.cache_tokens is not None:
+        pages = min(wanted, config.cache_tokens // PAGE_TOKENS)
+    elif per_token:
+        room = _cache_bytes(loaded.device) - config.max_concurrency * per_row
+        pages = min(wanted, max(room // (per_token * PAGE_TOKENS), PAGES_MIN))
+    return fallback, pages
+
+
+def _packed(
+    loaded: LoadedModel, config: EngineConfig, wanted: int, context_tokens: int
+) -> tuple[Runner, int]:
+    if context_tokens > loaded.steady_tokens:
+        raise ModelError(
+            f"Beyond {loaded.steady_tokens:,} tokens it turns the keys of all tokens in another"
+            f" way, and max_model_len is {context_tokens:,}.",
+            hint=f"Set max_model_len to {loaded.steady_tokens} to have its rows packed.",
+        )
+    layers = layer_shapes(loaded)
+    if config.cache_tokens is not None:
+        pages = min(wanted, config.cache_tokens // PAGE_TOKENS)
+    else:
+        page_bytes = KvCache.bytes_per_page(layers, loaded.dtype)
+        pages = min(wanted, max(_cache_bytes(loaded.device) // page_bytes, PAGES_MIN))
+    runner = ModelRunner(loaded, layers, pages=pages)
+    runner.start()
+    return runner, pages
+
+
+def _cache_bytes(device: torch.device) -> int:
+    """Return what a model's cache may take of the memory that is free now."""
+    if device.type == "cuda":
+        free_bytes, _ = torch.cuda.mem_get_info(device)
+    else:
+        free_bytes = psutil.virtual_memory().available
+    return int(CACHE_SHARE * free_bytes)
