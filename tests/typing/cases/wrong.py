@@ -88,7 +88,7 @@ made_3 = Sqlite3Block(Command)  # wrong
 made_4 = FileSystemWriteBlock(Listing, "out.txt")  # wrong
 made_5 = HttpGetBlock(5)  # wrong
 made_6 = FileSystemReadBlock()  # wrong
-made_7 = LMLiteBlock(models=["m"])  # wrong
+made_7 = LMLiteBlock(models=[7])  # wrong
 made_8 = SystemCommandBlock(Command, timeout_seconds="5")  # wrong
 
 # Calls that cannot be meant
