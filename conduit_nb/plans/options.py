@@ -7,6 +7,7 @@ Layer 4.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +63,7 @@ LEVELS = ("none", "low", "medium", "high")
 DEFAULT_RUNTIME = "vllm"
 DEFAULT_LIMIT = 20
 DEFAULT_TIMEOUT_S = 20.0
+HELP_COLUMNS = 98
 
 PLAN_OPTIONS = (
     Option(
@@ -220,10 +222,18 @@ def option_lines(options: tuple[Option, ...]) -> str:
     """Return the options as lines of a help text."""
     shown = [(_usage(option), option.help) for option in options]
     width = max(len(usage) for usage, _ in shown)
-    return "\n".join(f"  {usage:<{width}}  {text}" for usage, text in shown)
+    return "\n".join(
+        textwrap.fill(
+            text,
+            HELP_COLUMNS,
+            initial_indent=f"  {usage:<{width}}  ",
+            subsequent_indent=" " * (width + 4),
+        )
+        for usage, text in shown
+    )
 
 
 def _usage(option: Option) -> str:
     if option.kind == "switch":
-        return f"{option.flag}/{option.negative_flag}"
+        return f"{option.flag}, --no-…"
     return f"{option.flag} {option.metavar}" if option.metavar else option.flag

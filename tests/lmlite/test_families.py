@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.fallback import FallbackRunner
 from conduit_nb.testing.tiny_models import FAMILIES
 from tests.lmlite.conftest import LoadEngine
-from tests.lmlite.generation import PROMPTS, Recorder, Reference, request, write
+from tests.lmlite.generation import PROMPTS, Recorder, Reference, request, write, write_all
 
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
 SEEDS = range(20) if IS_SOAK else range(1)
@@ -110,3 +111,37 @@ async def read_some(engine: Engine, prompt: list[int], deltas: int) -> None:
     for _ in range(deltas):
         await anext(stream)
     await stream.aclose()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_a_family_runs_in_half_precision(
+    tiny_model: Callable[..., Path], load_engine: LoadEngine, family: str
+):
+    engine = load_engine(tiny_model(family, seed=0), dtype="bfloat16", prefill_tokens=24)
+
+    replies = await write_all(engine, [request([9] * 30, 4), request([5, 6, 7], 4)])
+
+    assert engine.dtype == "bfloat16"
+    assert engine.attention == ("fallback" if family in FALLBACK else "packed")
+    assert all(reply.tokens > 0 for reply in replies)
+
+
+def test_another_token_is_a_tie_only_where_both_are_as_likely(tiny_model: Callable[..., Path]):
+    reference = Reference(tiny_model("llama", seed=0))
+    own = reference.greedy_tokens([5, 6, 7], 8)
+    weights = reference.model.get_output_embeddings().weight.data
+
+    assert not reference.is_tie([5, 6, 7], own, [*own[:3], own[3] ^ 1, *own[4:]])
+    assert not reference.is_tie([5, 6, 7], own, own[:3])
+    weights[own[3] ^ 1] = weights[own[3]]
+    assert reference.is_tie([5, 6, 7], own, [*own[:3], own[3] ^ 1, *own[4:]])
+
+
+def test_the_documentation_lists_what_is_packed_and_what_is_not():
+    text = (Path(__file__).parents[2] / "docs" / "families.md").read_text()
+    rows = {
+        way: set(re.findall(r"`(\w+)`", listed))
+        for way, listed in re.findall(r"^\| (packed|fallback) \| (.*) \|$", text, re.MULTILINE)
+    }
+
+    assert rows == {"packed": FAMILIES.keys() - FALLBACK.keys(), "fallback": FALLBACK.keys()}

@@ -181,6 +181,16 @@ async def test_a_cloud_whose_list_is_missing_takes_nothing_from_the_others(
     assert problem.hint
 
 
+async def test_lists_that_are_all_away_are_one_failure(tmp_path: Path):
+    with served(Lists()) as lists:
+        pass
+
+    with pytest.raises(ProviderFailedError, match="None of 8 price lists") as raised:
+        await Gpuhunt(lists.url, cache_dir=lambda: tmp_path).offerings()
+
+    assert lists.url in str(raised.value)
+
+
 async def test_rows_that_say_too_little_are_counted_and_named(lists: Lists, tmp_path: Path):
     tpu = [
         "v5e",
@@ -212,20 +222,20 @@ async def test_rows_that_say_too_little_are_counted_and_named(lists: Lists, tmp_
 async def test_a_list_that_is_no_zipped_csv_is_named(lists: Lists, tmp_path: Path, content: bytes):
     lists.zips["aws"] = content
 
-    listing = await source(lists, tmp_path, "aws").offerings()
+    with pytest.raises(ProviderFailedError, match="no zipped CSV"):
+        await source(lists, tmp_path, "aws").offerings()
 
-    assert listing.offerings == ()
-    assert isinstance(listing.problems[0], ProviderFailedError)
-    assert "no zipped CSV" in str(listing.problems[0])
+    listing = await source(lists, tmp_path).offerings()
+    assert [one.provider for one in listing.offerings] == ["gcp"]
 
 
 @pytest.mark.parametrize("version", ["", "../../etc", "a" * 50, "<html>"])
 async def test_a_version_that_is_none_is_not_followed(lists: Lists, tmp_path: Path, version: str):
     lists.version = version
 
-    listing = await source(lists, tmp_path, "aws").offerings()
+    with pytest.raises(ProviderFailedError, match="has no version"):
+        await source(lists, tmp_path, "aws").offerings()
 
-    assert "has no version" in str(listing.problems[0])
     assert lists.asked == ["/aws/version"]
 
 
