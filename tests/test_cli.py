@@ -120,19 +120,6 @@ def test_a_mistyped_option_is_compared_with_those_there_are(
     assert "Did you mean --tensor-parallel" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [["-m", "conduit_nb"], ["-m", "conduit_nb.cli"]])
-def test_the_module_is_the_program(command: list[str], llama: str):
-    if command[-1] == "conduit_nb.cli":
-        command = ["-c", "import sys; from conduit_nb.cli import main; sys.exit(main())"]
-
-    ran = subprocess.run(
-        [sys.executable, *command, "plan", llama, "--json"], capture_output=True, text=True
-    )
-
-    assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["devices"][0]["fits"] is None
-
-
 def test_without_a_word_it_says_what_there_is(capsys: pytest.CaptureFixture[str]):
     assert main([]) == 2
     assert "offerings" in capsys.readouterr().out

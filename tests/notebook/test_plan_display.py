@@ -16,7 +16,7 @@ SIGNS = "█▓▒░"
 
 
 def view_of(*folders: Path, gpu: str | None = None, **asked: int) -> PlanView:
-    plan = make_plan([str(folder) for folder in folders], PlanOptions(**asked))  # pyright: ignore[reportArgumentType]
+    plan = make_plan([str(folder) for folder in folders], PlanOptions(**asked))
     return PlanView(answer_plan(plan, gpu=gpu, detection=Detection()))
 
 

@@ -19,7 +19,7 @@ NO_GPU = Detection()
 def answered(
     folder: Path, *, gpu: str | None = None, detection: Detection = NO_GPU, **asked: object
 ) -> PlanAnswer:
-    options = PlanOptions(**asked)  # pyright: ignore[reportArgumentType]
+    options = PlanOptions(**asked)
     return answer_plan(make_plan([str(folder)], options), gpu=gpu, detection=detection)
 
 

@@ -57,7 +57,7 @@ def test_a_precision_that_nobody_knows_is_an_error(tmp_path: Path, asked: dict[s
     folder = config_folder(tmp_path, "Qwen3-8B")
 
     with pytest.raises(ArgumentError) as caught:
-        read_planned(str(folder), **asked)  # pyright: ignore[reportArgumentType]
+        read_planned(str(folder), **asked)
 
     assert caught.value.hint
 

@@ -218,7 +218,11 @@ async def test_rows_that_say_too_little_are_counted_and_named(lists: Lists, tmp_
     assert "3 rows left out: v5e (" in str(problem)
 
 
-@pytest.mark.parametrize("content", [b"no zip", zipped("azure", []), b"PK\x05\x06" + 18 * b"\0"])
+@pytest.mark.parametrize(
+    "content",
+    [b"no zip", zipped("azure", []), b"PK\x05\x06" + 18 * b"\0"],
+    ids=["no zip", "another cloud's", "empty"],
+)
 async def test_a_list_that_is_no_zipped_csv_is_named(lists: Lists, tmp_path: Path, content: bytes):
     lists.zips["aws"] = content
 
