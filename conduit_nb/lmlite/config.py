@@ -27,7 +27,8 @@ class EngineConfig:
     `cache_tokens` is how many tokens of all rows the KV cache holds; None takes what full contexts
     need, at most a quarter of the free memory. Where it runs out, the youngest row waits.
     `kept_tokens` is how many of them may be those of past rows, kept for rows that begin alike;
-    None takes an eighth on the CPU, elsewhere whatever rows leave free. 0 keeps nothing.
+    None takes an eighth on the CPU, elsewhere whatever rows leave free. 0 keeps nothing. `drafts`
+    lets rows guess ahead what they copy; the text is the same.
 
     Raises ArgumentError where a value cannot be meant.
     """
@@ -41,6 +42,7 @@ class EngineConfig:
     prefill_tokens: int = 512
     cache_tokens: int | None = None
     kept_tokens: int | None = None
+    drafts: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (

@@ -69,6 +69,7 @@ class Engine:
                 shares_prefixes=runner.attention == "packed",
             ),
             max_rows=config.max_concurrency,
+            drafts=config.drafts,
         )
         self._batch_timeout_ms = config.batch_timeout_ms
 
@@ -116,6 +117,7 @@ class Engine:
             read_tokens=counts.read_tokens,
             written_tokens=counts.written_tokens,
             forced_tokens=counts.forced_tokens,
+            drafted_tokens=counts.drafted_tokens,
             reused_tokens=self.reused_tokens,
             preemptions=self.preemptions,
             pages=self._pages.total,

@@ -63,6 +63,11 @@ class Reply:
         """The tokens of the reply so far."""
         return self.row.tokens[self._prompt_tokens :]
 
+    @property
+    def left(self) -> int:
+        """How many tokens may still come."""
+        return self._left
+
     def begin(self) -> GenerationDelta | None:
         """Write what the grammar forces at the very start; None where that is nothing."""
         return self._extend(None) if self.guide else None
