@@ -29,6 +29,7 @@ import uvicorn
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.lmlite.activity import Activity
 from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.connection import Connection
 from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.loading import chosen_device
@@ -37,6 +38,11 @@ from conduit_nb.lmlite.pool import ModelKey, ModelPool
 from conduit_nb.lmlite.server import make_app
 from conduit_nb.models.files import Progress
 from conduit_nb.models.hub import find_model
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None
 
 STARTED_WRONGLY = 2
 PORT_IN_USE = 98
@@ -68,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Port {chosen.port} on {chosen.host} {said}. Pass another --port.", file=sys.stderr)
         return PORT_IN_USE if is_taken else STARTED_WRONGLY
     set_up_logging()
+    _allow_connections()
     # Not asyncio.run: it would wait for threads that load, see _exit.
     asyncio.Runner().run(_serve(listener, key, config, chosen))
     return 0
@@ -115,6 +122,15 @@ def _take_key() -> str:
     return key
 
 
+def _allow_connections() -> None:
+    """Raise the limit of open files, often 1,024, to what this process may have."""
+    if resource is None:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _listener(host: str, port: int) -> socket.socket:
     """Return a socket that listens; raises OSError where the port is taken."""
     address = "127.0.0.1" if host == "localhost" else host
@@ -152,6 +168,7 @@ async def _serve(
     server = _Server(
         uvicorn.Config(
             make_app(pool, activity, key=key, version=version),
+            http=Connection,
             lifespan="off",
             ws="none",
             log_config=None,

@@ -32,12 +32,19 @@ STATUS_OF = {
 }
 TYPE_OF = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 CLIENT_LEFT = 499
+RETRY_AFTER_S = "1"
 
 
 class BodyTooLargeError(ConduitError):
     """A request's body is larger than the server reads."""
 
     code = "context_length"
+
+
+class BodyTooSlowError(ConduitError):
+    """A request's body did not come in time."""
+
+    code = "deadline"
 
 
 def error_reply(error: ConduitError) -> ErrorReply:
@@ -56,6 +63,8 @@ def error_reply(error: ConduitError) -> ErrorReply:
 
 def status_of(error: ConduitError) -> int:
     """Return the HTTP status of an answer that is `error`."""
+    if isinstance(error, BodyTooSlowError):
+        return 408
     return 413 if isinstance(error, BodyTooLargeError) else STATUS_OF.get(error.code, 500)
 
 
@@ -74,6 +83,8 @@ async def _conduit_error(request: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, EndpointBusyError):
         headers["retry-after"] = f"{error.retry_after_s:.0f}"
+    if status_of(error) == 503:
+        headers["retry-after"] = RETRY_AFTER_S
     if status_of(error) == 401:
         headers["www-authenticate"] = "Bearer"
     return json_response(error_reply(error), status_of(error), headers)
@@ -84,7 +95,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reply = ErrorReply(
         error=ErrorDetail(
-            message=f"{request.method} {request.url.path}: {error.detail}",
+            message=f"{request.method} {request.scope['path']}: {error.detail}",
             type=_type(error.status_code),
             param=None,
             code="request_refused",

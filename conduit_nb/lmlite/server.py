@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from conduit_nb.lmlite.activity import Activity
 from conduit_nb.lmlite.chat import parse_chat
@@ -26,7 +26,7 @@ from conduit_nb.models.hub import available_offline
 from conduit_nb.protocol import Health, ModelInfo, ModelList
 
 
-def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> Starlette:
+def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> ASGIApp:
     """Return the server's application; `key` is the bearer token that requests must carry."""
     metrics = Metrics(pool)
     about = _About(pool, activity, metrics, key, version)
@@ -40,14 +40,10 @@ def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> 
         Route("/v1/completions", text, methods=["POST"]),
     ]
     paths = frozenset(route.path for route in routes)
-    return Starlette(
-        routes=routes,
-        middleware=[
-            Middleware(RequestLog),
-            Middleware(RequestCounts, metrics=metrics, paths=paths),
-        ],
-        exception_handlers=HANDLERS,
-    )
+    app = Starlette(routes=routes, exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False  # a path that is not there is an error like any other
+    # Around all of Starlette, so that an answer for a mistake of ours has its id and its line too.
+    return RequestLog(RequestCounts(app, metrics=metrics, paths=paths))
 
 
 class _About:
