@@ -164,16 +164,6 @@ def test_this_machine_offers_its_cpu_and_what_memory_is_free():
     assert cpu.provider == "local"
 
 
-def test_a_containers_limit_bounds_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(detection, "CGROUP_LIMITS", (limit.parent / "none", limit))
-
-    limit.write_text(f"{GIB // 2}\n")
-    assert local_offerings(Detection())[-1].memory_gib == 0.5
-    limit.write_text("max\n")
-    assert local_offerings(Detection())[-1].memory_gib > 0.5
-
-
 @pytest.mark.parametrize(
     ("wired_mb", "gib"), [(None, 64 * 2 / 3), ("49152", 48), ("0", 64 * 2 / 3)]
 )
