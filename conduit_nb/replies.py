@@ -18,6 +18,7 @@ from conduit_nb.errors import (
     ConduitError,
     ContextLengthError,
     DeadlineError,
+    DoesNotFitError,
     EndpointAuthError,
     EndpointBusyError,
     MissingExtraError,
@@ -37,6 +38,7 @@ from conduit_nb.protocol import (
     FinishReason,
     Health,
     Message,
+    Misfit,
     ModelInfo,
     Usage,
 )
@@ -164,6 +166,8 @@ def to_error(
     said, code, hint = _error_detail(text)
     said = _without(said, secret_texts)[:ERROR_TEXT_LIMIT]
     told = f"{server}: {said}" if said else f"{server} answered with status {status}."
+    if code == DoesNotFitError.code and (numbers := _misfit(text)):
+        return DoesNotFitError(told, **numbers, hint=_without(hint, secret_texts))
     kind = KIND_OF_CODE.get(code or "") or _kind_of_status(status)
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
     if issubclass(kind, EndpointBusyError):
@@ -280,6 +284,25 @@ def _error_detail(text: bytes) -> tuple[str, str | None, str]:
     code = fields.get("code")
     code = code if isinstance(code, str) else None
     return _text(fields.get("message")), code, _text(fields.get("hint"))
+
+
+def _misfit(text: bytes) -> Misfit | None:
+    """Return the numbers of a model that does not fit; None where a server tells others."""
+    detail = cast("dict[str, Any]", json.loads(text)).get("error")
+    said: object = cast("dict[str, Any]", detail).get("conduit") if isinstance(detail, dict) else 0
+    if not isinstance(said, dict):
+        return None
+    numbers = cast("dict[str, object]", said)
+    needed, available = numbers.get("needed_gib"), numbers.get("available_gib")
+    if not isinstance(needed, int | float) or not isinstance(available, int | float):
+        return None
+    length, rows = numbers.get("largest_model_len"), numbers.get("largest_concurrency")
+    return Misfit(
+        needed_gib=float(needed),
+        available_gib=float(available),
+        largest_model_len=length if isinstance(length, int) else None,
+        largest_concurrency=rows if isinstance(rows, int) else None,
+    )
 
 
 def _without(said: str, secret_texts: Iterable[str]) -> str:

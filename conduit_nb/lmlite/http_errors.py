@@ -13,8 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from conduit_nb.errors import ConduitError, EndpointBusyError
-from conduit_nb.protocol import ErrorDetail, ErrorReply
+from conduit_nb.errors import ConduitError, DoesNotFitError, EndpointBusyError
+from conduit_nb.protocol import ErrorDetail, ErrorReply, Misfit
 
 STATUS_OF = {
     "context_length": 400,
@@ -28,6 +28,7 @@ STATUS_OF = {
     "server_failed": 503,
     "deadline": 504,
     "storage": 507,
+    "does_not_fit": 507,
 }
 TYPE_OF = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 CLIENT_LEFT = 499
@@ -41,15 +42,21 @@ class BodyTooLargeError(ConduitError):
 
 def error_reply(error: ConduitError) -> ErrorReply:
     """Return `error` as the wire says it: a client of ours makes the same error of it again."""
-    return ErrorReply(
-        error=ErrorDetail(
-            message=str(error),
-            type=_type(status_of(error)),
-            param=None,
-            code=error.code,
-            hint=error.hint,
-        )
+    detail = ErrorDetail(
+        message=str(error),
+        type=_type(status_of(error)),
+        param=None,
+        code=error.code,
+        hint=error.hint,
     )
+    if isinstance(error, DoesNotFitError):
+        detail["conduit"] = Misfit(
+            needed_gib=error.needed_gib,
+            available_gib=error.available_gib,
+            largest_model_len=error.largest_model_len,
+            largest_concurrency=error.largest_concurrency,
+        )
+    return ErrorReply(error=detail)
 
 
 def status_of(error: ConduitError) -> int:
