@@ -30,9 +30,9 @@ demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
 lab: setup ## Open JupyterLab with the notebooks
 	@$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
-bench: setup ## Every benchmark in turn; each prints its ratio against a peer
+bench: setup ## Every benchmark in turn, some minutes; all of each, hours: make bench FULL=1
 	@for file in $(sort $(wildcard benchmarks/*.py)); do \
-	  echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	  echo "== $$file"; CONDUIT_BENCH_FULL=$(FULL) $(BIN)/python $$file || exit 1; done
 
 soak: setup ## The tests with full counts (long)
 	@CONDUIT_SOAK=1 $(BIN)/python scripts/run_tests.py

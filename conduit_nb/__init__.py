@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     )
     from conduit_nb.models.config import LmLiteModelConfig
     from conduit_nb.notebook.control import list_models, logs, ps, stop
+    from conduit_nb.notebook.planning import find_offerings, plan
     from conduit_nb.schemas import (
         Length,
         Pattern,
@@ -108,6 +109,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "FileSystemWriteBlock",
     "FileWriteResult",
     "find_accelerator",
+    "find_offerings",
     "HttpGetBlock",
     "HttpPostBlock",
     "HttpResult",
@@ -129,6 +131,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "Pattern",
     "Pipeline",
     "PipelineError",
+    "plan",
     "Problem",
     "ps",
     "Range",
@@ -205,6 +208,7 @@ _HOMES = {
     ),
     "conduit_nb.models.config": ("LmLiteModelConfig",),
     "conduit_nb.notebook.control": ("list_models", "logs", "ps", "stop"),
+    "conduit_nb.notebook.planning": ("find_offerings", "plan"),
     "conduit_nb.schemas": (
         "Length",
         "Pattern",

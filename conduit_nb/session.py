@@ -27,8 +27,9 @@ from conduit_nb.deployments.manager import HUNG_AFTER_S, DeploymentManager
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
 from conduit_nb.events import Events
 from conduit_nb.models.hub import available_offline
-from conduit_nb.providers.base import Provider
-from conduit_nb.providers.registry import make_provider, provider_names
+from conduit_nb.providers.base import OfferingSource, Provider
+from conduit_nb.providers.registry import make_provider, make_sources, provider_names
+from conduit_nb.providers.sources import TIMEOUT_S, Market, find_offerings
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.runtimes.registry import make_runtime
 
@@ -52,11 +53,13 @@ class Session:
         make_runtime: Callable[[str], Runtime] = make_runtime,
         make_provider: Callable[[str], Provider] = make_provider,
         provider_names: Callable[[], list[str]] = provider_names,
+        make_sources: Callable[[], list[OfferingSource]] = make_sources,
         hung_after_s: float = HUNG_AFTER_S,
     ) -> None:
         self._make_runtime = make_runtime
         self._make_provider = make_provider
         self._provider_names = provider_names
+        self._make_sources = functools.cache(make_sources)  # they remember what they were told
         self._hung_after_s = hung_after_s
         self._begin()
         here: weakref.ref[Session] = weakref.ref(self)
@@ -94,6 +97,10 @@ class Session:
     def models(self) -> list[ServedModel]:
         """Return what running servers have loaded, then what can be loaded without a network."""
         return self._wait(self._models())
+
+    def find_offerings(self, *, timeout_s: float = TIMEOUT_S) -> Market:
+        """Ask every source of offerings at once; who does not answer is named in the answer."""
+        return self._wait(find_offerings(self._make_sources(), timeout_s))
 
     def logs(self, name: str | None = None, tail: int = 100) -> list[str]:
         """Return the last lines of a deployment's log, by default the sidecar's."""

@@ -62,7 +62,10 @@ def make_full() -> None:
     steps = [
         # Apart and first, so that a build of torch chosen by the user or the machine is kept.
         ("PyTorch", [_pinned("torch")]),
-        ("Conduit, LmLite, JupyterLab, test tools", ["-e", ".[lmlite,notebook]", "--group", "dev"]),
+        (
+            "Conduit, LmLite, JupyterLab, test tools",
+            ["-e", ".[gpu,lmlite,notebook]", "--group", "dev"],
+        ),
     ]
     if torch_index:
         steps[0][1].extend(["--extra-index-url", torch_index])
@@ -82,7 +85,7 @@ def pin() -> None:
     shutil.rmtree(folder, ignore_errors=True)
     python = _new_venv(folder, _find_python_or_explain(VERSIONS[:1]))
     _pip(python, kept, "pip and PyTorch")
-    _pip(python, ["-e", ".[lmlite,notebook]", "--group", "dev"], "everything else")
+    _pip(python, ["-e", ".[gpu,lmlite,notebook]", "--group", "dev"], "everything else")
     frozen = subprocess.run(
         [python, "-m", "pip", "freeze", "--all", "--exclude-editable"],
         check=True,

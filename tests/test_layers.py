@@ -37,6 +37,7 @@ LAYERS = {
     "state": 3,
     "deployments": 4,
     "runs": 4,
+    "plans": 4,
     "evaluation": 4,
     "tuning": 4,
     "telemetry": 4,
@@ -56,6 +57,8 @@ SIBLINGS = {
     ("plugins", "errors"): "a plugin that is broken is an error like any other",
     ("private_files", "errors"): "a file that cannot be kept is an error like any other",
     ("replies", "protocol"): "it reads answers into the wire types",
+    ("cli", "notebook"): "the shell prints what a notebook shows, in its text form",
+    ("__main__", "cli"): "they are one program",
 }
 
 # An import of a name in a string is an import too. These are meant.

@@ -16,6 +16,7 @@ import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 QUICKSTART, LISTING = NOTEBOOKS[0], NOTEBOOKS[1]
+NEEDS = next(path for path in NOTEBOOKS if path.stem == "05_what_it_needs")
 LEAST_RIGHT = 40
 """Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
 
@@ -105,6 +106,20 @@ def test_the_listing_becomes_files_in_full(tmp_path: Path):
         if output.output_type == "error"
     ]
     assert errors == ["ArgumentError", "UntrustedBlockError"]
+
+
+def test_a_config_becomes_a_ranked_and_explained_table(tmp_path: Path):
+    notebook = executed(NEEDS, tmp_path)
+
+    assert "does not fit" in text_of(tagged(notebook, "plan"))
+    assert ", fits" in text_of(tagged(notebook, "fp8"))
+    ranked = text_of(tagged(notebook, "choice"))
+    assert [int(rank) for rank in re.findall(r"^(\d+)  ", ranked, re.MULTILINE)] == [1, 2, 3, 4]
+    assert "Missing: gpuhunt" in ranked
+    why = text_of(tagged(notebook, "why"))
+    assert "sold out" in why
+    assert "The plan needs 24.68 GiB on a device; this one has 23.52 GiB" in why
+    assert "1 x L40S in US-KS-2: $0.86 an hour" in text_of(tagged(notebook, "best"))
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import causal_mask_function
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.kv_cache import Part, Step
@@ -56,6 +57,8 @@ def pack_mask(
 
     `mask_function` tells of pairs of positions, query and key, whether the one sees the other.
     """
+    if mask_function is causal_mask_function and local_size is None:
+        return None
     # The last query of a window's length and the two after it, at the borders of what they see: a
     # window moves with them, a chunk ends.
     size = local_size or 64

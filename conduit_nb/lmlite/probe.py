@@ -64,7 +64,7 @@ def layer_shapes(loaded: LoadedModel) -> tuple[LayerShape, ...]:
         others = ", ".join(sorted(map(str, kinds - KNOWN_LAYERS)))
         raise ModelError(f"Layers of the kind {others} are not packed.", hint=ROW_BY_ROW)
     cache = DynamicCache(config=model.config)
-    tokens = torch.tensor([probe_tokens(loaded)], device=loaded.device)
+    tokens = torch.tensor([probe_tokens(loaded)[:2]], device=loaded.device)
     try:
         model(input_ids=tokens, past_key_values=cache, use_cache=True)
     except FAILURES as err:

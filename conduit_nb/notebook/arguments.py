@@ -63,9 +63,9 @@ def add_model_options(parser: MagicParser) -> None:
     parser.option("--provider", metavar="NAME", default="local")
     parser.option("--endpoint", metavar="URL")
     parser.option("--api-key-env", metavar="VARIABLE")
-    parser.option("--max-model-len", metavar="TOKENS", type=_at_least_one)
-    parser.option("--max-concurrency", metavar="N", type=_at_least_one)
-    parser.option("--max-tokens", metavar="TOKENS", type=_at_least_one)
+    parser.option("--max-model-len", metavar="TOKENS", type=at_least_one)
+    parser.option("--max-concurrency", metavar="N", type=at_least_one)
+    parser.option("--max-tokens", metavar="TOKENS", type=at_least_one)
     parser.option("--temperature", metavar="T", type=_not_negative, default=0.0)
     parser.option("--seed", metavar="N", type=int)
     parser.option("--examples", metavar="PAIRS")
@@ -143,7 +143,8 @@ def _without_quotes(token: str) -> str:
     return token[1:-1] if quoted and token[0] not in token[1:-1] else token
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
+    """Read a whole number from 1 up."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")

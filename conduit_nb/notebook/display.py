@@ -97,7 +97,7 @@ class Table(list[T]):
                 "text/plain": plain(self._empty),
                 "text/html": f"<div>{escaped(self._empty)}</div>",
             }
-        return {"text/plain": _text_table(head, body), "text/html": _html_table(head, body)}
+        return {"text/plain": text_table(head, body), "text/html": html_table(head, body)}
 
     def __repr__(self) -> str:
         return self._repr_mimebundle_()["text/plain"]
@@ -152,7 +152,8 @@ def _shown(value: object) -> str:
     return shortened(str(value))
 
 
-def _text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return columns of text, padded with blanks."""
     rows = [[plain(cell).replace("\n", " ") for cell in row] for row in [head, *body]]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
@@ -162,7 +163,8 @@ def _text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return a table without styles of its own; every cell is escaped."""
     heading = "".join(f'<th scope="col">{escaped(cell)}</th>' for cell in head)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in body

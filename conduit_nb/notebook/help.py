@@ -9,6 +9,15 @@ import textwrap
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import nearest
+from conduit_nb.plans.options import (
+    GPU_OPTION,
+    JSON_OPTION,
+    LIMIT_OPTION,
+    OFFERINGS_OPTIONS,
+    PLAN_OPTIONS,
+    WHY_OPTION,
+    option_lines,
+)
 
 OVERVIEW = """\
 Conduit turns rows into typed records with a language model.
@@ -19,6 +28,7 @@ Conduit turns rows into typed records with a language model.
 
   %conduit ps        what runs            %conduit logs [NAME]      its last log lines
   %conduit models    loaded models        %conduit stop [NAME|all]  end it
+  %conduit plan ID   what a model needs   %conduit offerings        what can hold it, and its price
   %conduit help [WORD]                    this, or more about one of these words
 
 A first cell, for a DataFrame `reviews` with a column `text`:
@@ -139,6 +149,34 @@ Ends a server and frees its memory; without NAME, the local one. The next reques
 It also ends by itself after a while without requests (CONDUIT_SIDECAR_IDLE_S).
 In Python: conduit_nb.stop()."""
 
+PLAN = f"""\
+%conduit plan ID_OR_FOLDER ... [options]
+
+What models need of each device's memory: weights, KV cache, activations, and what the runtime
+takes, each with its formula and source. Several models are planned together. A folder may hold
+nothing but a config.json; of a model on the hub only headers are read.
+
+  %conduit plan Qwen/Qwen2.5-7B-Instruct --gpu L40S --max-model-len 8192 --concurrency 16
+
+{option_lines((GPU_OPTION, *PLAN_OPTIONS, JSON_OPTION))}
+
+Without --gpu the plan is held against this machine. That it does not fit is no error: the answer
+says what would. In Python: conduit_nb.plan(). In a shell: conduit plan, with the same words."""
+
+OFFERINGS = f"""\
+%conduit offerings [options]
+
+What compute this machine and providers offer, all asked at once; who does not answer is named.
+With --for, what holds the model is ranked, with an estimate of its speed and the range of that.
+
+  %conduit offerings --for Qwen/Qwen2.5-7B-Instruct --max-model-len 8192 --max-usd-per-hour 2
+
+{option_lines((*OFFERINGS_OPTIONS, WHY_OPTION, LIMIT_OPTION, JSON_OPTION))}
+
+and the options of %conduit plan, for the model that --for names. "price only" marks what nothing
+here can start. The result has .best, .ranked, .failures, and .why(), a DataFrame of every reason.
+In Python: conduit_nb.find_offerings(). In a shell: conduit offerings, with the same words."""
+
 TOPICS = {
     "schema": SCHEMA,
     "block": BLOCK,
@@ -147,6 +185,8 @@ TOPICS = {
     "models": MODELS,
     "logs": LOGS,
     "stop": STOP,
+    "plan": PLAN,
+    "offerings": OFFERINGS,
 }
 
 

@@ -26,6 +26,8 @@ LINE_WORDS = {
     "models": "conduit_nb.notebook.commands:models",
     "logs": "conduit_nb.notebook.commands:logs",
     "stop": "conduit_nb.notebook.commands:stop",
+    "plan": "conduit_nb.notebook.plan_line:show_plan",
+    "offerings": "conduit_nb.notebook.offerings_line:show_offerings",
     "help": "conduit_nb.notebook.commands:show_help",
 }
 CELL_WORDS = {

@@ -64,12 +64,19 @@ class Gpuhunt:
         return f"Gpuhunt({self._url!r}, clouds={list(self._clouds)})"
 
     async def offerings(self, *, timeout_s: float = 20) -> Listing:
-        """Return every instance with accelerators; a cloud whose list is missing is a problem."""
+        """Return every instance with accelerators; a cloud whose list is missing is a problem.
+
+        Raises ProviderFailedError where there is no list at all.
+        """
         listings = await asyncio.gather(*(self._cloud(cloud, timeout_s) for cloud in self._clouds))
-        return Listing(
-            offerings=tuple(offering for listing in listings for offering in listing.offerings),
-            problems=tuple(problem for listing in listings for problem in listing.problems),
-        )
+        offerings = tuple(offering for listing in listings for offering in listing.offerings)
+        problems = tuple(problem for listing in listings for problem in listing.problems)
+        if problems and not offerings:
+            raise ProviderFailedError(
+                f"None of {len(listings)} price lists can be had: {problems[0]}",
+                hint=problems[0].hint,
+            )
+        return Listing(offerings=offerings, problems=problems)
 
     async def _cloud(self, cloud: str, timeout_s: float) -> Listing:
         problems: list[ConduitError] = []
@@ -166,7 +173,7 @@ def _rows(cloud: str, content: bytes) -> Iterator[Mapping[str, str]]:
             f"gpuhunt's list of {cloud} is no zipped CSV ({err}).",
             hint="Check CONDUIT_GPUHUNT_URL, or ask again later.",
         ) from err
-    yield from cast("Iterator[Mapping[str, str]]", csv.DictReader(io.StringIO(text)))
+    yield from cast("Iterator[Mapping[str, str]]", csv.DictReader(io.StringIO(text), restval=""))
 
 
 def _offering(

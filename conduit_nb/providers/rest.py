@@ -279,6 +279,8 @@ def _pause_s(error: ProviderError, method: Method, attempt: int) -> float | None
         return None
     if isinstance(error, ProviderBusyError):
         return error.retry_after_s
+    if isinstance(error, ProviderUnreachableError) and attempt > 0:
+        return None  # twice in a row is no accident, and somebody waits
     if error.retryable and (method in IDEMPOTENT or not error.may_have_arrived):
         return FIRST_PAUSE_S * 2**attempt
     return None

@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 
 import torch
 from transformers.masking_utils import (
+    and_masks,
     bidirectional_mask_function,
     causal_mask_function,
     chunked_causal_mask_function,
@@ -26,6 +27,7 @@ from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache, LayerShape
 from conduit_nb.lmlite.scheduler import Row, Slice
 
 HEADS, KV_HEADS, DIM, VALUE_DIM = 6, 2, 8, 5
+SHAPES = ((HEADS, DIM), (KV_HEADS, DIM), (KV_HEADS, VALUE_DIM))
 SINKS = torch.linspace(-2, 3, HEADS)
 
 
@@ -101,6 +103,30 @@ def test_each_row_of_a_pack_attends_to_its_own_pages(
     torch.testing.assert_close(out[0], torch.cat([own, other]))
 
 
+@pytest.mark.parametrize("kind", [{}, {"softcap": 2.0, "s_aux": SINKS.to("meta")}])
+def test_everything_stays_on_the_device_of_the_pool(kind: dict[str, Any]):
+    device = torch.device("meta")
+    layer = LayerShape(heads=KV_HEADS, key_dim=DIM, value_dim=VALUE_DIM)
+    cache = KvCache([layer], pages=8, dtype=torch.bfloat16, device=device)
+    rows = [Row(number=0, tokens=[0] * 60, pages=[0, 1, 3, 4])]
+    rows.append(Row(number=1, tokens=[0] * 7, pages=[6]))
+    step = cache.step([Slice(row=row, start=3, end=len(row.tokens), samples=True) for row in rows])
+    cache.begin(step)
+    states = [torch.empty(1, n, 61, d, dtype=torch.bfloat16, device=device) for n, d in SHAPES]
+    query, keys, values = states
+
+    out, _ = pack_attention(
+        torch.nn.Identity(),
+        query,
+        *cache.update(keys, values, 0),
+        Window(tokens=6),
+        lmlite_step=step,
+        **kind,
+    )
+
+    assert (out.device, out.dtype, out.shape) == (device, torch.bfloat16, (1, 61, 6, VALUE_DIM))
+
+
 def test_a_mask_is_known_by_what_it_shows():
     none = torch.zeros(1, dtype=torch.long)
 
@@ -116,7 +142,8 @@ def test_a_mask_is_known_by_what_it_shows():
         chunks = chunked_causal_mask_function(size, none)
         assert asked(chunks, local_size=size) == OtherMask()
     assert asked(bidirectional_mask_function) == OtherMask()
-    assert asked(causal_mask_function, use_vmap=True) == OtherMask()
+    assert asked(and_masks(causal_mask_function, causal_mask_function)) is None
+    assert asked(and_masks(causal_mask_function), use_vmap=True) == OtherMask()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from transformers import AutoModelForCausalLM
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.config import EngineConfig
-from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.fallback import FallbackRunner
 from conduit_nb.lmlite.loading import load_model
 from tests.lmlite.conftest import LoadEngine
@@ -117,14 +116,6 @@ async def test_a_row_that_outgrows_the_short_rotation_is_read_anew(
         assert recorder.written(prompt) == [reference.greedy_tokens(prompt, 24)]
 
 
-def test_without_a_limit_of_ones_own_the_short_rotation_bounds_the_context(
-    tiny_model: Callable[..., Path], load_engine: LoadEngine
-):
-    engine = load_engine(tiny_model("phi3"))
-
-    assert (engine.attention, engine.context_tokens) == ("packed", 256)
-
-
 @pytest.mark.parametrize(
     ("family", "grows", "stays"),
     [("bloom", True, False), ("mamba", False, True), ("qwen3_next", True, True)],
@@ -155,22 +146,6 @@ def test_a_model_that_reads_what_comes_after_is_refused(
     assert "another model" in failure.value.hint
 
 
-def test_an_engine_compares_itself_with_the_models_own_attention_before_it_serves(
-    tiny_model_folder: Path, load_engine: LoadEngine, monkeypatch: pytest.MonkeyPatch
-):
-    # A model whose own attention does something that ours is not told of.
-    from transformers.models.llama import modeling_llama
-
-    own = modeling_llama.eager_attention_forward
-
-    def scaled_twice(*arguments: Any, **options: Any) -> Any:
-        return own(*arguments, **options | {"scaling": 2 * options["scaling"]})
-
-    monkeypatch.setattr(modeling_llama, "eager_attention_forward", scaled_twice)
-
-    assert load_engine(tiny_model_folder).attention == "fallback"
-
-
 async def test_a_model_that_keeps_states_of_its_own_is_not_mixed_up(
     tiny_model: Callable[..., Path], load_engine: LoadEngine
 ):
@@ -192,9 +167,3 @@ def copy_model(tokenizer: Path, folder: Path, config: Any) -> None:
     for path in tokenizer.glob("*token*"):
         (folder / path.name).write_bytes(path.read_bytes())
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-
-
-def test_an_engine_says_how_it_attends(tiny_model: Callable[..., Path], load_engine: LoadEngine):
-    engines: list[Engine] = [load_engine(tiny_model("llama")), load_engine(tiny_model("bloom"))]
-
-    assert [engine.attention for engine in engines] == ["packed", "fallback"]

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from safetensors.torch import load_file, save_file
 
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
 from conduit_nb.lmlite.config import EngineConfig
@@ -118,6 +119,33 @@ def test_code_in_a_model_folder_is_not_run(folder: Path):
     with pytest.raises(ModelError, match="not known here"):
         load_model(folder, CPU)
     assert not (folder / "ran").exists()
+
+
+def test_weights_of_four_bits_are_unpacked_where_nothing_can_multiply_them(
+    tiny_model: Callable[..., Path], tmp_path: Path
+):
+    """gpt-oss is published so: experts in MXFP4, the rest in bfloat16."""
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "head_dim": 16, "num_attention_heads": 4}
+    for path in tiny_model("gpt_oss", **sizes).iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    packed: dict[str, torch.Tensor] = {}
+    for name, weight in load_file(tmp_path / "model.safetensors").items():
+        if not name.endswith(("gate_up_proj", "down_proj")):
+            packed[name] = weight.bfloat16()
+            continue
+        experts, inputs, outputs = weight.shape
+        shape = (experts, outputs, inputs // 32)  # each 32 numbers have 16 bytes and one scale
+        packed[f"{name}_blocks"] = torch.full((*shape, 16), 0x21, dtype=torch.uint8)
+        packed[f"{name}_scales"] = torch.full(shape, 120, dtype=torch.uint8)
+    save_file(packed, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    change_config(tmp_path, quantization_config={"quant_method": "mxfp4"})
+
+    loaded = load_model(tmp_path, CPU)
+
+    experts = loaded.model.get_submodule("model.layers.0.mlp.experts").down_proj
+    # FP4 (e2m1): 1 is a half, 2 is one; the scale is 2 to the power of 120 - 127.
+    assert set(experts.flatten().tolist()) == {0.5 / 128, 1 / 128}
+    assert {weight.dtype for weight in loaded.model.parameters()} == {torch.float32}
 
 
 def test_a_rotation_that_turns_with_the_length_bounds_what_is_steady(

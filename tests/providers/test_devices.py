@@ -23,6 +23,10 @@ def test_a_known_device_has_the_memory_that_a_process_can_have(
     assert find_device(said, memory_gb=memory_gb) == (name, find_accelerator(name).usable_gib)
 
 
+def test_a_name_that_fits_several_is_not_made_one_of_them():
+    assert find_device("H100", memory_gb=80) == ("H100", find_accelerator("H100 SXM").usable_gib)
+
+
 def test_a_second_name_helps_where_the_first_does_not():
     assert find_device("gpu-17", "RTX 4090", memory_gb=24)[0] == "RTX 4090"
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conduit_nb.compute.detection import detect_devices
 from conduit_nb.errors import ArgumentError, DeploymentError, StorageError
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.providers.processes import is_listening, is_same_process
@@ -311,3 +312,20 @@ async def test_following_logs_ends_with_the_node(provider: LocalProvider):
 
 async def _collect(provider: LocalProvider) -> list[str]:
     return [line async for line in provider.logs("one", follow=True)]
+
+
+async def test_this_machine_offers_its_cpu_free_of_charge(provider: LocalProvider):
+    listing = await provider.offerings()
+
+    [cpu] = [one for one in listing.offerings if one.hardware.is_cpu]
+    assert (cpu.provider, cpu.usd_per_hour, cpu.launchable) == ("local", 0.0, True)
+    assert cpu.memory_gib > 0.1
+
+
+async def test_what_this_machine_cannot_see_of_itself_is_told_with_what_to_do(
+    provider: LocalProvider,
+):
+    listing = await provider.offerings()
+
+    assert all(problem.hint and str(problem).endswith(".") for problem in listing.problems)
+    assert len(listing.problems) == len(detect_devices().problems)

@@ -7,7 +7,7 @@ import pytest
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import ArgumentError
 from conduit_nb.providers.local import LocalProvider
-from conduit_nb.providers.registry import make_provider, provider_names
+from conduit_nb.providers.registry import make_provider, make_sources, provider_names
 
 
 def test_this_machine_is_registered():
@@ -25,3 +25,11 @@ def test_an_unknown_name_is_an_error_that_lists_the_registered_ones():
         make_provider("lokal")
 
     assert "local" in caught.value.hint
+
+
+def test_this_machine_is_the_first_source_of_offerings_and_price_lists_are_sources_too():
+    names = [source.name for source in make_sources()]
+
+    assert names[0] == "local"
+    assert set(names) >= {*provider_names(), "runpod", "gpuhunt"}
+    assert len(set(names)) == len(names)

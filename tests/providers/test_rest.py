@@ -143,10 +143,12 @@ async def test_where_nothing_listens_it_says_so_and_nothing_was_done():
     async with raw_server() as server:
         url = server.url
 
+    pause = Pauses()
     with pytest.raises(ProviderUnreachableError, match="takes no connection") as raised:
-        await client(url).post("/things", {})
+        await client(url, pause=pause).post("/things", {})
 
     assert not raised.value.may_have_arrived
+    assert pause.seconds == [0.5]
 
 
 async def test_a_silent_provider_is_given_up_in_time():

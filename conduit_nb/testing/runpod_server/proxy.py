@@ -48,10 +48,10 @@ class Proxy:
         )
         if local_port is None:
             return PlainTextResponse("Nothing is found at this address.", 404)
-        url = httpx2.URL(
-            f"http://127.0.0.1:{local_port}/{request.path_params.get('path', '')}",
-            query=request.url.query.encode(),
-        )
+        # As it came: a part of the path may hold what would begin a query once it is decoded.
+        path = request.scope["raw_path"].decode("latin-1").split("/", 3)[3:]
+        query = f"?{request.url.query}" if request.url.query else ""
+        url = f"http://127.0.0.1:{local_port}/{''.join(path)}{query}"
         passed_on = [
             (name, value) for name, value in request.headers.items() if name not in NOT_PASSED_ON
         ]

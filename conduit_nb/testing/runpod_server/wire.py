@@ -33,28 +33,38 @@ class Refused(HTTPException):
 
 
 class CenterStock(TypedDict):
+    """Stock of one thing in one data centre."""
+
     id: str
     name: str
     availability: Level
 
 
 class CloudPrices(TypedDict):
+    """USD per hour of one device."""
+
     secure: float
     community: float
     serverless: NotRequired[float]
 
 
 class CloudCounts(TypedDict):
+    """The most devices of one pod."""
+
     secure: int
     community: int
 
 
 class CudaStock(TypedDict):
+    """A CUDA version, and whether a machine with it is free."""
+
     version: str
     available: bool
 
 
 class GpuTypeWire(TypedDict):
+    """One GPU type of the catalogue; stock only where it was asked for."""
+
     id: str
     name: str
     pool: str | None
@@ -70,16 +80,22 @@ class GpuTypeWire(TypedDict):
 
 
 class VcpuReach(TypedDict):
+    """The least and the most vCPUs of a pod."""
+
     min: int
     max: int
 
 
 class CpuPrices(TypedDict):
+    """USD per hour of one vCPU."""
+
     securePerVcpu: float
     serverlessPerVcpu: float
 
 
 class CpuTypeWire(TypedDict):
+    """One CPU type of the catalogue; stock only where it was asked for."""
+
     id: str
     name: str
     group: str
@@ -91,6 +107,8 @@ class CpuTypeWire(TypedDict):
 
 
 class CenterWire(TypedDict):
+    """One data centre of the catalogue."""
+
     id: str
     name: str
     region: Region
@@ -102,6 +120,8 @@ class CenterWire(TypedDict):
 
 
 class GpuWish(TypedDict):
+    """Which devices a new pod should have."""
+
     id: str
     count: NotRequired[int]
     allowedCudaVersions: NotRequired[list[str]]
@@ -109,21 +129,29 @@ class GpuWish(TypedDict):
 
 
 class CpuWish(TypedDict):
+    """Which vCPUs a new pod should have."""
+
     id: str
     vcpuCount: int
 
 
 class PersistentMount(TypedDict):
+    """Disk of the pod's host, in GB."""
+
     size: int
     path: str
 
 
 class Mounts(TypedDict):
+    """Storage of a pod."""
+
     persistent: NotRequired[PersistentMount]
     network: NotRequired[list[dict[str, str]]]
 
 
 class ContainerChange(TypedDict):
+    """The settings that an update names."""
+
     name: NotRequired[str]
     image: NotRequired[str]
     args: NotRequired[str]
@@ -138,6 +166,8 @@ class ContainerChange(TypedDict):
 
 
 class CreatePod(ContainerChange):
+    """What a create call asks for."""
+
     cloud: NotRequired[Cloud]
     gpu: NotRequired[GpuWish]
     cpu: NotRequired[CpuWish]
@@ -147,17 +177,23 @@ class CreatePod(ContainerChange):
 
 
 class PodGpu(TypedDict):
+    """The devices of a pod."""
+
     id: str
     count: int
 
 
 class PodCpu(TypedDict):
+    """The vCPUs of a pod, and its memory in GB."""
+
     id: str
     vcpuCount: int
     memory: int
 
 
 class RuntimePort(TypedDict):
+    """Where a port of a pod that runs can be reached."""
+
     private: int
     public: int | None
     type: str
@@ -165,20 +201,28 @@ class RuntimePort(TypedDict):
 
 
 class Runtime(TypedDict):
+    """What is known of a pod only while it runs; `uptime` in seconds."""
+
     uptime: int
     ports: NotRequired[list[RuntimePort]]
 
 
 class Ssh(TypedDict):
+    """Ways into a pod by SSH: none here."""
+
     proxy: None
     direct: None
 
 
 class Networking(TypedDict):
+    """Whether a pod has a private address across data centres."""
+
     enabled: bool
 
 
 class PodWire(TypedDict):
+    """One pod; `cost` is USD per hour, 0 while it is stopped."""
+
     id: str
     name: str
     image: str
@@ -206,6 +250,8 @@ class PodWire(TypedDict):
 
 
 class Amounts(TypedDict):
+    """USD, by what they were paid for."""
+
     totalAmount: float
     gpuAmount: float
     cpuAmount: float
@@ -213,12 +259,16 @@ class Amounts(TypedDict):
 
 
 class PodBill(Amounts):
+    """What one pod cost within one bucket."""
+
     startTime: str
     endTime: str
     podId: str
 
 
 class BillQuery(TypedDict):
+    """The query as it was understood."""
+
     startTime: str
     endTime: str
     bucketSize: Bucket
@@ -226,6 +276,8 @@ class BillQuery(TypedDict):
 
 
 class BillMetadata(TypedDict):
+    """The query, and the sums of the records."""
+
     query: BillQuery
     recordCount: int
     uniquePodCount: int
@@ -233,6 +285,8 @@ class BillMetadata(TypedDict):
 
 
 class PodBills(TypedDict):
+    """The bills of pods."""
+
     records: list[PodBill]
     metadata: BillMetadata
 

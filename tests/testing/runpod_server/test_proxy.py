@@ -7,7 +7,10 @@ from collections.abc import Mapping
 
 import httpx2
 
+from conduit_nb.client import Endpoint
+from conduit_nb.protocol import ChatRequest, Message
 from conduit_nb.testing.runpod_server import Container, RunpodServer
+from tests.openai_server import openai_server
 from tests.raw_server import RawServer, raw_server, stream_answer
 from tests.runpod_specification import specified_runpod_server
 from tests.testing.runpod_server.conftest import POD, client_of
@@ -67,3 +70,25 @@ async def test_a_port_that_is_not_published_is_not_found():
         answer = await proxied(server, port=9000)
 
     assert answer.status_code == 404
+
+
+async def test_a_model_server_in_a_pod_answers_as_anywhere():
+    with (
+        openai_server(answer=lambda _: "one two three") as model_server,
+        specified_runpod_server(
+            start_container=Elsewhere(model_server.url.removesuffix("/v1"))
+        ) as cloud,
+    ):
+        with client_of(cloud) as api:
+            pod = api.post("/pods", json=POD).json()
+            api.get("/pods")
+        endpoint = Endpoint(cloud.proxy_url.format(id=pod["id"], port=8000))
+        request = ChatRequest(model="m", messages=[Message(role="user", content="Count!")])
+
+        whole = await endpoint.chat(request, timeout_s=20)
+        pieces = [chunk async for chunk in endpoint.stream(request, timeout_s=20)]
+        await endpoint.aclose()
+
+    assert whole["choices"][0]["message"]["content"] == "one two three"
+    said = [choice["delta"].get("content", "") for one in pieces for choice in one["choices"]]
+    assert "".join(said) == "one two three"

@@ -77,8 +77,12 @@ CASES = [
 ]
 
 
+def shown(value: object) -> str:
+    return getattr(value, "__name__", str(value))
+
+
 @needs_specification
-@pytest.mark.parametrize(("method", "path", "read", "body"), CASES, ids=str)
+@pytest.mark.parametrize(("method", "path", "read", "body"), CASES, ids=shown)
 def test_a_body_is_refused_where_the_specification_refuses_it(
     method: str, path: str, read: Reader, body: dict[str, Any]
 ):

@@ -1,0 +1,7 @@
+"""`python -m conduit_nb` is the program `conduit`."""
+
+import sys
+
+from conduit_nb.cli import main
+
+sys.exit(main())

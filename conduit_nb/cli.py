@@ -1,0 +1,173 @@
+"""The program `conduit`: `conduit plan` and `conduit offerings`, as in a cell.
+
+Its answers go to stdout, its errors (two lines) to stderr; with `--json` both are one document on
+stdout. The exit code is 0 for an answer, also for "it does not fit"; 1 for an error, 2 where the
+command line cannot be understood. What a word needs is loaded when the word is used.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+from conduit_nb.errors import ArgumentError, ConduitError, plain
+from conduit_nb.plans.options import (
+    GPU_OPTION,
+    JSON_OPTION,
+    LIMIT_OPTION,
+    OFFERINGS_OPTIONS,
+    PLAN_OPTIONS,
+    WHY_OPTION,
+    Option,
+)
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = JSON_OPTION.flag in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no letters for bars
+    try:
+        exit_code: int | None = program.main(given, prog_name="conduit", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as err:
+        print(err.format_message())
+        return USAGE_ERROR
+    except click.UsageError as err:
+        return _fail(_to_argument_error(err), as_json=as_json, exit_code=USAGE_ERROR)
+    except ConduitError as err:
+        return _fail(err, as_json=as_json, exit_code=1)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:  # `conduit offerings | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    return exit_code or 0
+
+
+def _fail(error: ConduitError, *, as_json: bool, exit_code: int) -> int:
+    if as_json:
+        _print_json(_load("conduit_nb.plans.documents:error_document")(error))
+    else:
+        print(f"{type(error).__name__}: {plain(str(error))}", file=sys.stderr)
+        if error.hint:
+            print(f"  {plain(error.hint)}", file=sys.stderr)
+    return exit_code
+
+
+def _to_argument_error(err: click.UsageError) -> ArgumentError:
+    path = err.ctx.command_path if err.ctx else "conduit"
+    near: Sequence[str] = getattr(err, "possibilities", None) or ()
+    # Its own message names them as well, in words of its own.
+    message = err.format_message().partition(" Did you mean")[0].partition(" (Possible options")[0]
+    return ArgumentError(
+        f"{path}: {message}",
+        hint=f"Did you mean {' or '.join(near)}?" if near else f"See {path} --help.",
+    )
+
+
+def _plan(model_ids: tuple[str, ...], as_json: bool, **values: Any) -> None:
+    view = _load("conduit_nb.notebook.planning:asked_plan")(model_ids, values)
+    _show(view, view.document() if as_json else None)
+
+
+def _offerings(as_json: bool, **values: Any) -> None:
+    view = _load("conduit_nb.notebook.planning:asked_offerings")(values)
+    _show(view, view.document(why=values["why"]) if as_json else None)
+
+
+def _show(view: object, document: object | None) -> None:
+    if document is None:
+        print(view)
+    else:
+        _print_json(document)
+
+
+def _print_json(document: object) -> None:
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _load(where: str) -> Callable[..., Any]:
+    module, _, name = where.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _parameter(option: Option) -> click.Option:
+    """Return the option as click knows it."""
+    if option.kind == "switch":
+        declared = [f"{option.flag}/{option.negative_flag}", option.name]
+        return click.Option(declared, default=None, help=option.help)
+    declared = [option.flag, option.name]
+    if option.kind == "flag":
+        return click.Option(declared, is_flag=True, help=option.help)
+    return click.Option(
+        declared,
+        type=_type(option),
+        multiple=option.kind == "texts",
+        default=option.default,
+        metavar=option.metavar,
+        callback=_split if option.kind == "names" else None,
+        help=option.help,
+    )
+
+
+def _type(option: Option) -> click.ParamType[Any]:
+    if option.choices:
+        return click.Choice(option.choices)
+    match option.kind:
+        case "count":
+            return click.IntRange(min=1)
+        case "number":
+            return click.FloatRange(min=0)
+        case _:
+            return click.STRING
+
+
+def _split(_context: click.Context, _option: click.Parameter, text: str | None) -> list[str] | None:
+    return None if text is None else text.split(",")
+
+
+_ANSWER_OPTIONS = (WHY_OPTION, LIMIT_OPTION, JSON_OPTION)
+
+program = click.Group(
+    "conduit",
+    help="What language models need, what can hold them, and what that costs.",
+    epilog="The same words work in a notebook: %conduit plan, %conduit offerings.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    commands=[
+        click.Command(
+            "plan",
+            callback=_plan,
+            params=[
+                click.Argument(["model_ids"], nargs=-1, required=True, metavar="ID_OR_FOLDER…"),
+                *map(_parameter, (*PLAN_OPTIONS, GPU_OPTION, JSON_OPTION)),
+            ],
+            short_help="What models need of each device's memory, and whether it fits.",
+            help="What models need of each device's memory, term by term, and whether it fits. "
+            "A folder may hold nothing but a config.json; several models are planned together.",
+        ),
+        click.Command(
+            "offerings",
+            callback=_offerings,
+            params=list(map(_parameter, (*OFFERINGS_OPTIONS, *PLAN_OPTIONS, *_ANSWER_OPTIONS))),
+            short_help="What compute is offered, at what price, and what holds a model.",
+            help="What compute is offered, by this machine and by providers, at what price; with "
+            "--for ranked by what holds a model.",
+        ),
+    ],
+)
+click.version_option(package_name="conduit-nb", prog_name="conduit")(program)

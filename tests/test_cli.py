@@ -1,0 +1,197 @@
+"""cli.py: the program `conduit`, run as a shell runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.cli import main
+from conduit_nb.testing.runpod_server import runpod_server
+from tests.plans.model_folders import config_folder
+
+PROMISED = {
+    "weights_gib",
+    "kv_bytes_per_token",
+    "kv_gib",
+    "activation_gib",
+    "overhead_gib",
+    "total_gib",
+    "fits",
+}
+
+
+@pytest.fixture
+def llama(tmp_path: Path) -> str:
+    return str(config_folder(tmp_path, "Llama-3.1-8B-Instruct"))
+
+
+def test_a_plan_as_json_has_the_promised_fields_for_each_device(
+    llama: str, capsys: pytest.CaptureFixture[str]
+):
+    exit_code = main(["plan", llama, "--tensor-parallel", "2", "--gpu", "H100", "--json"])
+
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert exit_code == 0
+    assert shown.err == ""
+    assert [set(device) & PROMISED for device in document["devices"]] == [PROMISED] * 2
+    assert {device["kv_bytes_per_token"] for device in document["devices"]} == {65_536}
+
+
+def test_a_plan_as_text_draws_its_bar(llama: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["plan", llama, "--gpu", "A10"]) == 0
+
+    text = capsys.readouterr().out
+    assert "█" in text
+    assert "does not fit" in text
+
+
+def test_what_does_not_fit_is_an_answer_and_no_error(
+    llama: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["plan", llama, "--gpu", "A10", "--json"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["fits"] is False
+    assert document["largest_max_model_len"] > 0
+
+
+def test_every_option_of_a_plan_reaches_it(llama: str, capsys: pytest.CaptureFixture[str]):
+    asked = "--pipeline-parallel 2 --dtype float16 --kv-dtype fp8 --max-model-len 4096"
+    more = "--concurrency 8 --runtime sglang --runtime-version 0.5 --replicas 3 --quantization fp8"
+
+    main(["plan", llama, *asked.split(), *more.split(), "--json"])
+
+    document = json.loads(capsys.readouterr().out)
+    [model] = document["models"]
+    assert (document["pipeline_parallel"], document["replicas"]) == (2, 3)
+    assert (document["runtime"], document["runtime_version"]) == ("sglang", "0.5")
+    assert (model["max_model_len"], model["max_model_concurrency"]) == (4096, 8)
+    assert (model["dtype"], model["kv_dtype"], model["quantization"]) == ("float16", "fp8", "fp8")
+    assert [device["kv_bytes_per_token"] for device in document["devices"]] == [32_768, 32_768]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "code"),
+    [
+        (["plan", "/nowhere/at/all"], 1, "model_not_found"),
+        (["plan", "{llama}", "--tensor-parallel", "3"], 1, "plan"),
+        (["plan", "{llama}", "--max-model-len", "200000"], 1, "context_length"),
+        (["plan", "{llama}", "--runtime", "zebra"], 1, "argument"),
+        (["plan", "{llama}", "--tensor-parallel", "many"], 2, "argument"),
+        (["plan", "{llama}", "--no-such-option"], 2, "argument"),
+        (["plan"], 2, "argument"),
+        (["zebra"], 2, "argument"),
+        (["offerings", "--objective", "zebra"], 2, "argument"),
+        (["offerings", "--providers", "zebra"], 1, "argument"),
+    ],
+)
+def test_an_error_is_two_lines_or_one_document(
+    llama: str,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    exit_code: int,
+    code: str,
+):
+    arguments = [llama if argument == "{llama}" else argument for argument in arguments]
+
+    assert main(arguments) == exit_code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert len(shown.err.splitlines()) == 2, shown.err
+
+    assert main([*arguments, "--json"]) == exit_code
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert json.loads(shown.out)["error"]["code"] == code
+
+
+def test_a_mistyped_option_is_compared_with_those_there_are(
+    llama: str, capsys: pytest.CaptureFixture[str]
+):
+    main(["plan", llama, "--tensor-paralel", "2"])
+
+    assert "Did you mean --tensor-parallel" in capsys.readouterr().err
+
+
+def test_without_a_word_it_says_what_there_is(capsys: pytest.CaptureFixture[str]):
+    assert main([]) == 2
+    assert "offerings" in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert "plan" in capsys.readouterr().out
+
+
+def test_help_loads_no_planner():
+    code = (
+        "import sys\nfrom conduit_nb.cli import main\nmain(['plan', '--help'])\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    loaded = set(ran.stderr.split())
+    assert not loaded & {"conduit_nb.session", "conduit_nb.compute", "IPython", "httpx2", "pandas"}
+
+
+def test_help_is_there_at_once():
+    def wall_s(*arguments: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - started
+
+    tries = [(wall_s("-c", "pass"), wall_s("-m", "conduit_nb", "--help")) for _ in range(8)]
+
+    assert min(ours for _, ours in tries) - min(empty for empty, _ in tries) < 0.3
+
+
+def test_a_reader_that_stops_reading_is_no_error(llama: str):
+    command = f"{sys.executable} -m conduit_nb plan {llama} --gpu L4 | head -1"
+
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+
+    assert ran.stderr == ""
+
+
+def test_a_terminal_without_letters_for_bars_still_gets_numbers(llama: str):
+    ran = subprocess.run(
+        [sys.executable, "-m", "conduit_nb", "plan", llama],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert b"14.99" in ran.stdout
+
+
+def test_offerings_for_a_model_come_from_every_source(llama: str, tmp_path: Path):
+    with runpod_server() as cloud:
+        environment = {
+            **os.environ,
+            **cloud.environment,
+            "CONDUIT_GPUHUNT_URL": "http://127.0.0.1:9/v3",
+            "CONDUIT_CACHE_DIR": str(tmp_path),
+        }
+        command = ["offerings", "--for", llama, "--runtime", "sglang", "--max-model-len", "8192"]
+        more = ["--objective", "usd_per_million_tokens", "--why", "--json"]
+        ran = subprocess.run(
+            [sys.executable, "-m", "conduit_nb", *command, *more],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+
+    assert ran.returncode == 0, ran.stderr
+    document = json.loads(ran.stdout)
+    ranked = document["offerings"]
+    assert [one["rank"] for one in ranked] == list(range(1, len(ranked) + 1))
+    assert [one["value"] for one in ranked] == sorted(one["value"] for one in ranked)
+    assert all(one["fits"] and one["tokens_per_s"]["low"] > 0 for one in ranked)
+    assert len(document["excluded"]) == document["excluded_count"]
+    assert all(one["why_not"] for one in document["excluded"])
+    assert {"gpuhunt"} <= {failure["provider"] for failure in document["failures"]}
