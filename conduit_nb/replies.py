@@ -132,6 +132,14 @@ def to_model_infos(text: bytes, *, server: str) -> list[ModelInfo]:
     ]
 
 
+def to_model_info(text: bytes, *, server: str) -> ModelInfo:
+    """Read the body of the answer to POST /v1/models/load."""
+    entry = _object(text, server)
+    if "id" not in entry:
+        raise not_openai(server)
+    return _to_model_info(entry)
+
+
 def to_health(text: bytes, *, server: str) -> Health:
     """Read the body of GET /health of a server of ours."""
     body = _object(text, server)
