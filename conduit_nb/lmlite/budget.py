@@ -54,8 +54,12 @@ class Estimate:
     plan: Plan | None
 
     def cache_bytes(self, granted: int) -> int:
-        """Return how large the cache itself may be, of what is granted for it and its use."""
-        return int(granted / (1 + overheads_of("lmlite").scattered_kv_share))
+        """Return how large the cache itself may be, of what is granted for it and its use.
+
+        The pages of several rows are gathered for the work; a row alone needs nothing for that.
+        """
+        several = int(granted / (1 + overheads_of("lmlite").scattered_kv_share))
+        return max(several, min(granted, self.need.least_cache_bytes))
 
     def refusal(self, available_bytes: int) -> DoesNotFitError:
         """Return why the model cannot be loaded where so much can be had, and what would help."""
@@ -104,13 +108,12 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
         return _unplanned(model, weights, overheads, asked)
     (device,) = planned.devices
     per_token = (1 + overheads.scattered_kv_share) * device.kv_bytes_per_token
-    least = max(int(per_token * tokens), device.kv_bytes)
     return Estimate(
         model_id=model_id,
         need=Need(
             fixed_bytes=device.total_bytes - device.kv_bytes - overheads.runtime_bytes,
-            least_cache_bytes=least,
-            most_cache_bytes=max(int(per_token * context) * asked.max_concurrency, least),
+            least_cache_bytes=device.kv_bytes,
+            most_cache_bytes=max(int(per_token * context) * asked.max_concurrency, device.kv_bytes),
         ),
         tokens=tokens,
         weight_bytes=device.weights_bytes,

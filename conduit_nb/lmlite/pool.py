@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from conduit_nb.compute.vram import GIB
 from conduit_nb.errors import (
     ConduitError,
+    DoesNotFitError,
     EndpointBusyError,
     ModelNotFoundError,
     RequestRefusedError,
@@ -187,8 +188,6 @@ class ModelPool:
             del self._entries[entry.key]
         async with self._placing:
             await self._end([one for entry in entries for one in entry.copies])
-        for entry in self._entries.values():
-            entry.failed_at = -FAILURE_KEPT_S  # what did not fit may fit now
 
     def models(self) -> list[ModelInfo]:
         """Return what was asked for, with its state."""
@@ -275,8 +274,8 @@ class ModelPool:
             )
         entry.copies = []
         entry.state, entry.failed_at = "failed", self._clock()
-        if isinstance(error, EndpointBusyError):
-            entry.failed_at -= FAILURE_KEPT_S  # the next one may find room
+        if isinstance(error, EndpointBusyError | DoesNotFitError):
+            entry.failed_at -= FAILURE_KEPT_S  # the next one may find room, or need less
         entry.error, entry.detail = error, str(error)
         self._forget_failed()
 
@@ -348,9 +347,13 @@ class ModelPool:
         engines = [one.engine for one in copies if one.engine is not None]
         for one in copies:
             one.engine = None
-        while engines:
-            await asyncio.to_thread(engines.pop().close)
-        await asyncio.to_thread(self._source.release)
+
+        def end() -> None:  # all in one thread: nothing may hold an engine when memory is released
+            while engines:
+                engines.pop().close()
+            self._source.release()
+
+        await asyncio.to_thread(end)
 
     async def _in_thread(self, work: Callable[..., T], *given: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
