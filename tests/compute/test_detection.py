@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import platform
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
-from conduit_nb.compute import detection
 from conduit_nb.compute.detection import Detection, detect_devices, local_offerings
 from conduit_nb.compute.nvml_errors import NVML_ERRORS
 from tests.compute.described_nvml import GIB, Card, DescribedNvml
