@@ -41,13 +41,15 @@ class ModelOptions(TypedDict):
     """Our addition to a request: how the model is to be loaded and bounded.
 
     The engine that serves is keyed by model id, revision and dtype; `max_model_len` bounds prompt
-    plus reply of this request; `batch_timeout_ms` is how long it may wait for company where the
+    plus reply of this request; `confidence` asks how sure the reply is of the values that it chose
+    from a few; `batch_timeout_ms` is how long it may wait for company where the
     engine is idle; `deadline_s` seconds after its arrival it fails where it is not finished.
     """
 
     revision: NotRequired[str | None]
     dtype: NotRequired[str]
     max_model_len: NotRequired[int | None]
+    confidence: NotRequired[bool]
     batch_timeout_ms: NotRequired[int | None]
     deadline_s: NotRequired[float | None]
 
@@ -103,6 +105,15 @@ class ChoiceLogprobs(TypedDict):
     refusal: None
 
 
+class ReplyDetails(TypedDict):
+    """Our addition to a reply: the probability of each value that was chosen from a few.
+
+    By JSON pointer: the product of the masked probabilities of the tokens that decide the value.
+    """
+
+    confidence: NotRequired[dict[str, float]]
+
+
 class Choice(TypedDict):
     """One reply."""
 
@@ -110,6 +121,7 @@ class Choice(TypedDict):
     message: Message
     logprobs: NotRequired[ChoiceLogprobs | None]
     finish_reason: FinishReason | None
+    conduit: NotRequired[ReplyDetails]
 
 
 class ChatReply(TypedDict):
@@ -137,6 +149,7 @@ class ChunkChoice(TypedDict):
     delta: Delta
     logprobs: NotRequired[ChoiceLogprobs | None]
     finish_reason: FinishReason | None
+    conduit: NotRequired[ReplyDetails]
 
 
 class ChatChunk(TypedDict):
@@ -189,7 +202,10 @@ class Misfit(TypedDict):
 
 
 class ErrorDetail(TypedDict):
-    """What went wrong. `code` is a ConduitError's code where the server is ours."""
+    """What went wrong. `code` is a ConduitError's code where the server is ours.
+
+    `needed_tokens` is ours too: what the shortest record takes where max_tokens leaves less.
+    """
 
     message: str
     type: str
@@ -197,6 +213,7 @@ class ErrorDetail(TypedDict):
     code: NotRequired[str | None]
     hint: NotRequired[str]
     conduit: NotRequired[Misfit]
+    needed_tokens: NotRequired[int]
 
 
 class ErrorReply(TypedDict):

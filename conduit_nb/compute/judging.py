@@ -78,12 +78,13 @@ class RuntimeReach:
     spans_nodes: bool
 
 
-# From the runtimes' own installation pages: vLLM and SGLang (CUDA, ROCm, CPU; several nodes by
-# Ray), TensorRT-LLM (CUDA; MPI), llama.cpp (all, one node), LmLite (torch on CPU, CUDA, MPS).
+# From the runtimes' own installation pages: vLLM and SGLang (CUDA, ROCm; several nodes by Ray),
+# TensorRT-LLM (CUDA; MPI), llama.cpp (all, one node), LmLite (torch on CPU, CUDA, MPS). vLLM and
+# SGLang have CPU builds too, but what is known of their overheads was measured on GPUs.
 RUNTIMES: Mapping[str, RuntimeReach] = {
     "lmlite": RuntimeReach(vendors=frozenset({"CPU", "NVIDIA", "Apple"}), spans_nodes=False),
-    "vllm": RuntimeReach(vendors=frozenset({"CPU", "NVIDIA", "AMD"}), spans_nodes=True),
-    "sglang": RuntimeReach(vendors=frozenset({"CPU", "NVIDIA", "AMD"}), spans_nodes=True),
+    "vllm": RuntimeReach(vendors=frozenset({"NVIDIA", "AMD"}), spans_nodes=True),
+    "sglang": RuntimeReach(vendors=frozenset({"NVIDIA", "AMD"}), spans_nodes=True),
     "tensorrt": RuntimeReach(vendors=frozenset({"NVIDIA"}), spans_nodes=True),
     "llamacpp": RuntimeReach(
         vendors=frozenset({"CPU", "NVIDIA", "AMD", "Apple"}), spans_nodes=False

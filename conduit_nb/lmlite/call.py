@@ -67,6 +67,7 @@ class Call(ABC):
     deadline_s: float | None
     sampling: SamplingParams
     json_schema: Mapping[str, Any] | None
+    confidence: bool
     stream: bool
     include_usage: bool
 
@@ -168,7 +169,7 @@ def common_parts(checked: Mapping[str, Any], *, top_logprobs: int | None) -> dic
         "batch_timeout_ms": options.get("batch_timeout_ms"),
         "deadline_s": options.get("deadline_s"),
         "sampling": _sampling(checked, top_logprobs),
-        "json_schema": _json_schema(checked.get("response_format")),
+        **_record_parts(checked.get("response_format"), options),
         "stream": bool(checked.get("stream")),
         "include_usage": bool(_part(checked, "stream_options").get("include_usage")),
     }
@@ -216,6 +217,18 @@ def _sampling(checked: Mapping[str, Any], top_logprobs: int | None) -> SamplingP
     )
 
 
+def _record_parts(
+    response_format: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    json_schema = _json_schema(response_format)
+    if options.get("confidence") and json_schema is None:
+        raise RequestRefusedError(
+            "conduit.confidence asks about the values of a record, and none is asked for.",
+            hint="Send a response_format of type json_schema, or leave confidence out.",
+        )
+    return {"json_schema": json_schema, "confidence": bool(options.get("confidence"))}
+
+
 def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     match response_format:
         case {"type": "json_object"}:
@@ -259,6 +272,7 @@ _CONDUIT = core_schema.typed_dict_schema(
             core_schema.literal_schema(["auto", "float32", "bfloat16", "float16"]), required=False
         ),
         "max_model_len": optional(COUNT),
+        "confidence": optional(core_schema.bool_schema()),
         "batch_timeout_ms": optional(core_schema.int_schema(ge=0, le=LONGEST_BATCH_TIMEOUT_MS)),
         "deadline_s": optional(core_schema.float_schema(gt=0, allow_inf_nan=False)),
     },

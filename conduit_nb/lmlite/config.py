@@ -28,7 +28,8 @@ class EngineConfig:
     need, at most `cache_bytes`, or without those half of the free memory. Where it runs out, the
     youngest row waits.
     `kept_tokens` is how many of them may be those of past rows, kept for rows that begin alike;
-    None takes an eighth on the CPU, elsewhere whatever rows leave free. 0 keeps nothing.
+    None takes an eighth on the CPU, elsewhere whatever rows leave free. 0 keeps nothing. `drafts`
+    lets rows guess ahead what they copy; the text is the same.
 
     Raises ArgumentError where a value cannot be meant.
     """
@@ -43,6 +44,7 @@ class EngineConfig:
     cache_tokens: int | None = None
     cache_bytes: int | None = None
     kept_tokens: int | None = None
+    drafts: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (

@@ -9,12 +9,12 @@ import gc
 from collections.abc import Mapping
 from dataclasses import replace
 
-from conduit_nb.lmlite.budget import Asked, estimate
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.devices import Devices, release_unused
 from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.log import log_event
+from conduit_nb.lmlite.memory_budget import Asked, estimate
 from conduit_nb.lmlite.placement import Place
 from conduit_nb.lmlite.source import Found, ModelKey
 from conduit_nb.models.files import Progress

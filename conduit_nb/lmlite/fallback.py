@@ -80,6 +80,11 @@ class FallbackRunner:
         )
         return dict(zip(logits, tokens, strict=True))
 
+    def follow(self, drafted: Mapping[Row, int], replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
+        """Return nothing: rows that only ever grow are given no drafts."""
+        assert not drafted, f"drafts for some of {len(replies)} rows"
+        return {}
+
     def forget(self, row: Row) -> None:
         """Free what the row has read. Idempotent."""
         self._read.pop(row, None)

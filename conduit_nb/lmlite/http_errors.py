@@ -13,12 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from conduit_nb.errors import ConduitError, DoesNotFitError, EndpointBusyError
+from conduit_nb.errors import (
+    ConduitError,
+    DoesNotFitError,
+    EndpointBusyError,
+    ReplyBudgetError,
+)
 from conduit_nb.protocol import ErrorDetail, ErrorReply, Misfit
 
 STATUS_OF = {
     "context_length": 400,
     "request_refused": 400,
+    "reply_budget": 400,
     "argument": 400,
     "endpoint_auth": 401,
     "model_not_found": 404,
@@ -56,6 +62,8 @@ def error_reply(error: ConduitError) -> ErrorReply:
             largest_model_len=error.largest_model_len,
             largest_concurrency=error.largest_concurrency,
         )
+    if isinstance(error, ReplyBudgetError) and error.needed_tokens is not None:
+        detail["needed_tokens"] = error.needed_tokens
     return ErrorReply(error=detail)
 
 

@@ -181,20 +181,21 @@ class KvCache:
         sampled: list[int] = []
         parts: list[Part] = []
         for part in slices:
-            begin = len(tokens)
+            begin, end = len(tokens), part.end + len(part.draft)
             tokens.extend(part.row.tokens[part.start : part.end])
-            positions.extend(range(part.start, part.end))
-            slots.extend(_slots(part.row.pages, part.start, part.end))
+            tokens.extend(part.draft)
+            positions.extend(range(part.start, end))
+            slots.extend(_slots(part.row.pages, part.start, end))
             if part.samples:
-                sampled.append(len(tokens) - 1)
+                sampled.extend(range(len(tokens) - len(part.draft) - 1, len(tokens)))
             parts.append(
                 Part(
                     begin=begin,
                     end=len(tokens),
-                    length=part.end,
-                    runs=_runs(part.row.pages, part.end),
+                    length=end,
+                    runs=_runs(part.row.pages, end),
                     is_first=part.start == 0,
-                    mask=self._mask(part.start, part.end),
+                    mask=self._mask(part.start, end),
                 )
             )
         return Step(

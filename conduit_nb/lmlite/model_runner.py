@@ -46,18 +46,34 @@ class ModelRunner:
             layers, pages=max(pages, PROBE_PAGES), dtype=loaded.dtype, device=loaded.device
         )
         self._masks = Masks(loaded.vocab_size)
+        self._logits = torch.empty(0)  # of the last step, `[wanted tokens, vocab]`
+        self._first: dict[Row, int] = {}  # where those of a row begin
 
     @torch.inference_mode()
     def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
         """Do one step; return the next token of every row that wants one."""
         for copy in plan.copies:
             self._cache.copy(copy)
-        logits = self._forward(plan)
-        rows = [part.row for part in plan.slices if part.samples]
-        if not rows:
+        self._logits = self._forward(plan)
+        self._first = {}
+        count = 0
+        for part in plan.slices:
+            if part.samples:
+                self._first[part.row] = count
+                count += 1 + len(part.draft)
+        return self.follow(dict.fromkeys(self._first, 0), replies)
+
+    @torch.inference_mode()
+    def follow(self, drafted: Mapping[Row, int], replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
+        """Return the token behind so many of the drafted ones, for rows of the last step."""
+        if not drafted:
             return {}
-        tokens = choose_tokens(logits, [replies[row] for row in rows], self._masks)
-        return dict(zip(rows, tokens, strict=True))
+        places = [self._first[row] + count for row, count in drafted.items()]
+        logits = self._logits
+        if len(places) < len(logits):
+            logits = logits[torch.tensor(places, device=logits.device)]
+        tokens = choose_tokens(logits, [replies[row] for row in drafted], self._masks)
+        return dict(zip(drafted, tokens, strict=True))
 
     def forget(self, row: Row) -> None:
         """Do nothing: what a row leaves in its pages is the scheduler's."""

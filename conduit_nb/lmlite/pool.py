@@ -1,7 +1,8 @@
 """The models of one server: loaded when first asked for, and kept while there is room.
 
-What they take is planned before they are loaded (`budget.py`); for a model that is asked for, those
-are unloaded that were not used for the longest time (`placement.py`). Knows neither HTTP nor torch.
+What they take is planned before they are loaded (`memory_budget.py`); for a model that is asked
+for, those leave that were not used for the longest time (`placement.py`). Knows neither HTTP nor
+torch.
 Layer 3.
 """
 
@@ -26,8 +27,8 @@ from conduit_nb.errors import (
     RequestRefusedError,
     ServerFailedError,
 )
-from conduit_nb.lmlite.budget import Estimate
 from conduit_nb.lmlite.log import log_event
+from conduit_nb.lmlite.memory_budget import Estimate
 from conduit_nb.lmlite.placement import Place, Room, Tenant, all_idle, largest_free_bytes, places
 from conduit_nb.lmlite.source import ModelKey, Source
 from conduit_nb.protocol import DeviceMemory, LoadedModel, ModelInfo

@@ -62,8 +62,8 @@ class PrefixCache:
         node = path[-1] if path else self._root
         rest = tokens[known : known + self._pool.page_tokens]
         latest = islice(reversed(node.children.values()), CANDIDATES)
-        nearest = max(latest, key=lambda child: _common(child.tokens, rest), default=None)
-        if nearest is not None and (shared := _common(nearest.tokens, rest)):
+        nearest = max(latest, key=lambda child: common_length(child.tokens, rest), default=None)
+        if nearest is not None and (shared := common_length(nearest.tokens, rest)):
             path.append(nearest)
             known += shared
         self._touch(path)
@@ -140,7 +140,7 @@ class PrefixCache:
             self._nodes.move_to_end(node)
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def common_length(one: Sequence[int], other: Sequence[int]) -> int:
     """Return how many tokens the two begin with alike."""
     for at, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:

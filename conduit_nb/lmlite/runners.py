@@ -43,6 +43,10 @@ class Runner(Protocol):
         """Do one step; return the next token of every row that wants one."""
         ...
 
+    def follow(self, drafted: Mapping[Row, int], replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
+        """Return the token behind so many of the drafted ones, for rows of the last step."""
+        ...
+
     def forget(self, row: Row) -> None:
         """Let go of what is held for a row that has left. Idempotent."""
         ...

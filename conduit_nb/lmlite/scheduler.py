@@ -14,7 +14,7 @@ Layer 3: no torch.
 from __future__ import annotations
 
 from bisect import insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.prefix_cache import Found, PrefixCache
@@ -34,10 +34,14 @@ That many tokens cost about as much as a step of their own (a 135M model on a CP
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Row:
-    """One request in the batch or on its way there. `number` is its place in the queue."""
+    """One request in the batch or on its way there. `number` is its place in the queue.
+
+    `draft` is a guess at what comes behind `tokens`.
+    """
 
     number: int
     tokens: list[int]
+    draft: list[int] = field(default_factory=list[int])
     computed: int = 0
     reading_until: int = 0
     pages: list[int] = field(default_factory=list[int])
@@ -55,12 +59,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Tokens `[start, end)` of a row, read in one step. `samples`: a next token is wanted."""
+    """Tokens `[start, end)` of a row, read in one step. `samples`: a next token is wanted.
+
+    Then the `draft` is read behind them, and the token after each of its tokens is wanted as well.
+    """
 
     row: Row
     start: int
     end: int
     samples: bool
+    draft: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +165,7 @@ class Scheduler:
         has_room = self.preemptions == preemptions_before
         writing = [row for row in self._running if not row.is_reading]
         reading = [row for row in self._running if row.is_reading]
-        slices = [self._slice(row, self._step_tokens) for row in writing]
+        slices = [self._with_draft(self._slice(row, self._step_tokens)) for row in writing]
         budget = self._step_tokens
         while budget > 0:
             row = reading.pop(0) if reading else self._admit() if has_room else None
@@ -179,14 +187,20 @@ class Scheduler:
             if was_reading:
                 self._prefixes.keep(row.tokens[: row.computed], row.pages)
 
+    def accept(self, row: Row, tokens: int) -> None:
+        """Note that so many more of the row's tokens are in the cache: they were drafted."""
+        row.computed += tokens
+        assert row.computed <= len(row.tokens)
+
     def fail(self, plan: Plan) -> None:
         """Note that the step failed: its rows are forgotten, and nothing is kept.
 
         Nobody knows which of its copies were done.
         """
         for part in plan.slices:
-            self._running.remove(part.row)
-            self._pool.release(part.row.pages)
+            if part.row in self._running:
+                self._running.remove(part.row)
+                self._pool.release(part.row.pages)
         while self._prefixes.evict():
             pass
 
@@ -203,6 +217,17 @@ class Scheduler:
     def _slice(self, row: Row, most: int) -> Slice:
         end = min(row.computed + most, len(row.tokens))
         return Slice(row=row, start=row.computed, end=end, samples=end == len(row.tokens))
+
+    def _with_draft(self, part: Slice) -> Slice:
+        """Have the row's draft read too, as much of it as there is room for without trouble."""
+        row = part.row
+        if not part.samples or not row.draft:
+            return part
+        missing = self._pool.pages_for(part.end + len(row.draft)) - len(row.pages)
+        if missing > 0 and self._has_room(missing):
+            row.pages.extend(self._pool.run_after(row.pages[-1], missing) or ())
+        room = len(row.pages) * self._pool.page_tokens - part.end
+        return replace(part, draft=tuple(row.draft[:room]))
 
     def _admit(self) -> Row | None:
         """Let a waiting row in, with pages for all it has, where there is room for it.
@@ -323,6 +348,7 @@ class Scheduler:
         self._pool.release(row.pages)
         self._running.remove(row)
         row.computed = 0
+        row.draft = []
         insort(self._waiting, row, key=_number)
         self.preemptions += 1
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from conduit_nb.lmlite.budget import Estimate
+from conduit_nb.lmlite.memory_budget import Estimate
 from conduit_nb.lmlite.placement import Place
 from conduit_nb.models.config import DType
 from conduit_nb.models.files import Progress

@@ -16,6 +16,7 @@ class StepCounts:
     read_tokens: int = 0
     written_tokens: int = 0
     forced_tokens: int = 0
+    drafted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,8 @@ class EngineStats:
     """A reading of everything at about one moment.
 
     `read_tokens` are those of prompts (again after a row had to give up its pages), without the
-    `reused_tokens`; of the `written_tokens` the grammar forced `forced_tokens`.
+    `reused_tokens`; of the `written_tokens` the grammar forced `forced_tokens`, and
+    `drafted_tokens` were guessed and needed no step of their own.
     """
 
     running: int
@@ -32,6 +34,7 @@ class EngineStats:
     read_tokens: int
     written_tokens: int
     forced_tokens: int
+    drafted_tokens: int
     reused_tokens: int
     preemptions: int
     pages: int

@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from conduit_nb.errors import ConduitError, ServerFailedError
+from conduit_nb.lmlite.drafts import Drafter
+from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.prefix_cache import common_length
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.runners import Runner
@@ -40,7 +43,9 @@ class Job:
 class Worker:
     """Owns the scheduler and the model; everything but the thread itself talks to it by lists."""
 
-    def __init__(self, *, runner: Runner, scheduler: Scheduler, max_rows: int) -> None:
+    def __init__(
+        self, *, runner: Runner, scheduler: Scheduler, max_rows: int, drafts: bool = True
+    ) -> None:
         self._runner = runner
         self._scheduler = scheduler
         self._max_rows = max_rows
@@ -52,6 +57,8 @@ class Worker:
         self._is_closing = False
         self._has_ended = False
         self._failed_steps = 0
+        self._drafters: dict[Row, Drafter] = {}
+        self._drafts = drafts and runner.attention == "packed"
         self._thread = threading.Thread(target=self._run, name="lmlite-engine", daemon=True)
         self._thread.start()
 
@@ -162,17 +169,55 @@ class Worker:
         except (RuntimeError, MemoryError) as err:  # torch: no memory, a device that is gone
             self._fail_step(plan, err)
             return
-        self._failed_steps = 0
         self._count(plan)
         self._scheduler.commit(plan)
-        for row, chosen in tokens.items():
-            job = self._open[row]
+        drafts = {part.row: part.draft for part in plan.slices}
+        followed = dict.fromkeys(tokens, 0)
+        while followed:
+            followed = {
+                row: followed[row] + count
+                for row, chosen in tokens.items()
+                if (count := self._write(row, chosen, drafts[row][followed[row] :])) is not None
+            }
             try:
-                delta = job.reply.add(chosen)
-            except ConduitError as err:
-                self._fail(job, err)
-            else:
-                self._tell(job, delta)
+                tokens = self._runner.follow(followed, replies)
+            except (RuntimeError, MemoryError) as err:
+                self._fail_step(plan, err)
+                return
+        self._failed_steps = 0
+        self._draft([row for row in replies if row in self._open])
+
+    def _write(self, row: Row, chosen: Chosen, draft: tuple[int, ...]) -> int | None:
+        """Write a token and what must follow; return how many tokens, where all were drafted.
+
+        Then the step has told which comes after them as well.
+        """
+        job = self._open[row]
+        before = len(row.tokens)
+        try:
+            delta = job.reply.add(chosen)
+        except ConduitError as err:
+            self._fail(job, err)
+            return None
+        written = row.tokens[before:]
+        if delta.finish_reason is None:
+            read = common_length(written, draft)
+            self._scheduler.accept(row, read)
+            self.counts.drafted_tokens += read
+        self._tell(job, delta)
+        is_followed = delta.finish_reason is None and tuple(written) == draft[: len(written)]
+        return len(written) if is_followed else None
+
+    def _draft(self, rows: Sequence[Row]) -> None:
+        """Guess what comes next in the rows that just wrote something."""
+        if not self._drafts:
+            return
+        for row in rows:
+            if row.is_reading:
+                continue
+            drafter = self._drafters.setdefault(row, Drafter())
+            most = self._open[row].reply.left - 1
+            row.draft = drafter.draft(row.tokens, rows=len(rows), most=most)
 
     def _count(self, plan: Plan) -> None:
         """Count a step that was done and is not noted yet."""
@@ -191,7 +236,8 @@ class Worker:
                 f"The model failed in a step with {len(plan.slices)} rows: {reason[0]}",
                 hint="Lower max_model_concurrency or max_model_len, and see `%conduit logs`.",
             )
-            self._fail(self._open[part.row], failure)
+            if part.row in self._open:
+                self._fail(self._open[part.row], failure)
         self._failed_steps += 1
         if self._failed_steps >= FAILED_STEPS_ALLOWED:
             raise err
@@ -211,6 +257,7 @@ class Worker:
         if self._open.pop(job.reply.row, None):
             self._scheduler.remove(job.reply.row)
             self._runner.forget(job.reply.row)
+            self._drafters.pop(job.reply.row, None)
 
     def _end(self) -> None:
         with self._changed:

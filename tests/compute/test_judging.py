@@ -157,5 +157,10 @@ def test_stock_that_nobody_knows_is_enough_only_where_none_is_asked(least: Any, 
     }
 
 
+def test_a_runtime_whose_figures_are_of_gpus_is_not_held_against_a_cpu():
+    assert codes(None, made_plan(1, runtime="vllm")) == ["runtime"]
+    assert codes(None, made_plan(1, runtime="lmlite")) == []
+
+
 def test_every_reason_has_a_knob():
     assert set(KNOBS) == set(get_args(ReasonCode))

@@ -60,10 +60,11 @@ def test_what_does_not_hold_the_plan_has_reasons_by_every_objective(objective: O
 
 @pytest.mark.parametrize("objective", ["usd_per_million_tokens", "tokens_per_second"])
 def test_what_cannot_be_estimated_is_out_where_speed_counts(objective: Objective):
-    [reason] = fit_of(made_offering(None).hardware, made_plan(10), objective).reasons
+    plan = made_plan(10, runtime="lmlite")
+    [reason] = fit_of(made_offering(None).hardware, plan, objective).reasons
 
     assert reason.code == "no_figures"
-    assert not fit_of(made_offering(None).hardware, made_plan(10), "usd_per_gib").reasons
+    assert not fit_of(made_offering(None).hardware, plan, "usd_per_gib").reasons
 
 
 def test_several_devices_are_out_where_one_is_asked():

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conduit_nb.lmlite.budget import Estimate
+from conduit_nb.lmlite.memory_budget import Estimate
 from conduit_nb.lmlite.placement import Need, Place
 from conduit_nb.lmlite.source import Found, ModelKey
 

@@ -97,7 +97,12 @@ class Recorder:
     def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
         for row in replies:
             self._prompts.setdefault(row, tuple(row.tokens))
-        chosen = self.runner.run(plan, replies)
+        return self._noted(self.runner.run(plan, replies))
+
+    def follow(self, drafted: Mapping[Row, int], replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
+        return self._noted(self.runner.follow(drafted, replies))
+
+    def _noted(self, chosen: dict[Row, Chosen]) -> dict[Row, Chosen]:
         for row, one in chosen.items():
             self._chosen.setdefault(row, []).append(one.token)
         return chosen

@@ -30,7 +30,7 @@ class ServerProcess:
         assert found
         self.url = found[1]
         self.client = httpx2.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+            base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=300
         )
 
     @property

@@ -91,7 +91,9 @@ async def test_a_family_writes_what_generate_writes_one_by_one(
         for prompt, tokens in zip(prompts, TOKENS, strict=True)
     ]
     is_long = [len(own) == tokens for own, tokens in zip(expected, TOKENS, strict=True)]
-    assert engine.preemptions > 0 or not all(is_long[:2])
+    # Rows that guess right may be done before the pages run out.
+    is_quick = engine.stats().drafted_tokens > 0
+    assert engine.preemptions > 0 or is_quick or not all(is_long[:2])
     for prompt, own in zip(prompts, expected, strict=True):
         written = recorder.written(prompt)
         is_tie = False
