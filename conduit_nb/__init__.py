@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         ContextLengthError,
         DeadlineError,
         DeploymentError,
+        DoesNotFitError,
         EndpointAuthError,
         EndpointBusyError,
         EndpointError,
@@ -70,7 +71,14 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from conduit_nb.models.config import LmLiteModelConfig
-    from conduit_nb.notebook.control import list_models, logs, ps, stop
+    from conduit_nb.notebook.control import (
+        list_models,
+        load_model,
+        logs,
+        ps,
+        stop,
+        unload_model,
+    )
     from conduit_nb.notebook.planning import find_offerings, plan
     from conduit_nb.schemas import (
         Length,
@@ -103,6 +111,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "DeploymentConstraint",
     "DeploymentError",
     "DetailedAnswer",
+    "DoesNotFitError",
     "encode",
     "EndpointAuthError",
     "EndpointBusyError",
@@ -125,6 +134,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "LlmTask",
     "LMLiteBlock",
     "LmLiteModelConfig",
+    "load_model",
     "local_offerings",
     "logs",
     "mdl",
@@ -156,6 +166,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "StorageError",
     "SystemCommandBlock",
     "TruncatedError",
+    "unload_model",
     "UntrustedBlockError",
     "validate",
     "ValidationError",
@@ -192,6 +203,7 @@ _HOMES = {
         "ContextLengthError",
         "DeadlineError",
         "DeploymentError",
+        "DoesNotFitError",
         "EndpointAuthError",
         "EndpointBusyError",
         "EndpointError",
@@ -217,7 +229,14 @@ _HOMES = {
         "ValidationError",
     ),
     "conduit_nb.models.config": ("LmLiteModelConfig",),
-    "conduit_nb.notebook.control": ("list_models", "logs", "ps", "stop"),
+    "conduit_nb.notebook.control": (
+        "list_models",
+        "load_model",
+        "logs",
+        "ps",
+        "stop",
+        "unload_model",
+    ),
     "conduit_nb.notebook.planning": ("find_offerings", "plan"),
     "conduit_nb.schemas": (
         "Length",

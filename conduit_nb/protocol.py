@@ -192,6 +192,15 @@ class TextReply(TypedDict):
     usage: NotRequired[Usage | None]
 
 
+class Misfit(TypedDict):
+    """The numbers of a DoesNotFitError: our addition to an error."""
+
+    needed_gib: float
+    available_gib: float
+    largest_model_len: int | None
+    largest_concurrency: int | None
+
+
 class ErrorDetail(TypedDict):
     """What went wrong. `code` is a ConduitError's code where the server is ours.
 
@@ -203,6 +212,7 @@ class ErrorDetail(TypedDict):
     param: NotRequired[str | None]
     code: NotRequired[str | None]
     hint: NotRequired[str]
+    conduit: NotRequired[Misfit]
     needed_tokens: NotRequired[int]
 
 
@@ -226,7 +236,8 @@ class LoadedModel(TypedDict):
     """A model in our server. `state` is "loading", "ready" or "failed".
 
     `attention` says of one that is ready whether its rows are "packed" into one forward, or each
-    has its own, which is slower ("fallback").
+    has its own, which is slower ("fallback"). `memory_bytes` is what is planned for it, of all its
+    `replicas` together; `device` names theirs.
     """
 
     state: Literal["loading", "ready", "failed"]
@@ -237,7 +248,23 @@ class LoadedModel(TypedDict):
     running: int
     waiting: int
     attention: NotRequired[Literal["packed", "fallback"]]
+    memory_bytes: NotRequired[int]
+    replicas: NotRequired[int]
     detail: NotRequired[str]
+
+
+class DeviceMemory(TypedDict):
+    """What models may take of a device together, and what is planned for those that are there."""
+
+    device: str
+    budget_bytes: int
+    planned_bytes: int
+
+
+class ServerMemory(TypedDict):
+    """Our addition to the list of models: the memory that they share."""
+
+    devices: list[DeviceMemory]
 
 
 class ModelList(TypedDict):
@@ -245,6 +272,26 @@ class ModelList(TypedDict):
 
     object: Literal["list"]
     data: list[ModelInfo]
+    conduit: NotRequired[ServerMemory]
+
+
+class LoadRequest(TypedDict):
+    """Body of POST /v1/models/load, ours alone: a model to load before it is asked for.
+
+    Each of its `replicas` goes on a device of its own. The answer is a ModelInfo.
+    """
+
+    model: str
+    replicas: NotRequired[int]
+    conduit: NotRequired[ModelOptions]
+
+
+class ModelDeleted(TypedDict):
+    """Body of the answer to DELETE /v1/models/{id}: it is not loaded any more."""
+
+    id: str
+    object: Literal["model"]
+    deleted: Literal[True]
 
 
 class Health(TypedDict):

@@ -18,6 +18,7 @@ from conduit_nb.errors import (
     ConduitError,
     ContextLengthError,
     DeadlineError,
+    DoesNotFitError,
     EndpointAuthError,
     EndpointBusyError,
     MissingExtraError,
@@ -38,6 +39,7 @@ from conduit_nb.protocol import (
     FinishReason,
     Health,
     Message,
+    Misfit,
     ModelInfo,
     ReplyDetails,
     Usage,
@@ -134,6 +136,14 @@ def to_model_infos(text: bytes, *, server: str) -> list[ModelInfo]:
     ]
 
 
+def to_model_info(text: bytes, *, server: str) -> ModelInfo:
+    """Read the body of the answer to POST /v1/models/load."""
+    entry = _object(text, server)
+    if "id" not in entry:
+        raise not_openai(server)
+    return _to_model_info(entry)
+
+
 def to_health(text: bytes, *, server: str) -> Health:
     """Read the body of GET /health of a server of ours."""
     body = _object(text, server)
@@ -168,6 +178,8 @@ def to_error(
     said, code, hint, needed_tokens = _error_detail(text)
     said = _without(said, secret_texts)[:ERROR_TEXT_LIMIT]
     told = f"{server}: {said}" if said else f"{server} answered with status {status}."
+    if code == DoesNotFitError.code and (numbers := _misfit(text)):
+        return DoesNotFitError(told, **numbers, hint=_without(hint, secret_texts))
     kind = KIND_OF_CODE.get(code or "") or _kind_of_status(status)
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
     if issubclass(kind, EndpointBusyError):
@@ -306,6 +318,25 @@ def _error_detail(text: bytes) -> tuple[str, str | None, str, int | None]:
         code if isinstance(code, str) else None,
         _text(fields.get("hint")),
         needed_tokens if isinstance(needed_tokens, int) else None,
+    )
+
+
+def _misfit(text: bytes) -> Misfit | None:
+    """Return the numbers of a model that does not fit; None where a server tells others."""
+    detail = cast("dict[str, Any]", json.loads(text)).get("error")
+    said: object = cast("dict[str, Any]", detail).get("conduit") if isinstance(detail, dict) else 0
+    if not isinstance(said, dict):
+        return None
+    numbers = cast("dict[str, object]", said)
+    needed, available = numbers.get("needed_gib"), numbers.get("available_gib")
+    if not isinstance(needed, int | float) or not isinstance(available, int | float):
+        return None
+    length, rows = numbers.get("largest_model_len"), numbers.get("largest_concurrency")
+    return Misfit(
+        needed_gib=float(needed),
+        available_gib=float(available),
+        largest_model_len=length if isinstance(length, int) else None,
+        largest_concurrency=rows if isinstance(rows, int) else None,
     )
 
 

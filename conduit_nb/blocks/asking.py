@@ -16,7 +16,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from conduit_nb.blocks.base import Call
-from conduit_nb.client import Endpoint
+from conduit_nb.client import Endpoint, model_options
 from conduit_nb.errors import (
     ArgumentError,
     EndpointBusyError,
@@ -34,7 +34,6 @@ from conduit_nb.protocol import (
     Dialect,
     JsonSchemaSpec,
     Message,
-    ModelOptions,
     ResponseFormat,
     Usage,
 )
@@ -223,12 +222,7 @@ class ModelAccess:
             )
         if dialect == "lmlite":
             request["model"] = resolved_id(self.config.model_id)
-            request["conduit"] = ModelOptions(
-                revision=self.config.revision,
-                dtype=self.config.dtype,
-                max_model_len=self.config.max_model_len,
-                batch_timeout_ms=self.config.model_batch_execute_timeout_ms,
-            )
+            request["conduit"] = model_options(self.config)
             if question.confidence:
                 request["conduit"]["confidence"] = True
         elif question.confidence:

@@ -17,8 +17,8 @@ from pydantic_core import SchemaValidator, core_schema
 
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.answer import Answer
-from conduit_nb.lmlite.pool import ModelKey
 from conduit_nb.lmlite.sampling import MAX_TOP_LOGPROBS, SamplingParams
+from conduit_nb.lmlite.source import ModelKey
 
 if TYPE_CHECKING:
     from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
@@ -97,8 +97,9 @@ class CallForm:
         *,
         example: str,
         hint: str,
+        common: Mapping[str, core_schema.TypedDictField] | None = None,
     ) -> None:
-        self._honoured = {**COMMON_FIELDS, **honoured}
+        self._honoured = {**(COMMON_FIELDS if common is None else common), **honoured}
         self._neutral = neutral
         self._example = example
         self._hint = hint
@@ -162,11 +163,7 @@ def common_parts(checked: Mapping[str, Any], *, top_logprobs: int | None) -> dic
     """Return what a Call takes from the fields that every endpoint knows."""
     options = _part(checked, "conduit")
     return {
-        "key": ModelKey(
-            model_id=checked["model"],
-            revision=options.get("revision"),
-            dtype=options.get("dtype", "auto"),
-        ),
+        "key": model_key(checked),
         "n": checked.get("n") or 1,
         "max_model_len": options.get("max_model_len"),
         "batch_timeout_ms": options.get("batch_timeout_ms"),
@@ -176,6 +173,16 @@ def common_parts(checked: Mapping[str, Any], *, top_logprobs: int | None) -> dic
         "stream": bool(checked.get("stream")),
         "include_usage": bool(_part(checked, "stream_options").get("include_usage")),
     }
+
+
+def model_key(checked: Mapping[str, Any]) -> ModelKey:
+    """Return which model is meant, by the fields that every request about one knows."""
+    options = _part(checked, "conduit")
+    return ModelKey(
+        model_id=checked["model"],
+        revision=options.get("revision"),
+        dtype=options.get("dtype", "auto"),
+    )
 
 
 def optional(schema: core_schema.CoreSchema) -> core_schema.TypedDictField:
@@ -271,8 +278,12 @@ _CONDUIT = core_schema.typed_dict_schema(
     },
     extra_behavior="forbid",
 )
-COMMON_FIELDS = {
+MODEL_FIELDS = {
     "model": required(core_schema.str_schema(min_length=1, max_length=4096)),
+    "conduit": optional(_CONDUIT),
+}
+COMMON_FIELDS = {
+    **MODEL_FIELDS,
     "max_tokens": optional(COUNT),
     "n": optional(core_schema.int_schema(ge=1, le=MOST_REPLIES)),
     "temperature": optional(_NUMBER),
@@ -295,5 +306,4 @@ COMMON_FIELDS = {
             extra_behavior="forbid",
         )
     ),
-    "conduit": optional(_CONDUIT),
 }

@@ -13,8 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from conduit_nb.errors import ConduitError, EndpointBusyError, ReplyBudgetError
-from conduit_nb.protocol import ErrorDetail, ErrorReply
+from conduit_nb.errors import (
+    ConduitError,
+    DoesNotFitError,
+    EndpointBusyError,
+    ReplyBudgetError,
+)
+from conduit_nb.protocol import ErrorDetail, ErrorReply, Misfit
 
 STATUS_OF = {
     "context_length": 400,
@@ -29,6 +34,7 @@ STATUS_OF = {
     "server_failed": 503,
     "deadline": 504,
     "storage": 507,
+    "does_not_fit": 507,
 }
 TYPE_OF = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 CLIENT_LEFT = 499
@@ -56,6 +62,13 @@ def error_reply(error: ConduitError) -> ErrorReply:
         code=error.code,
         hint=error.hint,
     )
+    if isinstance(error, DoesNotFitError):
+        detail["conduit"] = Misfit(
+            needed_gib=error.needed_gib,
+            available_gib=error.available_gib,
+            largest_model_len=error.largest_model_len,
+            largest_concurrency=error.largest_concurrency,
+        )
     if isinstance(error, ReplyBudgetError) and error.needed_tokens is not None:
         detail["needed_tokens"] = error.needed_tokens
     return ErrorReply(error=detail)

@@ -1,11 +1,9 @@
-"""The HTTP face of a pool of models: OpenAI's completions, who is there, and how it does.
+"""The HTTP face of a pool of models: OpenAI's endpoints, who is there, and how it does.
 
 Layer 3.
 """
 
 from __future__ import annotations
-
-import asyncio
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,10 +18,10 @@ from conduit_nb.lmlite.gate import require_key
 from conduit_nb.lmlite.http_errors import HANDLERS, json_response
 from conduit_nb.lmlite.log import RequestLog
 from conduit_nb.lmlite.metrics import CONTENT_TYPE, Metrics, RequestCounts
+from conduit_nb.lmlite.models_api import ModelsApi
 from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.serving import Completions
-from conduit_nb.models.hub import available_offline
-from conduit_nb.protocol import Health, ModelInfo, ModelList
+from conduit_nb.protocol import Health
 
 
 def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> ASGIApp:
@@ -35,7 +33,7 @@ def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> 
     routes = [
         Route("/health", about.health, methods=["GET"]),
         Route("/metrics", about.metrics, methods=["GET"]),
-        Route("/v1/models", about.models, methods=["GET"]),
+        *ModelsApi(pool, activity, key).routes(),
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/completions", text, methods=["POST"]),
     ]
@@ -78,18 +76,6 @@ class _About:
                 models=models,
             )
         )
-
-    async def models(self, request: Request) -> Response:
-        """List what is loaded, and what could be without a network."""
-        require_key(request, self._key)
-        listed = self._pool.models()
-        known = {model["id"] for model in listed}
-        others = [
-            ModelInfo(id=name, object="model", created=0, owned_by="conduit")
-            for name in await asyncio.to_thread(available_offline)
-            if name not in known
-        ]
-        return json_response(ModelList(object="list", data=[*listed, *others]))
 
     async def metrics(self, request: Request) -> Response:
         """Tell the server's numbers in Prometheus' text format."""

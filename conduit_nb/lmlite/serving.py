@@ -82,7 +82,9 @@ class Completions:
         try:
             async with (
                 _within(call.deadline_s, arrived),
-                self._pool.engine(call.key, replies=call.replies) as engine,
+                self._pool.engine(
+                    call.key, replies=call.replies, max_model_len=call.max_model_len
+                ) as engine,
             ):
                 wanted = await _generations(engine, call)
                 replies.prompt_tokens = sum(len(one.prompt_tokens) for one in wanted[:: call.n])

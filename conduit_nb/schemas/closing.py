@@ -12,6 +12,7 @@ to be whole is whole. Layer 1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from conduit_nb.errors import SchemaError
@@ -54,22 +55,25 @@ class Completer:
             return None
         if reader.root is None:
             return self.shortest.encode()
-        spine = reader.open_parts or [reader.root]
-        levels = self._levels(spine)
         if reader.root.end is not None:
-            return b"" if levels[0] else None
-        closings: dict[Node, str] = {}
-        inner: Part | None = None
-        for part, nodes in zip(reversed(spine), reversed(levels), strict=True):
-            found: dict[Node, str] = {}
-            for node in nodes:
-                before = (
-                    "" if inner is None else _shortest_among(closings, _inside(node, _last(part)))
-                )
-                rest = None if before is None else node.rest(part, half if inner is None else b"")
-                if before is not None and rest is not None:
-                    found[node] = before + rest
-            closings, inner = found, part
+            return b"" if fits(self._root, reader.root) else None
+        *around, innermost = reader.open_parts
+        candidates: Nodes = self._root
+        levels: list[list[_Level]] = []
+        for part in around:
+            found, candidates = self._around(part, candidates)
+            levels.append(found)
+        closings = {
+            node: rest
+            for node in candidates
+            if node.takes(innermost) and (rest := node.rest(innermost, half)) is not None
+        }
+        for found in reversed(levels):
+            closings = {
+                level.node: inner + level.rest
+                for level in found
+                if (inner := _shortest_among(closings, level.inside)) is not None
+            }
         closing = min(closings.values(), key=len, default=None)
         if closing is None:
             return None
@@ -90,16 +94,31 @@ class Completer:
             if is_choice and part.end is not None and fits(nodes, part):
                 yield pointer, part
 
-    def _levels(self, spine: list[Part]) -> list[list[Node]]:
-        """Return for each open value the nodes that it may be, from the outermost on."""
-        levels: list[list[Node]] = []
-        candidates: Nodes = self._root
-        for depth, part in enumerate(spine):
-            levels.append([node for node in candidates if node.takes(part)])
-            if depth + 1 < len(spine):
-                below = [one for node in levels[-1] for one in _inside(node, _last(part))]
-                candidates = list(dict.fromkeys(below))
-        return levels
+    def _around(self, part: Part, candidates: Nodes) -> tuple[list[_Level], Nodes]:
+        """Return what `part` may be, and what the value may be that is open in it.
+
+        Both stay the same, and are kept, as long as that value is open.
+        """
+        last = _last(part)
+        kept: tuple[str | int, list[_Level], Nodes] | None = part.notes.get(self)
+        if kept is None or kept[0] != last:
+            levels = [
+                _Level(node=node, rest=rest, inside=_inside(node, last))
+                for node in candidates
+                if node.takes(part) and (rest := node.rest(part, b"")) is not None
+            ]
+            below = dict.fromkeys(one for level in levels for one in level.inside)
+            kept = part.notes[self] = (last, levels, tuple(below))
+        return kept[1], kept[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    """What an open list or object may be: how it ends, and what the value in it may be."""
+
+    node: Node
+    rest: str
+    inside: Nodes
 
 
 def shortest_record(json_schema: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ class Talker:
 
     def __init__(self) -> None:
         self.sent = 0
+        self.begun = asyncio.Event()
         self.left = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -42,6 +43,7 @@ class Talker:
             while not self.left.is_set():
                 await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
                 self.sent += len(CHUNK)
+                self.begun.set()
             await watch
         await send({"type": "http.response.body", "body": b"word"})
 
@@ -72,8 +74,7 @@ async def test_a_client_that_takes_nothing_is_cut_and_holds_up_nobody():
         stalled = socket.create_connection(address)
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         stalled.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
-        while not talker.sent:
-            await asyncio.sleep(0.01)
+        await asyncio.wait_for(talker.begun.wait(), 10)
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 

@@ -80,7 +80,8 @@ def raw_request(body: dict[str, Any]) -> bytes:
 
 def address_of(server: ServerProcess) -> tuple[str, int]:
     url = urlsplit(server.url)
-    assert url.hostname and url.port
+    assert url.hostname
+    assert url.port
     return url.hostname, url.port
 
 

@@ -32,7 +32,7 @@ class Ticket:
 LETTER = """
 class Letter:
     '''Answer the customer at length.'''
-    text: str
+    answer: str
     is_polite: bool
 """
 TEXTS = [
@@ -93,7 +93,7 @@ def test_records_that_run_out_of_tokens_are_whole_and_marked(cells: Cells, rows:
     assert out["truncated"].any()
     assert out["error"].isna().all()
     assert out["is_polite"].notna().all()
-    assert out.loc[out["truncated"], "text"].str.len().gt(10).all()
+    assert out.loc[out["truncated"], "answer"].str.len().gt(10).all()
 
 
 def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
