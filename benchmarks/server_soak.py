@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,7 +52,10 @@ RECORD: dict[str, Any] = {
     "additionalProperties": False,
 }
 FORM = {"type": "json_schema", "json_schema": {"name": "it", "schema": RECORD}}
-UNSERVED = {"type": "json_schema", "json_schema": {"name": "it", "schema": {"not": {}}}}
+UNSERVED: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"name": "it", "schema": {"not": {}}},
+}
 EVERY_S = 10.0
 
 
@@ -126,7 +129,7 @@ class Soak:
     async def figures(self) -> dict[str, float]:
         """Return the server's own figures."""
         text = (await self._client.get("/metrics")).text
-        figures: Counter[str] = Counter()
+        figures: defaultdict[str, float] = defaultdict(float)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 figures[sample.name] += sample.value
