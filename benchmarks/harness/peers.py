@@ -79,7 +79,7 @@ class Server:
     async def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Return the answers in order; all requests are sent at once."""
         try:
-            return await asyncio.gather(*(self._one(question) for question in questions))
+            return await asyncio.gather(*(self.one(question) for question in questions))
         finally:
             await self.endpoint.aclose()
 
@@ -107,7 +107,8 @@ class Server:
             process.kill()
         self.child.wait()
 
-    async def _one(self, question: Question) -> Answer:
+    async def one(self, question: Question) -> Answer:
+        """Return the answer to one question; connections stay open."""
         reply = await self.endpoint.chat(to_request(question, self.options), timeout_s=3600)
         text = reply["choices"][0]["message"]["content"]
         return Answer(text=text, tokens=reply["usage"]["completion_tokens"])
