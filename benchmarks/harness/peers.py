@@ -28,6 +28,7 @@ from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import EndpointUnreachableError
 from conduit_nb.lmlite.convert import converted
+from conduit_nb.models.embedded import GGUF_NAME, gguf_folder
 from conduit_nb.models.hub import EMBEDDED_MODEL_ID, find_model
 from conduit_nb.protocol import ChatRequest, Dialect, ModelOptions
 from harness.workloads import Question
@@ -185,9 +186,7 @@ def start(name: str, *, threads: int, rows: int = 128) -> Server | Worker:
             command = [sys.executable, _script("transformers_worker.py"), str(model_folder())]
             return _worker([*command, name.removeprefix("transformers "), str(threads)], env)
         case "llama.cpp Q4":
-            files = find_model(EMBEDDED_MODEL_ID, progress=_tell)
-            assert files.gguf_name is not None
-            gguf = str(files.folder / files.gguf_name)
+            gguf = str(gguf_folder(progress=_tell) / GGUF_NAME)
             command = [_python("llama", LLAMA), _script("llama_worker.py"), gguf]
             return _worker([*command, str(threads)], env)
         case _:
