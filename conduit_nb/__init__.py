@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+    from conduit_nb.blocks.answers import DetailedAnswer
     from conduit_nb.blocks.base import Block
     from conduit_nb.blocks.files import FileSystemReadBlock, FileSystemWriteBlock
     from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
-    from conduit_nb.blocks.llm import LlmTask, LMLiteBlock
+    from conduit_nb.blocks.llm import LMLiteBlock
     from conduit_nb.blocks.pipeline import Pipeline
     from conduit_nb.blocks.records import (
         CommandResult,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from conduit_nb.blocks.shell import SystemCommandBlock
     from conduit_nb.blocks.sqlite import Sqlite3Block
+    from conduit_nb.blocks.tasks import LlmTask
     from conduit_nb.compute.accelerators import find_accelerator
     from conduit_nb.compute.constraints import DeploymentConstraint
     from conduit_nb.compute.detection import local_offerings
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         ContextLengthError,
         DeadlineError,
         DeploymentError,
+        DoesNotFitError,
         EndpointAuthError,
         EndpointBusyError,
         EndpointError,
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
         NoOfferingError,
         PipelineError,
         Problem,
+        ReplyBudgetError,
         ReplyError,
         RequestRefusedError,
         RunError,
@@ -67,7 +71,14 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from conduit_nb.models.config import LmLiteModelConfig
-    from conduit_nb.notebook.control import list_models, logs, ps, stop
+    from conduit_nb.notebook.control import (
+        list_models,
+        load_model,
+        logs,
+        ps,
+        stop,
+        unload_model,
+    )
     from conduit_nb.notebook.planning import find_offerings, plan
     from conduit_nb.schemas import (
         Length,
@@ -81,6 +92,7 @@ if TYPE_CHECKING:
         schema_of,
         validate,
     )
+    from conduit_nb.schemas.partial import Partial
 
 __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "ArgumentError",
@@ -98,6 +110,8 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "decode",
     "DeploymentConstraint",
     "DeploymentError",
+    "DetailedAnswer",
+    "DoesNotFitError",
     "encode",
     "EndpointAuthError",
     "EndpointBusyError",
@@ -120,6 +134,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "LlmTask",
     "LMLiteBlock",
     "LmLiteModelConfig",
+    "load_model",
     "local_offerings",
     "logs",
     "mdl",
@@ -128,6 +143,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "ModelFilesError",
     "ModelNotFoundError",
     "NoOfferingError",
+    "Partial",
     "Pattern",
     "Pipeline",
     "PipelineError",
@@ -136,6 +152,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "ps",
     "Range",
     "rank_offerings",
+    "ReplyBudgetError",
     "ReplyError",
     "RequestRefusedError",
     "RunError",
@@ -149,16 +166,18 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "StorageError",
     "SystemCommandBlock",
     "TruncatedError",
+    "unload_model",
     "UntrustedBlockError",
     "validate",
     "ValidationError",
 ]
 
 _HOMES = {
+    "conduit_nb.blocks.answers": ("DetailedAnswer",),
     "conduit_nb.blocks.base": ("Block",),
     "conduit_nb.blocks.files": ("FileSystemReadBlock", "FileSystemWriteBlock"),
     "conduit_nb.blocks.http": ("HttpGetBlock", "HttpPostBlock"),
-    "conduit_nb.blocks.llm": ("LMLiteBlock", "LlmTask"),
+    "conduit_nb.blocks.llm": ("LMLiteBlock",),
     "conduit_nb.blocks.pipeline": ("Pipeline",),
     "conduit_nb.blocks.records": (
         "CommandResult",
@@ -169,6 +188,7 @@ _HOMES = {
     ),
     "conduit_nb.blocks.shell": ("SystemCommandBlock",),
     "conduit_nb.blocks.sqlite": ("Sqlite3Block",),
+    "conduit_nb.blocks.tasks": ("LlmTask",),
     "conduit_nb.compute.accelerators": ("find_accelerator",),
     "conduit_nb.compute.constraints": ("DeploymentConstraint",),
     "conduit_nb.compute.detection": ("local_offerings",),
@@ -183,6 +203,7 @@ _HOMES = {
         "ContextLengthError",
         "DeadlineError",
         "DeploymentError",
+        "DoesNotFitError",
         "EndpointAuthError",
         "EndpointBusyError",
         "EndpointError",
@@ -196,6 +217,7 @@ _HOMES = {
         "NoOfferingError",
         "PipelineError",
         "Problem",
+        "ReplyBudgetError",
         "ReplyError",
         "RequestRefusedError",
         "RunError",
@@ -207,7 +229,14 @@ _HOMES = {
         "ValidationError",
     ),
     "conduit_nb.models.config": ("LmLiteModelConfig",),
-    "conduit_nb.notebook.control": ("list_models", "logs", "ps", "stop"),
+    "conduit_nb.notebook.control": (
+        "list_models",
+        "load_model",
+        "logs",
+        "ps",
+        "stop",
+        "unload_model",
+    ),
     "conduit_nb.notebook.planning": ("find_offerings", "plan"),
     "conduit_nb.schemas": (
         "Length",
@@ -221,6 +250,7 @@ _HOMES = {
         "schema_of",
         "validate",
     ),
+    "conduit_nb.schemas.partial": ("Partial",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

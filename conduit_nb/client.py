@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing, contextmanager
 from typing import cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from weakref import WeakKeyDictionary, finalize
 
 import httpx2
@@ -24,13 +24,24 @@ from conduit_nb.errors import (
     EndpointUnreachableError,
     RequestRefusedError,
 )
-from conduit_nb.protocol import ChatChunk, ChatReply, ChatRequest, Dialect, Health, ModelInfo
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.protocol import (
+    ChatChunk,
+    ChatReply,
+    ChatRequest,
+    Dialect,
+    Health,
+    LoadRequest,
+    ModelInfo,
+    ModelOptions,
+)
 from conduit_nb.replies import (
     not_openai,
     to_chat_chunk,
     to_chat_reply,
     to_error,
     to_health,
+    to_model_info,
     to_model_infos,
 )
 
@@ -97,6 +108,22 @@ class Endpoint:
         """Return what the server has, in its own order."""
         return to_model_infos(await self._get("/v1/models", timeout_s), server=self._shown)
 
+    async def load_model(self, request: LoadRequest, *, timeout_s: float = 600) -> ModelInfo:
+        """Load a model before it is asked for; a server of ours only.
+
+        Raises DoesNotFitError where there is not the memory for it, and what loading raises.
+        """
+        body = json.dumps(request).encode()
+        answer = await self._send("POST", "/v1/models/load", timeout_s, body)
+        return to_model_info(answer, server=self._shown)
+
+    async def unload_model(self, model_id: str, *, timeout_s: float = 60) -> None:
+        """Free a model's memory; a server of ours only.
+
+        Raises ModelNotFoundError where it is not loaded, EndpointBusyError where it is at work.
+        """
+        await self._send("DELETE", f"/v1/models/{quote(model_id, safe='')}", timeout_s)
+
     async def health(self, *, timeout_s: float = 10) -> Health:
         """Ask a server of ours who it is and whether it can take requests."""
         return to_health(await self._get("/health", timeout_s), server=self._shown)
@@ -150,9 +177,16 @@ class Endpoint:
             ) from None
 
     async def _get(self, path: str, timeout_s: float) -> bytes:
+        return await self._send("GET", path, timeout_s)
+
+    async def _send(
+        self, method: str, path: str, timeout_s: float, body: bytes | None = None
+    ) -> bytes:
         with self._mapped(timeout_s):
             async with asyncio.timeout(timeout_s):
-                response = await self._client().get(path, timeout=_timeout(None))
+                response = await self._client().request(
+                    method, path, content=body, timeout=_timeout(None)
+                )
         self._check(response, None)
         return response.content
 
@@ -231,6 +265,16 @@ class Endpoint:
             ) from err
         except httpx2.InvalidURL as err:
             raise _bad_url(self.url) from err
+
+
+def model_options(config: LmLiteModelConfig) -> ModelOptions:
+    """Return what a request tells of how its model is to be loaded and bounded."""
+    return ModelOptions(
+        revision=config.revision,
+        dtype=config.dtype,
+        max_model_len=config.max_model_len,
+        batch_timeout_ms=config.model_batch_execute_timeout_ms,
+    )
 
 
 def _close_on(loop: asyncio.AbstractEventLoop, client: httpx2.AsyncClient) -> None:

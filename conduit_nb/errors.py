@@ -24,6 +24,7 @@
     │   ├── EndpointBusyError         the server asks to come back later (retryable)
     │   ├── EndpointAuthError         the server refuses the key
     │   ├── RequestRefusedError       the server refuses this request
+    │   │   └── ReplyBudgetError        not even the shortest record fits into its tokens
     │   └── ServerFailedError         the server failed inside (retryable)
     ├── ProviderError               a provider's API did not do what it was asked
     │   ├── ProviderUnreachableError  no connection, no answer in time, or it broke (retryable)
@@ -39,21 +40,16 @@
     ├── RunError                    a run over rows failed as a whole
     └── Interrupted                 the user stopped it; what was finished is kept
 
-Layer 0: imports nothing of ours.
+Layer 0: imports nothing of ours but how text is shown.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-# Control characters (but for line ends and tabs), halves of characters, and the marks that make
-# text read otherwise than it is written.
-_UNSEEN = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
-)
+from conduit_nb.plain_text import plain
 
 
 class ConduitError(Exception):
@@ -74,14 +70,6 @@ class ConduitError(Exception):
         """Show the user two lines in a notebook, not our stack."""
         lines = [f"{type(self).__name__}: {self}", *([f"  {self.hint}"] if self.hint else [])]
         return [plain(line) for line in lines]
-
-
-def plain(text: str) -> str:
-    """Return text whose control characters and direction marks are seen instead of obeyed.
-
-    A message may hold what a model, a server or a file says.
-    """
-    return _UNSEEN.sub("\ufffd", text)
 
 
 def _rebuild(
@@ -301,6 +289,16 @@ class RequestRefusedError(EndpointError):
     code = "request_refused"
 
 
+class ReplyBudgetError(RequestRefusedError):
+    """Not even the shortest record of the schema fits into the tokens that the reply may have.
+
+    `needed_tokens` are what it takes, None where the server did not tell.
+    """
+
+    code = "reply_budget"
+    needed_tokens: int | None = None
+
+
 class ServerFailedError(EndpointError):
     """The server failed inside."""
 
@@ -370,9 +368,10 @@ class ReplyError(ConduitError):
 
 
 class TruncatedError(ReplyError):
-    """A reply was cut by the token limit (`finish_reason="length"`)."""
+    """A reply was cut by the token limit; `partial` is the record that it was closed to, if any."""
 
     code = "truncated"
+    partial: Any = None
 
 
 class DeploymentError(ConduitError):

@@ -41,13 +41,15 @@ class ModelOptions(TypedDict):
     """Our addition to a request: how the model is to be loaded and bounded.
 
     The engine that serves is keyed by model id, revision and dtype; `max_model_len` bounds prompt
-    plus reply of this request; `batch_timeout_ms` is how long it may wait for company where the
+    plus reply of this request; `confidence` asks how sure the reply is of the values that it chose
+    from a few; `batch_timeout_ms` is how long it may wait for company where the
     engine is idle; `deadline_s` seconds after its arrival it fails where it is not finished.
     """
 
     revision: NotRequired[str | None]
     dtype: NotRequired[str]
     max_model_len: NotRequired[int | None]
+    confidence: NotRequired[bool]
     batch_timeout_ms: NotRequired[int | None]
     deadline_s: NotRequired[float | None]
 
@@ -103,6 +105,15 @@ class ChoiceLogprobs(TypedDict):
     refusal: None
 
 
+class ReplyDetails(TypedDict):
+    """Our addition to a reply: the probability of each value that was chosen from a few.
+
+    By JSON pointer: the product of the masked probabilities of the tokens that decide the value.
+    """
+
+    confidence: NotRequired[dict[str, float]]
+
+
 class Choice(TypedDict):
     """One reply."""
 
@@ -110,6 +121,7 @@ class Choice(TypedDict):
     message: Message
     logprobs: NotRequired[ChoiceLogprobs | None]
     finish_reason: FinishReason | None
+    conduit: NotRequired[ReplyDetails]
 
 
 class ChatReply(TypedDict):
@@ -137,6 +149,7 @@ class ChunkChoice(TypedDict):
     delta: Delta
     logprobs: NotRequired[ChoiceLogprobs | None]
     finish_reason: FinishReason | None
+    conduit: NotRequired[ReplyDetails]
 
 
 class ChatChunk(TypedDict):
@@ -179,14 +192,28 @@ class TextReply(TypedDict):
     usage: NotRequired[Usage | None]
 
 
+class Misfit(TypedDict):
+    """The numbers of a DoesNotFitError: our addition to an error."""
+
+    needed_gib: float
+    available_gib: float
+    largest_model_len: int | None
+    largest_concurrency: int | None
+
+
 class ErrorDetail(TypedDict):
-    """What went wrong. `code` is a ConduitError's code where the server is ours."""
+    """What went wrong. `code` is a ConduitError's code where the server is ours.
+
+    `needed_tokens` is ours too: what the shortest record takes where max_tokens leaves less.
+    """
 
     message: str
     type: str
     param: NotRequired[str | None]
     code: NotRequired[str | None]
     hint: NotRequired[str]
+    conduit: NotRequired[Misfit]
+    needed_tokens: NotRequired[int]
 
 
 class ErrorReply(TypedDict):
@@ -209,7 +236,8 @@ class LoadedModel(TypedDict):
     """A model in our server. `state` is "loading", "ready" or "failed".
 
     `attention` says of one that is ready whether its rows are "packed" into one forward, or each
-    has its own, which is slower ("fallback").
+    has its own, which is slower ("fallback"). `memory_bytes` is what is planned for it, of all its
+    `replicas` together; `device` names theirs.
     """
 
     state: Literal["loading", "ready", "failed"]
@@ -220,7 +248,23 @@ class LoadedModel(TypedDict):
     running: int
     waiting: int
     attention: NotRequired[Literal["packed", "fallback"]]
+    memory_bytes: NotRequired[int]
+    replicas: NotRequired[int]
     detail: NotRequired[str]
+
+
+class DeviceMemory(TypedDict):
+    """What models may take of a device together, and what is planned for those that are there."""
+
+    device: str
+    budget_bytes: int
+    planned_bytes: int
+
+
+class ServerMemory(TypedDict):
+    """Our addition to the list of models: the memory that they share."""
+
+    devices: list[DeviceMemory]
 
 
 class ModelList(TypedDict):
@@ -228,6 +272,26 @@ class ModelList(TypedDict):
 
     object: Literal["list"]
     data: list[ModelInfo]
+    conduit: NotRequired[ServerMemory]
+
+
+class LoadRequest(TypedDict):
+    """Body of POST /v1/models/load, ours alone: a model to load before it is asked for.
+
+    Each of its `replicas` goes on a device of its own. The answer is a ModelInfo.
+    """
+
+    model: str
+    replicas: NotRequired[int]
+    conduit: NotRequired[ModelOptions]
+
+
+class ModelDeleted(TypedDict):
+    """Body of the answer to DELETE /v1/models/{id}: it is not loaded any more."""
+
+    id: str
+    object: Literal["model"]
+    deleted: Literal[True]
 
 
 class Health(TypedDict):

@@ -18,12 +18,14 @@ from conduit_nb.errors import (
     ConduitError,
     ContextLengthError,
     DeadlineError,
+    DoesNotFitError,
     EndpointAuthError,
     EndpointBusyError,
     MissingExtraError,
     ModelError,
     ModelFilesError,
     ModelNotFoundError,
+    ReplyBudgetError,
     RequestRefusedError,
     ServerFailedError,
     StorageError,
@@ -37,7 +39,9 @@ from conduit_nb.protocol import (
     FinishReason,
     Health,
     Message,
+    Misfit,
     ModelInfo,
+    ReplyDetails,
     Usage,
 )
 
@@ -56,6 +60,7 @@ KIND_OF_CODE: Mapping[str, type[ConduitError]] = {
         ModelError,
         ModelFilesError,
         ModelNotFoundError,
+        ReplyBudgetError,
         RequestRefusedError,
         ServerFailedError,
         StorageError,
@@ -76,6 +81,7 @@ HINTS: Mapping[type[ConduitError], str] = {
     ModelError: "Choose another model, or another runtime.",
     ModelFilesError: "Use another model, or repair its files.",
     ModelNotFoundError: "Check model_id; `%conduit models` lists what can be had from here.",
+    ReplyBudgetError: "Raise max_tokens, or ask for a smaller record.",
     RequestRefusedError: "Check that the server knows the model and takes response_format.",
     ServerFailedError: "Ask again; `%conduit logs` may say more.",
     StorageError: "Make room, or set CONDUIT_CACHE_DIR to a folder with more.",
@@ -130,6 +136,14 @@ def to_model_infos(text: bytes, *, server: str) -> list[ModelInfo]:
     ]
 
 
+def to_model_info(text: bytes, *, server: str) -> ModelInfo:
+    """Read the body of the answer to POST /v1/models/load."""
+    entry = _object(text, server)
+    if "id" not in entry:
+        raise not_openai(server)
+    return _to_model_info(entry)
+
+
 def to_health(text: bytes, *, server: str) -> Health:
     """Read the body of GET /health of a server of ours."""
     body = _object(text, server)
@@ -161,9 +175,11 @@ def to_error(
 
     What the answer repeats of `secret_texts` (the key, the request's messages) is blanked out.
     """
-    said, code, hint = _error_detail(text)
+    said, code, hint, needed_tokens = _error_detail(text)
     said = _without(said, secret_texts)[:ERROR_TEXT_LIMIT]
     told = f"{server}: {said}" if said else f"{server} answered with status {status}."
+    if code == DoesNotFitError.code and (numbers := _misfit(text)):
+        return DoesNotFitError(told, **numbers, hint=_without(hint, secret_texts))
     kind = KIND_OF_CODE.get(code or "") or _kind_of_status(status)
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
     if issubclass(kind, EndpointBusyError):
@@ -171,7 +187,10 @@ def to_error(
     if 300 <= status < 400:
         told = f"{server} sends its callers elsewhere (status {status})."
         hint = "Give the address of the API itself as endpoint=."
-    return kind(told, hint=hint)
+    error = kind(told, hint=hint)
+    if isinstance(error, ReplyBudgetError):
+        error.needed_tokens = needed_tokens
+    return error
 
 
 def not_openai(server: str) -> ServerFailedError:
@@ -214,6 +233,7 @@ def _to_choice(body: object, server: str) -> Choice:
         index=_int(choice.get("index")),
         message=Message(role="assistant", content=_text(content)),
         finish_reason=_to_finish_reason(choice.get("finish_reason")),
+        conduit=_to_details(choice.get("conduit")),
     )
 
 
@@ -225,6 +245,21 @@ def _to_chunk_choice(body: object) -> ChunkChoice:
         index=_int(choice.get("index")),
         delta=Delta(content=content) if isinstance(content, str) else Delta(),
         finish_reason=_to_finish_reason(choice.get("finish_reason")),
+        conduit=_to_details(choice.get("conduit")),
+    )
+
+
+def _to_details(value: object) -> ReplyDetails:
+    told = cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    figures = told.get("confidence")
+    if not isinstance(figures, dict):
+        return ReplyDetails()
+    return ReplyDetails(
+        confidence={
+            pointer: float(figure)
+            for pointer, figure in cast("dict[str, object]", figures).items()
+            if isinstance(figure, int | float)
+        }
     )
 
 
@@ -265,21 +300,44 @@ def _kind_of_status(status: int) -> type[ConduitError]:
     return ServerFailedError if status >= 500 else RequestRefusedError
 
 
-def _error_detail(text: bytes) -> tuple[str, str | None, str]:
-    """Return message, code and hint of an error, in the forms that servers use."""
+def _error_detail(text: bytes) -> tuple[str, str | None, str, int | None]:
+    """Return message, code, hint and needed tokens of an error, in the forms that servers use."""
     try:
         detail: object = json.loads(text)
     except (ValueError, RecursionError):
-        return "", None, ""
+        return "", None, "", None
     if isinstance(detail, dict):
         fields = cast("dict[str, object]", detail)
         detail = fields.get("error") or fields.get("detail") or fields
     if isinstance(detail, str):
-        return detail, None, ""
+        return detail, None, "", None
     fields = cast("dict[str, object]", detail) if isinstance(detail, dict) else {}
-    code = fields.get("code")
-    code = code if isinstance(code, str) else None
-    return _text(fields.get("message")), code, _text(fields.get("hint"))
+    code, needed_tokens = fields.get("code"), fields.get("needed_tokens")
+    return (
+        _text(fields.get("message")),
+        code if isinstance(code, str) else None,
+        _text(fields.get("hint")),
+        needed_tokens if isinstance(needed_tokens, int) else None,
+    )
+
+
+def _misfit(text: bytes) -> Misfit | None:
+    """Return the numbers of a model that does not fit; None where a server tells others."""
+    detail = cast("dict[str, Any]", json.loads(text)).get("error")
+    said: object = cast("dict[str, Any]", detail).get("conduit") if isinstance(detail, dict) else 0
+    if not isinstance(said, dict):
+        return None
+    numbers = cast("dict[str, object]", said)
+    needed, available = numbers.get("needed_gib"), numbers.get("available_gib")
+    if not isinstance(needed, int | float) or not isinstance(available, int | float):
+        return None
+    length, rows = numbers.get("largest_model_len"), numbers.get("largest_concurrency")
+    return Misfit(
+        needed_gib=float(needed),
+        available_gib=float(available),
+        largest_model_len=length if isinstance(length, int) else None,
+        largest_concurrency=rows if isinstance(rows, int) else None,
+    )
 
 
 def _without(said: str, secret_texts: Iterable[str]) -> str:

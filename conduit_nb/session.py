@@ -20,13 +20,15 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from conduit_nb.client import Endpoint
+from conduit_nb.client import Endpoint, model_options
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
 from conduit_nb.deployments.manager import HUNG_AFTER_S, DeploymentManager
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
 from conduit_nb.events import Events
-from conduit_nb.models.hub import available_offline
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.models.hub import available_offline, resolved_id
+from conduit_nb.protocol import LoadRequest
 from conduit_nb.providers.base import OfferingSource, Provider
 from conduit_nb.providers.registry import make_provider, make_sources, provider_names
 from conduit_nb.providers.sources import TIMEOUT_S, Market, find_offerings
@@ -101,6 +103,14 @@ class Session:
     def find_offerings(self, *, timeout_s: float = TIMEOUT_S) -> Market:
         """Ask every source of offerings at once; who does not answer is named in the answer."""
         return self._wait(find_offerings(self._make_sources(), timeout_s))
+
+    def load_model(self, config: LmLiteModelConfig, *, replicas: int = 1) -> None:
+        """Load a model into the local server, each replica on a device of its own."""
+        self._wait(self._load_model(config, replicas))
+
+    def unload_model(self, model_id: str) -> list[ServedModel]:
+        """Free what a model holds, wherever it is loaded; return what was unloaded."""
+        return self._wait(self._manager.unload_model(self._all_providers(), resolved_id(model_id)))
 
     def logs(self, name: str | None = None, tail: int = 100) -> list[str]:
         """Return the last lines of a deployment's log, by default the sidecar's."""
@@ -219,6 +229,16 @@ class Session:
             for model_id in here
             if model_id not in known
         ]
+
+    async def _load_model(self, config: LmLiteModelConfig, replicas: int) -> None:
+        endpoint = await self.endpoint(SIDECAR_PROVIDER)
+        await endpoint.load_model(
+            LoadRequest(
+                model=resolved_id(config.model_id),
+                replicas=replicas,
+                conduit=model_options(config),
+            )
+        )
 
     async def _logs(self, name: str | None, tail: int) -> list[str]:
         if name is None:

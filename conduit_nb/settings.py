@@ -62,6 +62,24 @@ def threads() -> int | None:
     return int(value)
 
 
+def lmlite_device() -> str | None:
+    """Device of the local server, such as `cpu` or `cuda:1` (`CONDUIT_LMLITE_DEVICE`).
+
+    None takes the best that is there.
+    """
+    return os.environ.get("CONDUIT_LMLITE_DEVICE", "").strip() or None
+
+
+def lmlite_memory_gib() -> float | None:
+    """GiB of each device that models may take together (`CONDUIT_LMLITE_MEMORY_GIB`).
+
+    None is a share of what is free.
+    """
+    if not os.environ.get("CONDUIT_LMLITE_MEMORY_GIB"):
+        return None
+    return _positive("CONDUIT_LMLITE_MEMORY_GIB", 0)
+
+
 def offline() -> bool:
     """Whether model hubs and package indexes must not be asked (`CONDUIT_OFFLINE=1`)."""
     return os.environ.get("CONDUIT_OFFLINE", "") not in ("", "0")
@@ -131,6 +149,6 @@ def _positive(variable: str, default: float) -> float:
     if not 0 < number < float("inf"):
         raise ArgumentError(
             f"{variable}={value!r} is not a number above 0.",
-            hint=f"Unset {variable} to get the default, {default:g}.",
+            hint=f"Unset {variable} to get the default{f', {default:g}' if default else ''}.",
         )
     return number

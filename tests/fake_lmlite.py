@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from conduit_nb.compute.launch import LaunchSpec
 
@@ -51,6 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     last_request = time.monotonic()
     slow_requests = 0
+    loaded: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         if self.path == "/health":
@@ -74,6 +76,10 @@ class Handler(BaseHTTPRequestHandler):
         if not self._is_allowed():
             return
         print(f"request for {body['model']}", flush=True)
+        if self.path == "/v1/models/load":
+            Handler.loaded.append(body["model"])
+            self._answer(200, self._models()[-1])
+            return
         if body["model"] in ("slow", "loading"):
             Handler.slow_requests += 1
             threading.Event().wait()
@@ -96,6 +102,12 @@ class Handler(BaseHTTPRequestHandler):
             },
         )
 
+    def do_DELETE(self) -> None:
+        model = unquote(self.path.removeprefix("/v1/models/"))
+        if self._is_allowed() and model in Handler.loaded:
+            Handler.loaded.remove(model)
+            self._answer(200, {"id": model, "object": "model", "deleted": True})
+
     def _models(self) -> list[dict[str, Any]]:
         model = {
             "state": "loading" if Handler.slow_requests else "ready",
@@ -105,9 +117,14 @@ class Handler(BaseHTTPRequestHandler):
             "context_tokens": 2048,
             "running": Handler.slow_requests,
             "waiting": 0,
+            "memory_bytes": 2**30,
         }
         entry = {"object": "model", "created": 1, "owned_by": "tests"}
-        return [{**entry, "id": "loading", "conduit": model}, {**entry, "id": "not loaded"}]
+        return [
+            {**entry, "id": "loading", "conduit": model},
+            {**entry, "id": "not loaded"},
+            *({**entry, "id": name, "conduit": model} for name in Handler.loaded),
+        ]
 
     def _is_allowed(self) -> bool:
         if self.headers["Authorization"] == f"Bearer {os.environ['CONDUIT_API_KEY']}":

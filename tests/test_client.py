@@ -18,13 +18,14 @@ from conduit_nb.client import Endpoint
 from conduit_nb.errors import (
     ArgumentError,
     ContextLengthError,
+    DoesNotFitError,
     EndpointBusyError,
     EndpointTimeoutError,
     EndpointUnreachableError,
     RequestRefusedError,
     ServerFailedError,
 )
-from conduit_nb.protocol import ChatRequest
+from conduit_nb.protocol import ChatRequest, LoadRequest
 from tests.raw_server import HANG_UP, cut, events, json_answer, raw_server, stream_answer
 
 KEY = "k-0123456789abcdef"
@@ -205,6 +206,39 @@ async def test_an_answer_that_sends_elsewhere_is_not_followed():
             await endpoint.chat(REQUEST)
 
     assert len(server.heads) == 1
+
+
+async def test_a_model_is_loaded_and_unloaded_by_its_id():
+    told = {"id": "owner/name", "conduit": {"state": "ready"}}
+    deleted = {"id": "owner/name", "object": "model", "deleted": True}
+    async with served(json_answer(told), json_answer(deleted)) as (server, endpoint):
+        loaded = await endpoint.load_model(LoadRequest(model="owner/name", replicas=2))
+        await endpoint.unload_model("owner/name")
+
+    load, unload = server.heads
+    assert (loaded["id"], loaded.get("conduit")) == ("owner/name", {"state": "ready"})
+    assert load.startswith("POST /v1/models/load ")
+    assert server.bodies[0] == {"model": "owner/name", "replicas": 2}
+    assert unload.startswith("DELETE /v1/models/owner%2Fname ")
+
+
+async def test_a_model_that_does_not_fit_is_an_error_with_the_numbers():
+    numbers = {"needed_gib": 15.5, "available_gib": 8, "largest_model_len": 512}
+    error = {"message": "too large", "code": "does_not_fit", "hint": "less", "conduit": numbers}
+    async with served(json_answer({"error": error}, status=507)) as (_, endpoint):
+        with pytest.raises(DoesNotFitError, match="too large") as caught:
+            await endpoint.load_model(LoadRequest(model="owner/name"))
+
+    assert (caught.value.needed_gib, caught.value.available_gib) == (15.5, 8.0)
+    assert (caught.value.largest_model_len, caught.value.largest_concurrency) == (512, None)
+    assert caught.value.hint == "less"
+
+
+async def test_a_misfit_without_its_numbers_is_a_failure_of_the_server():
+    error = {"message": "too large", "code": "does_not_fit"}
+    async with served(json_answer({"error": error}, status=507)) as (_, endpoint):
+        with pytest.raises(ServerFailedError, match="too large"):
+            await endpoint.load_model(LoadRequest(model="owner/name"))
 
 
 async def test_health_and_models_are_asked_with_the_key():

@@ -23,6 +23,7 @@ LAYERS = {
     "events": 0,
     "guard": 0,
     "plugins": 0,
+    "plain_text": 0,
     "private_files": 0,
     "protocol": 1,
     "replies": 1,
@@ -52,6 +53,7 @@ LAYERS = {
 
 # A part that may look into parts of its own layer, with the reason.
 SIBLINGS = {
+    ("errors", "plain_text"): "a message that is shown is made safe to show",
     ("settings", "errors"): "a setting that is wrong is an error like any other",
     ("events", "errors"): "an event carries the error",
     ("plugins", "errors"): "a plugin that is broken is an error like any other",

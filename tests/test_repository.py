@@ -41,6 +41,7 @@ NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
 TESTED_ELSEWHERE: dict[str, str] = {
     "conduit_nb/__init__.py": "tests/test_exports.py",
     "conduit_nb/compute/accelerator_table.py": "tests/compute/test_accelerators.py",
+    "conduit_nb/lmlite/source.py": "tests/lmlite/test_pool.py",
 }
 
 # Written in pieces, so that this file does not contain what it looks for.

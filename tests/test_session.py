@@ -20,6 +20,7 @@ import pytest
 from conduit_nb.blocks.host import current_host
 from conduit_nb.errors import ArgumentError, BootError, ConduitError, Interrupted
 from conduit_nb.events import Event, Notice
+from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session, process_session
@@ -291,6 +292,18 @@ def test_models_are_the_loaded_ones_then_those_that_can_be_had_here(session: Ses
 
     assert (models[0].id, models[0].state) == ("loading", "ready")
     assert {model.state for model in models[1:]} <= {"available"}
+
+
+def test_a_model_is_loaded_into_the_sidecar_and_unloaded_again(session: Session):
+    session.load_model(LmLiteModelConfig("owner/name"), replicas=2)
+    loaded = [model.id for model in session.models()]
+
+    (unloaded,) = session.unload_model("owner/name")
+
+    assert "owner/name" in loaded
+    assert unloaded.id == "owner/name"
+    assert "owner/name" not in [model.id for model in session.models()]
+    assert session.unload_model("owner/name") == []
 
 
 def test_a_call_that_is_waiting_when_the_session_is_closed_is_interrupted(session: Session):

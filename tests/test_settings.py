@@ -36,6 +36,7 @@ def test_a_folder_that_is_not_set_is_the_platforms_own(name: str, monkeypatch: p
         ("CONDUIT_SIDECAR_IDLE_S", settings.sidecar_idle_s),
         ("CONDUIT_BOOT_TIMEOUT_S", settings.boot_timeout_s),
         ("CONDUIT_THREADS", settings.threads),
+        ("CONDUIT_LMLITE_MEMORY_GIB", settings.lmlite_memory_gib),
     ],
 )
 def test_a_number_that_cannot_be_meant_is_an_error_that_names_the_variable(
@@ -55,6 +56,18 @@ def test_threads_are_whole(value: str, monkeypatch: pytest.MonkeyPatch):
 
     with pytest.raises(ArgumentError, match="CONDUIT_THREADS"):
         settings.threads()
+
+
+def test_the_local_servers_device_and_memory_are_its_own_choice_unless_they_are_set(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.delenv("CONDUIT_LMLITE_DEVICE", raising=False)
+    monkeypatch.delenv("CONDUIT_LMLITE_MEMORY_GIB", raising=False)
+    assert (settings.lmlite_device(), settings.lmlite_memory_gib()) == (None, None)
+
+    monkeypatch.setenv("CONDUIT_LMLITE_DEVICE", "cuda:1")
+    monkeypatch.setenv("CONDUIT_LMLITE_MEMORY_GIB", "12.5")
+    assert (settings.lmlite_device(), settings.lmlite_memory_gib()) == ("cuda:1", 12.5)
 
 
 def test_threads_that_are_not_set_are_left_to_the_engine(monkeypatch: pytest.MonkeyPatch):

@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from conduit_nb.blocks.base import Call
-from conduit_nb.client import Endpoint
+from conduit_nb.client import Endpoint, model_options
 from conduit_nb.errors import (
     ArgumentError,
     EndpointBusyError,
@@ -34,7 +34,6 @@ from conduit_nb.protocol import (
     Dialect,
     JsonSchemaSpec,
     Message,
-    ModelOptions,
     ResponseFormat,
     Usage,
 )
@@ -55,6 +54,7 @@ class Question:
     max_tokens: int | None = None
     temperature: float = 0.0
     seed: int | None = None
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         if self.max_tokens is not None and not _is_whole(self.max_tokens, least=1):
@@ -72,6 +72,18 @@ class Question:
                 f"seed={self.seed!r} is not a whole number of at least 0.",
                 hint="Leave seed out where answers need not repeat.",
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a model said, or a piece of it; of the pieces the last one has what is not text.
+
+    `is_cut` says that a limit ended it; `confidence` is by JSON pointer.
+    """
+
+    text: str = ""
+    is_cut: bool = False
+    confidence: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 class ModelAccess:
@@ -99,8 +111,8 @@ class ModelAccess:
         if url is not None:
             Endpoint(url)  # says now what is wrong with the address
 
-    async def ask(self, question: Question, call: Call) -> str:
-        """Return the whole answer; TruncatedError where a limit cut it.
+    async def ask(self, question: Question, call: Call) -> Said:
+        """Return the whole answer.
 
         It is streamed all the same: so a long answer needs no long silence, which proxies cut.
         """
@@ -108,22 +120,22 @@ class ModelAccess:
             tries = _Tries()
             while True:
                 try:
-                    async with aclosing(self._attempt(question, call, tries)) as texts:
-                        return "".join([text async for text in texts])
+                    async with aclosing(self._attempt(question, call, tries)) as pieces:
+                        return joined([piece async for piece in pieces])
                 except EndpointError as error:
                     await tries.wait_or_raise(error)
 
-    async def stream(self, question: Question, call: Call) -> AsyncGenerator[str]:
-        """Yield the answer as it is written; TruncatedError at its end where a limit cut it."""
+    async def stream(self, question: Question, call: Call) -> AsyncGenerator[Said]:
+        """Yield the answer as it is written."""
         async with self._place():
             tries = _Tries()
             while True:
                 has_begun = False
                 try:
-                    async with aclosing(self._attempt(question, call, tries)) as texts:
-                        async for text in texts:
+                    async with aclosing(self._attempt(question, call, tries)) as pieces:
+                        async for piece in pieces:
                             has_begun = True
-                            yield text
+                            yield piece
                 except EndpointError as error:
                     if has_begun:  # what was yielded cannot be taken back
                         raise
@@ -131,11 +143,11 @@ class ModelAccess:
                 else:
                     return
 
-    async def _attempt(self, question: Question, call: Call, tries: _Tries) -> AsyncGenerator[str]:
+    async def _attempt(self, question: Question, call: Call, tries: _Tries) -> AsyncGenerator[Said]:
         endpoint = await self._endpoint(call, fresh=tries.needs_fresh_endpoint)
         request = self._request(question, endpoint.dialect)
-        said = ""
-        is_cut = False
+        has_said = is_cut = False
+        confidence: Mapping[str, float] = {}
         chunks = cast(
             "AsyncGenerator[ChatChunk]", endpoint.stream(request, timeout_s=self._timeout_s)
         )
@@ -146,25 +158,30 @@ class ModelAccess:
                     self._tell_usage(call, usage)
                 for choice in chunk["choices"]:
                     is_cut = is_cut or choice["finish_reason"] == "length"
+                    confidence = choice.get("conduit", {}).get("confidence", confidence)
                     text = choice["delta"].get("content") or ""
-                    said += text
                     if text:
-                        yield text
-        if is_cut:
-            raise self._truncated(said)
-        if not said:
+                        has_said = True
+                        yield Said(text=text)
+        if is_cut or confidence:
+            yield Said(is_cut=is_cut, confidence=confidence)
+        elif not has_said:
             raise ReplyError(
                 f"{self.config.model_id} answered with nothing.",
                 hint="Say more clearly what is wanted (guidance=), or try another model.",
             )
 
-    def _truncated(self, text: str) -> TruncatedError:
-        return TruncatedError(
+    def truncated(self, text: str, partial: object = None) -> TruncatedError:
+        """Return the error for an answer that a limit cut; `partial` is what there is of it."""
+        what = "error.text" if partial is None else 'error.partial, and on_length="keep" takes it'
+        error = TruncatedError(
             f"The answer of {self.config.model_id} was cut by the token limit "
             f"after {len(text)} characters.",
             text=text,
-            hint="Raise max_tokens or max_model_len, or ask for less; what there is: error.text.",
+            hint=f"Raise max_tokens or max_model_len, or ask for less; what there is: {what}.",
         )
+        error.partial = partial
+        return error
 
     async def _endpoint(self, call: Call, *, fresh: bool) -> Endpoint:
         if self._url is None:
@@ -205,11 +222,14 @@ class ModelAccess:
             )
         if dialect == "lmlite":
             request["model"] = resolved_id(self.config.model_id)
-            request["conduit"] = ModelOptions(
-                revision=self.config.revision,
-                dtype=self.config.dtype,
-                max_model_len=self.config.max_model_len,
-                batch_timeout_ms=self.config.model_batch_execute_timeout_ms,
+            request["conduit"] = model_options(self.config)
+            if question.confidence:
+                request["conduit"]["confidence"] = True
+        elif question.confidence:
+            raise ArgumentError(
+                f"The server of {self.config.model_id} cannot tell how sure its answers are.",
+                hint="confidence= needs a server of Conduit's own: leave it out, or leave out "
+                "endpoint=.",
             )
         return request
 
@@ -226,6 +246,15 @@ class ModelAccess:
             prompt_tokens=usage["prompt_tokens"],
             completion_tokens=usage["completion_tokens"],
         )
+
+
+def joined(pieces: Sequence[Said]) -> Said:
+    """Return the pieces of an answer as one."""
+    return Said(
+        text="".join(piece.text for piece in pieces),
+        is_cut=any(piece.is_cut for piece in pieces),
+        confidence=pieces[-1].confidence if pieces else {},
+    )
 
 
 class _Tries:

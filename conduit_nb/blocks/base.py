@@ -11,7 +11,7 @@ import concurrent.futures
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
@@ -27,6 +27,7 @@ In = TypeVar("In", contravariant=True)
 Out = TypeVar("Out", covariant=True)
 Next = TypeVar("Next")
 T = TypeVar("T")
+Record = TypeVar("Record")
 
 BATCH_WINDOW = 64
 CLEAN_UP_S = 5
@@ -114,7 +115,7 @@ class Block(Generic[In, Out]):
 
     def batch(self, records: Sequence[In]) -> list[Out | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""
-        return wait_for(current_host(), lambda: self._run_all(records))
+        return wait_for(current_host(), lambda: run_all(self.run, records))
 
     def __rshift__(self, other: Block[Out, Next]) -> Pipeline[In, Next]:
         """Chain: what comes out of this block goes into `other`; PipelineError if it cannot."""
@@ -126,19 +127,23 @@ class Block(Generic[In, Out]):
     def __repr__(self) -> str:
         return f"{self.name}: {self.input_port} -> {self.output_port}"
 
-    async def _run_all(self, records: Sequence[In]) -> list[Out | ConduitError]:
-        window = asyncio.Semaphore(BATCH_WINDOW)
 
-        async def one(record: In) -> Out | ConduitError:
-            async with window:
-                try:
-                    return await self.run(record)
-                except ConduitError as error:
-                    return error
+async def run_all(
+    run: Callable[[Record], Awaitable[T]], records: Sequence[Record]
+) -> list[T | ConduitError]:
+    """Answer many records with `run`, a window of them at once, each error in its place."""
+    window = asyncio.Semaphore(BATCH_WINDOW)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(record)) for record in records]
-        return [task.result() for task in tasks]
+    async def one(record: Record) -> T | ConduitError:
+        async with window:
+            try:
+                return await run(record)
+            except ConduitError as error:
+                return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(record)) for record in records]
+    return [task.result() for task in tasks]
 
 
 @contextlib.contextmanager

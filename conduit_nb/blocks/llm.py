@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, TypeVar, cast, overload
 
-from conduit_nb.blocks.asking import ModelAccess, Question
-from conduit_nb.blocks.base import Block, Call, observed, wait_for
+from conduit_nb.blocks.answers import OnLength
+from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
+from conduit_nb.blocks.base import observed, wait_for
 from conduit_nb.blocks.checks import (
     require_messages,
     require_models,
@@ -20,21 +20,16 @@ from conduit_nb.blocks.checks import (
     require_provider,
 )
 from conduit_nb.blocks.host import current_host
-from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.streams import iterate
+from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.offerings import ComputeProvider
-from conduit_nb.errors import ArgumentError, ConduitError, SchemaError, ValidationError
+from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
-from conduit_nb.schemas import Schema, prompt_messages
+from conduit_nb.schemas.partial import Partial
 
-In = TypeVar("In", contravariant=True)
-Out = TypeVar("Out", covariant=True)
 Record = TypeVar("Record")
 Answer = TypeVar("Answer")
-
-INSTRUCTION = "Read the input and fill the output."
-"""What a model is told where nobody says more; small models need to be told something."""
 
 
 class LMLiteBlock:
@@ -47,7 +42,9 @@ class LMLiteBlock:
 
     Everywhere, `guidance` is the instruction (by default the output's docstring), `examples` are
     pairs of input and output, `max_tokens` is by default what the context leaves. `model_id` may
-    be left out where there is one model. An answer cut by a limit is a TruncatedError.
+    be left out where there is one model. An answer cut by a limit is a TruncatedError, whose
+    `partial` is the record as far as it came; with `on_length="keep"` that is the answer, and only
+    `task(...).detailed` tells it from a whole one.
     """
 
     def __init__(
@@ -95,6 +92,7 @@ class LMLiteBlock:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int | None = None,
+        on_length: OnLength = "error",
     ) -> Answer: ...
     @overload
     def __call__(
@@ -118,6 +116,7 @@ class LMLiteBlock:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int | None = None,
+        on_length: OnLength = "error",
     ) -> Any:
         """Answer `input` with a record of `output`, or `messages` with text, and wait for it."""
         if messages is not None:
@@ -139,6 +138,7 @@ class LMLiteBlock:
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
+            on_length=on_length,
         )
         return task(input)
 
@@ -154,7 +154,8 @@ class LMLiteBlock:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int | None = None,
-    ) -> Iterator[str]: ...
+        on_length: OnLength = "error",
+    ) -> Iterator[Partial[Answer] | Answer]: ...
     @overload
     def stream(
         self,
@@ -177,10 +178,12 @@ class LMLiteBlock:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int | None = None,
-    ) -> Iterator[str]:
-        """Yield the answer's text as it is written; closing the iterator makes the model stop.
+        on_length: OnLength = "error",
+    ) -> Iterator[Any]:
+        """Yield the answer as it is written; closing the iterator makes the model stop.
 
-        The text of a record is JSON, and is checked when it is whole.
+        Of a text its pieces; of a record what there is of it each time (see Partial), and at last
+        the whole record, checked.
         """
         if messages is not None:
             _refuse_with_messages(input=input, output=output, guidance=guidance, examples=examples)
@@ -201,6 +204,7 @@ class LMLiteBlock:
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
+            on_length=on_length,
         )
         return iterate(current_host(), task.stream(input))
 
@@ -215,6 +219,7 @@ class LMLiteBlock:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int | None = None,
+        on_length: OnLength = "error",
     ) -> list[Answer | ConduitError]:
         """Answer many records of one type, in order; what goes wrong for one is in its place."""
         if not inputs:
@@ -228,6 +233,7 @@ class LMLiteBlock:
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
+            on_length=on_length,
         )
         return task.batch(inputs)
 
@@ -242,18 +248,28 @@ class LMLiteBlock:
         max_tokens: int | None = None,
         temperature: float = 0.0,
         seed: int | None = None,
+        on_length: OnLength = "error",
+        confidence: bool = False,
         name: str | None = None,
     ) -> LlmTask[Record, Answer]:
-        """Make a block that answers records of one type with records of another; it chains."""
+        """Make a block that answers records of one type with records of another; it chains.
+
+        With `confidence`, `detailed` tells how sure each chosen value is: see DetailedAnswer.
+        """
         return LlmTask(
             input_type,
             output_type,
             access=self._access_to(model_id),
             question=Question(
-                messages=(), max_tokens=max_tokens, temperature=temperature, seed=seed
+                messages=(),
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+                confidence=confidence,
             ),
             guidance=guidance,
             examples=examples,
+            on_length=on_length,
             name=name or f"{self.name}.task({_name_of(input_type)} -> {_name_of(output_type)})",
         )
 
@@ -270,78 +286,25 @@ class LMLiteBlock:
         )
 
 
-class LlmTask(Block[In, Out]):
-    """One thing that a model is asked again and again; made by `LMLiteBlock.task`."""
-
-    def __init__(
-        self,
-        input_type: type[In],
-        output_type: type[Out],
-        *,
-        access: ModelAccess,
-        question: Question,
-        guidance: str,
-        examples: Sequence[tuple[Any, Any]],
-        name: str,
-    ) -> None:
-        super().__init__(input_type, output_type, name=name)
-        self._given: Schema[Any] = _only_schema(self.input_port, "input", name)
-        self._wanted: Schema[Any] = _only_schema(self.output_port, "output", name)
-        self._wanted.require_model_output()
-        self._access = access
-        self._question = replace(
-            question, json_schema=self._wanted.json_schema, schema_name=self._wanted.name
-        )
-        self._guidance = guidance or self._wanted.instruction or INSTRUCTION
-        self._examples = tuple(examples)
-        for number, (given, wanted) in enumerate(self._examples):
-            self.input_port.check(given, subject=f"input of examples[{number}]")
-            self.output_port.check(wanted, subject=f"output of examples[{number}]")
-
-    async def _run(self, record: In, call: Call) -> Out:
-        text = await self._access.ask(self._asking(record), call)
-        return self._read(text)
-
-    async def stream(self, record: In) -> AsyncGenerator[str]:
-        """Yield the answer's JSON as it is written; what is wrong with it is raised at its end."""
-        with observed(self.name) as call:
-            self.input_port.check(record, subject=f"input of {self.name}")
-            said: list[str] = []
-            async with aclosing(self._access.stream(self._asking(record), call)) as texts:
-                async for text in texts:
-                    said.append(text)
-                    yield text
-            self._read("".join(said))
-
-    def _asking(self, record: In) -> Question:
-        messages = prompt_messages(
-            instruction=self._guidance,
-            input=self._given,
-            output=self._wanted,
-            record=self.input_port.exact(record),
-            examples=self._examples,
-        )
-        return replace(self._question, messages=cast("list[Message]", messages))
-
-    def _read(self, text: str) -> Out:
-        try:
-            return cast("Out", self._wanted.decode(text))
-        except ValidationError as error:
-            raise ValidationError(
-                error.problems, subject=f"answer of {self._access.config.model_id}", text=text
-            ) from error
-
-
 async def _chat(name: str, access: ModelAccess, question: Question) -> str:
     with observed(name) as call:
-        return await access.ask(question, call)
+        said = await access.ask(question, call)
+        if said.is_cut:
+            raise access.truncated(said.text)
+        return said.text
 
 
 async def _chat_stream(name: str, access: ModelAccess, question: Question) -> AsyncGenerator[str]:
     with observed(name) as call:
-        async with aclosing(access.stream(question, call)) as texts:
-            async for text in texts:
-                yield text
+        pieces: list[Said] = []
+        async with aclosing(access.stream(question, call)) as stream:
+            async for piece in stream:
+                pieces.append(piece)
+                if piece.text:
+                    yield piece.text
+        said = joined(pieces)
+        if said.is_cut:
+            raise access.truncated(said.text)
 
 
 def _refuse_with_messages(**others: object) -> None:
@@ -360,15 +323,6 @@ def _given(name: str, value: Any) -> Any:
             hint="Ask with input= (a record) and output= (a dataclass), or with messages=.",
         )
     return value
-
-
-def _only_schema(port: Port, side: str, name: str) -> Schema[Any]:
-    if port.takes_none or len(port.schemas) != 1:
-        raise SchemaError(
-            f"the {side} of {name} is {port}, and a model is asked with one dataclass",
-            hint="Make a dataclass with one field of that type.",
-        )
-    return port.schemas[0]
 
 
 def _type_of(record: Record) -> type[Record]:

@@ -9,20 +9,23 @@ import concurrent.futures
 import queue
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from typing import TypeVar
 
 from conduit_nb.blocks.base import would_wait_for_itself
 from conduit_nb.blocks.host import Host
 from conduit_nb.errors import Interrupted
 
+T = TypeVar("T")
 
-def iterate(host: Host, source: AsyncGenerator[str]) -> Iterator[str]:
-    """Yield what `source` yields; it begins at the first item asked for.
+
+def iterate(host: Host, source: AsyncGenerator[T]) -> Iterator[T]:
+    """Yield what `source` yields, which is never None; it begins at the first item asked for.
 
     Closing the iterator, or an interrupt, cancels the source.
     """
     if host.is_loop_thread():
         raise would_wait_for_itself()
-    items: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    items: queue.SimpleQueue[T | None] = queue.SimpleQueue()
 
     async def pump() -> None:
         async with aclosing(source):

@@ -13,20 +13,16 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import psutil
 
 from conduit_nb.compute.accelerators import APPLE_SHARE
+from conduit_nb.compute.host_memory import free_memory_bytes
 from conduit_nb.compute.nvml_errors import explain_nvml_error
 from conduit_nb.compute.offerings import ComputeOffering, ComputeProvider
 from conduit_nb.compute.vram import GIB
 
-CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
 T = TypeVar("T")
 NVML_NOT_FOUND = 6
 
@@ -287,20 +283,7 @@ def _apple_offerings(sysctl: Callable[[str], str | None]) -> Iterator[ComputeOff
 
 
 def _cpu_offering() -> ComputeOffering:
-    available = min(psutil.virtual_memory().available, _cgroup_limit() or 2**63)
-    return _offering("CPU", accelerator=None, memory_gib=available / GIB)
-
-
-def _cgroup_limit() -> int | None:
-    """Return what a container may use, None where there is no limit."""
-    for path in CGROUP_LIMITS:
-        try:
-            text = path.read_text().strip()
-        except OSError:
-            continue
-        if text.isdecimal():
-            return int(text)
-    return None
+    return _offering("CPU", accelerator=None, memory_gib=free_memory_bytes() / GIB)
 
 
 def _offering(

@@ -78,7 +78,7 @@ def kv_need(
     else:
         heads = max((spec.kv_heads or 0) // tensor_parallel, 1)
         layer_bytes = 2 * heads * (spec.head_dim or 0) * item
-    window = spec.window_tokens
+    window = None if overheads.keeps_sliding_whole else spec.window_tokens
     return KvNeed(
         full_layers=full,
         sliding_layers=sliding,

@@ -30,6 +30,7 @@ class Overheads:
     `logit_bytes` for each logit of a row, beside a copy in the model's precision.
     `vocab_multiple` is what it pads the vocabulary to, `page_tokens` a page of its KV cache.
     Where several requests share the cache, their scattered pages cost `scattered_kv_share` more.
+    With `keeps_sliding_whole` a layer keeps all tokens, however few of them it looks at.
     `rope_bytes` are those of a number in its table of rotations, None where it keeps none.
     """
 
@@ -57,6 +58,7 @@ class Overheads:
     rope_bytes: int | None = None
     has_caching_allocator: bool = False
     groups_kv_layers: bool = False
+    keeps_sliding_whole: bool = False
     keeps_latent_copies: bool = False
     pads_mxfp4: bool = False
     copies_tied_head: bool = False
@@ -161,6 +163,7 @@ _LMLITE = Overheads(
     page_tokens=16,
     bytes_per_model=10 * MIB,
     scattered_kv_share=0.25,
+    keeps_sliding_whole=True,  # lmlite/kv_cache.py: pages before the window stay
     copies_tied_head=True,  # lmlite/blocked_linear.py rearranges the head, not the embedding
     is_shared_by_models=True,
     max_devices=1,

@@ -36,7 +36,10 @@ class DeploymentInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """One model that can be used: in a `deployment`, or only "available" without a network."""
+    """One model that can be used: in a `deployment`, or only "available" without a network.
+
+    `memory_gib` is what is planned for it.
+    """
 
     id: str
     state: ModelState
@@ -45,6 +48,7 @@ class ServedModel:
     dtype: str | None = None
     device: str | None = None
     context_tokens: int | None = None
+    memory_gib: float | None = None
     running: int = 0
     waiting: int = 0
     detail: str = ""

@@ -23,6 +23,7 @@ import filelock
 
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.vram import GIB
 from conduit_nb.deployments.health import Found, probe, wait_until_ready
 from conduit_nb.deployments.info import DeploymentInfo, DeploymentStatus, ServedModel
 from conduit_nb.errors import BootError, DeploymentError, EndpointAuthError, EndpointError
@@ -97,6 +98,19 @@ class DeploymentManager:
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(self._models_of(found)) for found in deployments]
         return [model for task in asked for model in task.result()]
+
+    async def unload_model(self, providers: Iterable[Provider], model_id: str) -> list[ServedModel]:
+        """Free what a model holds in every deployment that has it loaded; return those.
+
+        Raises EndpointBusyError where it is at work.
+        """
+        deployments = {found.name: found for found in await self.list_deployments(providers)}
+        asked = [await self._models_of(found) for found in deployments.values()]
+        loaded = [model for models in asked for model in models if model.id == model_id]
+        for name in {model.deployment for model in loaded}:
+            async with self._asked(deployments[name or ""]) as endpoint:
+                await endpoint.unload_model(model_id)
+        return loaded
 
     async def stop(self, provider: Provider, name: str) -> None:
         """End a deployment; one that is gone already is success."""
@@ -239,19 +253,26 @@ class DeploymentManager:
     async def _models_of(self, deployment: DeploymentInfo) -> list[ServedModel]:
         if deployment.status != "running":
             return []
-        key = self._installation().endpoint_key(deployment.name)
-        endpoint = Endpoint(deployment.url, key=key, dialect="lmlite", name=deployment.name)
-        try:
-            infos = await endpoint.models()
-        except EndpointError:
-            return []
-        finally:
-            await endpoint.aclose()
+        async with self._asked(deployment) as endpoint:
+            try:
+                infos = await endpoint.models()
+            except EndpointError:
+                return []
         return [
             _to_served(deployment, info["conduit"], info["id"])
             for info in infos
             if "conduit" in info
         ]
+
+    @asynccontextmanager
+    async def _asked(self, deployment: DeploymentInfo) -> AsyncGenerator[Endpoint]:
+        """Lend an endpoint for a question or two."""
+        key = self._installation().endpoint_key(deployment.name)
+        endpoint = Endpoint(deployment.url, key=key, dialect="lmlite", name=deployment.name)
+        try:
+            yield endpoint
+        finally:
+            await endpoint.aclose()
 
     @asynccontextmanager
     async def _one_at_a_time(self, name: str) -> AsyncGenerator[None]:
@@ -320,6 +341,7 @@ def _last_start(lines: list[str]) -> int:
 
 
 def _to_served(deployment: DeploymentInfo, loaded: LoadedModel, model_id: str) -> ServedModel:
+    planned = loaded.get("memory_bytes")
     return ServedModel(
         id=model_id,
         state=loaded["state"],
@@ -328,6 +350,7 @@ def _to_served(deployment: DeploymentInfo, loaded: LoadedModel, model_id: str) -
         dtype=loaded.get("dtype"),
         device=loaded.get("device"),
         context_tokens=loaded.get("context_tokens"),
+        memory_gib=round(planned / GIB, 2) if planned is not None else None,
         running=loaded.get("running", 0),
         waiting=loaded.get("waiting", 0),
         detail=loaded.get("detail", ""),

@@ -20,7 +20,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from types import FrameType
 from typing import NoReturn
 
@@ -29,14 +28,17 @@ import uvicorn
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.lmlite.activity import Activity
 from conduit_nb.lmlite.config import EngineConfig
-from conduit_nb.lmlite.convert import converted
-from conduit_nb.lmlite.engine import Engine
-from conduit_nb.lmlite.loading import chosen_device
+from conduit_nb.lmlite.connection import Connection
+from conduit_nb.lmlite.devices import Devices
+from conduit_nb.lmlite.engine_source import EngineSource
 from conduit_nb.lmlite.log import log_event, set_up_logging
-from conduit_nb.lmlite.pool import ModelKey, ModelPool
+from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.server import make_app
-from conduit_nb.models.files import Progress
-from conduit_nb.models.hub import find_model
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None
 
 STARTED_WRONGLY = 2
 PORT_IN_USE = 98
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=chosen.threads,
             max_concurrency=chosen.max_concurrency,
         )
-        chosen_device(config.device)
+        devices = Devices(config.device, memory_gib=chosen.memory_gib)
         listener = _listener(chosen.host, chosen.port)
     except ConduitError as err:
         print(f"{err} {err.hint}", file=sys.stderr)
@@ -68,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Port {chosen.port} on {chosen.host} {said}. Pass another --port.", file=sys.stderr)
         return PORT_IN_USE if is_taken else STARTED_WRONGLY
     set_up_logging()
+    _allow_connections()
     # Not asyncio.run: it would wait for threads that load, see _exit.
-    asyncio.Runner().run(_serve(listener, key, config, chosen))
+    asyncio.Runner().run(_serve(listener, key, EngineSource(config, devices), chosen))
     return 0
 
 
@@ -87,7 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         "--max-concurrency", type=int, default=32, help="rows a model writes at once"
     )
     parser.add_argument("--max-waiting", type=int, default=512, help="requests a model may queue")
-    parser.add_argument("--device", help="cpu, cuda or mps; the best that is there")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps; the best that is there")
+    parser.add_argument(
+        "--memory-gib",
+        type=_gib,
+        help="what models may take of each device; a share of what is free",
+    )
     return parser
 
 
@@ -105,6 +113,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _gib(text: str) -> float:
+    size = float(text)
+    if not 0 < size < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number of GiB above 0")
+    return size
+
+
 def _take_key() -> str:
     """Return the key, and take it out of the environment: processes that we start need none."""
     key = os.environ.pop(KEY_VARIABLE, "")
@@ -113,6 +128,15 @@ def _take_key() -> str:
             f"{KEY_VARIABLE} is not set.", hint="Put the key that clients must send into it."
         )
     return key
+
+
+def _allow_connections() -> None:
+    """Raise the limit of open files, often 1,024, to what this process may have."""
+    if resource is None:
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -139,19 +163,16 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 async def _serve(
-    listener: socket.socket, key: str, config: EngineConfig, chosen: argparse.Namespace
+    listener: socket.socket, key: str, source: EngineSource, chosen: argparse.Namespace
 ) -> None:
     activity = Activity()
-    pool = ModelPool(
-        _loader(config),
-        device=str(chosen_device(config.device)),
-        max_in_flight=config.max_concurrency + chosen.max_waiting,
-    )
+    pool = ModelPool(source, max_in_flight=chosen.max_concurrency + chosen.max_waiting)
     version = importlib.metadata.version("conduit-nb")
     ended = asyncio.Event()
     server = _Server(
         uvicorn.Config(
             make_app(pool, activity, key=key, version=version),
+            http=Connection,
             lifespan="off",
             ws="none",
             log_config=None,
@@ -165,7 +186,12 @@ async def _serve(
     )
     host, port = listener.getsockname()[:2]
     log_event(
-        "started", url=f"http://{host}:{port}", pid=os.getpid(), version=version, device=pool.device
+        "started",
+        url=f"http://{host}:{port}",
+        pid=os.getpid(),
+        version=version,
+        device=pool.device,
+        budget_mib=sum(source.budgets().values()) >> 20,
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -198,28 +224,6 @@ async def _reason(
         for task in reasons:
             if task is not serving:
                 task.cancel()
-
-
-def _loader(config: EngineConfig) -> Callable[[ModelKey, Progress], Engine]:
-    def load(key: ModelKey, progress: Progress) -> Engine:
-        def tell(line: str) -> None:
-            log_event("loading", model=key.model_id, doing=line)
-            progress(line)
-
-        files = find_model(key.model_id, revision=key.revision, progress=tell)
-        folder = converted(files, progress=tell)
-        tell("loading the weights")
-        engine = Engine.load(folder, replace(config, dtype=key.dtype))
-        log_event(
-            "loaded",
-            model=key.model_id,
-            dtype=engine.dtype,
-            device=engine.device,
-            attention=engine.attention,
-        )
-        return engine
-
-    return load
 
 
 class _Server(uvicorn.Server):

@@ -21,6 +21,7 @@ class Piece:
     index: int
     text: str
     logprobs: tuple[TokenLogprob, ...] = ()
+    confidence: Mapping[str, float] | None = None
     finish_reason: FinishReason | None = None
 
 

@@ -17,8 +17,8 @@ from pydantic_core import SchemaValidator, core_schema
 
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.answer import Answer
-from conduit_nb.lmlite.pool import ModelKey
 from conduit_nb.lmlite.sampling import MAX_TOP_LOGPROBS, SamplingParams
+from conduit_nb.lmlite.source import ModelKey
 
 if TYPE_CHECKING:
     from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
@@ -67,6 +67,7 @@ class Call(ABC):
     deadline_s: float | None
     sampling: SamplingParams
     json_schema: Mapping[str, Any] | None
+    confidence: bool
     stream: bool
     include_usage: bool
 
@@ -96,8 +97,9 @@ class CallForm:
         *,
         example: str,
         hint: str,
+        common: Mapping[str, core_schema.TypedDictField] | None = None,
     ) -> None:
-        self._honoured = {**COMMON_FIELDS, **honoured}
+        self._honoured = {**(COMMON_FIELDS if common is None else common), **honoured}
         self._neutral = neutral
         self._example = example
         self._hint = hint
@@ -161,20 +163,26 @@ def common_parts(checked: Mapping[str, Any], *, top_logprobs: int | None) -> dic
     """Return what a Call takes from the fields that every endpoint knows."""
     options = _part(checked, "conduit")
     return {
-        "key": ModelKey(
-            model_id=checked["model"],
-            revision=options.get("revision"),
-            dtype=options.get("dtype", "auto"),
-        ),
+        "key": model_key(checked),
         "n": checked.get("n") or 1,
         "max_model_len": options.get("max_model_len"),
         "batch_timeout_ms": options.get("batch_timeout_ms"),
         "deadline_s": options.get("deadline_s"),
         "sampling": _sampling(checked, top_logprobs),
-        "json_schema": _json_schema(checked.get("response_format")),
+        **_record_parts(checked.get("response_format"), options),
         "stream": bool(checked.get("stream")),
         "include_usage": bool(_part(checked, "stream_options").get("include_usage")),
     }
+
+
+def model_key(checked: Mapping[str, Any]) -> ModelKey:
+    """Return which model is meant, by the fields that every request about one knows."""
+    options = _part(checked, "conduit")
+    return ModelKey(
+        model_id=checked["model"],
+        revision=options.get("revision"),
+        dtype=options.get("dtype", "auto"),
+    )
 
 
 def optional(schema: core_schema.CoreSchema) -> core_schema.TypedDictField:
@@ -207,6 +215,18 @@ def _sampling(checked: Mapping[str, Any], top_logprobs: int | None) -> SamplingP
         top_logprobs=top_logprobs,
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
     )
+
+
+def _record_parts(
+    response_format: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    json_schema = _json_schema(response_format)
+    if options.get("confidence") and json_schema is None:
+        raise RequestRefusedError(
+            "conduit.confidence asks about the values of a record, and none is asked for.",
+            hint="Send a response_format of type json_schema, or leave confidence out.",
+        )
+    return {"json_schema": json_schema, "confidence": bool(options.get("confidence"))}
 
 
 def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -252,13 +272,18 @@ _CONDUIT = core_schema.typed_dict_schema(
             core_schema.literal_schema(["auto", "float32", "bfloat16", "float16"]), required=False
         ),
         "max_model_len": optional(COUNT),
+        "confidence": optional(core_schema.bool_schema()),
         "batch_timeout_ms": optional(core_schema.int_schema(ge=0, le=LONGEST_BATCH_TIMEOUT_MS)),
         "deadline_s": optional(core_schema.float_schema(gt=0, allow_inf_nan=False)),
     },
     extra_behavior="forbid",
 )
-COMMON_FIELDS = {
+MODEL_FIELDS = {
     "model": required(core_schema.str_schema(min_length=1, max_length=4096)),
+    "conduit": optional(_CONDUIT),
+}
+COMMON_FIELDS = {
+    **MODEL_FIELDS,
     "max_tokens": optional(COUNT),
     "n": optional(core_schema.int_schema(ge=1, le=MOST_REPLIES)),
     "temperature": optional(_NUMBER),
@@ -281,5 +306,4 @@ COMMON_FIELDS = {
             extra_behavior="forbid",
         )
     ),
-    "conduit": optional(_CONDUIT),
 }

@@ -34,6 +34,7 @@ from conduit_nb.protocol import (
     ChunkChoice,
     Delta,
     Message,
+    ReplyDetails,
     TokenLikelihood,
     TopLogprob,
     Usage,
@@ -108,15 +109,7 @@ class ChatAnswer(Answer):
             object="chat.completion",
             created=int(time.time()),
             model=self.model,
-            choices=[
-                Choice(
-                    index=reply.index,
-                    message=Message(role="assistant", content=reply.text),
-                    logprobs=self._logprobs(reply.logprobs),
-                    finish_reason=reply.finish_reason,
-                )
-                for reply in replies
-            ],
+            choices=[self._choice(reply) for reply in replies],
             usage=usage,
         )
 
@@ -132,6 +125,17 @@ class ChatAnswer(Answer):
         """Return the chunk that has no choices."""
         return {**self.opening(0), "choices": [], "usage": usage}
 
+    def _choice(self, reply: Piece) -> Choice:
+        choice = Choice(
+            index=reply.index,
+            message=Message(role="assistant", content=reply.text),
+            logprobs=self._logprobs(reply.logprobs),
+            finish_reason=reply.finish_reason,
+        )
+        if reply.confidence is not None:
+            choice["conduit"] = ReplyDetails(confidence=dict(reply.confidence))
+        return choice
+
     def _chunk(self, piece: Piece, delta: Delta) -> ChatChunk:
         choice = ChunkChoice(
             index=piece.index,
@@ -139,6 +143,8 @@ class ChatAnswer(Answer):
             logprobs=self._logprobs(piece.logprobs) if piece.logprobs else None,
             finish_reason=piece.finish_reason,
         )
+        if piece.confidence is not None:
+            choice["conduit"] = ReplyDetails(confidence=dict(piece.confidence))
         return ChatChunk(
             id=self.answer_id,
             object="chat.completion.chunk",

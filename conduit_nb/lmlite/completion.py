@@ -74,6 +74,11 @@ def parse_completion(body: bytes) -> TextCall:
         max_tokens=checked.get("max_tokens") or DEFAULT_MAX_TOKENS,
         prompts=checked["prompt"],
     )
+    if call.confidence:
+        raise RequestRefusedError(
+            "conduit.confidence is not told by this endpoint.",
+            hint="Ask /v1/chat/completions, or leave confidence out.",
+        )
     if call.replies > MOST_REPLIES:
         raise RequestRefusedError(
             f"prompt and n ask for {call.replies:,} replies; one request gets at most"

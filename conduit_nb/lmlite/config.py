@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import DType
 
-OPTIONAL = ("max_model_len", "threads", "cache_tokens", "kept_tokens")
+OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "kept_tokens")
 """Limits that the engine finds itself where they are None."""
 
 
@@ -25,7 +25,8 @@ class EngineConfig:
     `batch_timeout_ms` is how long a request that finds the engine idle waits for company.
     `prefill_tokens` bounds the prompt tokens of one step: longer prompts are read in pieces.
     `cache_tokens` is how many tokens of all rows the KV cache holds; None takes what full contexts
-    need, at most a quarter of the free memory. Where it runs out, the youngest row waits.
+    need, at most `cache_bytes`, or without those half of the free memory. Where it runs out, the
+    youngest row waits.
     `kept_tokens` is how many of them may be those of past rows, kept for rows that begin alike;
     None takes an eighth on the CPU, elsewhere whatever rows leave free. 0 keeps nothing. `drafts`
     lets rows guess ahead what they copy; the text is the same.
@@ -41,6 +42,7 @@ class EngineConfig:
     batch_timeout_ms: int = 5
     prefill_tokens: int = 512
     cache_tokens: int | None = None
+    cache_bytes: int | None = None
     kept_tokens: int | None = None
     drafts: bool = True
 
@@ -52,6 +54,7 @@ class EngineConfig:
             ("batch_timeout_ms", 0),
             ("prefill_tokens", 1),
             ("cache_tokens", 64),
+            ("cache_bytes", 0),
             ("kept_tokens", 0),
         ):
             value: object = getattr(self, name)

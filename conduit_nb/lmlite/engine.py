@@ -16,9 +16,10 @@ import torch
 
 from conduit_nb.errors import ConduitError, ContextLengthError
 from conduit_nb.lmlite.chat_template import ChatTemplate
+from conduit_nb.lmlite.confidence import ConfidenceTrail
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
-from conduit_nb.lmlite.guided import Grammars
+from conduit_nb.lmlite.guided import Grammars, Guide
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from conduit_nb.lmlite.loading import LoadedModel, load_model
 from conduit_nb.lmlite.logprobs import LogprobTrail
@@ -155,8 +156,10 @@ class Engine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta, None]:
         """Yield the reply piece by piece; closing the iterator frees the row.
 
-        Raises ContextLengthError where the prompt leaves no room, RequestRefusedError where the
-        schema cannot be served, ServerFailedError where the engine failed or was closed.
+        A guided reply that reaches `max_tokens` is closed to the shortest record that begins like
+        it. Raises ContextLengthError where the prompt leaves no room, RequestRefusedError where the
+        schema cannot be served, ReplyBudgetError where not even its shortest record fits,
+        ServerFailedError where the engine failed or was closed.
         """
         room = self.context_tokens - len(request.prompt_tokens)
         if room < 1:
@@ -164,6 +167,7 @@ class Engine:
         guide = None
         if request.json_schema is not None:
             guide = await asyncio.to_thread(self._grammars.guide, request.json_schema)
+            guide.check_budget(min(request.max_tokens, room))
         reply = Reply(
             row=Row(number=next(self._numbers), tokens=list(request.prompt_tokens)),
             max_tokens=min(request.max_tokens, room),
@@ -172,6 +176,7 @@ class Engine:
             detokenizer=Detokenizer(self._decode),
             end_tokens=self._end_tokens,
             logprobs=self._trail(request.sampling.top_logprobs),
+            confidence=self._confidence(guide) if request.confidence else None,
             loop_guard=self._loop_guard,
         )
         loop = asyncio.get_running_loop()
@@ -203,6 +208,11 @@ class Engine:
 
     def _trail(self, top: int | None) -> LogprobTrail | None:
         return None if top is None else LogprobTrail(self._vocabulary, top)
+
+    def _confidence(self, guide: Guide | None) -> ConfidenceTrail | None:
+        if guide is None or guide.completer is None:
+            return None
+        return ConfidenceTrail(guide.completer, self._vocabulary)
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._fast.decode(list(tokens), skip_special_tokens=True)

@@ -5,23 +5,47 @@ Layer 3.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 
 from starlette.requests import Request
 
 from conduit_nb.errors import EndpointAuthError
-from conduit_nb.lmlite.http_errors import BodyTooLargeError
+from conduit_nb.lmlite.http_errors import BodyTooLargeError, BodyTooSlowError
 
 BODY_LIMIT_BYTES = 4 * 2**20
 DISCARD_LIMIT_BYTES = 64 * 2**20
+BODY_TIMEOUT_S = 60.0
 
 
 async def read_body(request: Request, key: str) -> bytes:
-    """Return the body of a request that has the key and is not too large.
+    """Return the body of a request that has the key, is not too large and comes in time.
 
     What is refused is read to its end and thrown away first: a client that still sends would find
     a broken connection instead of the answer.
     """
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _read(request, key)
+    except TimeoutError as err:
+        raise BodyTooSlowError(
+            f"The body of the request did not come within {BODY_TIMEOUT_S:g} seconds.",
+            hint="Send as many bytes as content-length says.",
+        ) from err
+
+
+def require_key(request: Request, key: str) -> None:
+    """Raise EndpointAuthError where the request does not carry the key."""
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
+    # Compared in constant time, so that the time of an answer tells nothing of the key.
+    right = hmac.compare_digest(given.strip().encode(), key.encode())
+    if kind.lower() != "bearer" or not right:
+        raise EndpointAuthError(
+            "The key is missing or wrong.", hint="Send the header Authorization: Bearer KEY."
+        )
+
+
+async def _read(request: Request, key: str) -> bytes:
     try:
         require_key(request, key)
     except EndpointAuthError:
@@ -43,17 +67,6 @@ async def read_body(request: Request, key: str) -> bytes:
             hint="Shorten the input: no model here reads that much at once.",
         )
     return b"".join(chunks)
-
-
-def require_key(request: Request, key: str) -> None:
-    """Raise EndpointAuthError where the request does not carry the key."""
-    kind, _, given = request.headers.get("authorization", "").partition(" ")
-    # Compared in constant time, so that the time of an answer tells nothing of the key.
-    right = hmac.compare_digest(given.strip().encode(), key.encode())
-    if kind.lower() != "bearer" or not right:
-        raise EndpointAuthError(
-            "The key is missing or wrong.", hint="Send the header Authorization: Bearer KEY."
-        )
 
 
 async def _discard(request: Request) -> None:

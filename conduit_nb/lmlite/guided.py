@@ -9,23 +9,42 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from llguidance import LLExecutor, LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
-from conduit_nb.errors import RequestRefusedError, ServerFailedError
+from conduit_nb.errors import ReplyBudgetError, RequestRefusedError, SchemaError, ServerFailedError
+from conduit_nb.lmlite.budget import Closer
+from conduit_nb.schemas.closing import Completer
 
 CACHED_GRAMMARS = 256
 WORD_BITS = 32
 
 
 class Guide:
-    """Where one reply stands in its grammar."""
+    """Where one reply stands in its grammar.
 
-    def __init__(self, matcher: LLMatcher) -> None:
+    `completer` knows how values of the schema end and `closer` closes this reply when its tokens
+    run out; both are None where that is not known of the schema.
+    `least_tokens` are what the shortest reply takes, as far as that is known.
+    """
+
+    def __init__(
+        self,
+        matcher: LLMatcher,
+        tokenizer: LLTokenizer,
+        *,
+        completer: Completer | None = None,
+        least_tokens: int = 1,
+    ) -> None:
         self.matcher = matcher
+        self._tokenizer = tokenizer
+        self.completer = completer
+        self.closer = Closer(completer, tokenizer) if completer else None
+        self.least_tokens = least_tokens
 
     @property
     def is_complete(self) -> bool:
@@ -37,6 +56,18 @@ class Guide:
         if self.matcher.is_error():
             raise _lost(self.matcher)
 
+    def check_budget(self, max_tokens: int) -> None:
+        """Raise ReplyBudgetError where not even the shortest reply fits into so many tokens."""
+        if self.least_tokens > max_tokens:
+            error = ReplyBudgetError(
+                f"The shortest record of the schema takes {self.least_tokens:,} tokens, "
+                f"and the reply may have {max_tokens:,}.",
+                hint=f"Raise max_tokens to at least {self.least_tokens:,} (or max_model_len, or "
+                "shorten the input, where the context is full), or ask for fewer fields.",
+            )
+            error.needed_tokens = self.least_tokens
+            raise error
+
     def accept(self, token: int) -> None:
         """Step over a token that the mask allowed."""
         if not self.matcher.consume_token(token):
@@ -44,12 +75,36 @@ class Guide:
 
     def forced(self) -> list[int]:
         """Step over the tokens that must come next, and return them; often there are none."""
-        if self.matcher.is_stopped():
-            return []
-        tokens = self.matcher.compute_ff_tokens()
-        if tokens and not self.matcher.consume_tokens(tokens):
-            raise _lost(self.matcher)
+        tokens = self.ahead()
+        self.accept_all(tokens)
         return tokens
+
+    def ahead(self) -> list[int]:
+        """Return the tokens that must come next."""
+        return [] if self.matcher.is_stopped() else self.matcher.compute_ff_tokens()
+
+    def accept_all(self, tokens: Sequence[int]) -> None:
+        """Step over tokens that must come next."""
+        if tokens and not self.matcher.consume_tokens(list(tokens)):
+            raise _lost(self.matcher)
+
+    def can_end_with(self, tokens: Sequence[int]) -> bool:
+        """Say whether the reply may end after these tokens; stays where it is."""
+        ahead = self.matcher.deep_copy()
+        return ahead.try_consume_tokens(list(tokens)) == len(tokens) and ahead.is_accepting()
+
+    def must_end_with(self, tokens: Sequence[int]) -> bool:
+        """Say whether nothing but the text of these tokens, and then the end, may come."""
+        return self.matcher.compute_ff_bytes() == self._tokenizer.decode_bytes(list(tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A grammar at its start, and how its replies are closed."""
+
+    matcher: LLMatcher
+    completer: Completer | None = None
+    least_tokens: int = 1
 
 
 class Grammars:
@@ -60,7 +115,7 @@ class Grammars:
 
     def __init__(self, tokenizer: LLTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._compiled: OrderedDict[str, _Compiled] = OrderedDict()
         self._lock = threading.Lock()
         self.hits = 0
         self.misses = 0
@@ -75,14 +130,34 @@ class Grammars:
             if key in self._compiled:
                 self._compiled.move_to_end(key)
                 self.hits += 1
-                return Guide(self._compiled[key].deep_copy())
+                return self._guide(self._compiled[key])
         matcher = self._compile(key)
+        compiled = self._with_closing(matcher, json_schema)
         with self._lock:
-            self._compiled[key] = matcher
+            self._compiled[key] = compiled
             self.misses += 1
             while len(self._compiled) > CACHED_GRAMMARS:
                 self._compiled.popitem(last=False)
-            return Guide(matcher.deep_copy())
+            return self._guide(compiled)
+
+    def _guide(self, compiled: _Compiled) -> Guide:
+        return Guide(
+            compiled.matcher.deep_copy(),
+            self._tokenizer,
+            completer=compiled.completer,
+            least_tokens=compiled.least_tokens,
+        )
+
+    def _with_closing(self, matcher: LLMatcher, json_schema: Mapping[str, Any]) -> _Compiled:
+        """Add how replies are closed, where the grammar agrees that the shortest is one."""
+        try:
+            completer = Completer(json_schema)
+        except SchemaError:
+            return _Compiled(matcher)
+        shortest = self._tokenizer.tokenize_str(completer.shortest)
+        if not Guide(matcher, self._tokenizer).can_end_with(shortest):
+            return _Compiled(matcher)
+        return _Compiled(matcher, completer, len(shortest))
 
     def _compile(self, schema: str) -> LLMatcher:
         try:

@@ -13,12 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from conduit_nb.errors import ConduitError, EndpointBusyError
-from conduit_nb.protocol import ErrorDetail, ErrorReply
+from conduit_nb.errors import (
+    ConduitError,
+    DoesNotFitError,
+    EndpointBusyError,
+    ReplyBudgetError,
+)
+from conduit_nb.protocol import ErrorDetail, ErrorReply, Misfit
 
 STATUS_OF = {
     "context_length": 400,
     "request_refused": 400,
+    "reply_budget": 400,
     "argument": 400,
     "endpoint_auth": 401,
     "model_not_found": 404,
@@ -28,9 +34,11 @@ STATUS_OF = {
     "server_failed": 503,
     "deadline": 504,
     "storage": 507,
+    "does_not_fit": 507,
 }
 TYPE_OF = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 CLIENT_LEFT = 499
+RETRY_AFTER_S = "1"
 
 
 class BodyTooLargeError(ConduitError):
@@ -39,21 +47,37 @@ class BodyTooLargeError(ConduitError):
     code = "context_length"
 
 
+class BodyTooSlowError(ConduitError):
+    """A request's body did not come in time."""
+
+    code = "deadline"
+
+
 def error_reply(error: ConduitError) -> ErrorReply:
     """Return `error` as the wire says it: a client of ours makes the same error of it again."""
-    return ErrorReply(
-        error=ErrorDetail(
-            message=str(error),
-            type=_type(status_of(error)),
-            param=None,
-            code=error.code,
-            hint=error.hint,
-        )
+    detail = ErrorDetail(
+        message=str(error),
+        type=_type(status_of(error)),
+        param=None,
+        code=error.code,
+        hint=error.hint,
     )
+    if isinstance(error, DoesNotFitError):
+        detail["conduit"] = Misfit(
+            needed_gib=error.needed_gib,
+            available_gib=error.available_gib,
+            largest_model_len=error.largest_model_len,
+            largest_concurrency=error.largest_concurrency,
+        )
+    if isinstance(error, ReplyBudgetError) and error.needed_tokens is not None:
+        detail["needed_tokens"] = error.needed_tokens
+    return ErrorReply(error=detail)
 
 
 def status_of(error: ConduitError) -> int:
     """Return the HTTP status of an answer that is `error`."""
+    if isinstance(error, BodyTooSlowError):
+        return 408
     return 413 if isinstance(error, BodyTooLargeError) else STATUS_OF.get(error.code, 500)
 
 
@@ -72,6 +96,8 @@ async def _conduit_error(request: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, EndpointBusyError):
         headers["retry-after"] = f"{error.retry_after_s:.0f}"
+    if status_of(error) == 503:
+        headers["retry-after"] = RETRY_AFTER_S
     if status_of(error) == 401:
         headers["www-authenticate"] = "Bearer"
     return json_response(error_reply(error), status_of(error), headers)
@@ -82,7 +108,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reply = ErrorReply(
         error=ErrorDetail(
-            message=f"{request.method} {request.url.path}: {error.detail}",
+            message=f"{request.method} {request.scope['path']}: {error.detail}",
             type=_type(error.status_code),
             param=None,
             code="request_refused",

@@ -120,23 +120,31 @@ def _check_files(folder: Path) -> None:
             f"{folder} is not a folder.", hint="Name a model's id or a folder that holds one."
         )
     for name in ("config.json", "tokenizer.json"):
-        path = folder / name
-        try:
-            json.loads(path.read_bytes())
-        except FileNotFoundError as err:
+        if not (folder / name).exists():
             raise ModelFilesError(
                 f"{folder} has no {name}.", hint="Fetch the model again, all of its files."
-            ) from err
-        except (OSError, ValueError) as err:
-            raise ModelFilesError(
-                f"{path} cannot be read: {err}.", hint="Fetch the model again."
-            ) from err
+            )
+        _check_object(folder / name)
+    if (folder / "tokenizer_config.json").exists():
+        _check_object(folder / "tokenizer_config.json")
     if not list(folder.glob("*.safetensors")):
         others = sorted(path.name for path in folder.glob("*.bin"))
         found = f" ({', '.join(others[:3])} could run code and is not read)" if others else ""
         raise ModelFilesError(
             f"{folder} has no safetensors{found}.", hint="Use a model that has safetensors files."
         )
+
+
+def _check_object(path: Path) -> None:
+    """Refuse a file that is no JSON object: transformers would fail in ways of its own."""
+    try:
+        content: object = json.loads(path.read_bytes())
+    except (OSError, ValueError) as err:
+        raise ModelFilesError(
+            f"{path} cannot be read: {err}.", hint="Fetch the model again."
+        ) from err
+    if not isinstance(content, dict):
+        raise ModelFilesError(f"{path} is no JSON object.", hint="Fetch the model again.")
 
 
 def chosen_device(name: str | None) -> torch.device:
@@ -167,9 +175,8 @@ def _read_config(folder: Path) -> PreTrainedConfig:
             hint="Fetch the model again.",
         ) from err
     except ValueError as err:
-        described: Any = json.loads((folder / "config.json").read_bytes())
-        is_object = isinstance(described, dict)
-        named = cast("dict[str, Any]", described).get("architectures") if is_object else None
+        described: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
+        named = described.get("architectures")
         raise ModelError(
             f"What {folder} holds{f' ({named[0]})' if named else ''} is not known here:"
             f" {first_line(err)}",

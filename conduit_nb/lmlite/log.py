@@ -11,20 +11,44 @@ import re
 import secrets
 import sys
 import time
+import traceback
+from types import TracebackType
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOG = logging.getLogger("conduit_nb.lmlite")
-PLAIN = re.compile(r"[\w./:@+-]+")
-REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
+REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+# Errors of the machine; what others say may hold what was asked.
+TOLD = (OSError, MemoryError, RuntimeError, ImportError)
 QUIET_PATHS = ("/health", "/metrics", "/v1/models")
+
+
+_ExceptionInfo = (
+    tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
+
+
+class PrivateFormatter(logging.Formatter):
+    """Tells where an error came from and its kind; its words only where they hold no content."""
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  # logging's name
+        """Return the traceback of an error, after those of the errors that led to it."""
+        told: list[str] = []
+        error = ei[1]
+        while error is not None:
+            said = f": {error}" if type(error) in TOLD else ""
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            told.append(f"Traceback (most recent call last):\n{frames}{type(error).__name__}{said}")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n\n".join(reversed(told))
 
 
 def set_up_logging() -> None:
     """Send every log line of this process to stdout."""
     handler = logging.StreamHandler(sys.stdout)
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter = PrivateFormatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import (
@@ -24,7 +25,7 @@ from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.stats import EngineStats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-MODEL_LABELS = ("model", "revision", "dtype")
+MODEL_LABELS = ("model", "revision", "dtype", "device")
 FIRST_TOKEN_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 TOKEN_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
@@ -44,6 +45,14 @@ COUNTERS = (
     ("conduit_preemptions", "Rows that gave up their pages.", "preemptions"),
     ("conduit_grammar_cache_hits", "Grammars found compiled.", "grammar_hits"),
     ("conduit_grammar_cache_misses", "Grammars compiled.", "grammar_misses"),
+)
+MEMORY: tuple[tuple[str, str, Literal["budget_bytes", "planned_bytes"]], ...] = (
+    ("conduit_memory_budget_bytes", "What models may take of a device together.", "budget_bytes"),
+    (
+        "conduit_memory_planned_bytes",
+        "What is planned for the models on a device.",
+        "planned_bytes",
+    ),
 )
 
 
@@ -139,7 +148,7 @@ class _Engines(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return one family for each number, with a sample for each loaded model."""
         stats = [
-            ((key.model_id, key.revision or "", key.dtype), engine.stats())
+            ((key.model_id, key.revision or "", key.dtype, engine.device), engine.stats())
             for key, engine in self._pool.engines()
         ]
         for name, what, field in GAUGES:
@@ -152,6 +161,11 @@ class _Engines(Collector):
             for labels, one in stats:
                 counter.add_metric(labels, getattr(one, field))
             yield counter
+        for name, what, field in MEMORY:
+            gauge = GaugeMetricFamily(name, what, labels=("device",))
+            for memory in self._pool.memory():
+                gauge.add_metric((memory["device"],), memory[field])
+            yield gauge
         rows = HistogramMetricFamily(
             "conduit_step_rows",
             "Rows of the model's steps; the count is of steps.",

@@ -1,6 +1,8 @@
-"""The models of one server: loaded when first asked for, each once, kept until the server ends.
+"""The models of one server: loaded when first asked for, and kept while there is room.
 
-Knows neither HTTP nor torch. Memory is not budgeted: what is loaded stays.
+What they take is planned before they are loaded (`memory_budget.py`); for a model that is asked
+for, those leave that were not used for the longest time (`placement.py`). Knows neither HTTP nor
+torch.
 Layer 3.
 """
 
@@ -11,23 +13,30 @@ import contextlib
 import copy
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+from conduit_nb.compute.vram import GIB
 from conduit_nb.errors import (
     ConduitError,
+    DoesNotFitError,
     EndpointBusyError,
+    ModelNotFoundError,
     RequestRefusedError,
     ServerFailedError,
 )
-from conduit_nb.models.config import DType
-from conduit_nb.models.files import Progress
-from conduit_nb.protocol import LoadedModel, ModelInfo
+from conduit_nb.lmlite.log import log_event
+from conduit_nb.lmlite.memory_budget import Estimate
+from conduit_nb.lmlite.placement import Place, Room, Tenant, all_idle, largest_free_bytes, places
+from conduit_nb.lmlite.source import ModelKey, Source
+from conduit_nb.protocol import DeviceMemory, LoadedModel, ModelInfo
 
 if TYPE_CHECKING:
     from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
+
+T = TypeVar("T")
 
 LOG = logging.getLogger("conduit_nb.lmlite")
 FAILURE_KEPT_S = 5.0
@@ -36,66 +45,73 @@ LOADS_AT_ONCE = 4
 FAILED_KEPT = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelKey:
-    """What tells one loaded model from another."""
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Copy:
+    """A copy of a model at its place; `engine` None while it loads."""
 
-    model_id: str
-    revision: str | None = None
-    dtype: DType = "auto"
-
-
-Load = Callable[[ModelKey, Progress], "Engine"]
-"""Loads a model; blocks, in a thread of its own, and tells of its progress."""
+    place: Place
+    last_used: float
+    engine: Engine | None = None
+    in_flight: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
 class _Entry:
-    """A model and its state: `task` while it loads, `engine` when ready, `error` when failed."""
+    """A model and its state: `task` while it loads, `copies` when ready, `error` when failed."""
 
     key: ModelKey
+    replicas: int = 1
     state: Literal["loading", "ready", "failed"] = "loading"
     detail: str = ""
     task: asyncio.Task[None] | None = None
-    engine: Engine | None = None
+    copies: list[_Copy] = field(default_factory=list[_Copy])
     error: ConduitError | None = None
     failed_at: float = 0.0
     in_flight: int = 0
     created: int = field(default_factory=lambda: int(time.time()))
 
+    def is_idle(self, one: _Copy) -> bool:
+        """Whether nobody uses that copy, or has asked for the model and got none yet."""
+        is_awaited = self.in_flight > sum(copy.in_flight for copy in self.copies)
+        return not (one.engine is None or one.in_flight or is_awaited)
+
 
 class ModelPool:
-    """Hands out engines. For one event loop; `load` runs in threads.
+    """Hands out engines. For one event loop; what `source` does takes place in threads.
 
-    `max_in_flight` bounds the requests of one model that run or wait; `device` names where
-    engines run.
+    `max_in_flight` bounds the requests of one copy of a model that run or wait.
     """
 
     def __init__(
         self,
-        load: Load,
+        source: Source,
         *,
-        device: str,
         max_in_flight: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.device = device
-        self._load = load
+        self.device = source.kind
+        self._source = source
         self._max_in_flight = max_in_flight
         self._clock = clock
         self._entries: dict[ModelKey, _Entry] = {}
         self._threads = ThreadPoolExecutor(LOADS_AT_ONCE, thread_name_prefix="load")
+        self._placing = asyncio.Lock()
         self._closed = False
 
     @contextlib.asynccontextmanager
-    async def engine(self, key: ModelKey, *, replies: int = 1) -> AsyncGenerator[Engine, None]:
-        """Lend the engine of `key` for so many replies, loading it first where it is not there.
+    async def engine(
+        self, key: ModelKey, *, replies: int = 1, max_model_len: int | None = None
+    ) -> AsyncGenerator[Engine, None]:
+        """Lend an engine of `key` for so many replies, loading it first where it is not there.
 
-        A load that failed is tried again by the next request, but not within FAILURE_KEPT_S:
-        the rows of one batch learn of one failure together.
+        Of several copies it is the least busy one. `max_model_len` is the context that there must
+        be room for where the model is still to be loaded. A load that failed is tried again by the
+        next request, but not within FAILURE_KEPT_S: the rows of one batch learn of one failure
+        together.
 
-        Raises EndpointBusyError where too many wait already, RequestRefusedError where so many
-        can never be written at once, and what the load raised.
+        Raises EndpointBusyError where too many wait already, or all memory is held by models at
+        work; RequestRefusedError where so many can never be written at once; DoesNotFitError where
+        the model needs more than there is; and what the load raised.
         """
         if replies > self._max_in_flight:
             raise RequestRefusedError(
@@ -104,7 +120,7 @@ class ModelPool:
                 hint="Lower n, or send fewer prompts in one request.",
             )
         entry = self._entry(key)
-        if entry.in_flight + replies > self._max_in_flight:
+        if entry.in_flight + replies > self._max_in_flight * max(len(entry.copies), 1):
             raise EndpointBusyError(
                 f"{key.model_id} has {entry.in_flight} requests already.",
                 retry_after_s=RETRY_AFTER_S,
@@ -112,17 +128,91 @@ class ModelPool:
             )
         entry.in_flight += replies
         try:
-            yield await self._ready(entry)
+            await self._ready(entry, max_model_len)
+            one = min(entry.copies, key=lambda copy: copy.in_flight)
+            assert one.engine is not None
+            one.in_flight += replies
+            try:
+                yield one.engine
+            finally:
+                one.in_flight -= replies
+                one.last_used = self._clock()
         finally:
             entry.in_flight -= replies
+
+    async def load(
+        self, key: ModelKey, *, max_model_len: int | None = None, replicas: int = 1
+    ) -> ModelInfo:
+        """Load a model, each of its replicas on a device of its own, unless it is there already.
+
+        Raises what `engine` raises, and RequestRefusedError where it is there with another number
+        of replicas, or there are fewer devices.
+        """
+        devices = len(self._source.budgets())
+        if replicas > devices:
+            raise RequestRefusedError(
+                f"{replicas} replicas need as many devices; there are {devices}.",
+                hint=f"Set replicas to {devices} or less.",
+            )
+        entry = self._entry(key)
+        if not entry.copies and entry.task is None:
+            entry.replicas = replicas
+        elif entry.replicas != replicas:
+            raise RequestRefusedError(
+                f"{key.model_id} is loaded with replicas={entry.replicas}.",
+                hint="Unload it first to load it with another number.",
+            )
+        entry.in_flight += 1
+        try:
+            await self._ready(entry, max_model_len)
+        finally:
+            entry.in_flight -= 1
+        return _info(entry, self.device)
+
+    async def unload(self, model_id: str) -> None:
+        """End every engine of a model, whatever its revision and precision.
+
+        Raises ModelNotFoundError where it is not loaded, EndpointBusyError where it is at work.
+        """
+        entries = [entry for entry in self._entries.values() if entry.key.model_id == model_id]
+        if not entries:
+            raise ModelNotFoundError(
+                f"{model_id} is not loaded here.", hint="%conduit models lists what is."
+            )
+        if any(entry.task is not None or entry.in_flight for entry in entries):
+            raise EndpointBusyError(
+                f"{model_id} is at work.",
+                retry_after_s=RETRY_AFTER_S,
+                hint="Unload it when its requests are done.",
+            )
+        for entry in entries:
+            del self._entries[entry.key]
+        async with self._placing:
+            await self._end([one for entry in entries for one in entry.copies])
 
     def models(self) -> list[ModelInfo]:
         """Return what was asked for, with its state."""
         return [_info(entry, self.device) for entry in self._entries.values()]
 
+    def memory(self) -> list[DeviceMemory]:
+        """Return for each device what models may take of it, and what is planned for those here."""
+        return [
+            DeviceMemory(
+                device=room.device,
+                budget_bytes=room.budget_bytes,
+                planned_bytes=room.budget_bytes - room.free_bytes,
+            )
+            for room in self._rooms()
+        ]
+
     def engines(self) -> list[tuple[ModelKey, Engine]]:
-        """Return the models that are loaded."""
-        return [(one.key, one.engine) for one in self._entries.values() if one.engine is not None]
+        """Return the engines that are there, several of a model with replicas."""
+        return [
+            (entry.key, one.engine)
+            for entry in self._entries.values()
+            for one in entry.copies
+            if one.engine is not None
+        ]
 
     async def close(self) -> None:
         """End every engine; open requests fail. What loads is given up (its thread goes on)."""
@@ -131,8 +221,8 @@ class ModelPool:
         for entry in self._entries.values():
             if entry.task is not None:
                 entry.task.cancel()
-            if entry.engine is not None:
-                await asyncio.to_thread(entry.engine.close)
+        for _, engine in self.engines():
+            await asyncio.to_thread(engine.close)
 
     def _entry(self, key: ModelKey) -> _Entry:
         if key.dtype == "auto" and self.device == "cpu":
@@ -142,14 +232,19 @@ class ModelPool:
             entry = self._entries[key] = _Entry(key=key)
         return entry
 
-    async def _ready(self, entry: _Entry) -> Engine:
-        """Return the entry's engine, starting a load or joining the one under way."""
-        if entry.engine is not None and entry.engine.has_ended and not self._closed:
-            entry.engine, entry.state = None, "loading"  # it broke; what it held is gone
+    async def _ready(self, entry: _Entry, max_model_len: int | None) -> None:
+        """Return when the entry's engines are there, starting a load or joining the one under way.
+
+        Raises what that raised.
+        """
+        if entry.state == "ready" and not self._closed:
+            entry.copies = [one for one in entry.copies if one.engine and not one.engine.has_ended]
+            if not entry.copies:  # all broke; what they held is gone
+                entry.state = "loading"
         if entry.state == "failed" and self._clock() - entry.failed_at >= FAILURE_KEPT_S:
             entry.state = "loading"
         if entry.state == "loading" and entry.task is None and not self._closed:
-            entry.task = asyncio.create_task(self._fill(entry))
+            self._begin(entry, max_model_len)
         if entry.task is not None:
             # Whoever asked first may leave: the load is everybody's.
             await asyncio.wait({entry.task})
@@ -157,23 +252,20 @@ class ModelPool:
             raise ServerFailedError("The server is stopping.", hint="Send the request again.")
         if entry.error is not None:
             raise copy.copy(entry.error)
-        assert entry.engine is not None
-        return entry.engine
 
-    async def _fill(self, entry: _Entry) -> None:
-        """Load the entry's engine, or note why that failed."""
-
-        def tell(line: str) -> None:
-            entry.detail = line
-
+    def _begin(self, entry: _Entry, max_model_len: int | None) -> None:
+        """Start loading the entry's engines; what comes of it is noted before others learn."""
         entry.error = None
-        loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._load, entry.key, tell)
-        await asyncio.wait({work})
+        entry.task = asyncio.create_task(self._load(entry, max_model_len))
+        entry.task.add_done_callback(lambda task: self._settle(entry, task))
+
+    def _settle(self, entry: _Entry, task: asyncio.Task[None]) -> None:
         entry.task = None
-        error = work.exception()
+        if task.cancelled():
+            return
+        error = task.exception()
         if error is None:
-            entry.engine, entry.state, entry.detail = work.result(), "ready", ""
+            entry.state, entry.detail = "ready", ""
             return
         if not isinstance(error, ConduitError):
             LOG.error("loading %r failed inside", entry.key.model_id, exc_info=error)
@@ -181,9 +273,91 @@ class ModelPool:
                 f"Loading {entry.key.model_id} failed inside ({type(error).__name__}).",
                 hint="The server's log has the details (%conduit logs).",
             )
+        entry.copies = []
         entry.state, entry.failed_at = "failed", self._clock()
+        if isinstance(error, EndpointBusyError | DoesNotFitError):
+            entry.failed_at -= FAILURE_KEPT_S  # the next one may find room, or need less
         entry.error, entry.detail = error, str(error)
         self._forget_failed()
+
+    async def _load(self, entry: _Entry, max_model_len: int | None) -> None:
+        def tell(line: str) -> None:
+            entry.detail = line
+            log_event("loading", model=entry.key.model_id, doing=line)
+
+        found = await self._in_thread(self._source.find, entry.key, max_model_len, tell)
+        async with self._placing:  # so that two loads do not count on the same leavers
+            entry.copies, leaving = self._placed(entry, found.estimate)
+            if leaving:
+                await self._end(leaving)
+        tell("loading the weights")
+        for one in entry.copies:
+            one.engine = await self._in_thread(self._source.load, entry.key, found, one.place)
+
+    def _placed(self, entry: _Entry, estimate: Estimate) -> tuple[list[_Copy], list[_Copy]]:
+        """Return the entry's copies, and those that leave for them; these are forgotten."""
+        rooms = self._rooms()
+        chosen = places(estimate.need, rooms, copies=entry.replicas)
+        if chosen is None:
+            later = places(estimate.need, all_idle(rooms), copies=entry.replicas)
+            if later is None:
+                free = largest_free_bytes(all_idle(rooms), copies=entry.replicas)
+                raise estimate.refusal(max(free, 0))
+            raise EndpointBusyError(
+                f"{entry.key.model_id} needs {estimate.need.least_bytes / GIB:.2f} GiB, which"
+                " models hold that are at work.",
+                retry_after_s=RETRY_AFTER_S,
+                hint="Ask again when they are done, or raise CONDUIT_LMLITE_MEMORY_GIB.",
+            )
+        leaving = {name for place in chosen for name in place.unloaded}
+        left: list[_Copy] = []
+        for other in list(self._entries.values()):
+            going = [one for one in other.copies if one in leaving]
+            if going:
+                log_event("unloading", model=other.key.model_id, to_load=entry.key.model_id)
+                other.copies = [one for one in other.copies if one not in leaving]
+                left += going
+            if going and not other.copies:
+                del self._entries[other.key]
+        now = self._clock()
+        return [_Copy(place=place, last_used=now) for place in chosen], left
+
+    def _rooms(self) -> tuple[Room, ...]:
+        """Return the devices with those who are on them, or for whom a place is kept there."""
+        return tuple(
+            Room(
+                device=device,
+                budget_bytes=budget,
+                tenants=tuple(
+                    Tenant(
+                        name=one,
+                        bytes=one.place.bytes,
+                        is_idle=entry.is_idle(one),
+                        last_used=one.last_used,
+                    )
+                    for entry in self._entries.values()
+                    for one in entry.copies
+                    if one.place.device == device
+                ),
+            )
+            for device, budget in self._source.budgets().items()
+        )
+
+    async def _end(self, copies: Sequence[_Copy]) -> None:
+        """End the engines of copies that nobody can get any more, and free their memory."""
+        engines = [one.engine for one in copies if one.engine is not None]
+        for one in copies:
+            one.engine = None
+
+        def end() -> None:  # all in one thread: nothing may hold an engine when memory is released
+            while engines:
+                engines.pop().close()
+            self._source.release()
+
+        await asyncio.to_thread(end)
+
+    async def _in_thread(self, work: Callable[..., T], *given: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
     def _forget_failed(self) -> None:
         """Keep the newest failures only: ids come from outside, in any number."""
@@ -193,19 +367,23 @@ class ModelPool:
                 del self._entries[key]
 
 
-def _info(entry: _Entry, device: str) -> ModelInfo:
-    engine = entry.engine
+def _info(entry: _Entry, kind: str) -> ModelInfo:
+    engines = [one.engine for one in entry.copies if one.engine is not None]
+    first = engines[0] if engines and entry.state == "ready" else None
     loaded = LoadedModel(
         state=entry.state,
         revision=entry.key.revision,
-        dtype=engine.dtype if engine else entry.key.dtype,
-        device=engine.device if engine else device,
-        context_tokens=engine.context_tokens if engine else 0,
-        running=engine.running if engine else 0,
-        waiting=engine.waiting if engine else entry.in_flight,
+        dtype=first.dtype if first else entry.key.dtype,
+        device=", ".join(one.place.device for one in entry.copies) or kind,
+        context_tokens=first.context_tokens if first else 0,
+        running=sum(engine.running for engine in engines),
+        waiting=sum(engine.waiting for engine in engines) if first else entry.in_flight,
     )
-    if engine:
-        loaded["attention"] = engine.attention
+    if entry.copies:
+        loaded["memory_bytes"] = sum(one.place.bytes for one in entry.copies)
+        loaded["replicas"] = len(entry.copies)
+    if first:
+        loaded["attention"] = first.attention
     if entry.detail:
         loaded["detail"] = entry.detail
     return ModelInfo(

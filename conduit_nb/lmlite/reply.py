@@ -6,10 +6,12 @@ Layer 3: no torch.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from conduit_nb.lmlite.confidence import ConfidenceTrail
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
 from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
@@ -34,6 +36,7 @@ class Reply:
         end_tokens: frozenset[int],
         loop_guard: LoopGuard,
         logprobs: LogprobTrail | None = None,
+        confidence: ConfidenceTrail | None = None,
     ) -> None:
         self.row = row
         self.sampling = sampling
@@ -46,7 +49,14 @@ class Reply:
         self._end_tokens = end_tokens
         self._loop_guard = loop_guard
         self._logprobs = logprobs
+        self._confidence = confidence
+        self._closer = guide.closer if guide else None
         self._text = ""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is to be told how likely each token was."""
+        return self.sampling.top_logprobs is not None or self._confidence is not None
 
     @property
     def written(self) -> list[int]:
@@ -69,6 +79,10 @@ class Reply:
         if chosen.token in self._end_tokens:
             self._left -= 1
             return self._finished("stop", "", 1, 0)
+        if self._closer and not self._closer.admits([chosen.token], self._left - 1):
+            closed = self._closed(None)
+            if closed:
+                return closed
         if self.guide:
             self.guide.accept(chosen.token)
         delta = self._extend(chosen)
@@ -83,31 +97,61 @@ class Reply:
         return self._loop_guard.way_out(self._text, forbidden)
 
     def _extend(self, chosen: Chosen | None) -> GenerationDelta | None:
-        forced = self.guide.forced() if self.guide else []
+        """Write what was chosen and accepted, and what the grammar forces after it."""
+        forced = self.guide.ahead() if self.guide else []
+        left = self._left - (chosen is not None) - len(forced)
+        if self._closer and forced and (left < 0 or not self._closer.admits(forced, left)):
+            closed = self._closed(chosen)
+            if closed:
+                return closed
+        if self.guide:
+            self.guide.accept_all(forced)
         forced = [token for token in forced if token not in self._end_tokens]
-        tokens = [*([] if chosen is None else [chosen.token]), *forced]
-        fitting = tokens[: self._left]
-        is_cut = len(fitting) < len(tokens)
-        if not fitting and not is_cut:
+        return self._write(chosen, forced) if chosen or forced else None
+
+    def _closed(self, chosen: Chosen | None) -> GenerationDelta | None:
+        """Write what was chosen and accepted, and what closes the record after it: the end.
+
+        None where the grammar does not take that; then the limit cuts the reply.
+        """
+        assert self.guide is not None
+        assert self._closer is not None
+        tokens = self._closer.closing()
+        self._closer = None
+        fits = len(tokens) + (chosen is not None) <= self._left
+        if not fits or not self.guide.can_end_with(tokens):
             return None
+        # What had to come anyway is no cut, even if it was to be cut into more tokens.
+        reason: FinishReason = "stop" if self.guide.must_end_with(tokens) else "length"
+        return self._write(chosen, tokens, end=reason)
+
+    def _write(
+        self, chosen: Chosen | None, more: Sequence[int], *, end: FinishReason | None = None
+    ) -> GenerationDelta:
+        """Add tokens to the reply, as far as they fit; with `end` it is over."""
+        wanted = [*([chosen] if chosen else []), *(Chosen(token=token) for token in more)]
+        fitting = wanted[: self._left]
+        is_cut = len(fitting) < len(wanted)
         self._left -= len(fitting)
-        self.row.tokens.extend(fitting)
+        tokens = [one.token for one in fitting]
+        self.row.tokens.extend(tokens)
         if self._logprobs:
-            entries = [
-                *([] if chosen is None else [chosen]),
-                *(Chosen(token=one) for one in forced),
-            ]
-            self._logprobs.add(entries[: len(fitting)])
+            self._logprobs.add(fitting)
+        if self._confidence:
+            self._confidence.add(fitting[:1] if chosen else [], is_closing=False)
+            self._confidence.add(fitting[1:] if chosen else fitting, is_closing=end == "length")
         forced_count = len(fitting) - (chosen is not None)
-        written = self._detokenizer.add(fitting)
+        written = self._detokenizer.add(tokens)
         self._text += written
         text, is_stopped = self._stops.add(written)
         if is_stopped:
             return self._delta(text, len(fitting), forced_count, "stop", is_stopped=True)
         if self.guide and self.guide.is_complete and not is_cut:
-            return self._finished("stop", text, len(fitting), forced_count)
-        if self._left == 0:
-            return self._finished("length", text, len(fitting), forced_count)
+            end = "stop"
+        elif self._left == 0:
+            end = end or "length"
+        if end:
+            return self._finished(end, text, len(fitting), forced_count)
         return self._delta(text, len(fitting), forced_count)
 
     def _finished(
@@ -133,5 +177,10 @@ class Reply:
         if self._logprobs and reason and not is_stopped:
             logprobs += self._logprobs.rest()
         return GenerationDelta(
-            text=text, tokens=tokens, forced=forced, logprobs=logprobs, finish_reason=reason
+            text=text,
+            tokens=tokens,
+            forced=forced,
+            logprobs=logprobs,
+            confidence=self._confidence.told() if self._confidence and reason else None,
+            finish_reason=reason,
         )

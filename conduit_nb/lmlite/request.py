@@ -19,8 +19,10 @@ from conduit_nb.protocol import FinishReason
 class GenerationRequest:
     """One reply to write: at most `max_tokens` after `prompt_tokens`, and what the context leaves.
 
-    With `json_schema` the reply is compact JSON that fits it. `batch_timeout_ms` is how long it
-    may wait for company where the engine is idle; None: what the engine does by default.
+    With `json_schema` the reply is compact JSON that fits it, also where `max_tokens` end it;
+    `confidence` asks how sure it is of the values that it chose from a few. `batch_timeout_ms` is
+    how long it may wait for company where the engine is idle; None: what the engine does by
+    default.
 
     Raises RequestRefusedError where there is nothing to read or to write.
     """
@@ -29,6 +31,7 @@ class GenerationRequest:
     max_tokens: int
     sampling: SamplingParams = field(default_factory=SamplingParams)
     json_schema: Mapping[str, Any] | None = None
+    confidence: bool = False
     batch_timeout_ms: int | None = None
 
     def __post_init__(self) -> None:
@@ -48,11 +51,14 @@ class GenerationDelta:
     The last delta of a request, and only it, has a `finish_reason`. `tokens` may be above 0 with
     empty text (half a character, or a possible beginning of a stop string). Of the tokens, the
     grammar forced `forced`. `logprobs`, where they were asked for, has an entry for each token
-    whose text begins in `text`; the token that ends a reply is no text and has none.
+    whose text begins in `text`; the token that ends a reply is no text and has none. `confidence`,
+    where it was asked for, comes with the last: the probability of each chosen value by its JSON
+    pointer.
     """
 
     text: str
     tokens: int
     forced: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    confidence: Mapping[str, float] | None = None
     finish_reason: FinishReason | None = None

@@ -9,22 +9,20 @@ import logging
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-import psutil
 import torch
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.devices import free_bytes
 from conduit_nb.lmlite.fallback import FallbackRunner
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
 from conduit_nb.lmlite.loading import LoadedModel
 from conduit_nb.lmlite.logprobs import Chosen
 from conduit_nb.lmlite.model_runner import ModelRunner
+from conduit_nb.lmlite.placement import CACHE_SHARE
 from conduit_nb.lmlite.probe import layer_shapes
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.scheduler import Plan, Row
-
-CACHE_SHARE = 0.25
-"""Share of the free memory that the cache of one model may take."""
 
 PAGES_MIN = 4
 
@@ -74,7 +72,7 @@ def choose_runner(
     if config.cache_tokens is not None:
         pages = min(wanted, config.cache_tokens // PAGE_TOKENS)
     elif per_token:
-        room = _cache_bytes(loaded.device) - config.max_concurrency * per_row
+        room = _cache_bytes(loaded.device, config) - config.max_concurrency * per_row
         pages = min(wanted, max(room // (per_token * PAGE_TOKENS), PAGES_MIN))
     return fallback, pages
 
@@ -93,16 +91,14 @@ def _packed(
         pages = min(wanted, config.cache_tokens // PAGE_TOKENS)
     else:
         page_bytes = KvCache.bytes_per_page(layers, loaded.dtype)
-        pages = min(wanted, max(_cache_bytes(loaded.device) // page_bytes, PAGES_MIN))
+        pages = min(wanted, max(_cache_bytes(loaded.device, config) // page_bytes, PAGES_MIN))
     runner = ModelRunner(loaded, layers, pages=pages)
     runner.start()
     return runner, pages
 
 
-def _cache_bytes(device: torch.device) -> int:
-    """Return what a model's cache may take of the memory that is free now."""
-    if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-    else:
-        free_bytes = psutil.virtual_memory().available
-    return int(CACHE_SHARE * free_bytes)
+def _cache_bytes(device: torch.device, config: EngineConfig) -> int:
+    """Return what a model's cache may take: what was planned for it, or of what is free now."""
+    if config.cache_bytes is not None:
+        return config.cache_bytes
+    return int(CACHE_SHARE * free_bytes(device))

@@ -42,9 +42,9 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
         if not reply.sampling.is_greedy:
             tokens[index] = _drawn(logits[index], reply)
     return [
-        Chosen(token=token)
-        if reply.sampling.top_logprobs is None
-        else _measured(logits[index], token, reply.sampling.top_logprobs)
+        _measured(logits[index], token, reply.sampling.top_logprobs or 0)
+        if reply.is_measured
+        else Chosen(token=token)
         for index, (token, reply) in enumerate(zip(tokens, replies, strict=True))
     ]
 

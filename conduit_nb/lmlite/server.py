@@ -1,17 +1,15 @@
-"""The HTTP face of a pool of models: OpenAI's completions, who is there, and how it does.
+"""The HTTP face of a pool of models: OpenAI's endpoints, who is there, and how it does.
 
 Layer 3.
 """
 
 from __future__ import annotations
 
-import asyncio
-
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from conduit_nb.lmlite.activity import Activity
 from conduit_nb.lmlite.chat import parse_chat
@@ -20,13 +18,13 @@ from conduit_nb.lmlite.gate import require_key
 from conduit_nb.lmlite.http_errors import HANDLERS, json_response
 from conduit_nb.lmlite.log import RequestLog
 from conduit_nb.lmlite.metrics import CONTENT_TYPE, Metrics, RequestCounts
+from conduit_nb.lmlite.models_api import ModelsApi
 from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.serving import Completions
-from conduit_nb.models.hub import available_offline
-from conduit_nb.protocol import Health, ModelInfo, ModelList
+from conduit_nb.protocol import Health
 
 
-def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> Starlette:
+def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> ASGIApp:
     """Return the server's application; `key` is the bearer token that requests must carry."""
     metrics = Metrics(pool)
     about = _About(pool, activity, metrics, key, version)
@@ -35,19 +33,15 @@ def make_app(pool: ModelPool, activity: Activity, *, key: str, version: str) -> 
     routes = [
         Route("/health", about.health, methods=["GET"]),
         Route("/metrics", about.metrics, methods=["GET"]),
-        Route("/v1/models", about.models, methods=["GET"]),
+        *ModelsApi(pool, activity, key).routes(),
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/completions", text, methods=["POST"]),
     ]
     paths = frozenset(route.path for route in routes)
-    return Starlette(
-        routes=routes,
-        middleware=[
-            Middleware(RequestLog),
-            Middleware(RequestCounts, metrics=metrics, paths=paths),
-        ],
-        exception_handlers=HANDLERS,
-    )
+    app = Starlette(routes=routes, exception_handlers=HANDLERS)
+    app.router.redirect_slashes = False  # a path that is not there is an error like any other
+    # Around all of Starlette, so that an answer for a mistake of ours has its id and its line too.
+    return RequestLog(RequestCounts(app, metrics=metrics, paths=paths))
 
 
 class _About:
@@ -82,18 +76,6 @@ class _About:
                 models=models,
             )
         )
-
-    async def models(self, request: Request) -> Response:
-        """List what is loaded, and what could be without a network."""
-        require_key(request, self._key)
-        listed = self._pool.models()
-        known = {model["id"] for model in listed}
-        others = [
-            ModelInfo(id=name, object="model", created=0, owned_by="conduit")
-            for name in await asyncio.to_thread(available_offline)
-            if name not in known
-        ]
-        return json_response(ModelList(object="list", data=[*listed, *others]))
 
     async def metrics(self, request: Request) -> Response:
         """Tell the server's numbers in Prometheus' text format."""

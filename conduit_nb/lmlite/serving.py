@@ -82,7 +82,9 @@ class Completions:
         try:
             async with (
                 _within(call.deadline_s, arrived),
-                self._pool.engine(call.key, replies=call.replies) as engine,
+                self._pool.engine(
+                    call.key, replies=call.replies, max_model_len=call.max_model_len
+                ) as engine,
             ):
                 wanted = await _generations(engine, call)
                 replies.prompt_tokens = sum(len(one.prompt_tokens) for one in wanted[:: call.n])
@@ -129,6 +131,7 @@ class _Replies:
             index=index,
             text=delta.text,
             logprobs=delta.logprobs,
+            confidence=delta.confidence,
             finish_reason=delta.finish_reason,
         )
         self._written_tokens += delta.tokens
@@ -150,6 +153,7 @@ class _Replies:
                 index=index,
                 text="".join(piece.text for piece in pieces),
                 logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
+                confidence=pieces[-1].confidence,
                 finish_reason=pieces[-1].finish_reason,
             )
             for index, pieces in enumerate(self._pieces)
@@ -266,6 +270,7 @@ def _generation(call: Call, tokens: tuple[int, ...], limit: int, number: int) ->
         max_tokens=min(call.max_tokens or room, room),
         sampling=sampling,
         json_schema=call.json_schema,
+        confidence=call.confidence,
         batch_timeout_ms=call.batch_timeout_ms,
     )
 

@@ -69,6 +69,8 @@ def add_model_options(parser: MagicParser) -> None:
     parser.option("--temperature", metavar="T", type=_not_negative, default=0.0)
     parser.option("--seed", metavar="N", type=int)
     parser.option("--examples", metavar="PAIRS")
+    parser.option("--on-length", metavar="error|keep", choices=("error", "keep"), default="error")
+    parser.option("--confidence", action="store_true")
 
 
 def count(text: str) -> int:

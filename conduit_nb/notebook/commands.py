@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from conduit_nb import settings
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
-from conduit_nb.errors import plain
 from conduit_nb.notebook import control
 from conduit_nb.notebook.arguments import MagicParser, count
 from conduit_nb.notebook.cell import PROVIDED
 from conduit_nb.notebook.display import Line, Table, Text
 from conduit_nb.notebook.help import help_text
 from conduit_nb.notebook.shell import Shell
+from conduit_nb.plain_text import plain
 
 
 def ps(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentInfo]:  # noqa: ARG001  # every command is called alike

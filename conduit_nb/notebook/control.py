@@ -7,6 +7,7 @@ Layer 6.
 from __future__ import annotations
 
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
+from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.notebook.display import Table
 from conduit_nb.session import process_session
 
@@ -19,6 +20,22 @@ def ps() -> Table[DeploymentInfo]:
 def list_models() -> Table[ServedModel]:
     """Return the models that are loaded, and those that can be used without a network."""
     return Table(process_session().models(), empty="No model is loaded.")
+
+
+def load_model(model: str | LmLiteModelConfig, *, replicas: int = 1) -> Table[ServedModel]:
+    """Load a model into the local server before it is asked for; return what is loaded then.
+
+    Each of several `replicas` goes on a device of its own. Raises DoesNotFitError where the memory
+    budget has no room for it beside the models at work.
+    """
+    config = LmLiteModelConfig(model) if isinstance(model, str) else model
+    process_session().load_model(config, replicas=replicas)
+    return list_models()
+
+
+def unload_model(model_id: str) -> Table[ServedModel]:
+    """Free the memory of a loaded model; return what was unloaded. It must not be at work."""
+    return Table(process_session().unload_model(model_id), empty="It was not loaded.")
 
 
 def logs(name: str | None = None, *, tail: int = 100) -> list[str]:

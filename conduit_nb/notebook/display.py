@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from conduit_nb.errors import plain
+from conduit_nb.plain_text import plain
 
 T = TypeVar("T")
 

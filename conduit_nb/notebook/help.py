@@ -119,6 +119,12 @@ Which model, and where:
   --api-key-env NAME   the environment variable that holds that server's key
   --max-model-len N    the most tokens, prompt and answer together
   --max-tokens N       the most tokens of one answer; the default is what the context leaves
+  --on-length keep     take an answer that the token limit cut, closed to a whole record, instead of
+                       making it an error (which has it as `error.partial`); a map gets a column
+                       `truncated`, and a block tells by NAME.detailed(record)
+  --confidence         how sure the model is of each bool, Literal and Enum, from 0 to 1, for
+                       sorting: in a map a column FIELD_confidence each (in lists the lowest:
+                       LIST[].FIELD_confidence), of a block NAME.detailed(record).confidence
   --max-concurrency N  the most requests at once
   --temperature T      0, the default, always takes the likeliest word
   --examples PAIRS     a list of (input, output) that shows the model what is meant; each side is a

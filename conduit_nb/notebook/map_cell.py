@@ -15,6 +15,7 @@ from conduit_nb.notebook.arguments import MagicParser, add_model_options, count
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import resolve
+from conduit_nb.notebook.details import DetailColumns, detail_columns
 from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.frames import (
     ERROR_COLUMN,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 USAGE = (
     "%%conduit map ROWS [-o OUT] [--model ID] [--columns a,b] [--prefix p_] [--max-errors N] "
-    "[--background]"
+    "[--on-length keep] [--confidence] [--background]"
 )
 WINDOW = 64
 LOOK_EVERY_S = 0.05
@@ -54,13 +55,21 @@ def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | B
     input_type, output_type = _types(shell, arguments, classes_of(shell, cell))
     takes = schema_of(input_type or derived_input(rows, columns), namespace=shell.user_ns)
     gives = schema_of(output_type, namespace=shell.user_ns)
-    require_free_names(rows, gives, arguments.prefix)
+    details = detail_columns(
+        gives, truncated=arguments.on_length == "keep", confidence=arguments.confidence
+    )
+    require_free_names(rows, gives, arguments.prefix, details)
     records = to_records(rows, takes, columns)
     examples = read_examples(arguments.examples, shell.user_ns, takes, gives)
     title = f"{takes.name} -> {gives.name}"
     task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
-    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors)
-    run = Run(process_session(), task, records, window=max(WINDOW, arguments.max_concurrency or 0))
+    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details)
+    run = Run(
+        process_session(),
+        task.detailed,
+        records,
+        window=max(WINDOW, arguments.max_concurrency or 0),
+    )
     if arguments.background:
         handle = BackgroundMap(run, job.finish, title=title, out=out, shell=shell)
         handle.start()
@@ -93,11 +102,14 @@ class MapJob:
     out: str
     prefix: str
     max_errors: int | None
+    details: DetailColumns
 
     def finish(self, run: Run[Any, Any]) -> pd.DataFrame:
         """Bind OUT to what there is; raise where the run was stopped or failed as a whole."""
         outcomes = run.outcomes()
-        frame = result_frame(self.rows, self.gives, outcomes, prefix=self.prefix)
+        frame = result_frame(
+            self.rows, self.gives, outcomes, prefix=self.prefix, details=self.details
+        )
         self.shell.push({self.out: frame})
         if run.is_cancelled:
             done = run.progress.snapshot().done

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import cast
 
-from conduit_nb.errors import plain
 from conduit_nb.events import Event, Events, Notice
+from conduit_nb.plain_text import plain
 
 
 class NoticeBoard:

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from conduit_nb.errors import plain
 from conduit_nb.notebook.display import Shown, escaped, shortened
 from conduit_nb.notebook.shell import Shell, is_notebook, new_display
+from conduit_nb.plain_text import plain
 from conduit_nb.runs import Snapshot
 
 NOTEBOOK_EVERY_S = 0.25

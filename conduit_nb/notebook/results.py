@@ -13,7 +13,14 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
+from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.errors import ArgumentError, ConduitError
+from conduit_nb.notebook.details import (
+    CONFIDENCE_SUFFIX,
+    TRUNCATED_COLUMN,
+    DetailColumns,
+    lowest,
+)
 from conduit_nb.notebook.frames import ERROR_COLUMN, Rows
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import (
@@ -33,9 +40,12 @@ Out = TypeVar("Out")
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
-def require_free_names(rows: Rows, schema: Schema[Any], prefix: str) -> None:
+def require_free_names(
+    rows: Rows, schema: Schema[Any], prefix: str, details: DetailColumns | None = None
+) -> None:
     """Raise ArgumentError where a new column would take the name of one that is there."""
-    new = [prefix + name for name in [*schema.fields, ERROR_COLUMN]]
+    added = [ERROR_COLUMN, *(details or DetailColumns()).names]
+    new = [prefix + name for name in [*schema.fields, *added]]
     clash = [name for name in new if name in rows.values]
     if clash:
         raise ArgumentError(
@@ -47,25 +57,44 @@ def require_free_names(rows: Rows, schema: Schema[Any], prefix: str) -> None:
     doubled = [name for name in new if new.count(name) > 1]
     if doubled:
         raise ArgumentError(
-            f"{schema.name} has a field {doubled[0]!r}, the name of the column for row errors.",
+            f"{schema.name} has a field {doubled[0]!r}, the name of the column for "
+            f"{_purpose(doubled[0].removeprefix(prefix))}.",
             hint="Give the field another name.",
         )
 
 
 def result_frame(
-    rows: Rows, schema: Schema[Out], outcomes: Sequence[Out | ConduitError], *, prefix: str = ""
+    rows: Rows,
+    schema: Schema[Out],
+    outcomes: Sequence[DetailedAnswer[Out] | ConduitError],
+    *,
+    prefix: str = "",
+    details: DetailColumns | None = None,
 ) -> pd.DataFrame:
-    """Return the rows with the output's columns and `error` beside them; index as it was."""
+    """Return the rows with the output's columns, `error` and `details` beside them.
+
+    The index stays as it was. What a row that failed has no value for is missing.
+    """
     result = rows.frame.copy()
+    details = details or DetailColumns()
+    answers = [None if isinstance(outcome, ConduitError) else outcome for outcome in outcomes]
     for name, shape in schema.fields.items():
-        values = [
-            None if isinstance(outcome, ConduitError) else getattr(outcome, name)
-            for outcome in outcomes
-        ]
+        values = [None if answer is None else getattr(answer.record, name) for answer in answers]
         result[prefix + name] = _placed(_column(values, shape), result)
+    if details.has_truncated:
+        flags = [None if answer is None else answer.is_truncated for answer in answers]
+        result[prefix + TRUNCATED_COLUMN] = pd.array(flags, dtype="boolean")
+    for path in details.paths:
+        sure = [None if answer is None else lowest(answer.confidence, path) for answer in answers]
+        result[prefix + path + CONFIDENCE_SUFFIX] = pd.array(sure, dtype="Float64")
     errors = [outcome if isinstance(outcome, ConduitError) else None for outcome in outcomes]
     result[prefix + ERROR_COLUMN] = _placed(_objects(errors), result)
     return result
+
+
+def _purpose(name: str) -> str:
+    """Return what a column is for that is there beside those of the record."""
+    return {ERROR_COLUMN: "row errors", TRUNCATED_COLUMN: "truncated rows"}.get(name, "confidence")
 
 
 def _column(values: list[Any], shape: Shape) -> Any:

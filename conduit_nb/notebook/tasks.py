@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from conduit_nb import settings
-from conduit_nb.blocks.llm import LlmTask, LMLiteBlock
+from conduit_nb.blocks.llm import LMLiteBlock
+from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.models.config import LmLiteModelConfig
 
 In = TypeVar("In")
@@ -48,5 +49,7 @@ def task_of(
         max_tokens=arguments.max_tokens,
         temperature=arguments.temperature,
         seed=arguments.seed,
+        on_length=arguments.on_length,
+        confidence=arguments.confidence,
         name=name,
     )

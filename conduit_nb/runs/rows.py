@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from conduit_nb.blocks.base import Block
 from conduit_nb.errors import (
     ArgumentError,
     ConduitError,
@@ -23,13 +22,23 @@ from conduit_nb.errors import (
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
 
 # What fails one row like this fails every row; each may have cost a whole boot to find out.
 CONDEMNING = (DeploymentError, EndpointAuthError, MissingExtraError, ModelError, StorageError)
 
 
+class Runs(Protocol[In_contra, Out_co]):
+    """What answers rows: a block, or a task with details."""
+
+    async def run(self, record: In_contra) -> Out_co:
+        """Answer one record."""
+        ...
+
+
 async def run_rows(
-    block: Block[In, Out],
+    block: Runs[In, Out],
     rows: Sequence[In | ConduitError],
     *,
     window: int = 64,
@@ -65,7 +74,7 @@ class _Verdict:
 
 
 async def _work(
-    block: Block[In, Out],
+    block: Runs[In, Out],
     waiting: Iterator[tuple[int, In | ConduitError]],
     verdict: _Verdict,
     outcomes: dict[int, Out | ConduitError],
@@ -85,7 +94,7 @@ async def _work(
         await asyncio.sleep(0)  # many rows that need no work must not hold up the loop
 
 
-async def _answer(block: Block[In, Out], row: In, verdict: _Verdict) -> Out | ConduitError:
+async def _answer(block: Runs[In, Out], row: In, verdict: _Verdict) -> Out | ConduitError:
     try:
         return await block.run(row)
     except ConduitError as error:

@@ -11,13 +11,12 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from conduit_nb.blocks.base import Block
 from conduit_nb.blocks.host import Host, use_host
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import ConduitError, Interrupted
 from conduit_nb.events import Event, Events
 from conduit_nb.runs.progress import Progress
-from conduit_nb.runs.rows import run_rows
+from conduit_nb.runs.rows import Runs, run_rows
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -30,7 +29,7 @@ class Run(Generic[In, Out]):
     def __init__(
         self,
         host: Host,
-        block: Block[In, Out],
+        block: Runs[In, Out],
         rows: Sequence[In | ConduitError],
         *,
         window: int = 64,

@@ -38,7 +38,8 @@ class LmLiteRuntime:
                 f"LmLite cannot run in {sys.prefix}: {', '.join(missing)} not installed.",
                 hint="Install it: pip install 'conduit-nb[lmlite]'.",
             )
-        threads = settings.threads()
+        threads, device = settings.threads(), settings.lmlite_device()
+        memory_gib = settings.lmlite_memory_gib()
         return LaunchSpec(
             name=deployment_id,
             command=(
@@ -46,6 +47,8 @@ class LmLiteRuntime:
                 *("--port", "{port}"),
                 *("--idle-s", f"{settings.sidecar_idle_s():g}"),
                 *(("--threads", str(threads)) if threads else ()),
+                *(("--device", device) if device else ()),
+                *(("--memory-gib", f"{memory_gib:g}") if memory_gib else ()),
             ),
             environment={**_folders(), **_quiet(), **_hub()},
             secrets=("CONDUIT_API_KEY",),

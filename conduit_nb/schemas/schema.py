@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, cast, get_args, get_origin
 
 from conduit_nb.errors import ArgumentError, Problem, SchemaError, ValidationError
 from conduit_nb.schemas.annotations import read_dataclass
+from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.codec import Codec
 from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
@@ -68,6 +69,10 @@ class Schema(Generic[T]):
     def _json_schema(self) -> dict[str, Any]:
         return to_json_schema(self.shape)
 
+    @cached_property
+    def _completer(self) -> Completer:
+        return Completer(self._json_schema)
+
     def encode(self, record: T) -> str:
         """Return `record` as compact JSON, with every field. Raises ValidationError."""
         return self._codec.write(record)
@@ -80,6 +85,17 @@ class Schema(Generic[T]):
                 hint="Decode bytes first: text.decode('utf-8').",
             )
         return cast("T", self._codec.read(text))
+
+    def close(self, text: str) -> T | None:
+        """Return the shortest record that begins like `text`, which was cut somewhere.
+
+        None where there is none: the text does not fit, or cannot be told how to end.
+        """
+        try:
+            closing = self._completer.closing(text)
+            return None if closing is None else self.decode(text + closing)
+        except (SchemaError, ValidationError):
+            return None
 
     def validate(self, record: T) -> None:
         """Raise ValidationError, with all problems, where `record` does not fit (any more)."""

@@ -66,6 +66,11 @@ def json_reader(root: Record) -> SchemaValidator:
     return _Reader().validator(root)
 
 
+def value_reader(shape: Shape) -> SchemaValidator:
+    """Return what reads JSON text into a value of one shape."""
+    return _Reader().validator(shape)
+
+
 def record_writer(root: Record) -> SchemaValidator:
     """Return what takes a record apart into JSON values. Raises pydantic_core.SchemaError."""
     return _Writer().validator(root)
@@ -87,7 +92,7 @@ class _Builder(ABC):
         self.definitions: dict[int, CoreSchema] = {}
         self.begun: set[int] = set()
 
-    def validator(self, root: Record) -> SchemaValidator:
+    def validator(self, root: Shape) -> SchemaValidator:
         return self.closed(self.schema(root))
 
     def closed(self, schema: CoreSchema) -> SchemaValidator:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import pytest
 
+from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import (
@@ -21,6 +23,7 @@ from conduit_nb.errors import (
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
 from conduit_nb.schemas import json_schema
+from conduit_nb.schemas.partial import Partial
 from tests.loop_host import LoopHost
 from tests.openai_server import OpenAiServer, openai_server
 
@@ -201,12 +204,18 @@ def test_a_stream_yields_text_as_it_is_written(host: LoopHost):
         assert server.requests[0]["stream_options"] == {"include_usage": True}
 
 
-def test_the_stream_of_a_record_is_its_json(host: LoopHost):
+def test_the_stream_of_a_record_is_what_there_is_of_it_and_at_last_the_record(host: LoopHost):
     with openai_server(answer=always('{"mood": "good", "stars": 5}')) as server:
-        texts = list(block_at(server).stream(input=Review(text="a"), output=Verdict))
+        *partials, record = block_at(server).stream(input=Review(text="a"), output=Verdict)
 
-    assert "".join(texts) == '{"mood": "good", "stars": 5}'
-    assert len(texts) > 1
+    assert record == Verdict(mood="good", stars=5)
+    assert all(isinstance(partial, Partial) for partial in partials)
+    assert [(partial.mood, partial.stars) for partial in partials] == [
+        (None, None),
+        ("good", None),
+        ("good", None),
+        ("good", 5),
+    ]
 
 
 def test_a_stream_whose_record_does_not_fit_ends_with_the_error(host: LoopHost):
@@ -214,6 +223,60 @@ def test_a_stream_whose_record_does_not_fit_ends_with_the_error(host: LoopHost):
         texts = block_at(server).stream(input=Review(text="a"), output=Verdict)
         with pytest.raises(ValidationError, match="mood"):
             list(texts)
+
+
+def test_a_record_cut_by_the_limit_is_an_error_that_has_it_closed(host: LoopHost):
+    cut = '{"mood": "good", "sta'
+    with openai_server(answer=always(cut), finish_reason="length") as server:
+        with pytest.raises(TruncatedError) as caught:
+            block_at(server)(input=Review(text="a"), output=Verdict)
+        with pytest.raises(TruncatedError) as streamed:
+            list(block_at(server).stream(input=Review(text="a"), output=Verdict))
+
+    assert caught.value.text == cut
+    assert caught.value.partial == streamed.value.partial == Verdict(mood="good", stars=0)
+    assert "on_length" in caught.value.hint
+    assert pickle.loads(pickle.dumps(caught.value)).partial == caught.value.partial
+
+
+def test_a_record_cut_by_the_limit_is_kept_where_that_is_wanted(host: LoopHost):
+    cut = '{"mood": "good", "sta'
+    kept = Verdict(mood="good", stars=0)
+    with openai_server(answer=always(cut), finish_reason="length") as server:
+        block = block_at(server)
+        task = block.task(Review, Verdict, on_length="keep")
+        assert block(input=Review(text="a"), output=Verdict, on_length="keep") == kept
+        assert block.batch([Review(text="a")], output=Verdict, on_length="keep") == [kept]
+        assert task(Review(text="a")) == kept
+        assert list(task_stream(block))[-1] == kept
+        assert task.detailed(Review(text="a")) == DetailedAnswer(record=kept, is_truncated=True)
+        (answer,) = task.detailed.batch([Review(text="a")])
+    assert answer == DetailedAnswer(record=kept, is_truncated=True)
+
+
+def task_stream(block: LMLiteBlock) -> Iterator[object]:
+    return block.stream(input=Review(text="a"), output=Verdict, on_length="keep")
+
+
+def test_a_cut_record_that_cannot_be_closed_is_an_error_without_one(host: LoopHost):
+    with (
+        openai_server(answer=always('{"mood": "sad'), finish_reason="length") as server,
+        pytest.raises(TruncatedError) as caught,
+    ):
+        block_at(server)(input=Review(text="a"), output=Verdict, on_length="keep")
+
+    assert caught.value.partial is None
+
+
+def test_on_length_takes_two_words():
+    with pytest.raises(ArgumentError, match="on_length='keeps'"):
+        LMLiteBlock(["m"]).task(Review, Verdict, on_length="keeps")  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_server_that_cannot_tell_how_sure_it_is_is_not_asked(host: LoopHost):
+    with openai_server() as server, pytest.raises(ArgumentError, match="how sure"):
+        block_at(server).task(Review, Verdict, confidence=True)(Review(text="a"))
+    assert server.requests == []
 
 
 def test_a_stream_cut_by_the_limit_ends_with_the_error(host: LoopHost):

@@ -23,9 +23,9 @@ from conduit_nb import (
     LMLiteBlock,
     LmLiteModelConfig,
     ModelNotFoundError,
+    Partial,
     SystemCommandBlock,
     TruncatedError,
-    decode,
 )
 from conduit_nb.protocol import Message
 from conduit_nb.session import process_session
@@ -127,13 +127,16 @@ def test_a_stream_says_the_same_as_the_whole_answer(block: LMLiteBlock):
     assert "".join(texts) == block(messages=FRANCE)
 
 
-def test_the_stream_of_a_record_is_json_of_it(block: LMLiteBlock):
+def test_the_stream_of_a_record_grows_to_the_record(block: LMLiteBlock):
     task = block.task(Mail, Label)
     record = Mail(text="You charged me twice!")
 
-    text = "".join(block.stream(input=record, output=Label))
+    *partials, last = block.stream(input=record, output=Label)
 
-    assert decode(text, Label) == task(record)
+    assert last == task(record)
+    assert all(isinstance(partial, Partial) for partial in partials)
+    sizes = [len(partial) for partial in partials if isinstance(partial, Partial)]
+    assert sizes == sorted(sizes)
 
 
 def test_leaving_a_stream_frees_the_model(block: LMLiteBlock):

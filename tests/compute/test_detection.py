@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import platform
 import sys
-from pathlib import Path
 
 import psutil
 import pytest
 
-from conduit_nb.compute import detection
 from conduit_nb.compute.detection import Detection, detect_devices, local_offerings
 from conduit_nb.compute.nvml_errors import NVML_ERRORS
 from tests.compute.described_nvml import GIB, Card, DescribedNvml
@@ -162,16 +160,6 @@ def test_this_machine_offers_its_cpu_and_what_memory_is_free():
     assert cpu.accelerator is None
     assert 0 < cpu.memory_gib * GIB <= psutil.virtual_memory().total
     assert cpu.provider == "local"
-
-
-def test_a_containers_limit_bounds_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(detection, "CGROUP_LIMITS", (limit.parent / "none", limit))
-
-    limit.write_text(f"{GIB // 2}\n")
-    assert local_offerings(Detection())[-1].memory_gib == 0.5
-    limit.write_text("max\n")
-    assert local_offerings(Detection())[-1].memory_gib > 0.5
 
 
 @pytest.mark.parametrize(

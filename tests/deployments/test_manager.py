@@ -19,7 +19,7 @@ from conduit_nb.client import Endpoint
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.errors import BootError, DeploymentError, StorageError
 from conduit_nb.events import Events
-from conduit_nb.protocol import ChatRequest
+from conduit_nb.protocol import ChatRequest, LoadRequest
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.state.installation import Installation
 from tests.fake_lmlite import FakeRuntime
@@ -312,3 +312,16 @@ async def test_models_are_listed_by_deployment(bench: Bench):
 
     assert (model.id, model.state, model.device) == ("loading", "ready", "cpu")
     assert model.deployment == bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    assert model.memory_gib == 1.0
+
+
+async def test_a_model_is_unloaded_where_it_is_loaded(bench: Bench):
+    endpoint = await bench.ensure()
+    await endpoint.load_model(LoadRequest(model="owner/name"))
+
+    (unloaded,) = await bench.manager.unload_model([bench.provider], "owner/name")
+
+    assert unloaded.id == "owner/name"
+    assert unloaded.deployment == bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    assert [model.id for model in await bench.manager.list_models([bench.provider])] == ["loading"]
+    assert await bench.manager.unload_model([bench.provider], "owner/name") == []

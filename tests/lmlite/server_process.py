@@ -30,7 +30,7 @@ class ServerProcess:
         assert found
         self.url = found[1]
         self.client = httpx2.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+            base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=300
         )
 
     @property
@@ -75,8 +75,8 @@ class ServerProcess:
 
 @contextmanager
 def server_process(*arguments: str, **environment: str) -> Iterator[ServerProcess]:
-    """Run a server on a free port while the `with` lasts."""
-    process = start(*arguments, "--port", "0", **environment)
+    """Run a server while the `with` lasts, on a free port where the arguments name none."""
+    process = start("--port", "0", *arguments, **environment)
     try:
         server = ServerProcess(process)
         try:

@@ -10,8 +10,8 @@ import pytest
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.call import ANY_OBJECT
 from conduit_nb.lmlite.chat import ChatCall, parse_chat
-from conduit_nb.lmlite.pool import ModelKey
 from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.source import ModelKey
 
 USER = {"role": "user", "content": "hi"}
 

@@ -17,6 +17,7 @@ import torch
 from conduit_nb.errors import (
     ContextLengthError,
     ModelError,
+    ReplyBudgetError,
     RequestRefusedError,
 )
 from tests.lmlite.conftest import LoadEngine
@@ -72,13 +73,13 @@ async def test_forced_tokens_are_the_same_text_in_fewer_forwards(
     )
     try:
         written = await write_all(
-            engine, [request(prompt, 60, json_schema=RECORD) for prompt in prompts]
+            engine, [request(prompt, 150, json_schema=RECORD) for prompt in prompts]
         )
     finally:
         hook.remove()
 
     assert [reply.text for reply in written] == [
-        reference.guided(prompt, 60, RECORD) for prompt in prompts
+        reference.guided(prompt, 150, RECORD) for prompt in prompts
     ]
     assert len(forwards) < max(reply.tokens for reply in written)
 
@@ -94,13 +95,13 @@ async def test_free_and_guided_requests_share_a_batch(
         engine,
         [
             request(prompts[0], 30),
-            request(prompts[1], 60, json_schema=RECORD),
+            request(prompts[1], 150, json_schema=RECORD),
             request(prompts[2], 60, json_schema=FLAG),
         ],
     )
 
     assert free.text == reference.greedy(prompts[0], 30)
-    assert guided.text == reference.guided(prompts[1], 60, RECORD)
+    assert guided.text == reference.guided(prompts[1], 150, RECORD)
     assert other.text in ('{"is_spam":true}', '{"is_spam":false}')
 
 
@@ -165,13 +166,45 @@ async def test_a_reply_is_cut_at_max_tokens_and_says_so(
     engine = load_engine(tiny_model_folder)
     prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
 
-    free, guided = await write_all(
-        engine, [request(prompt, 7), request(prompt, 3, json_schema=RECORD)]
+    reply = await write(engine, request(prompt, 7))
+
+    assert (reply.reason, reply.tokens) == ("length", 7)
+
+
+async def test_a_guided_reply_that_runs_out_of_tokens_is_still_a_record(
+    tiny_model_folder: Path, load_engine: LoadEngine
+):
+    engine = load_engine(tiny_model_folder)
+    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
+    whole = await write(engine, request(prompt, 300, json_schema=RECORD))
+    with pytest.raises(ReplyBudgetError) as refused:
+        await write(engine, request(prompt, 3, json_schema=RECORD))
+    needed = refused.value.needed_tokens
+    assert needed is not None
+
+    replies = await write_all(
+        engine,
+        [request(prompt, budget, json_schema=RECORD) for budget in range(needed, whole.tokens + 1)],
     )
 
-    assert (free.reason, free.tokens) == ("length", 7)
-    assert (guided.reason, guided.tokens) == ("length", 3)
-    assert '{"sentiment":"'.startswith(guided.text)
+    *cut, uncut = replies
+    assert uncut == whole
+    for budget, reply in enumerate(cut, start=needed):
+        jsonschema.validate(json.loads(reply.text), RECORD)
+        assert reply.tokens <= budget
+        assert reply.reason == "length"
+
+
+async def test_a_budget_below_the_shortest_record_is_refused_with_what_it_takes(
+    tiny_model_folder: Path, load_engine: LoadEngine
+):
+    engine = load_engine(tiny_model_folder, max_model_len=60)
+
+    with pytest.raises(ReplyBudgetError, match="48 tokens, and the reply may have 20") as refused:
+        await write(engine, request([9] * 40, 1000, json_schema=RECORD))
+
+    assert refused.value.needed_tokens == 48
+    assert "max_model_len" in refused.value.hint
 
 
 async def test_a_reply_ends_where_the_context_does(

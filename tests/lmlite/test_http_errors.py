@@ -14,6 +14,7 @@ from conduit_nb.errors import (
     ConduitError,
     ContextLengthError,
     DeadlineError,
+    DoesNotFitError,
     EndpointBusyError,
     ModelFilesError,
     ModelNotFoundError,
@@ -24,6 +25,8 @@ from conduit_nb.lmlite.activity import Activity
 from conduit_nb.lmlite.http_errors import BodyTooLargeError, error_reply, status_of
 from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.server import make_app
+from conduit_nb.replies import to_error
+from tests.lmlite.described_source import DescribedSource
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -37,8 +40,8 @@ class BrokenEngine:
         raise ZeroDivisionError("the secret of " + messages[0]["content"])
 
 
-async def answer_of(load: Any) -> httpx2.Response:
-    pool = ModelPool(load, device="cpu", max_in_flight=4)
+async def answer_of(source: DescribedSource) -> httpx2.Response:
+    pool = ModelPool(source, max_in_flight=4)
     app = make_app(pool, Activity(), key="k", version="1")
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(
@@ -48,7 +51,10 @@ async def answer_of(load: Any) -> httpx2.Response:
 
 
 async def test_a_mistake_of_ours_is_a_500_without_a_traceback():
-    response = await answer_of(lambda key, progress: BrokenEngine())
+    source = DescribedSource()
+    source.make = lambda device: BrokenEngine()
+
+    response = await answer_of(source)
 
     assert response.status_code == 500
     error = response.json()["error"]
@@ -56,17 +62,33 @@ async def test_a_mistake_of_ours_is_a_500_without_a_traceback():
     assert "ZeroDivisionError" in error["message"]
     assert "secret" not in response.text
     assert "Traceback" not in response.text
+    assert response.headers["x-request-id"]
 
 
 async def test_an_error_of_the_load_arrives_with_its_hint():
-    def load(key: Any, progress: Any) -> Any:
-        raise StorageError("No space is left.", hint="Set CONDUIT_CACHE_DIR.")
+    source = DescribedSource()
+    source.failure = StorageError("No space is left.", hint="Set CONDUIT_CACHE_DIR.")
 
-    response = await answer_of(load)
+    response = await answer_of(source)
 
     assert response.status_code == 507
     assert response.json()["error"]["message"] == "No space is left."
     assert response.json()["error"]["hint"] == "Set CONDUIT_CACHE_DIR."
+
+
+async def test_a_model_that_does_not_fit_is_told_in_numbers_that_a_client_reads():
+    source = DescribedSource(4)
+    source.needs_gib = 5
+
+    response = await answer_of(source)
+    error = to_error(response.status_code, response.content, {}, server="here", secret_texts=[])
+
+    assert response.status_code == 507
+    assert response.json()["error"]["code"] == "does_not_fit"
+    assert isinstance(error, DoesNotFitError)
+    assert (error.needed_gib, error.available_gib) == (5.0, 4.0)
+    assert error.largest_model_len is None
+    assert "here: m needs 5.00 GiB" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("starlette")
 
-from conduit_nb.lmlite.log import RequestLog, log_event
+from conduit_nb.lmlite.log import PrivateFormatter, RequestLog, log_event
 
 
 @pytest.fixture
@@ -90,3 +90,28 @@ async def test_a_request_that_was_never_answered_is_a_line_too(lines):
         await answer_one("/v1/chat/completions", None)
 
     assert "status=none" in lines()[0]
+
+
+@pytest.mark.parametrize("name", ["modèle", "ein²", "模型"])
+async def test_an_id_of_the_callers_is_taken_over_in_plain_letters_only(lines, name):
+    (start, _) = await answer_one("/v1/models", 404, x_request_id=name)
+
+    (given,) = [value for key, value in start["headers"] if key == b"x-request-id"]
+    assert given.isalnum()
+    assert f"id={given.decode()} " in lines()[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_told"), [(ValueError("sesame"), False), (RuntimeError("sesame"), True)]
+)
+def test_a_traceback_tells_place_and_kind_but_words_only_where_they_are_the_machines(
+    error: Exception, is_told: bool
+):
+    outer = KeyError("sesame too")
+    outer.__cause__ = error
+
+    text = PrivateFormatter().formatException((KeyError, outer, None))
+
+    assert text.index(type(error).__name__) < text.index("KeyError")
+    assert ("sesame" in text) == is_told
+    assert "sesame too" not in text

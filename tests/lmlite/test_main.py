@@ -146,5 +146,6 @@ def _until_refused(server: Any, folder: Any) -> dict[str, Any]:
     while True:
         response = server.chat(folder, max_tokens=1)
         if response.status_code == 503:
+            assert int(response.headers["retry-after"]) > 0
             return response.json()["error"]
         assert response.status_code == 200

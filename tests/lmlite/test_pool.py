@@ -1,21 +1,24 @@
-"""lmlite/pool.py: each model is loaded once, when asked for, and again where that failed."""
+"""lmlite/pool.py: each model is loaded once, when asked for, and leaves when room is needed."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from conduit_nb.errors import (
+    DoesNotFitError,
     EndpointBusyError,
     ModelFilesError,
+    ModelNotFoundError,
     RequestRefusedError,
     ServerFailedError,
 )
-from conduit_nb.lmlite.pool import FAILED_KEPT, FAILURE_KEPT_S, ModelKey, ModelPool
+from conduit_nb.lmlite.pool import FAILED_KEPT, FAILURE_KEPT_S, ModelPool
+from conduit_nb.lmlite.source import ModelKey
+from tests.lmlite.described_source import GIB, DescribedSource, SomeEngine
 
 KEY = ModelKey(model_id="owner/name")
 
@@ -27,49 +30,16 @@ class Clock:
         return self.now
 
 
-class SomeEngine:
-    """As much of an engine as a pool looks at."""
-
-    context_tokens = 64
-    device = "cpu"
-    dtype = "float32"
-    attention = "packed"
-    running = 3
-    waiting = 2
-    closed = False
-    has_ended = False
-
-    def close(self) -> None:
-        self.closed = True
+def make_pool(loader: DescribedSource, *, max_in_flight: int = 8, **options: Any) -> ModelPool:
+    return ModelPool(loader, **{"max_in_flight": max_in_flight, **options})
 
 
-class Loader:
-    """Loads when told to, and counts."""
-
-    def __init__(self, *, hold: bool = False) -> None:
-        self.loads: list[ModelKey] = []
-        self.may_end = threading.Event()
-        self.begun = threading.Semaphore(0)
-        self.failure: Exception | None = None
-        if not hold:
-            self.may_end.set()
-
-    def __call__(self, key: ModelKey, progress: Callable[[str], None]) -> Any:
-        self.loads.append(key)
-        progress("half way")
-        self.begun.release()
-        assert self.may_end.wait(10)
-        if self.failure is not None:
-            raise self.failure
-        return SomeEngine()
-
-    async def has_begun(self) -> None:
-        """Return when one more load is under way."""
-        assert await asyncio.to_thread(self.begun.acquire, timeout=10)
+def named(name: str) -> ModelKey:
+    return ModelKey(model_id=name)
 
 
-def make_pool(loader: Loader, *, max_in_flight: int = 8, **options: Any) -> ModelPool:
-    return ModelPool(loader, **{"device": "cpu", "max_in_flight": max_in_flight, **options})
+def loaded(pool: ModelPool) -> set[str]:
+    return {model["id"] for model in pool.models()}
 
 
 async def use(pool: ModelPool, key: ModelKey = KEY) -> Any:
@@ -82,7 +52,7 @@ def state_of(pool: ModelPool) -> str:
 
 
 async def test_requests_that_come_together_load_a_model_once():
-    loader = Loader()
+    loader = DescribedSource()
     pool = make_pool(loader)
 
     engines = await asyncio.gather(*(use(pool) for _ in range(5)))
@@ -92,7 +62,7 @@ async def test_requests_that_come_together_load_a_model_once():
 
 
 async def test_models_that_differ_in_id_revision_or_precision_are_loaded_apart():
-    loader = Loader()
+    loader = DescribedSource()
     pool = make_pool(loader)
     keys = [
         KEY,
@@ -107,14 +77,14 @@ async def test_models_that_differ_in_id_revision_or_precision_are_loaded_apart()
 
 
 async def test_on_the_cpu_auto_is_float32():
-    loader = Loader()
+    loader = DescribedSource()
     pool = make_pool(loader)
 
     assert await use(pool) is await use(pool, ModelKey(model_id="owner/name", dtype="float32"))
 
 
 async def test_two_models_load_at_the_same_time():
-    loader = Loader(hold=True)
+    loader = DescribedSource(hold=True)
     pool = make_pool(loader)
     both = [asyncio.create_task(use(pool, ModelKey(model_id=name))) for name in ("first", "second")]
 
@@ -125,7 +95,7 @@ async def test_two_models_load_at_the_same_time():
 
 
 async def test_a_load_goes_on_when_the_one_who_asked_leaves():
-    loader = Loader(hold=True)
+    loader = DescribedSource(hold=True)
     pool = make_pool(loader)
     first = asyncio.create_task(use(pool))
     await loader.has_begun()
@@ -139,7 +109,7 @@ async def test_a_load_goes_on_when_the_one_who_asked_leaves():
 
 
 async def test_a_model_shows_its_state():
-    loader = Loader(hold=True)
+    loader = DescribedSource(hold=True)
     pool = make_pool(loader)
     asked = asyncio.create_task(use(pool))
     await loader.has_begun()
@@ -154,7 +124,7 @@ async def test_a_model_shows_its_state():
 
 
 async def test_everybody_who_waits_learns_of_a_failure_with_an_error_of_his_own():
-    loader = Loader()
+    loader = DescribedSource()
     loader.failure = ModelFilesError("broken", hint="fetch it again")
     pool = make_pool(loader)
 
@@ -169,7 +139,7 @@ async def test_everybody_who_waits_learns_of_a_failure_with_an_error_of_his_own(
 
 
 async def test_a_failure_is_kept_for_a_moment_and_then_tried_again():
-    loader, clock = Loader(), Clock()
+    loader, clock = DescribedSource(), Clock()
     loader.failure = ModelFilesError("broken")
     pool = make_pool(loader, clock=clock)
     for _ in range(3):
@@ -186,7 +156,7 @@ async def test_a_failure_is_kept_for_a_moment_and_then_tried_again():
 
 
 async def test_a_mistake_of_ours_is_a_server_failure_whose_text_stays_in_the_log(caplog):
-    loader = Loader()
+    loader = DescribedSource()
     loader.failure = ZeroDivisionError("secret detail")
     pool = make_pool(loader)
 
@@ -198,7 +168,7 @@ async def test_a_mistake_of_ours_is_a_server_failure_whose_text_stays_in_the_log
 
 
 async def test_one_request_too_many_is_told_when_to_come_back():
-    loader = Loader(hold=True)
+    loader = DescribedSource(hold=True)
     pool = make_pool(loader, max_in_flight=2)
     waiting = [asyncio.create_task(use(pool)) for _ in range(2)]
     await loader.has_begun()
@@ -213,7 +183,7 @@ async def test_one_request_too_many_is_told_when_to_come_back():
 
 
 async def test_a_request_for_several_replies_takes_as_many_places():
-    pool = make_pool(Loader(), max_in_flight=3)
+    pool = make_pool(DescribedSource(), max_in_flight=3)
 
     async with pool.engine(KEY, replies=2):
         await use(pool)
@@ -226,7 +196,7 @@ async def test_a_request_for_several_replies_takes_as_many_places():
 
 
 async def test_ids_that_name_nothing_do_not_pile_up():
-    loader = Loader()
+    loader = DescribedSource()
     loader.failure = ModelFilesError("nothing")
     pool = make_pool(loader)
 
@@ -238,7 +208,7 @@ async def test_ids_that_name_nothing_do_not_pile_up():
 
 
 async def test_closing_ends_engines_and_tells_who_waits():
-    loader = Loader()
+    loader = DescribedSource()
     pool = make_pool(loader)
     engine = await use(pool)
     await loader.has_begun()
@@ -257,7 +227,7 @@ async def test_closing_ends_engines_and_tells_who_waits():
 
 
 async def test_an_engine_that_broke_is_loaded_anew():
-    loader = Loader()
+    loader = DescribedSource()
     pool = make_pool(loader)
     broken = await use(pool)
     broken.has_ended = True
@@ -267,3 +237,205 @@ async def test_an_engine_that_broke_is_loaded_anew():
     assert engine is not broken
     assert len(loader.loads) == 2
     assert state_of(pool) == "ready"
+
+
+# Memory
+
+
+async def test_the_model_that_was_used_the_longest_ago_makes_room():
+    loader, clock = DescribedSource(10), Clock()
+    pool = make_pool(loader, clock=clock)
+    engines: dict[str, Any] = {}
+    for name in ("first", "second", "first"):
+        clock.now += 1
+        engines[name] = await use(pool, named(name))
+
+    await use(pool, named("third"))
+
+    assert loaded(pool) == {"first", "third"}
+    assert (engines["first"].closed, engines["second"].closed) == (False, True)
+    assert loader.released == 1
+
+
+async def test_a_model_that_left_is_loaded_again_when_it_is_asked_for():
+    loader = DescribedSource(4)
+    pool = make_pool(loader)
+    for name in ("first", "second", "first"):
+        await use(pool, named(name))
+
+    assert [key.model_id for key in loader.loads] == ["first", "second", "first"]
+    assert loaded(pool) == {"first"}
+
+
+async def test_a_model_at_work_is_never_unloaded_and_who_needs_its_room_comes_back_later():
+    loader = DescribedSource(4)
+    pool = make_pool(loader)
+    async with pool.engine(named("first")) as engine:
+        with pytest.raises(EndpointBusyError, match=r"4.00 GiB.*at work") as caught:
+            await use(pool, named("second"))
+        assert not engine.closed
+    assert caught.value.retry_after_s > 0
+
+    await use(pool, named("second"))
+
+    assert loaded(pool) == {"second"}
+
+
+async def test_two_models_that_load_together_never_count_on_the_same_room():
+    loader = DescribedSource(6, hold=True)
+    pool = make_pool(loader)
+    both = [asyncio.create_task(use(pool, named(name))) for name in ("first", "second")]
+    await loader.has_begun()
+    await loader.has_begun()
+    loader.may_end.set()
+
+    done = await asyncio.gather(*both, return_exceptions=True)
+
+    assert sum(isinstance(one, EndpointBusyError) for one in done) == 1
+    assert sum(place.bytes for place in loader.given) <= 6 * GIB
+
+
+async def test_what_can_never_fit_is_refused_with_numbers():
+    loader = DescribedSource(4)
+    loader.needs_gib = 5
+    pool = make_pool(loader)
+    await_first = named("small")
+
+    with pytest.raises(DoesNotFitError, match=r"needs 5.00 GiB.*4.00 GiB") as caught:
+        await use(pool, await_first)
+
+    assert (caught.value.needed_gib, caught.value.available_gib) == (5.0, 4.0)
+    assert "CONDUIT_LMLITE_MEMORY_GIB" in caught.value.hint
+    assert loader.given == []
+
+
+async def test_a_model_that_does_not_fit_costs_no_other_its_place():
+    loader = DescribedSource(4)
+    pool = make_pool(loader)
+    engine = await use(pool, named("small"))
+    loader.needs_gib = 5
+
+    with pytest.raises(DoesNotFitError):
+        await use(pool, named("large"))
+
+    assert not engine.closed
+    assert pool.memory()[0]["planned_bytes"] == 4 * GIB
+
+
+async def test_a_failed_load_keeps_no_room():
+    loader = DescribedSource(4)
+    pool = make_pool(loader)
+    loader.make = lambda device: 1 / 0
+    with pytest.raises(ServerFailedError):
+        await use(pool, named("broken"))
+    loader.make = SomeEngine
+
+    await use(pool, named("whole"))
+
+    assert pool.memory()[0]["planned_bytes"] == 4 * GIB
+
+
+async def test_the_length_that_a_request_needs_is_what_is_planned_for():
+    loader = DescribedSource()
+    pool = make_pool(loader)
+
+    async with pool.engine(KEY, max_model_len=777):
+        pass
+
+    assert loader.lengths == [777]
+
+
+async def test_an_unloaded_model_is_gone_and_its_memory_free():
+    loader = DescribedSource()
+    pool = make_pool(loader)
+    engine = await use(pool)
+
+    await pool.unload(KEY.model_id)
+
+    assert engine.closed
+    assert loader.released == 1
+    assert pool.models() == []
+    assert pool.memory() == [{"device": "device:0", "budget_bytes": 64 * GIB, "planned_bytes": 0}]
+
+
+async def test_what_is_not_loaded_cannot_be_unloaded():
+    with pytest.raises(ModelNotFoundError, match="owner/name is not loaded"):
+        await make_pool(DescribedSource()).unload(KEY.model_id)
+
+
+async def test_a_model_at_work_or_on_its_way_is_not_unloaded():
+    loader = DescribedSource(hold=True)
+    pool = make_pool(loader)
+    loading = asyncio.create_task(use(pool))
+    await loader.has_begun()
+    with pytest.raises(EndpointBusyError, match="at work"):
+        await pool.unload(KEY.model_id)
+    loader.may_end.set()
+    await loading
+
+    async with pool.engine(KEY) as engine:
+        with pytest.raises(EndpointBusyError, match="at work"):
+            await pool.unload(KEY.model_id)
+        assert not engine.closed
+
+
+async def test_what_did_not_fit_is_tried_again_at_once_when_something_was_unloaded():
+    loader = DescribedSource(4)
+    pool = make_pool(loader, clock=Clock())
+    await use(pool, named("small"))
+    loader.needs_gib = 5
+    with pytest.raises(DoesNotFitError):
+        await use(pool, named("large"))
+    await pool.unload("small")
+    loader.needs_gib = 4
+
+    await use(pool, named("large"))
+
+    assert loaded(pool) == {"large"}
+
+
+async def test_replicas_stand_on_devices_of_their_own_and_share_the_work():
+    loader = DescribedSource(8, 8, 2)
+    pool = make_pool(loader, max_in_flight=2)
+
+    info = await pool.load(KEY, replicas=2)
+    async with AsyncExitStack() as stack:
+        lent = [await stack.enter_async_context(pool.engine(KEY)) for _ in range(4)]
+        with pytest.raises(EndpointBusyError):
+            await use(pool)
+
+    assert info["conduit"]["device"] == "device:0, device:1"
+    assert info["conduit"]["replicas"] == 2
+    assert info["conduit"]["memory_bytes"] == 8 * GIB
+    assert sorted(engine.device for engine in lent) == [
+        "device:0",
+        "device:0",
+        "device:1",
+        "device:1",
+    ]
+
+
+async def test_a_replica_that_broke_leaves_the_work_to_the_others():
+    loader = DescribedSource(8, 8)
+    pool = make_pool(loader)
+    await pool.load(KEY, replicas=2)
+    broken = await use(pool)
+    broken.has_ended = True
+
+    assert {(await use(pool)).device for _ in range(3)} == {
+        device for device in ("device:0", "device:1") if device != broken.device
+    }
+    assert len(loader.loads) == 1
+
+
+async def test_more_replicas_than_devices_and_a_change_of_their_number_are_refused():
+    pool = make_pool(DescribedSource(8, 8))
+    with pytest.raises(RequestRefusedError, match="3 replicas need as many devices; there are 2"):
+        await pool.load(KEY, replicas=3)
+    await pool.load(KEY, replicas=2)
+
+    with pytest.raises(RequestRefusedError, match="replicas=2"):
+        await pool.load(KEY)
+    again = await pool.load(KEY, replicas=2)
+
+    assert again["conduit"]["state"] == "ready"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -143,16 +144,33 @@ def test_a_record_that_is_whole_at_the_very_limit_is_whole():
     whole.add(chosen("true"))
     needed = len(whole.row.tokens) - len(PROMPT)
 
-    enough, short = (
-        reply(schema=SCHEMA, max_tokens=needed),
-        reply(schema=SCHEMA, max_tokens=needed - 1),
-    )
-    for one in (enough, short):
-        one.begin()
-    (token,) = TOKENIZER.encode("true")
+    one = reply(schema=SCHEMA, max_tokens=needed)
+    one.begin()
 
-    assert enough.add(Chosen(token=token)).finish_reason == "stop"
-    assert short.add(Chosen(token=token)).finish_reason == "length"
+    assert one.add(chosen("true")).finish_reason == "stop"
+
+
+def test_what_closes_a_record_takes_the_place_of_the_token_that_would_not_leave_room():
+    free = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "boolean"}, "c": {"type": "string"}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    closing = TOKENIZER.encode('","b":true}')
+    one = reply(schema=free, max_tokens=len(closing) + 20, top_logprobs=1)
+    begun = one.begin()
+    assert begun is not None
+    one.add(chosen('":"'[:3]) if not begun.text.endswith(':"') else chosen("a"))
+    deltas = [begun]
+    while deltas[-1].finish_reason is None:
+        deltas.append(one.add(chosen("q")))
+
+    assert deltas[-1].finish_reason == "length"
+    assert sum(delta.tokens for delta in deltas) <= len(closing) + 20
+    assert json.loads(written(one))["b"] is True
+    assert set(json.loads(written(one))) == {"a", "b"}
+    assert deltas[-1].forced == deltas[-1].tokens
 
 
 def test_what_was_held_back_for_a_stop_string_is_told_at_the_end():

@@ -33,7 +33,7 @@ ENDLESS = {
     "type": "json_schema",
     "json_schema": {
         "name": "endless",
-        "schema": {"type": "array", "items": {"type": "boolean"}, "minItems": 100_000},
+        "schema": {"type": "array", "items": {"type": "boolean"}, "minItems": 200_000},
     },
 }
 
@@ -178,9 +178,45 @@ def test_a_guided_reply_fits_its_schema(server, tiny):
 
 
 def test_a_json_object_can_be_asked_for_without_a_schema(server, tiny):
-    reply = server.chat(tiny, response_format={"type": "json_object"}, max_tokens=1).json()
+    reply = server.chat(tiny, response_format={"type": "json_object"}, max_tokens=9).json()
 
-    assert reply["choices"][0]["message"]["content"].startswith("{")
+    assert isinstance(json.loads(reply["choices"][0]["message"]["content"]), dict)
+
+
+def test_a_budget_below_the_shortest_record_is_refused_with_the_tokens_that_it_takes(server, tiny):
+    response = server.chat(tiny, response_format=schema_format(VERDICT), max_tokens=2)
+
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "reply_budget")
+    assert error["needed_tokens"] > 2
+    assert f"takes {error['needed_tokens']} tokens" in error["message"]
+    enough = server.chat(
+        tiny, response_format=schema_format(VERDICT), max_tokens=error["needed_tokens"]
+    ).json()
+    jsonschema.validate(json.loads(enough["choices"][0]["message"]["content"]), VERDICT)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_confidence_in_chosen_values_comes_with_the_end_of_the_reply(server, tiny, stream):
+    body = {"response_format": schema_format(VERDICT), "conduit": {"confidence": True}}
+    if stream:
+        *told, _ = events(server.chat(tiny, stream=True, **body))
+        last = told[-1]["choices"][0]
+    else:
+        (last,) = server.chat(tiny, **body).json()["choices"]
+
+    assert last["finish_reason"] == "stop"
+    assert set(last["conduit"]["confidence"]) <= {f"/{name}" for name in VERDICT["properties"]}
+    assert all(0 < figure <= 1 for figure in last["conduit"]["confidence"].values())
+    assert last["conduit"]["confidence"]
+
+
+def test_confidence_without_a_record_is_refused(server, tiny):
+    response = server.chat(tiny, conduit={"confidence": True})
+
+    assert response.status_code == 400
+    assert "confidence" in response.json()["error"]["message"]
 
 
 def test_max_model_len_bounds_prompt_and_reply_together(server, tiny):

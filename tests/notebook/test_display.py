@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from conduit_nb.errors import plain
 from conduit_nb.notebook.display import Line, Listings, Shown, Table, Text, escaped
+from conduit_nb.plain_text import plain
 
 HOSTILE = [
     "<script>alert(1)</script>",

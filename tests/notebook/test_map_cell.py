@@ -178,6 +178,41 @@ def test_a_map_in_which_every_row_fails_binds_out_and_fails_the_cell(
     assert len(cells.names["out"]) == 2
 
 
+def test_a_truncated_row_is_kept_where_that_is_wanted_and_says_so(
+    cells: Cells, server: OpenAIServer
+):
+    cells.names["rows"] = [{"text": text} for text in ("good", "bad CUT", "REFUSED")]
+
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url} --on-length keep\n{VERDICT}")
+
+    out = cells.names["out"]
+    assert list(out.columns) == ["text", "mood", "truncated", "error"]
+    assert out["mood"].tolist()[:2] == ["good", "bad"]
+    assert out["truncated"].tolist() == [False, True, pd.NA]
+
+
+def test_the_error_of_a_truncated_row_has_what_there_is_of_it(cells: Cells, server: OpenAIServer):
+    cells.names["rows"] = [{"text": "bad CUT"}, {"text": "good"}]
+
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}")
+
+    error = cells.names["out"]["error"].iloc[0]
+    assert isinstance(error, TruncatedError)
+    assert error.partial.mood == "bad"
+
+
+def test_a_server_that_cannot_tell_how_sure_it_is_says_so_in_each_row(
+    cells: Cells, server: OpenAIServer
+):
+    cells.names["rows"] = [{"text": "good"}]
+
+    error = cells.fail(
+        f"%%conduit map rows --endpoint {server.url} --confidence\n{VERDICT}", RunError
+    )
+
+    assert "how sure" in str(error)
+
+
 @pytest.mark.parametrize(("limit", "fails"), [(0, True), (1, True), (2, False), (3, False)])
 def test_more_errors_than_allowed_bind_out_and_fail_the_cell(
     cells: Cells, server: OpenAIServer, limit: int, fails: bool

@@ -5,15 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import pandas as pd
 import pytest
 
+from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.errors import ArgumentError, ReplyError
 from conduit_nb.notebook.frames import read_rows
 from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.schemas import schema_of
+
+T = TypeVar("T")
 
 
 class Mood(enum.Enum):
@@ -58,11 +61,15 @@ RECORD = Out(
 )
 
 
+def whole(record: T) -> DetailedAnswer[T]:
+    return DetailedAnswer(record=record)
+
+
 def test_a_result_has_the_rows_columns_and_index_and_typed_output():
     frame = pd.DataFrame({"text": ["a", "b"]}, index=pd.Index([7, 7], name="id"))
     error = ReplyError("no")
 
-    result = result_frame(read_rows(frame, what="df"), schema_of(Out), [RECORD, error])
+    result = result_frame(read_rows(frame, what="df"), schema_of(Out), [whole(RECORD), error])
 
     assert list(result.columns) == ["text", *Out.__dataclass_fields__, "error"]
     pd.testing.assert_index_equal(result.index, frame.index)
@@ -96,7 +103,7 @@ def test_a_result_has_the_rows_columns_and_index_and_typed_output():
 def test_the_rows_themselves_are_left_as_they_were():
     frame = pd.DataFrame({"text": ["a"]})
 
-    result_frame(read_rows(frame, what="df"), schema_of(Out), [RECORD])
+    result_frame(read_rows(frame, what="df"), schema_of(Out), [whole(RECORD)])
 
     assert list(frame.columns) == ["text"]
 
@@ -111,7 +118,7 @@ def test_numbers_beyond_64_bits_and_times_at_the_edge_are_kept():
     west = dt.timezone(dt.timedelta(hours=-2))
     record = Edge(2**80, dt.datetime(9999, 12, 31, 23, tzinfo=west), 1)
 
-    result = result_frame(read_rows([{"a": 1}], what="df"), schema_of(Edge), [record])
+    result = result_frame(read_rows([{"a": 1}], what="df"), schema_of(Edge), [whole(record)])
 
     assert result["n"].iloc[0] == 2**80
 
@@ -124,7 +131,7 @@ def test_new_columns_take_no_name_that_is_there():
     assert "--prefix" in caught.value.hint
 
     require_free_names(rows, schema_of(Place), "out_")
-    result = result_frame(rows, schema_of(Place), [Place("Rome")], prefix="out_")
+    result = result_frame(rows, schema_of(Place), [whole(Place("Rome"))], prefix="out_")
     assert list(result.columns) == ["city", "error", "out_city", "out_error"]
 
 

@@ -29,6 +29,12 @@ class Ticket:
     days: Annotated[int, Range(ge=0, le=30)]
     is_angry: bool
 """
+LETTER = """
+class Letter:
+    '''Answer the customer at length.'''
+    answer: str
+    is_polite: bool
+"""
 TEXTS = [
     "My parcel is two days late and nobody answers.",
     "You charged me twice!",
@@ -64,6 +70,30 @@ def test_two_hundred_rows_are_valid_records_or_honest_errors_in_order(
     assert out.loc[~valid, ["topic", "level", "days", "is_angry"]].isna().all(axis=None)
     assert out.loc[valid, "days"].between(0, 30).all()
     assert valid.sum() >= 190, out["error"][~valid].map(repr).to_list()
+
+
+def test_rows_can_be_sorted_by_how_sure_the_model_is(cells: Cells, rows: pd.DataFrame):
+    cells.names["few"] = rows.head(8)
+
+    cells.run(f"%%conduit map few -o out --confidence --max-tokens 60\n{TICKET}")
+
+    out = cells.names["out"]
+    columns = ["topic_confidence", "level_confidence", "is_angry_confidence"]
+    assert [name for name in out.columns if name.endswith("_confidence")] == columns
+    assert ((out[columns] > 0) & (out[columns] <= 1)).all(axis=None)
+    assert out["topic_confidence"].nunique() > 1
+
+
+def test_records_that_run_out_of_tokens_are_whole_and_marked(cells: Cells, rows: pd.DataFrame):
+    cells.names["few"] = rows.head(8)
+
+    cells.run(f"%%conduit map few -o out --on-length keep --max-tokens 24\n{LETTER}")
+
+    out = cells.names["out"]
+    assert out["truncated"].any()
+    assert out["error"].isna().all()
+    assert out["is_polite"].notna().all()
+    assert out.loc[out["truncated"], "answer"].str.len().gt(10).all()
 
 
 def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(

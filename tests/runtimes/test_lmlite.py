@@ -54,6 +54,16 @@ def test_threads_and_folders_are_passed_on(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("all_installed")
+def test_device_and_memory_are_passed_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONDUIT_LMLITE_DEVICE", "cuda:1")
+    monkeypatch.setenv("CONDUIT_LMLITE_MEMORY_GIB", "12.5")
+
+    command = LmLiteRuntime().launch_spec("x").command
+
+    assert command[-4:] == ("--device", "cuda:1", "--memory-gib", "12.5")
+
+
+@pytest.mark.usefixtures("all_installed")
 def test_the_hub_is_asked_only_when_we_may(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CONDUIT_OFFLINE", "1")
     offline = LmLiteRuntime().launch_spec("x").environment

@@ -11,6 +11,7 @@ from conduit_nb import (
     CommandResult,
     ComputeProvider,
     ConduitError,
+    DetailedAnswer,
     FileReadResult,
     FileSystemReadBlock,
     FileSystemWriteBlock,
@@ -21,6 +22,7 @@ from conduit_nb import (
     LlmTask,
     LMLiteBlock,
     LmLiteModelConfig,
+    Partial,
     Pipeline,
     Sqlite3Block,
     SqlResult,
@@ -108,14 +110,21 @@ assert_type(llm(messages=[{"role": "user", "content": "Hello?"}]), str)
 assert_type(llm.batch([Listing(listing="a")], output=Files), list[Files | ConduitError])
 for text in llm.stream(messages=[{"role": "user", "content": "Hello?"}]):
     assert_type(text, str)
-for text in llm.stream(input=Listing(listing="a"), output=Files, guidance="Be brief."):
-    assert_type(text, str)
+for item in llm.stream(input=Listing(listing="a"), output=Files, guidance="Be brief."):
+    assert_type(item, Partial[Files] | Files)
+    shown: object = item.files
 
 task = llm.task(Listing, Files, guidance="List.", examples=[(Listing("a"), Files(files=[]))])
 assert_type(task, LlmTask[Listing, Files])
 assert_type(task(Listing(listing="a")), Files)
 assert_type(task.batch([Listing(listing="a")]), list[Files | ConduitError])
 assert_type(task.input_type, type[Listing])
+assert_type(task.detailed(Listing(listing="a")), DetailedAnswer[Files])
+assert_type(task.detailed(Listing(listing="a")).record, Files)
+details = task.detailed.batch([Listing(listing="a")])
+assert_type(details, list[DetailedAnswer[Files] | ConduitError])
+kept = llm(input=Listing(listing="a"), output=Files, on_length="keep")
+assert_type(kept, Files)
 
 count = llm.task(Files, Page[int])
 name = llm.task(Listing, NamedFiles)

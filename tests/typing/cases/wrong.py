@@ -88,7 +88,7 @@ made_3 = Sqlite3Block(Command)  # wrong
 made_4 = FileSystemWriteBlock(Listing, "out.txt")  # wrong
 made_5 = HttpGetBlock(5)  # wrong
 made_6 = FileSystemReadBlock()  # wrong
-made_7 = LMLiteBlock(models=["m"])  # wrong
+made_7 = LMLiteBlock(models=[7])  # wrong
 made_8 = SystemCommandBlock(Command, timeout_seconds="5")  # wrong
 
 # Calls that cannot be meant
@@ -96,4 +96,5 @@ call_1 = llm(input=Listing(listing="a"))  # wrong
 call_2 = llm(messages=[{"role": "robot", "content": "a"}])  # wrong
 call_3 = llm(messages=[{"role": "user", "content": "a"}], output=Files)  # wrong
 call_4 = llm.task(Listing, Files, temprature=1)  # wrong
+call_6 = llm.task(Listing, Files, on_length="keeps")  # wrong
 call_5 = llm.stream(input=Listing(listing="a"), output=HttpResult(True, 1, "", None))  # wrong

@@ -1,0 +1,154 @@
+"""One thing that a model is asked again and again: a typed task.
+
+Knows schemas and prompts; how a model is reached is told by its access.
+Layer 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Generic, TypeVar, cast
+
+from conduit_nb.blocks.answers import DetailedAnswer, OnLength, path_of, require_on_length
+from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
+from conduit_nb.blocks.base import Block, Call, observed, run_all, wait_for
+from conduit_nb.blocks.host import current_host
+from conduit_nb.blocks.ports import Port
+from conduit_nb.errors import ConduitError, SchemaError, ValidationError
+from conduit_nb.protocol import Message
+from conduit_nb.schemas import Schema, prompt_messages
+from conduit_nb.schemas.partial import Partial, PartialRecords
+
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+
+INSTRUCTION = "Read the input and fill the output."
+"""What a model is told where nobody says more; small models need to be told something."""
+
+
+class LlmTask(Block[In, Out]):
+    """One thing that a model is asked again and again; made by `LMLiteBlock.task`."""
+
+    def __init__(
+        self,
+        input_type: type[In],
+        output_type: type[Out],
+        *,
+        access: ModelAccess,
+        question: Question,
+        guidance: str,
+        examples: Sequence[tuple[Any, Any]],
+        on_length: OnLength,
+        name: str,
+    ) -> None:
+        super().__init__(input_type, output_type, name=name)
+        self._given: Schema[Any] = _only_schema(self.input_port, "input", name)
+        self._wanted: Schema[Any] = _only_schema(self.output_port, "output", name)
+        self._wanted.require_model_output()
+        self._access = access
+        self._on_length = require_on_length(on_length)
+        self._question = replace(
+            question, json_schema=self._wanted.json_schema, schema_name=self._wanted.name
+        )
+        self._guidance = guidance or self._wanted.instruction or INSTRUCTION
+        self._examples = tuple(examples)
+        for number, (given, wanted) in enumerate(self._examples):
+            self.input_port.check(given, subject=f"input of examples[{number}]")
+            self.output_port.check(wanted, subject=f"output of examples[{number}]")
+
+    @property
+    def detailed(self) -> DetailedTask[In, Out]:
+        """The same task, which answers with a DetailedAnswer: truncated or not, and how sure."""
+        return DetailedTask(self)
+
+    async def stream(self, record: In) -> AsyncGenerator[Partial[Out] | Out]:
+        """Yield what there is of the answer each time something comes, at last the record itself.
+
+        What is wrong with it is raised at its end.
+        """
+        with observed(self.name) as call:
+            self.input_port.check(record, subject=f"input of {self.name}")
+            partial: PartialRecords[Out] = PartialRecords(self._wanted)
+            pieces: list[Said] = []
+            async with aclosing(self._access.stream(self._asking(record), call)) as stream:
+                async for piece in stream:
+                    pieces.append(piece)
+                    if piece.text:
+                        yield partial.feed(piece.text)
+            yield self._read(joined(pieces)).record
+
+    async def run_detailed(self, record: In) -> DetailedAnswer[Out]:
+        """Answer one record like `run`, with what is known about the answer."""
+        with observed(self.name) as call:
+            self.input_port.check(record, subject=f"input of {self.name}")
+            answer = await self._detailed(record, call)
+            self.output_port.check(answer.record, subject=f"output of {self.name}")
+        return answer
+
+    async def _run(self, record: In, call: Call) -> Out:
+        return (await self._detailed(record, call)).record
+
+    async def _detailed(self, record: In, call: Call) -> DetailedAnswer[Out]:
+        return self._read(await self._access.ask(self._asking(record), call))
+
+    def _asking(self, record: In) -> Question:
+        messages = prompt_messages(
+            instruction=self._guidance,
+            input=self._given,
+            output=self._wanted,
+            record=self.input_port.exact(record),
+            examples=self._examples,
+        )
+        return replace(self._question, messages=cast("list[Message]", messages))
+
+    def _read(self, said: Said) -> DetailedAnswer[Out]:
+        record = self._closed(said.text) if said.is_cut else self._decoded(said.text)
+        confidence = {path_of(pointer): figure for pointer, figure in said.confidence.items()}
+        return DetailedAnswer(record=record, is_truncated=said.is_cut, confidence=confidence)
+
+    def _closed(self, text: str) -> Out:
+        record: Out | None = self._wanted.close(text)
+        if record is None or self._on_length == "error":
+            raise self._access.truncated(text, record)
+        return record
+
+    def _decoded(self, text: str) -> Out:
+        try:
+            return cast("Out", self._wanted.decode(text))
+        except ValidationError as error:
+            raise ValidationError(
+                error.problems, subject=f"answer of {self._access.config.model_id}", text=text
+            ) from error
+
+
+class DetailedTask(Generic[In, Out]):
+    """A task whose answers come with what is known about them; made by `LlmTask.detailed`."""
+
+    def __init__(self, task: LlmTask[In, Out]) -> None:
+        self._task = task
+
+    def __repr__(self) -> str:
+        return f"{self._task!r}, detailed"
+
+    def __call__(self, record: In) -> DetailedAnswer[Out]:
+        """Answer one record and wait for it; an interrupt cancels the work."""
+        return wait_for(current_host(), lambda: self.run(record))
+
+    async def run(self, record: In) -> DetailedAnswer[Out]:
+        """Answer one record."""
+        return await self._task.run_detailed(record)
+
+    def batch(self, records: Sequence[In]) -> list[DetailedAnswer[Out] | ConduitError]:
+        """Answer many records, in order; what goes wrong for one is the error in its place."""
+        return wait_for(current_host(), lambda: run_all(self.run, records))
+
+
+def _only_schema(port: Port, side: str, name: str) -> Schema[Any]:
+    if port.takes_none or len(port.schemas) != 1:
+        raise SchemaError(
+            f"the {side} of {name} is {port}, and a model is asked with one dataclass",
+            hint="Make a dataclass with one field of that type.",
+        )
+    return port.schemas[0]

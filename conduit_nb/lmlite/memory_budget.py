@@ -1,0 +1,170 @@
+"""What a model takes of a device, by the planner's numbers, and in words where it does not fit.
+
+Layer 3: reads the headers of a model's files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from conduit_nb.compute.activations import activation_bytes
+from conduit_nb.compute.fit import largest_model_len
+from conduit_nb.compute.overheads import Overheads, overheads_of
+from conduit_nb.compute.planning import plan
+from conduit_nb.compute.vram import GIB, Plan, PlannedModel
+from conduit_nb.errors import ArgumentError, DoesNotFitError, ModelError, PlanError
+from conduit_nb.lmlite.placement import Need
+from conduit_nb.models.config import DType
+from conduit_nb.models.spec import ModelDtype, ModelSpec
+from conduit_nb.models.weights import Weights, read_model, served_tensors
+
+LEAST_TOKENS = 2048
+"""A context that a model must have room for where nobody says how long it is to be."""
+
+UNKNOWN_CACHE_BYTES = GIB
+"""What a model may keep of its rows where its configuration does not tell what that is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """How a model is to be served, on devices of which kind ("cpu", "cuda", "mps").
+
+    `max_model_len` None takes what LEAST_TOKENS allows.
+    """
+
+    device: str
+    dtype: DType = "auto"
+    max_model_len: int | None = None
+    max_concurrency: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a model needs, and of what that is made up.
+
+    `tokens` is the context that must fit. `plan` is None where the planner does not know such
+    models: then what its weights take is all that is known.
+    """
+
+    model_id: str
+    need: Need
+    tokens: int
+    weight_bytes: int
+    plan: Plan | None
+
+    def cache_bytes(self, granted: int) -> int:
+        """Return how large the cache itself may be, of what is granted for it and its use.
+
+        The pages of several rows are gathered for the work; a row alone needs nothing for that.
+        """
+        several = int(granted / (1 + overheads_of("lmlite").scattered_kv_share))
+        return max(several, min(granted, self.need.least_cache_bytes))
+
+    def refusal(self, available_bytes: int) -> DoesNotFitError:
+        """Return why the model cannot be loaded where so much can be had, and what would help."""
+        need = self.need
+        other = need.fixed_bytes - self.weight_bytes
+        length = None
+        if self.plan is not None:
+            # The plan holds the process as well, which our budget has left out already.
+            whole = available_bytes + overheads_of("lmlite").runtime_bytes
+            length = largest_model_len(self.plan, whole)
+        return DoesNotFitError(
+            f"{self.model_id} needs {_gib(need.least_bytes)} GiB (weights"
+            f" {_gib(self.weight_bytes)}, KV cache of {self.tokens:,} tokens"
+            f" {_gib(need.least_cache_bytes)}, work {_gib(other)}); {_gib(available_bytes)} GiB of"
+            " the memory budget can be had for it.",
+            needed_gib=need.least_bytes / GIB,
+            available_gib=available_bytes / GIB,
+            largest_model_len=length,
+            largest_concurrency=None,
+            hint=_hint(length),
+        )
+
+
+def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
+    """Return what the model in `folder` needs.
+
+    Raises ModelFilesError where its files are broken, ModelError where they are of no known form.
+    """
+    overheads = overheads_of("lmlite")
+    try:
+        spec, weights = read_model(folder)
+    except ArgumentError as err:  # a quantization that nobody here knows
+        raise ModelError(str(err), hint="Choose the model's unquantized form.") from err
+    context = spec.context_tokens or LEAST_TOKENS
+    tokens = min(asked.max_model_len or LEAST_TOKENS, context)
+    model = PlannedModel(
+        model_id=model_id,
+        spec=spec,
+        weights=weights,
+        dtype=served_dtype(spec, asked),
+        max_model_len=tokens,
+    )
+    try:
+        planned = plan([model])
+    except (PlanError, ArgumentError):  # a layout that it does not know
+        return _unplanned(model, weights, overheads, asked)
+    (device,) = planned.devices
+    per_token = (1 + overheads.scattered_kv_share) * device.kv_bytes_per_token
+    return Estimate(
+        model_id=model_id,
+        need=Need(
+            fixed_bytes=device.total_bytes - device.kv_bytes - overheads.runtime_bytes,
+            least_cache_bytes=device.kv_bytes,
+            most_cache_bytes=max(int(per_token * context) * asked.max_concurrency, device.kv_bytes),
+        ),
+        tokens=tokens,
+        weight_bytes=device.weights_bytes,
+        plan=planned,
+    )
+
+
+def served_dtype(spec: ModelSpec, asked: Asked) -> ModelDtype:
+    """Return the precision that a model is loaded in: lmlite/loading.py's rule."""
+    if asked.dtype != "auto":
+        return asked.dtype
+    return "float32" if asked.device == "cpu" or spec.dtype is None else spec.dtype
+
+
+def _unplanned(
+    model: PlannedModel, weights: Weights, overheads: Overheads, asked: Asked
+) -> Estimate:
+    dtype = served_dtype(model.spec, asked)
+    tensors = served_tensors(model.spec, weights, dtype=dtype, quantization=None)
+    stored = sum(tensor.bytes_in(dtype) for tensor in tensors)
+    work = activation_bytes(
+        model.spec,
+        overheads,
+        dtype=dtype,
+        tensor_parallel=1,
+        pipeline_parallel=1,
+        is_last_stage=True,
+    )
+    return Estimate(
+        model_id=model.model_id,
+        need=Need(
+            fixed_bytes=stored + work + overheads.bytes_per_model,
+            least_cache_bytes=0,
+            most_cache_bytes=UNKNOWN_CACHE_BYTES,
+        ),
+        tokens=model.max_model_len or LEAST_TOKENS,
+        weight_bytes=stored,
+        plan=None,
+    )
+
+
+def _hint(length: int | None) -> str:
+    knobs = [f"Set max_model_len to {length:,} or less"] if length is not None else []
+    knobs += [
+        "take a smaller dtype (bfloat16)",
+        "unload another model (conduit_nb.unload_model)",
+        "raise CONDUIT_LMLITE_MEMORY_GIB where the machine has more",
+    ]
+    text = ", ".join(knobs)
+    return f"{text[0].upper()}{text[1:]}, or choose a smaller model."
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.2f}"

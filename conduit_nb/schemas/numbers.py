@@ -1,0 +1,168 @@
+"""How a number that has begun can be written to its end within bounds.
+
+Layer 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+
+MOST_DECIMALS = 17
+MOST_DIGITS = 18
+
+_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_BEGUN = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?)?")
+_PLAIN = re.compile(r"(-?)(0|[1-9][0-9]*)?(\.[0-9]*)?")
+_EXACT = Context(prec=400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Between which numbers one lies; the open bounds are not in it."""
+
+    low: Decimal | None = None
+    high: Decimal | None = None
+    is_low_open: bool = False
+    is_high_open: bool = False
+
+    def hold(self, value: Decimal) -> bool:
+        """Say whether `value` lies between them."""
+        if self.low is not None and (value < self.low or (value == self.low and self.is_low_open)):
+            return False
+        return self.high is None or (
+            value < self.high or (value == self.high and not self.is_high_open)
+        )
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether every number lies between them."""
+        return self.low is None and self.high is None
+
+    def mirrored(self) -> Bounds:
+        """Return the bounds of the negative numbers without their sign; -0 is none of them."""
+        is_below = self.high is not None and self.high < 0
+        return Bounds(
+            low=-self.high if is_below and self.high is not None else Decimal(0),
+            high=None if self.low is None else -self.low,
+            is_low_open=self.is_high_open if is_below else True,
+            is_high_open=self.is_low_open,
+        )
+
+
+def is_number(raw: str, bounds: Bounds, *, whole: bool) -> bool:
+    """Say whether `raw` is such a number."""
+    if not (_WHOLE if whole else _NUMBER).fullmatch(raw):
+        return False
+    return bounds.is_everything or bounds.hold(_EXACT.create_decimal(raw))
+
+
+def shortest_number(bounds: Bounds, *, whole: bool) -> str | None:
+    """Return the shortest number between the bounds; None where there is none."""
+    if bounds.is_everything:
+        return "0"
+    texts = [
+        sign + rest
+        for sign in ("", "-")
+        if (rest := rest_of_number(sign, bounds, whole=whole)) is not None
+    ]
+    return min(texts, key=len, default=None)
+
+
+def rest_of_number(raw: str, bounds: Bounds, *, whole: bool) -> str | None:
+    """Return the shortest text that makes a number between the bounds of `raw`; None for none.
+
+    With bounds it is written as grammars know such numbers: see formats.BoundedFloat.
+    """
+    if not _BEGUN.fullmatch(raw):
+        return None
+    if bounds.is_everything:
+        return _free_rest(raw, whole=whole)
+    loose: str | None = None
+    for rest in _rests(raw, bounds, whole=whole):
+        if is_number(raw + rest, bounds, whole=whole):
+            if _is_known(raw + rest, bounds):
+                return rest
+            loose = rest if loose is None else loose
+    return loose
+
+
+def _rests(raw: str, bounds: Bounds, *, whole: bool) -> Iterator[str]:
+    """Yield what may make a number within bounds of `raw`, the shortest first."""
+    yield ""
+    plain = _PLAIN.fullmatch(raw)
+    if plain is None:  # an exponent: only the whole can tell
+        yield "0"
+        return
+    sign, digits, fraction = plain[1], plain[2] or "", plain[3] or ""
+    if whole and fraction:
+        return
+    there = bounds.mirrored() if sign else bounds
+    for more in range(MOST_DIGITS + MOST_DECIMALS):
+        for decimals in range(1 if whole else min(more, MOST_DECIMALS) + 1):
+            yield from _rests_of(digits, fraction, more - decimals, decimals, there)
+
+
+def _free_rest(raw: str, *, whole: bool) -> str | None:
+    if raw == "":
+        return "0"
+    if raw == "-":
+        return "1"
+    if whole and not _WHOLE.fullmatch(raw):
+        return None
+    return "" if _NUMBER.fullmatch(raw) else "0"
+
+
+def _rests_of(
+    digits: str, fraction: str, more_digits: int, more_decimals: int, bounds: Bounds
+) -> Iterator[str]:
+    """Yield the rests of so many characters that make the two smallest numbers within bounds."""
+    if fraction and more_digits:
+        return
+    if not fraction and more_decimals == 1:  # a point alone
+        return
+    if (digits == "0" and more_digits) or (not digits and not more_digits):
+        return
+    decimals = len(fraction) - 1 + more_decimals if fraction else max(more_decimals - 1, 0)
+    unit = Decimal(1).scaleb(-decimals)
+    begun = digits + fraction[1:]
+    free = more_digits + (more_decimals if fraction else decimals)
+    least = _EXACT.multiply(_EXACT.create_decimal((begun or "0") + "0" * free), unit)
+    if not digits and more_digits > 1:  # a number does not begin with 0
+        least = max(least, _EXACT.scaleb(Decimal(1), more_digits - 1))
+    most = _EXACT.multiply(_EXACT.create_decimal((begun or "0") + "9" * free), unit)
+    low = least if bounds.low is None else max(least, bounds.low)
+    steps = _EXACT.divide(low, unit).to_integral_value(ROUND_CEILING)
+    if bounds.low is not None and bounds.is_low_open and _EXACT.multiply(steps, unit) <= bounds.low:
+        steps = _EXACT.add(_EXACT.divide(bounds.low, unit).to_integral_value(ROUND_FLOOR), 1)
+    for value in (_EXACT.multiply(steps, unit), _EXACT.multiply(steps + 1, unit)):
+        if value <= most and bounds.hold(value):
+            yield format(value.quantize(unit, context=_EXACT), "f")[len(digits) + len(fraction) :]
+
+
+def _is_known(raw: str, bounds: Bounds) -> bool:
+    """Say whether the grammars of bounded numbers know this way of writing it.
+
+    They know no -0.0. Beside a bound (and beside 0) they know no zeros at the end, and no number
+    that the bound goes on from, such as 0.9 where the bound is 0.95.
+    """
+    if raw.startswith("-") and not raw.strip("-0."):
+        return False
+    whole, _, fraction = raw.partition(".")
+    if not fraction:
+        return True
+    beside = [_digits(bound) for bound in (bounds.low, bounds.high) if bound is not None]
+    if fraction.endswith("0") and whole in ("0", "-0", *(digits for digits, _ in beside)):
+        return False
+    return not any(
+        whole == digits and after.startswith(fraction) and len(fraction) < len(after)
+        for digits, after in beside
+    )
+
+
+def _digits(bound: Decimal) -> tuple[str, str]:
+    whole, _, fraction = format(bound, "f").partition(".")
+    return whole, fraction.rstrip("0")

@@ -1,0 +1,254 @@
+"""JSON text read while it arrives: what is whole, and what is still open.
+
+Reads each character once, whatever the pieces that it comes in. Knows JSON, not schemas: whether
+a value fits is for others to say. Layer 1.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Stage: TypeAlias = Literal["begun", "key", "colon", "value", "inside", "after", "comma"]
+"""What an open object or array waits for: its first entry or its end ("begun"), the rest of a key,
+the colon, a value, the end of the value inside, a comma or its end ("after"), one more entry.
+"""
+
+_BLANK = re.compile(r"[ \t\r\n]+")
+_PLAIN = re.compile(r'[^"\\\x00-\x1f]+')
+_WORD = re.compile(r"[-+.0-9A-Za-z]+")
+_ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_WHOLE_WORD = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+@dataclass(slots=True, eq=False)
+class Text:
+    """A string. `escape` is what has been written of an escape that is not whole, or of a pair."""
+
+    start: int
+    pieces: list[str] = field(default_factory=list[str])
+    length: int = 0
+    escape: str = ""
+    end: int | None = None
+    notes: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+    @property
+    def text(self) -> str:
+        """What it says so far."""
+        if len(self.pieces) > 1:
+            self.pieces[:] = ["".join(self.pieces)]
+        return self.pieces[0] if self.pieces else ""
+
+    def add(self, piece: str) -> None:
+        """Go on with whole characters."""
+        self.pieces.append(piece)
+        self.length += len(piece)
+
+
+@dataclass(slots=True, eq=False)
+class Word:
+    """A number, true, false or null; `raw` is how it is written."""
+
+    start: int
+    raw: str = ""
+    end: int | None = None
+    notes: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+
+@dataclass(slots=True, eq=False)
+class Array:
+    """A list; of its items only the last may be open. `height` counts the levels in it."""
+
+    start: int
+    items: list[Part] = field(default_factory=list["Part"])
+    stage: Stage = "begun"
+    height: int = 1
+    end: int | None = None
+    notes: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+
+@dataclass(slots=True, eq=False)
+class Object:
+    """An object; of its values only the last may be open. `key` is the last one, perhaps open."""
+
+    start: int
+    entries: dict[str, Part] = field(default_factory=dict[str, "Part"])
+    key: Text | None = None
+    stage: Stage = "begun"
+    height: int = 1
+    end: int | None = None
+    notes: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+
+Part: TypeAlias = Text | Word | Array | Object
+"""A value; `start` and `end` are where it stands in the text, `end` None where it is open.
+
+In `notes` whoever looks at it again and again keeps what is known already.
+"""
+
+
+class JsonReader:
+    """Reads one JSON value; `root` is it, None before it begins.
+
+    `open_parts` are the values that are open, each inside the one before. `is_broken` says that
+    the text is not the beginning of JSON, or that a key stands in it twice; then nothing more is
+    read.
+    """
+
+    def __init__(self) -> None:
+        self.root: Part | None = None
+        self.open_parts: list[Part] = []
+        self.is_broken = False
+        self._read = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is open; a number may still go on."""
+        if self.is_broken or self.root is None:
+            return False
+        match self.open_parts:
+            case []:
+                return True
+            case [Word(raw=raw)]:
+                return _WHOLE_WORD.fullmatch(raw) is not None
+            case _:
+                return False
+
+    def feed(self, text: str) -> None:
+        """Read on."""
+        at = 0
+        while at < len(text) and not self.is_broken:
+            match self.open_parts[-1] if self.open_parts else None:
+                case Text() as string:
+                    at = self._string(string, text, at)
+                case Word() as word:
+                    at = self._word(word, text, at)
+                case Object(stage="key", key=Text() as key):
+                    at = self._string(key, text, at)
+                case top:
+                    at = self._structure(top, text, at)
+        self._read += len(text)
+
+    def _string(self, string: Text, text: str, at: int) -> int:
+        """Read plain characters, one escape, or the end of a string."""
+        if not string.escape and (plain := _PLAIN.match(text, at)):
+            string.add(plain[0])
+            return plain.end()
+        if text[at] == '"' and not string.escape:
+            string.end = self._read + at + 1
+            self._string_ended(string)
+            return at + 1
+        return self._escape(string, text, at)
+
+    def _escape(self, string: Text, text: str, at: int) -> int:
+        pair = string.escape[:6] if len(string.escape) >= 6 else ""
+        begun = string.escape[len(pair) :]
+        taken = text[at : at + 6 - len(begun)]
+        found = _ESCAPE.match(begun + taken)
+        if found is None:
+            self.is_broken = _ESCAPE_BEGUN.match(begun + taken) is None
+            string.escape = pair + begun + taken
+            return at + len(taken)
+        unit = _unit(found[0])
+        if pair:
+            high = _unit(pair)
+            if not 0xDC00 <= unit <= 0xDFFF:
+                self.is_broken = True
+            else:
+                string.add(chr(0x10000 + ((high - 0xD800) << 10) + unit - 0xDC00))
+                string.escape = ""
+        elif 0xD800 <= unit <= 0xDBFF:
+            string.escape = found[0]
+        elif 0xDC00 <= unit <= 0xDFFF:
+            self.is_broken = True
+        else:
+            string.add(chr(unit))
+            string.escape = ""
+        return at + found.end() - len(begun)
+
+    def _string_ended(self, string: Text) -> None:
+        top = self.open_parts[-1]
+        if top is string:
+            self._ended()
+            return
+        assert isinstance(top, Object)
+        top.stage = "colon"
+        if string.text in top.entries:
+            self.is_broken = True
+
+    def _word(self, word: Word, text: str, at: int) -> int:
+        found = _WORD.match(text, at)
+        if found:
+            word.raw += found[0]
+            return found.end()
+        if not _WHOLE_WORD.fullmatch(word.raw):
+            self.is_broken = True
+        word.end = self._read + at
+        self._ended()
+        return at
+
+    def _structure(self, top: Part | None, text: str, at: int) -> int:
+        blank = _BLANK.match(text, at)
+        if blank:
+            return blank.end()
+        char = text[at]
+        place = self._read + at
+        match top, char:
+            case None, _ if self.root is not None:
+                self.is_broken = True
+            case Object(stage="begun" | "comma"), '"':
+                top.key, top.stage = Text(place), "key"
+            case Object(stage="colon"), ":":
+                top.stage = "value"
+            case ((Object(stage="after") | Array(stage="after")), ","):
+                top.stage = "comma"
+            case (Object(stage="begun" | "after"), "}") | (Array(stage="begun" | "after"), "]"):
+                top.end = place + 1
+                self._ended()
+            case (None, _) | (Object(stage="value"), _) | (Array(stage="begun" | "comma"), _):
+                self._begin(top, char, place)
+            case _:
+                self.is_broken = True
+        return at + 1
+
+    def _begin(self, top: Part | None, char: str, place: int) -> None:
+        part: Part
+        match char:
+            case '"':
+                part = Text(place)
+            case "[":
+                part = Array(place)
+            case "{":
+                part = Object(place)
+            case _ if char == "-" or char in "0123456789tfn":
+                part = Word(place, char)
+            case _:
+                self.is_broken = True
+                return
+        match top:
+            case Object(key=Text() as key):
+                top.entries[key.text] = part
+                top.stage = "inside"
+            case Array():
+                top.items.append(part)
+                top.stage = "inside"
+            case _:
+                self.root = part
+        self.open_parts.append(part)
+
+    def _ended(self) -> None:
+        part = self.open_parts.pop()
+        if self.open_parts and isinstance(outer := self.open_parts[-1], Object | Array):
+            outer.stage = "after"
+            if isinstance(part, Object | Array):
+                outer.height = max(outer.height, part.height + 1)
+
+
+def _unit(escape: str) -> int:
+    """Return the UTF-16 unit that an escape stands for."""
+    if escape[1] == "u":
+        return int.from_bytes(bytes.fromhex(escape[2:]))
+    return ord(_SHORT_ESCAPES.get(escape[1], escape[1]))

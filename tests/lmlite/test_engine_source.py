@@ -1,0 +1,76 @@
+"""lmlite/engine_source.py: a model's memory is what was planned, and is given back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from conduit_nb.compute.host_memory import own_memory_bytes
+from conduit_nb.errors import ContextLengthError
+from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.devices import Devices
+from conduit_nb.lmlite.engine_source import EngineSource
+from conduit_nb.lmlite.pool import ModelPool
+from conduit_nb.lmlite.source import ModelKey
+from tests.lmlite.generation import request, write
+
+MIB = 2**20
+
+
+def make_pool(**config: int) -> ModelPool:
+    devices = Devices("cpu", memory_gib=4)
+    source = EngineSource(EngineConfig(device="cpu", threads=1, **config), devices)
+    return ModelPool(source, max_in_flight=4)
+
+
+async def test_a_models_cache_is_as_large_as_its_place_allows(tiny_model):
+    pool = make_pool(max_concurrency=2)
+    key = ModelKey(model_id=str(tiny_model(context_tokens=2048)))
+
+    async with pool.engine(key) as engine:
+        pages = engine.stats().pages
+    await pool.close()
+
+    assert pages == 2 * 2048 // 16
+
+
+async def test_a_tight_budget_shortens_the_context_and_not_the_life_of_the_process(tiny_model):
+    key = ModelKey(model_id=str(tiny_model(context_tokens=8192)))
+    source = EngineSource(EngineConfig(device="cpu", threads=1), Devices("cpu"))
+    found = source.find(key, 1024, print)
+    budget = found.estimate.need.least_bytes + 128
+
+    class Tight(EngineSource):
+        def budgets(self) -> dict[str, int]:
+            return {"cpu": budget}
+
+    pool = ModelPool(Tight(EngineConfig(device="cpu", threads=1), Devices("cpu")), max_in_flight=4)
+    async with pool.engine(key, max_model_len=1024) as engine:
+        assert engine.context_tokens == 1024
+        with pytest.raises(ContextLengthError):
+            await write(engine, request([1] * 1024))
+        assert (await write(engine, request([1] * 1000, 24))).tokens <= 24
+    await pool.close()
+
+
+@pytest.mark.model
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count shared pages otherwise")
+async def test_an_unloaded_model_gives_its_memory_back(embedded_model_folder: Path):
+    pool = make_pool(max_concurrency=1)
+    key = ModelKey(model_id=str(embedded_model_folder))
+    async with pool.engine(key) as engine:
+        await write(engine, request(range(100, 200), 2))
+    planned = pool.memory()[0]["planned_bytes"]
+    with_model = own_memory_bytes()
+    del engine
+
+    await pool.unload(key.model_id)
+
+    assert pool.memory()[0]["planned_bytes"] == 0
+    given_back = with_model - own_memory_bytes()
+    assert given_back > 0.8 * 620 * MIB
+    assert planned > given_back

@@ -1,0 +1,115 @@
+"""lmlite/memory_budget.py: what a model needs before it is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from conduit_nb.errors import ModelError, ModelFilesError
+from conduit_nb.lmlite.memory_budget import LEAST_TOKENS, UNKNOWN_CACHE_BYTES, Asked, estimate
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model) -> Path:
+    return tiny_model(context_tokens=16384)
+
+
+def test_it_must_have_room_for_its_weights_and_one_context_of_some_length(tiny):
+    whole = estimate("tiny", tiny, Asked(device="cpu", max_concurrency=4))
+    per_token = whole.need.least_cache_bytes // LEAST_TOKENS
+
+    assert whole.tokens == LEAST_TOKENS
+    assert whole.weight_bytes == pytest.approx(
+        sum(path.stat().st_size for path in tiny.glob("*.safetensors")), rel=0.2
+    )
+    assert whole.need.fixed_bytes > whole.weight_bytes
+    assert whole.need.most_cache_bytes == pytest.approx(4 * 16384 * per_token * 1.25, rel=0.01)
+
+
+def test_what_a_request_needs_of_the_context_is_what_must_fit(tiny):
+    short = estimate("tiny", tiny, Asked(device="cpu", max_model_len=512))
+    long = estimate("tiny", tiny, Asked(device="cpu", max_model_len=16384))
+    beyond = estimate("tiny", tiny, Asked(device="cpu", max_model_len=10**6))
+
+    assert long.need.least_cache_bytes == 32 * short.need.least_cache_bytes
+    assert beyond.need == long.need
+
+
+def test_half_the_precision_is_half_the_weights_and_half_the_cache(tiny):
+    whole = estimate("tiny", tiny, Asked(device="cpu"))
+    half = estimate("tiny", tiny, Asked(device="cpu", dtype="bfloat16"))
+
+    assert half.weight_bytes == whole.weight_bytes // 2
+    assert half.need.least_cache_bytes == whole.need.least_cache_bytes // 2
+
+
+def test_a_gpu_serves_a_model_in_its_own_precision(tmp_path, tiny):
+    for path in tiny.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tiny / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+
+    on_gpu = estimate("tiny", tmp_path, Asked(device="cuda"))
+    on_cpu = estimate("tiny", tmp_path, Asked(device="cpu"))
+
+    assert on_cpu.weight_bytes == 2 * on_gpu.weight_bytes
+
+
+def test_what_is_granted_is_for_the_cache_and_for_gathering_its_pages(tiny):
+    one = estimate("tiny", tiny, Asked(device="cpu", max_concurrency=32))
+
+    assert one.cache_bytes(one.need.least_cache_bytes) == one.need.least_cache_bytes
+    assert one.cache_bytes(one.need.most_cache_bytes) == one.need.most_cache_bytes / 1.25
+
+
+def test_a_layout_that_the_planner_does_not_know_counts_by_its_weights(tiny_model):
+    mamba = estimate("tiny", tiny_model("mamba"), Asked(device="cpu"))
+
+    assert mamba.plan is None
+    assert mamba.need.least_cache_bytes == 0
+    assert mamba.need.most_cache_bytes == UNKNOWN_CACHE_BYTES
+    assert mamba.need.fixed_bytes > mamba.weight_bytes > 0
+    assert mamba.refusal(1).largest_model_len is None
+
+
+def test_a_refusal_says_what_would_fit(tiny):
+    asked = estimate("owner/tiny", tiny, Asked(device="cpu", max_model_len=16384))
+    available = asked.need.least_bytes - asked.need.least_cache_bytes // 2
+
+    refusal = asked.refusal(available)
+    length = refusal.largest_model_len
+    assert length is not None
+    fits = estimate("tiny", tiny, Asked(device="cpu", max_model_len=length))
+    longer = estimate("tiny", tiny, Asked(device="cpu", max_model_len=length + 16))
+
+    assert "owner/tiny needs" in str(refusal)
+    assert f"{length:,} or less" in refusal.hint
+    assert refusal.needed_gib * GIB == asked.need.least_bytes
+    assert fits.need.least_bytes <= available < longer.need.least_bytes
+
+
+def test_a_layer_that_looks_at_few_tokens_keeps_all_of_them_here(tiny_model):
+    folder = tiny_model("mistral")
+    config = json.loads((folder / "config.json").read_text())
+    assert 0 < config["sliding_window"] < config["max_position_embeddings"]
+    asked = [Asked(device="cpu", max_model_len=length) for length in (128, 256)]
+
+    short, long = (estimate("tiny", folder, one).need.least_cache_bytes for one in asked)
+
+    assert long == 2 * short
+
+
+def test_broken_files_and_unknown_packings_are_errors_of_the_model(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelFilesError):
+        estimate("broken", tmp_path, Asked(device="cpu"))
+    packed = {"model_type": "llama", "quantization_config": {"quant_method": "magic"}}
+    (tmp_path / "config.json").write_text(json.dumps(packed))
+    with pytest.raises(ModelError, match="magic"):
+        estimate("packed", tmp_path, Asked(device="cpu"))

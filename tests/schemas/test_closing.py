@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, note
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from conduit_nb.errors import SchemaError
+from conduit_nb.schemas import schema_of
+from conduit_nb.schemas.closing import Completer, shortest_record
+from conduit_nb.schemas.reader import JsonReader
+from tests.schemas.records import Files
+from tests.schemas.strategies import DATACLASSES, Typed
+from tests.schemas.test_properties import LISTED_DIFFERENCES, problems_of
+
+
+def closed(completer: Completer, written: bytes) -> bytes | None:
+    """Return `written`, which may end in the middle of a character, with its end."""
+    whole = written.decode(errors="ignore").encode()
+    reader = JsonReader()
+    reader.feed(whole.decode())
+    closing = completer.closing_of(reader, written[len(whole) :])
+    if closing is None:
+        return None
+    assert len(closing) <= completer.most_bytes(reader)
+    return written + closing
+
+
+@given(DATACLASSES, st.integers(0, 2**32))
+def test_a_text_of_the_grammar_cut_anywhere_is_closed_to_a_record_of_it(kind: Typed, seed: int):
+    grammar = pytest.importorskip("tests.schemas.grammar")
+    schema = schema_of(kind.hint)
+    json_schema = schema.json_schema
+    completer = Completer(json_schema)
+    text = grammar.sampled(json_schema, seed)
+    assume(text is not None)
+    written = text.encode()
+    assume(written and not problems_of(schema, text))
+    validator = Draft202012Validator(json_schema)
+    matcher = grammar.matcher(json_schema)
+
+    note(schema.mdl)
+    note(text)
+    some = set(random.Random(seed).sample(range(len(written) + 1), min(len(written) + 1, 80)))
+    for cut in range(len(written) + 1):
+        if cut not in some:
+            assert cut == len(written) or matcher.consume_token(written[cut])
+            continue
+        whole = closed(completer, written[:cut])
+        note(f"{written[:cut]} {whole}")
+        assert whole is not None
+        rest = list(whole[cut:])
+        checked = matcher.deep_copy()
+        assert checked.try_consume_tokens(rest) == len(rest)
+        assert checked.is_accepting()
+        assert list(validator.iter_errors(json.loads(whole))) == []
+        problems = problems_of(schema, whole.decode())
+        assert all(LISTED_DIFFERENCES.fullmatch(problem) for problem in problems), problems
+        assert cut == len(written) or matcher.consume_token(written[cut])
+
+
+@given(DATACLASSES)
+def test_the_shortest_record_is_one(kind: Typed):
+    schema = schema_of(kind.hint)
+
+    shortest = Completer(schema.json_schema).shortest
+
+    schema.decode(shortest)
+    Draft202012Validator(schema.json_schema).validate(json.loads(shortest))
+
+
+@pytest.mark.parametrize(
+    ("json_schema", "text", "closing"),
+    [
+        ({"type": "object"}, '{"a": [1, {"b', '":0}]}'),
+        ({"type": "object"}, '{"a": tr', "ue}"),
+        ({"type": "object"}, '{"a":1,"a', '1":0}'),
+        ({"type": "string", "minLength": 3}, '"a\\', 'n."'),
+        ({"type": "string", "minLength": 3}, '"\\ud83d', '\\udc00.."'),
+        ({"type": "string", "pattern": "b+$"}, '"a', 'b"'),
+        ({"type": "string", "format": "uuid"}, '"00000000-0000-0000-0000-00000000000', 'a"'),
+        ({"type": ["string", "null"]}, "n", "ull"),
+        ({"const": "a\fb"}, '"a\\u00', '0cb"'),
+        ({"enum": ["red", "green"]}, '"g', 'reen"'),
+        ({"type": "array", "minItems": 2, "items": {"type": "boolean"}}, "[t", "rue,true]"),
+        (
+            {"type": "array", "prefixItems": [{"const": 1}], "items": False, "minItems": 1},
+            "[",
+            "1]",
+        ),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}, "-", "1"),
+        ({"type": "object", "required": ["b"], "properties": {"b": {}}}, '{"a":1', ',"b":0}'),
+        ({"anyOf": [{"type": "array", "items": {"const": 1}}, {"type": "array"}]}, "[2,", "0]"),
+    ],
+)
+def test_schemas_of_others_are_closed_too(json_schema: Any, text: str, closing: str):
+    found = Completer(json_schema).closing(text)
+
+    assert found == closing
+    Draft202012Validator(json_schema).validate(json.loads(text + found))
+
+
+@pytest.mark.parametrize("text", ['{"files":[{"nam_', '{"files":{', "[", '{"files":[]}}', "{'"])
+def test_a_text_that_cannot_become_a_record_is_not_closed(text: str):
+    assert Completer(schema_of(Files).json_schema).closing(text) is None
+
+
+@pytest.mark.parametrize(
+    ("json_schema", "at_fault"),
+    [
+        ({"type": "array", "uniqueItems": True}, "uniqueItems"),
+        ({"type": "string", "format": "phone"}, "phone"),
+        ({"type": "string", "pattern": "(?=a)b"}, "look-ahead"),
+        ({"type": "string", "pattern": "(?:a{1000}){1000}"}, "pattern"),
+        ({"type": "object", "patternProperties": {}}, "patternProperties"),
+        ({"$ref": "#/nowhere"}, "nowhere"),
+        ({"$ref": "other.json"}, "other.json"),
+        ({"enum": [[1]]}, "enum of lists"),
+        ({"oneOf": [{}]}, "oneOf"),
+        ({"type": "shape"}, "shape"),
+        ({"type": "string", "minLength": "1"}, "minLength"),
+        ({"type": "number", "minimum": True}, "minimum"),
+        (False, "no value fits"),
+    ],
+)
+def test_a_schema_with_a_keyword_that_is_not_known_is_refused(json_schema: Any, at_fault: str):
+    with pytest.raises(SchemaError, match=at_fault):
+        Completer(json_schema)
+
+
+def test_a_record_that_can_only_contain_itself_has_no_shortest():
+    endless = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+
+    with pytest.raises(SchemaError, match="no value"):
+        shortest_record(endless)
