@@ -28,6 +28,7 @@ from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import EndpointUnreachableError
 from conduit_nb.lmlite.convert import converted
+from conduit_nb.models.embedded import GGUF_NAME, gguf_folder
 from conduit_nb.models.hub import EMBEDDED_MODEL_ID, find_model
 from conduit_nb.protocol import ChatRequest, Dialect, ModelOptions
 from harness.workloads import Question
@@ -79,7 +80,7 @@ class Server:
     async def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Return the answers in order; all requests are sent at once."""
         try:
-            return await asyncio.gather(*(self._one(question) for question in questions))
+            return await asyncio.gather(*(self.one(question) for question in questions))
         finally:
             await self.endpoint.aclose()
 
@@ -107,7 +108,8 @@ class Server:
             process.kill()
         self.child.wait()
 
-    async def _one(self, question: Question) -> Answer:
+    async def one(self, question: Question) -> Answer:
+        """Return the answer to one question; connections stay open."""
         reply = await self.endpoint.chat(to_request(question, self.options), timeout_s=3600)
         text = reply["choices"][0]["message"]["content"]
         return Answer(text=text, tokens=reply["usage"]["completion_tokens"])
@@ -184,9 +186,7 @@ def start(name: str, *, threads: int, rows: int = 128) -> Server | Worker:
             command = [sys.executable, _script("transformers_worker.py"), str(model_folder())]
             return _worker([*command, name.removeprefix("transformers "), str(threads)], env)
         case "llama.cpp Q4":
-            files = find_model(EMBEDDED_MODEL_ID, progress=_tell)
-            assert files.gguf_name is not None
-            gguf = str(files.folder / files.gguf_name)
+            gguf = str(gguf_folder(progress=_tell) / GGUF_NAME)
             command = [_python("llama", LLAMA), _script("llama_worker.py"), gguf]
             return _worker([*command, str(threads)], env)
         case _:

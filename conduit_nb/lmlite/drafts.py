@@ -17,7 +17,7 @@ LENGTHS = (3, 2)
 LONGEST = 8
 """Up to so many tokens a step of one row costs on a CPU what it costs with one."""
 
-FIRST_RATE = 0.6
+FIRST_RATE = 0.5
 MEMORY = 0.15
 """How much of its rate a row forgets with each guess that was right or wrong."""
 

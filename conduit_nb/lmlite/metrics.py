@@ -40,7 +40,7 @@ COUNTERS = (
     ("conduit_tokens_read", "Prompt tokens that the model read.", "read_tokens"),
     ("conduit_tokens_written", "Tokens of replies.", "written_tokens"),
     ("conduit_tokens_forced", "Tokens of replies that a grammar forced.", "forced_tokens"),
-    ("conduit_tokens_drafted", "Tokens of replies that were guessed right.", "drafted_tokens"),
+    ("conduit_tokens_drafted", "Tokens of replies that were guessed ahead.", "drafted_tokens"),
     ("conduit_tokens_reused", "Prompt tokens taken over instead of read.", "reused_tokens"),
     ("conduit_preemptions", "Rows that gave up their pages.", "preemptions"),
     ("conduit_grammar_cache_hits", "Grammars found compiled.", "grammar_hits"),

@@ -36,8 +36,8 @@ def test_guesses_that_are_right_become_longer_and_those_that_are_wrong_end():
     lengths: list[list[int]] = [[], []]
     steady, changing = [1, 2] * 10, [1, 2] * 10
     for step in range(30):
-        lengths[0].append(len(right.draft(steady, rows=16, most=LONGEST)))
-        lengths[1].append(len(wrong.draft(changing, rows=16, most=LONGEST)))
+        lengths[0].append(len(right.draft(steady, rows=8, most=LONGEST)))
+        lengths[1].append(len(wrong.draft(changing, rows=8, most=LONGEST)))
         steady += [1, 2]
         changing += [200 + step, 1, 2]
 
