@@ -272,6 +272,7 @@ def model_options(config: LmLiteModelConfig) -> ModelOptions:
     return ModelOptions(
         revision=config.revision,
         dtype=config.dtype,
+        quantization=config.quantization,
         max_model_len=config.max_model_len,
         batch_timeout_ms=config.model_batch_execute_timeout_ms,
     )

@@ -40,14 +40,15 @@ class ResponseFormat(TypedDict):
 class ModelOptions(TypedDict):
     """Our addition to a request: how the model is to be loaded and bounded.
 
-    The engine that serves is keyed by model id, revision and dtype; `max_model_len` bounds prompt
-    plus reply of this request; `confidence` asks how sure the reply is of the values that it chose
-    from a few; `batch_timeout_ms` is how long it may wait for company where the
+    The engine that serves is keyed by model id, revision, dtype and quantization; `max_model_len`
+    bounds prompt plus reply of this request; `confidence` asks how sure the reply is of the values
+    that it chose from a few; `batch_timeout_ms` is how long it may wait for company where the
     engine is idle; `deadline_s` seconds after its arrival it fails where it is not finished.
     """
 
     revision: NotRequired[str | None]
     dtype: NotRequired[str]
+    quantization: NotRequired[str | None]
     max_model_len: NotRequired[int | None]
     confidence: NotRequired[bool]
     batch_timeout_ms: NotRequired[int | None]
@@ -250,6 +251,7 @@ class LoadedModel(TypedDict):
     attention: NotRequired[Literal["packed", "fallback"]]
     memory_bytes: NotRequired[int]
     replicas: NotRequired[int]
+    quantization: NotRequired[str]
     detail: NotRequired[str]
 
 

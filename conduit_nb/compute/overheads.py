@@ -62,6 +62,7 @@ class Overheads:
     keeps_latent_copies: bool = False
     pads_mxfp4: bool = False
     copies_tied_head: bool = False
+    quantizes_head: bool = False
     bytes_per_model: int = 0
     is_shared_by_models: bool = False
     max_devices: int | None = None
@@ -164,6 +165,7 @@ _LMLITE = Overheads(
     bytes_per_model=10 * MIB,
     scattered_kv_share=0.25,
     keeps_sliding_whole=True,  # lmlite/kv_cache.py: pages before the window stay
+    quantizes_head=True,  # lmlite/quantized.py
     copies_tied_head=True,  # lmlite/blocked_linear.py rearranges the head, not the embedding
     is_shared_by_models=True,
     max_devices=1,

@@ -115,6 +115,7 @@ def _served(asked: PlannedModel, request: PlanRequest, overheads: Overheads) -> 
     tensors = served_tensors(spec, asked.weights, dtype=dtype, quantization=quantization)
     tensor_parallel, pipeline_parallel = request.tensor_parallel, request.pipeline_parallel
     stages = stage_of_layers(spec.layers, pipeline_parallel)
+    takes_head = quantization is not None and overheads.quantizes_head
     kv_dtype: TensorDtype = dtype if asked.kv_dtype == "auto" else _KV_DTYPES[asked.kv_dtype]
     return _Served(
         asked=asked,
@@ -131,6 +132,7 @@ def _served(asked: PlannedModel, request: PlanRequest, overheads: Overheads) -> 
             dtype=dtype,
             tensor_parallel=tensor_parallel,
             pipeline_parallel=pipeline_parallel,
+            head_dtype="int8" if takes_head else None,
         ),
         kv=tuple(
             kv_need(

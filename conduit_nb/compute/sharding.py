@@ -96,14 +96,20 @@ def stage_weights(
     dtype: TensorDtype,
     tensor_parallel: int,
     pipeline_parallel: int,
+    head_dtype: TensorDtype | None = None,
 ) -> tuple[StageWeights, ...]:
-    """Return what each stage's devices hold of `tensors`; all ranks of a stage hold the same."""
+    """Return what each stage's devices hold of `tensors`; all ranks of a stage hold the same.
+
+    `head_dtype` is that of the head where it is not as stored.
+    """
     stages = stage_of_layers(spec.layers, pipeline_parallel)
     fused: list[dict[str, tuple[Role, int]]] = [{} for _ in range(pipeline_parallel)]
     has_copy = spec.has_tied_embeddings and (pipeline_parallel > 1 or overheads.copies_tied_head)
     for tensor in _with_tied_head(tensors) if has_copy else tensors:
         stage = _stage(tensor, stages, pipeline_parallel)
-        size = rank_bytes(spec, tensor, overheads, tensor_parallel)
+        is_other = head_dtype is not None and tensor.role == "head"
+        served = replace(tensor, dtype=head_dtype) if is_other else tensor
+        size = rank_bytes(spec, served, overheads, tensor_parallel)
         name = _fused_name(tensor.name)
         role, before = fused[stage].get(name, (tensor.role, 0))
         fused[stage][name] = (role, before + size)

@@ -19,6 +19,7 @@ from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.answer import Answer
 from conduit_nb.lmlite.sampling import MAX_TOP_LOGPROBS, SamplingParams
 from conduit_nb.lmlite.source import ModelKey
+from conduit_nb.models.config import QUANTIZATIONS
 
 if TYPE_CHECKING:
     from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
@@ -182,6 +183,7 @@ def model_key(checked: Mapping[str, Any]) -> ModelKey:
         model_id=checked["model"],
         revision=options.get("revision"),
         dtype=options.get("dtype", "auto"),
+        quantization=options.get("quantization"),
     )
 
 
@@ -271,6 +273,7 @@ _CONDUIT = core_schema.typed_dict_schema(
         "dtype": core_schema.typed_dict_field(
             core_schema.literal_schema(["auto", "float32", "bfloat16", "float16"]), required=False
         ),
+        "quantization": optional(core_schema.literal_schema(list(QUANTIZATIONS))),
         "max_model_len": optional(COUNT),
         "confidence": optional(core_schema.bool_schema()),
         "batch_timeout_ms": optional(core_schema.int_schema(ge=0, le=LONGEST_BATCH_TIMEOUT_MS)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.models.config import DType
+from conduit_nb.models.config import DType, WeightQuantization
 
 OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "kept_tokens")
 """Limits that the engine finds itself where they are None."""
@@ -19,7 +19,8 @@ class EngineConfig:
     """What one engine may use.
 
     `device` None takes CUDA or MPS where there is one, else the CPU; `dtype` "auto" is float32 on
-    the CPU and the model's own elsewhere. `max_concurrency` bounds the rows of a step: further
+    the CPU and the model's own elsewhere. `quantization` is what is done to linear layers.
+    `max_concurrency` bounds the rows of a step: further
     requests wait in order. `max_model_len` lowers the model's own limit of prompt plus reply in
     tokens and cannot raise it. `threads` None takes the physical cores (CPU only).
     `batch_timeout_ms` is how long a request that finds the engine idle waits for company.
@@ -36,6 +37,7 @@ class EngineConfig:
 
     device: str | None = None
     dtype: DType = "auto"
+    quantization: WeightQuantization | None = None
     max_concurrency: int = 32
     max_model_len: int | None = None
     threads: int | None = None

@@ -40,6 +40,7 @@ class EngineSource:
         asked = Asked(
             device=self.kind,
             dtype=key.dtype,
+            quantization=key.quantization,
             max_model_len=max_model_len,
             max_concurrency=self._config.max_concurrency,
         )
@@ -51,6 +52,7 @@ class EngineSource:
             self._config,
             device=place.device,
             dtype=key.dtype,
+            quantization=key.quantization,
             cache_bytes=found.estimate.cache_bytes(place.cache_bytes),
         )
         engine = Engine.load(found.folder, config)

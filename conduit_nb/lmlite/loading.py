@@ -33,6 +33,7 @@ from transformers.utils.logging import disable_progress_bar
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
 from conduit_nb.lmlite.blocked_linear import block_weights
 from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.quantized import quantize_weights
 
 DEFAULT_CONTEXT_TOKENS = 2048
 STEADY_ROPE = ("default", "linear", "llama3", "yarn", "proportional", "dynamic")
@@ -56,6 +57,7 @@ class LoadedModel:
     end_tokens: frozenset[int]
     device: torch.device
     dtype: torch.dtype
+    is_quantized: bool = False
 
 
 def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
@@ -74,6 +76,10 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
     dtype = _dtype(config, model_config, device)
     tokenizer = _read_tokenizer(folder)
     model = _read_weights(folder, model_config, dtype, device)
+    if config.quantization is None:
+        block_weights(model)
+    else:
+        quantize_weights(model)
     end_tokens = _end_tokens(model, tokenizer)
     text_config = _text_config(model_config)
     vocab_size = int(text_config.vocab_size)
@@ -98,6 +104,7 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
         end_tokens=end_tokens,
         device=device,
         dtype=dtype,
+        is_quantized=config.quantization is not None,
     )
 
 
@@ -285,9 +292,7 @@ def _read_weights(
             f"{folder} lacks {len(lacking)} of the model's tensors, {lacking[0]} for one.",
             hint="Fetch the model again, all of its files.",
         )
-    model = model.eval().to(device)
-    block_weights(model)
-    return model
+    return model.eval().to(device)
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:

@@ -15,7 +15,7 @@ from conduit_nb.compute.planning import plan
 from conduit_nb.compute.vram import GIB, Plan, PlannedModel
 from conduit_nb.errors import ArgumentError, DoesNotFitError, ModelError, PlanError
 from conduit_nb.lmlite.placement import Need
-from conduit_nb.models.config import DType
+from conduit_nb.models.config import DType, WeightQuantization
 from conduit_nb.models.spec import ModelDtype, ModelSpec
 from conduit_nb.models.weights import Weights, read_model, served_tensors
 
@@ -35,6 +35,7 @@ class Asked:
 
     device: str
     dtype: DType = "auto"
+    quantization: WeightQuantization | None = None
     max_model_len: int | None = None
     max_concurrency: int = 1
 
@@ -101,10 +102,11 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
         weights=weights,
         dtype=served_dtype(spec, asked),
         max_model_len=tokens,
+        quantization=asked.quantization,
     )
     try:
         planned = plan([model])
-    except (PlanError, ArgumentError):  # a layout that it does not know
+    except PlanError:  # a layout that it does not know
         return _unplanned(model, weights, overheads, asked)
     (device,) = planned.devices
     per_token = (1 + overheads.scattered_kv_share) * device.kv_bytes_per_token
@@ -158,7 +160,7 @@ def _unplanned(
 def _hint(length: int | None) -> str:
     knobs = [f"Set max_model_len to {length:,} or less"] if length is not None else []
     knobs += [
-        "take a smaller dtype (bfloat16)",
+        "take a smaller dtype (bfloat16) or quantization='int8'",
         "unload another model (conduit_nb.unload_model)",
         "raise CONDUIT_LMLITE_MEMORY_GIB where the machine has more",
     ]

@@ -382,6 +382,8 @@ def _info(entry: _Entry, kind: str) -> ModelInfo:
     if entry.copies:
         loaded["memory_bytes"] = sum(one.place.bytes for one in entry.copies)
         loaded["replicas"] = len(entry.copies)
+    if entry.key.quantization is not None:
+        loaded["quantization"] = entry.key.quantization
     if first:
         loaded["attention"] = first.attention
     if entry.detail:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from conduit_nb.lmlite.memory_budget import Estimate
 from conduit_nb.lmlite.placement import Place
-from conduit_nb.models.config import DType
+from conduit_nb.models.config import DType, WeightQuantization
 from conduit_nb.models.files import Progress
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class ModelKey:
     model_id: str
     revision: str | None = None
     dtype: DType = "auto"
+    quantization: WeightQuantization | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

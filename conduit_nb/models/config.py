@@ -6,11 +6,13 @@ Layer 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from conduit_nb.errors import ArgumentError
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+WeightQuantization = Literal["int8"]
+QUANTIZATIONS: tuple[WeightQuantization, ...] = get_args(WeightQuantization)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,8 @@ class LmLiteModelConfig:
     `max_model_len` bounds prompt plus reply in tokens (None: the model's own limit);
     `max_model_concurrency` bounds how many of the block's requests run at once;
     `model_batch_execute_timeout_ms` is how long a lone request may wait for company;
-    `revision` names a commit, tag or branch on the hub.
+    `revision` names a commit, tag or branch on the hub. `quantization` "int8" holds the weights in
+    a quarter of the memory, is faster on a CPU, and says nearly the same (docs/quantization.md).
 
     Raises ArgumentError where a value cannot be meant.
     """
@@ -31,6 +34,7 @@ class LmLiteModelConfig:
     model_batch_execute_timeout_ms: int | None = None
     dtype: DType = "auto"
     revision: str | None = None
+    quantization: WeightQuantization | None = None
 
     def __post_init__(self) -> None:
         if not self.model_id or not self.model_id.strip():
@@ -52,4 +56,10 @@ class LmLiteModelConfig:
             raise ArgumentError(
                 f"dtype={self.dtype!r} is not known.",
                 hint="Use 'auto', 'float32', 'bfloat16' or 'float16'.",
+            )
+        if self.quantization not in (None, *QUANTIZATIONS):
+            raise ArgumentError(
+                f"quantization={self.quantization!r} is not known.",
+                hint="Use 'int8', or leave it out. Weights of a model stored in fewer bits (GPTQ,"
+                " AWQ) are another thing: name that model.",
             )
