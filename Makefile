@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup check test demo lab bench soak
+.PHONY: help setup check test test-gpu demo lab bench soak
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -23,6 +23,9 @@ check: setup ## Lint, formatting, types
 
 test: check ## Every test: the checks, then all on this Python, then what needs no torch on 3.13
 	@$(BIN)/python scripts/run_tests.py
+
+test-gpu: setup ## Where there is a CUDA device: equality, plan against memory, benchmarks, on it
+	@$(BIN)/python scripts/test_gpu.py
 
 demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
 	@$(BIN)/python scripts/demo.py

@@ -7,6 +7,7 @@ logits processor, which is how one would do it without an engine of one's own.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
 )
+
+DEVICE = os.environ.get("CONDUIT_BENCH_DEVICE", "cpu")
 
 
 class Grammars(LogitsProcessor):
@@ -50,7 +53,7 @@ class Grammars(LogitsProcessor):
             else:
                 bias = bytearray(matcher.compute_logit_bias())
                 allowed = torch.frombuffer(bias, dtype=torch.uint8)[: scores.shape[1]] != 0
-            scores[row].masked_fill_(~allowed, -torch.inf)
+            scores[row].masked_fill_(~allowed.to(scores.device), -torch.inf)
         self._seen = input_ids.shape[1]
         return scores
 
@@ -59,7 +62,8 @@ class Model:
     """The model and its tokenizer."""
 
     def __init__(self, folder: str) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = model.to(DEVICE)
         self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         self._grammars = from_tokenizer(self.tokenizer, n_vocab=self.model.config.vocab_size)
 
@@ -78,7 +82,7 @@ class Model:
             schemas = [one["json_schema"] for one in asked]
             processors.append(Grammars(self._grammars, schemas, start, end))
         written = self.model.generate(
-            **prompts,
+            **prompts.to(DEVICE),
             do_sample=False,
             max_new_tokens=asked[0]["max_tokens"],
             logits_processor=processors,

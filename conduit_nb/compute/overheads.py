@@ -30,7 +30,8 @@ class Overheads:
     `logit_bytes` for each logit of a row, beside a copy in the model's precision.
     `vocab_multiple` is what it pads the vocabulary to, `page_tokens` a page of its KV cache.
     Where several requests share the cache, their scattered pages cost `scattered_kv_share` more.
-    With `keeps_sliding_whole` a layer keeps all tokens, however few of them it looks at.
+    A quantization leaves out `unquantized` (patterns as in a config.json), with `quantizes_head` it
+    takes the head. With `keeps_sliding_whole` a layer keeps all tokens, however few of them it looks at.
     `rope_bytes` are those of a number in its table of rotations, None where it keeps none.
     """
 
@@ -63,6 +64,7 @@ class Overheads:
     pads_mxfp4: bool = False
     copies_tied_head: bool = False
     quantizes_head: bool = False
+    unquantized: tuple[str, ...] = ()
     bytes_per_model: int = 0
     is_shared_by_models: bool = False
     max_devices: int | None = None
@@ -165,7 +167,8 @@ _LMLITE = Overheads(
     bytes_per_model=10 * MIB,
     scattered_kv_share=0.25,
     keeps_sliding_whole=True,  # lmlite/kv_cache.py: pages before the window stay
-    quantizes_head=True,  # lmlite/quantized.py
+    quantizes_head=True,  # lmlite/quantized.py: linear layers, not fused experts or Conv1D
+    unquantized=(r"re:.*\.experts\.", r"re:.*\.(c_attn|c_fc|c_proj)$"),
     copies_tied_head=True,  # lmlite/blocked_linear.py rearranges the head, not the embedding
     is_shared_by_models=True,
     max_devices=1,

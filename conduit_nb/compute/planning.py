@@ -6,7 +6,7 @@ Layer 2: pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conduit_nb.compute.activations import activation_bytes, runtime_bytes
@@ -112,6 +112,8 @@ def _served(asked: PlannedModel, request: PlanRequest, overheads: Overheads) -> 
     check_model(asked, request, overheads)
     dtype = _dtype(asked, overheads)
     quantization = named_quantization(asked.quantization) if asked.quantization else None
+    if quantization is not None:
+        quantization = replace(quantization, ignored=overheads.unquantized)
     tensors = served_tensors(spec, asked.weights, dtype=dtype, quantization=quantization)
     tensor_parallel, pipeline_parallel = request.tensor_parallel, request.pipeline_parallel
     stages = stage_of_layers(spec.layers, pipeline_parallel)

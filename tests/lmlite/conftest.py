@@ -1,7 +1,12 @@
-"""Models that the tests of LmLite run on: tiny random ones, and the embedded one."""
+"""Models that the tests of LmLite run on: tiny random ones, and the embedded one.
+
+`CONDUIT_TEST_DEVICE=cuda` runs their engines, and what they are compared with, on a GPU
+(`make test-gpu`). A test marked `gpu` is about GPUs: it is skipped where torch sees none.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +19,17 @@ if TYPE_CHECKING:  # torch is not there where only the light tests run
     from conduit_nb.lmlite.engine import Engine
 
 LoadEngine = Callable[..., "Engine"]
+DEVICE = os.environ.get("CONDUIT_TEST_DEVICE", "cpu")
+WHERE: dict[str, Any] = {"device": DEVICE, "dtype": "float32"}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if DEVICE == "cpu" and item.get_closest_marker("gpu") is None:
+        return
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device here; run `make test-gpu` where there is one")
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +67,14 @@ def embedded_model_folder() -> Path:
 
 @pytest.fixture
 def load_engine() -> Iterator[LoadEngine]:
-    """Return `Engine.load` with one thread; what it loads is closed after the test."""
+    """Return `Engine.load` in float32 with one thread; what it loads is closed after the test."""
     pytest.importorskip("torch")
     from conduit_nb.lmlite.engine import Engine
 
     loaded: list[Engine] = []
 
     def load(folder: Path, **config: Any) -> Engine:
-        loaded.append(
-            Engine.load(folder, EngineConfig(**{"threads": 1, "device": "cpu", **config}))
-        )
+        loaded.append(Engine.load(folder, EngineConfig(**{"threads": 1, **WHERE, **config})))
         return loaded[-1]
 
     yield load

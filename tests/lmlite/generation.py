@@ -20,6 +20,7 @@ from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationRequest
 from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Plan, Row
+from tests.lmlite.conftest import DEVICE
 
 PROMPTS = (
     "hello",
@@ -120,7 +121,8 @@ class Reference:
     """The same model as transformers serves it, one request after the other."""
 
     def __init__(self, folder: Path) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.model = model.eval().to(DEVICE)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self._grammar_tokenizer = from_tokenizer(
             self.tokenizer, n_vocab=self.model.config.get_text_config().vocab_size
@@ -141,8 +143,8 @@ class Reference:
     def greedy_tokens(self, prompt: Sequence[int], max_tokens: int) -> list[int]:
         """Return the tokens that `model.generate` writes, the one that ends the reply included."""
         written = self.model.generate(
-            torch.tensor([list(prompt)]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            torch.tensor([list(prompt)], device=DEVICE),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long, device=DEVICE),
             do_sample=False,
             max_new_tokens=max_tokens,
         )
@@ -155,7 +157,7 @@ class Reference:
         at = next(at for at, (one, two) in pairs if one != two)
         if at >= min(len(own), len(other)):
             return False
-        logits = self.model(torch.tensor([[*prompt, *own[:at]]])).logits[0, -1]
+        logits = self.model(torch.tensor([[*prompt, *own[:at]]], device=DEVICE)).logits[0, -1]
         return abs(logits[own[at]] - logits[other[at]]).item() < TIE_LOGIT
 
     @torch.inference_mode()
@@ -178,7 +180,8 @@ class Reference:
         matcher = LLMatcher(self._grammar_tokenizer, grammar)
         written: list[int] = []
         while len(written) < max_tokens and not matcher.is_stopped():
-            logits = self.model(torch.tensor([[*prompt, *written]])).logits[0, -1]
+            ids = torch.tensor([[*prompt, *written]], device=DEVICE)
+            logits = self.model(ids).logits[0, -1].cpu()
             must = matcher.compute_ff_tokens() if forced else []
             allowed = torch.frombuffer(bytearray(matcher.compute_logit_bias()), dtype=torch.uint8)
             token = must[0] if must else int(logits.masked_fill(allowed == 0, -torch.inf).argmax())

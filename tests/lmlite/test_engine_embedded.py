@@ -37,7 +37,7 @@ REVIEW = {
 
 @pytest.fixture(scope="module")
 def engine(embedded_model_folder: Path) -> Iterator[Engine]:
-    loaded = Engine.load(embedded_model_folder, EngineConfig(device="cpu", threads=1))
+    loaded = Engine.load(embedded_model_folder, EngineConfig(threads=1, **WHERE))
     yield loaded
     loaded.close()
 

@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from conduit_nb.compute.host_memory import own_memory_bytes
 from conduit_nb.errors import ContextLengthError
 from conduit_nb.lmlite.config import EngineConfig
@@ -16,7 +18,7 @@ from conduit_nb.lmlite.devices import Devices
 from conduit_nb.lmlite.engine_source import EngineSource
 from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.source import ModelKey
-from tests.lmlite.generation import request, write
+from tests.lmlite.generation import request, write, write_all
 
 MIB = 2**20
 
@@ -74,3 +76,39 @@ async def test_an_unloaded_model_gives_its_memory_back(embedded_model_folder: Pa
     given_back = with_model - own_memory_bytes()
     assert given_back > 0.8 * 620 * MIB
     assert planned > given_back
+
+
+@pytest.mark.gpu
+@pytest.mark.model
+async def test_on_a_gpu_a_model_takes_what_was_planned(embedded_model_folder: Path):
+    torch.cuda.reset_peak_memory_stats(0)
+    source = EngineSource(EngineConfig(device="cuda:0", max_concurrency=4), Devices("cuda:0"))
+    pool = ModelPool(source, max_in_flight=4)
+    key = ModelKey(model_id=str(embedded_model_folder))
+    async with pool.engine(key) as engine:
+        room = engine.context_tokens - 8
+        asked = [request([1000 + (row * 7 + i) % 9000 for i in range(room)], 4) for row in range(4)]
+        await write_all(engine, asked)
+    (device,) = pool.memory()
+    taken = torch.cuda.max_memory_allocated(0)
+    del engine
+
+    await pool.unload(key.model_id)
+
+    assert device["planned_bytes"] == pytest.approx(taken, rel=0.1)
+    assert torch.cuda.memory_reserved(0) < 0.1 * taken
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif("torch.cuda.device_count() < 2", reason="needs two CUDA devices")
+async def test_on_two_gpus_replicas_write_the_same(tiny_model):
+    source = EngineSource(EngineConfig(device="cuda", dtype="float32"), Devices("cuda"))
+    pool = ModelPool(source, max_in_flight=4)
+    key = ModelKey(model_id=str(tiny_model()), dtype="float32")
+    await pool.load(key, replicas=2)
+
+    texts = [(await write(engine, request([5, 6, 7], 24))).text for _, engine in pool.engines()]
+    await pool.close()
+
+    assert len(texts) == 2
+    assert texts[0] == texts[1]

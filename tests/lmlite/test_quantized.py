@@ -14,8 +14,11 @@ import torch
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.lmlite.blocked_linear import BlockedLinear
+from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.loading import load_model
 from conduit_nb.lmlite.memory_budget import Asked, estimate
 from conduit_nb.lmlite.quantized import Int8Linear, quantize_weights
+from tests.lmlite.conftest import DEVICE
 from tests.lmlite.generation import PROMPTS, request, write, write_all
 
 FAMILIES = ("llama", "qwen2", "gemma2", "gpt2", "mixtral", "mamba")
@@ -89,6 +92,7 @@ def test_on_another_device_it_is_refused():
         quantize_weights(torch.nn.Linear(4, 4, device="meta"))
 
 
+@pytest.mark.skipif(DEVICE != "cpu", reason="8-bit weights are served on the CPU")
 @pytest.mark.parametrize("family", FAMILIES)
 async def test_a_text_among_others_is_the_text_alone(tiny_model, load_engine, family: str):
     folder = tiny_model(family)
@@ -104,6 +108,7 @@ async def test_a_text_among_others_is_the_text_alone(tiny_model, load_engine, fa
     assert [one.text for one in together] == [one.text for one in alone]
 
 
+@pytest.mark.skipif(DEVICE != "cpu", reason="8-bit weights are served on the CPU")
 def test_the_engine_has_eight_bits_and_packs_its_rows(tiny_model_folder, load_engine):
     engine = load_engine(tiny_model_folder, quantization="int8")
     kinds = {type(part) for part in engine._worker._runner._loaded.model.modules()}
@@ -122,6 +127,20 @@ def test_it_is_planned_with_a_byte_a_weight(embedded_folder_facts):
     # The embedding keeps four bytes, its copy for the head has one.
     assert eight.weight_bytes == pytest.approx(numbers + 4 * vocabulary, rel=0.02)
     assert eight.need.least_cache_bytes == whole.need.least_cache_bytes
+
+
+@pytest.mark.parametrize("family", ["llama", "mixtral", "gpt2"])
+def test_what_is_planned_is_what_is_held(tiny_model, family: str):
+    folder = tiny_model(family)
+    model = load_model(folder, EngineConfig(device="cpu", threads=1, quantization="int8")).model
+    held = {id(one): one.nbytes for one in model.parameters()}
+    for part in model.modules():
+        if isinstance(part, Int8Linear):
+            held[id(part)] = part._integers.nbytes + part._scales.nbytes
+
+    planned = estimate("m", folder, Asked(device="cpu", quantization="int8")).weight_bytes
+
+    assert planned == pytest.approx(sum(held.values()), rel=0.02)
 
 
 @pytest.fixture
