@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from conduit_nb import plugins
 from conduit_nb.blocks.ports import Port
-from conduit_nb.compute.offerings import ComputeProvider
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.judging import terms_reasons
+from conduit_nb.compute.offerings import ComputeProvider, terms_of
 from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
@@ -58,6 +60,24 @@ def require_provider(provider: str) -> None:
         raise ArgumentError(
             f"compute_provider={provider!r} is not known.",
             hint=f"Use one of these: {', '.join(names)}; or give endpoint=URL.",
+        )
+
+
+def require_within(constraint: DeploymentConstraint, provider: str) -> None:
+    """Raise ArgumentError where nothing of the provider is within the constraint.
+
+    Of this machine all is known; of others their name, until there is an offering to judge.
+    """
+    if provider == ComputeProvider.LOCAL:
+        here = terms_of(provider, None, "high", False, False, True)
+        reasons = [str(one) for one in terms_reasons(here, constraint, only_launchable=True)]
+    else:
+        allowed = constraint.providers is None or provider in constraint.providers
+        reasons = [] if allowed else [f"{provider} is not among the providers"]
+    if reasons:
+        raise ArgumentError(
+            f"constraint= rules out {provider}: {'; '.join(reasons)}.",
+            hint="Choose another compute_provider, or loosen the constraint.",
         )
 
 

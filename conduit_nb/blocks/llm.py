@@ -18,10 +18,12 @@ from conduit_nb.blocks.checks import (
     require_models,
     require_positive,
     require_provider,
+    require_within,
 )
 from conduit_nb.blocks.host import current_host
 from conduit_nb.blocks.streams import iterate
 from conduit_nb.blocks.tasks import LlmTask
+from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
@@ -38,7 +40,8 @@ class LMLiteBlock:
     `models` says which, by id, and in a LmLiteModelConfig within what bounds. They run on
     `compute_provider` (a member of ComputeProvider or a registered name), or wherever `endpoint`
     says: the URL of any OpenAI-compatible server, whose key stands in the environment variable
-    `api_key_env`.
+    `api_key_env`. `constraint` says what is accepted of the compute: a provider that it rules out
+    is an ArgumentError.
 
     Everywhere, `guidance` is the instruction (by default the output's docstring), `examples` are
     pairs of input and output, `max_tokens` is by default what the context leaves. `model_id` may
@@ -54,6 +57,7 @@ class LMLiteBlock:
         *,
         endpoint: str | None = None,
         api_key_env: str | None = None,
+        constraint: DeploymentConstraint | None = None,
         timeout_seconds: float = 600,
         name: str | None = None,
     ) -> None:
@@ -64,6 +68,13 @@ class LMLiteBlock:
             )
         if endpoint is None:
             require_provider(compute_provider)
+            require_within(constraint or DeploymentConstraint(), str(compute_provider))
+        elif constraint is not None:
+            raise ArgumentError(
+                "constraint= is about compute that Conduit starts, and endpoint= runs already.",
+                hint="Leave one of the two out.",
+            )
+        self.constraint = constraint
         self.name = name or type(self).__name__
         self.models = require_models(models)
         self._access = {

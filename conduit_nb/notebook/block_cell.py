@@ -9,12 +9,12 @@ import keyword
 from collections.abc import Sequence
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import MagicParser, add_model_options
+from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.cell import resolve
 from conduit_nb.notebook.display import Listings
 from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.shell import Shell
-from conduit_nb.notebook.tasks import task_of
+from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.schemas import schema_of
 
 USAGE = "%%conduit block NAME --input In --output Out [--model ID]"
@@ -48,7 +48,7 @@ def make_parser() -> MagicParser:
     parser.add_argument("name", metavar="NAME")
     parser.option("--input", required=True, metavar="In")
     parser.option("--output", required=True, metavar="Out")
-    add_model_options(parser)
+    add_task_options(parser)
     return parser
 
 

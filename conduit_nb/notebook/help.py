@@ -115,6 +115,9 @@ MODEL_OPTIONS = """\
 Which model, and where:
   --model ID           a model id or a folder; the default is {default_model}
   --provider NAME      where it runs; the default, local, is this machine
+  --max-usd-per-hour X, --regions a,b, --providers a,b, --min-availability LEVEL, --enterprise,
+  --single-device, --interruptible, --no-interruptible
+                       what is accepted of the compute; see %conduit help offerings
   --endpoint URL       any OpenAI-compatible server instead, e.g. http://127.0.0.1:11434/v1
   --api-key-env NAME   the environment variable that holds that server's key
   --max-model-len N    the most tokens, prompt and answer together

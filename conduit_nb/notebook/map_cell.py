@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, RunError
-from conduit_nb.notebook.arguments import MagicParser, add_model_options, count
+from conduit_nb.notebook.arguments import MagicParser, count
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import resolve
@@ -29,7 +29,7 @@ from conduit_nb.notebook.progress import progress_view, summary_text
 from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.shell import Shell
-from conduit_nb.notebook.tasks import task_of
+from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.runs import Run
 from conduit_nb.schemas import Schema, schema_of
 from conduit_nb.schemas.shapes import Record, walk
@@ -88,7 +88,7 @@ def make_parser() -> MagicParser:
     parser.option("--prefix", metavar="p_", default="")
     parser.option("--max-errors", metavar="N", type=count)
     parser.option("--background", action="store_true")
-    add_model_options(parser)
+    add_task_options(parser)
     return parser
 
 

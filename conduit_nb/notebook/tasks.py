@@ -12,10 +12,20 @@ from typing import TypeVar
 from conduit_nb import settings
 from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.blocks.tasks import LlmTask
+from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.notebook.arguments import MagicParser, add_model_options
+from conduit_nb.notebook.line_options import add_options
+from conduit_nb.plans.options import CONSTRAINT_OPTIONS
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+def add_task_options(parser: MagicParser) -> None:
+    """Add the options that say which model answers, where it may run, and how."""
+    add_model_options(parser)
+    add_options(parser, CONSTRAINT_OPTIONS)
 
 
 def task_of(
@@ -27,7 +37,7 @@ def task_of(
     guidance: str = "",
     examples: Sequence[tuple[In, Out]] = (),
 ) -> LlmTask[In, Out]:
-    """Return the task that a magic's model options (`add_model_options`) stand for."""
+    """Return the task that a magic's model options (`add_task_options`) stand for."""
     model_id: str = settings.default_model() if arguments.model is None else arguments.model
     config = LmLiteModelConfig(
         model_id,
@@ -39,6 +49,7 @@ def task_of(
         arguments.provider,
         endpoint=arguments.endpoint,
         api_key_env=arguments.api_key_env,
+        constraint=_constraint(arguments),
     )
     return block.task(
         input_type,
@@ -53,3 +64,11 @@ def task_of(
         confidence=arguments.confidence,
         name=name,
     )
+
+
+def _constraint(arguments: argparse.Namespace) -> DeploymentConstraint | None:
+    """Return what the line accepts of the compute, None where it says nothing of it."""
+    constraint = DeploymentConstraint(
+        **{option.name: getattr(arguments, option.name) for option in CONSTRAINT_OPTIONS}
+    )
+    return None if constraint == DeploymentConstraint() else constraint

@@ -11,6 +11,7 @@ import pytest
 
 from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.blocks.llm import LMLiteBlock
+from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import (
     ArgumentError,
@@ -356,6 +357,12 @@ def test_an_argument_that_is_not_there_is_an_error():
         LMLiteBlock([LmLiteModelConfig("m")])(messages=HELLO, temprature=1)  # type: ignore[call-overload]  # under test
 
 
+def test_a_constraint_that_this_machine_keeps_is_no_obstacle():
+    constraint = DeploymentConstraint(max_usd_per_hour=1.5, providers=("local", "runpod"))
+
+    assert LMLiteBlock(["m"], constraint=constraint).constraint == constraint
+
+
 def test_an_id_alone_is_a_model_with_every_default():
     assert LMLiteBlock(["m"]).models == (LmLiteModelConfig("m"),)
 
@@ -369,6 +376,13 @@ def test_an_id_alone_is_a_model_with_every_default():
         ({"models": [LmLiteModelConfig("m"), LmLiteModelConfig("m", 100)]}, "twice"),
         ({"compute_provider": "nowhere"}, "compute_provider="),
         ({"api_key_env": "MY_KEY"}, "endpoint="),
+        ({"constraint": DeploymentConstraint(providers=("runpod",))}, "rules out local"),
+        ({"constraint": DeploymentConstraint(enterprise=True)}, "certified"),
+        ({"constraint": DeploymentConstraint(interruptible=True)}, "not interruptible"),
+        (
+            {"constraint": DeploymentConstraint(), "endpoint": "http://127.0.0.1:9/v1"},
+            "runs already",
+        ),
         ({"endpoint": "no url"}, "no url"),
         ({"timeout_seconds": 0}, "timeout_seconds="),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 pytest.importorskip("starlette")
@@ -9,8 +11,9 @@ pytest.importorskip("starlette")
 from starlette.requests import Request
 
 from conduit_nb.errors import EndpointAuthError
+from conduit_nb.lmlite import gate
 from conduit_nb.lmlite.gate import BODY_LIMIT_BYTES, DISCARD_LIMIT_BYTES, read_body, require_key
-from conduit_nb.lmlite.http_errors import BodyTooLargeError
+from conduit_nb.lmlite.http_errors import BodyTooLargeError, BodyTooSlowError, status_of
 
 PIECE = b"x" * 2**20
 
@@ -56,6 +59,20 @@ async def test_nobody_can_send_for_ever(key: str, error: type[Exception]):
         await read_body(request(body), key)
 
     assert body.taken == DISCARD_LIMIT_BYTES // len(PIECE) + 1
+
+
+@pytest.mark.parametrize("key", ["k", "other"])
+async def test_nobody_can_hold_a_place_by_a_body_that_does_not_come(key: str, monkeypatch):
+    monkeypatch.setattr(gate, "BODY_TIMEOUT_S", 0.05)
+    headers = [(b"authorization", b"Bearer k")]
+
+    async def never() -> dict[str, object]:
+        return await asyncio.Future()
+
+    with pytest.raises(BodyTooSlowError, match=r"within 0\.05 seconds") as refused:
+        await read_body(Request({"type": "http", "method": "POST", "headers": headers}, never), key)
+
+    assert status_of(refused.value) == 408
 
 
 @pytest.mark.parametrize("sent", ["Bearer k", "bearer k", "BEARER  k "])

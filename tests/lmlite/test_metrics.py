@@ -71,6 +71,7 @@ def test_the_numbers_are_those_of_what_was_done(server, tiny_model):
     assert scraped("conduit_tokens_read_total") + scraped("conduit_tokens_reused_total") == (
         pytest.approx(prompts, abs=3 * 12)  # forced beginnings are read with the prompt
     )
+    assert 0 <= scraped("conduit_tokens_drafted_total") <= written
     assert scraped("conduit_grammar_cache_misses_total") == 1
     assert scraped("conduit_grammar_cache_hits_total") == 2
     assert scraped("conduit_time_to_first_token_seconds_count", model=str(tiny)) == 3

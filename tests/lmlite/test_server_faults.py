@@ -277,6 +277,39 @@ def test_killed_under_load_it_leaves_errors_and_a_free_port(model):
         assert next_one.chat(model, max_tokens=1).status_code == 200
 
 
+def test_told_to_stop_under_load_it_answers_everybody_and_ends_in_time(model):
+    with server_process("--threads", "1", "--drain-s", "0.5") as server:
+        server.chat(model, max_tokens=1)
+        answers: list[httpx2.Response] = []
+
+        def ask_for_long(number: int) -> None:
+            answers.append(
+                httpx2.post(
+                    server.url + CHAT,
+                    headers={"Authorization": f"Bearer {KEY}"},
+                    json=chat_body(model, response_format=ENDLESS, stream=number % 2 == 0),
+                    timeout=60,
+                )
+            )
+
+        threads = [threading.Thread(target=ask_for_long, args=[number]) for number in range(40)]
+        for thread in threads:
+            thread.start()
+        while server.loaded(model)["running"] + server.loaded(model)["waiting"] < len(threads):
+            pass
+        server.process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(30)
+
+        assert server.end() == 0
+    assert len(answers) == len(threads)
+    for answer in answers:
+        last = answer.text.strip().rpartition("\n\n")[2].removeprefix("data: ")
+        assert json.loads(last)["error"]["code"] == "server_failed"
+        assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
+    assert "Traceback" not in server.log
+
+
 def until_running(server: ServerProcess, model: Path) -> None:
     """Return when the server writes replies of `model`."""
     ends = time.monotonic() + 30

@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import MagicParser, add_model_options
-from conduit_nb.notebook.tasks import task_of
+from conduit_nb.notebook.arguments import MagicParser
+from conduit_nb.notebook.tasks import add_task_options, task_of
 from tests.notebook.openai_server import OpenAIServer
 
 
@@ -25,7 +25,7 @@ class Verdict:
 
 def task(*options: str, guidance: str = ""):
     parser = MagicParser("%%conduit test", usage="%%conduit test")
-    add_model_options(parser)
+    add_task_options(parser)
     return task_of(parser.parse_line(options), Review, Verdict, name="judge", guidance=guidance)
 
 
@@ -67,6 +67,8 @@ def test_the_model_is_the_default_one_where_none_is_named(
         (["--provider", "moon"], "'moon' is not known"),
         (["--api-key-env", "MY_KEY"], "api_key_env"),
         (["--endpoint", "moon"], "'moon' is not the address"),
+        (["--providers", "runpod"], "rules out local"),
+        (["--enterprise"], "certified"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: list[str], message: str):
