@@ -229,24 +229,28 @@ def _to_choice(body: object, server: str) -> Choice:
     if not isinstance(message, dict):
         raise not_openai(server)
     content = cast("dict[str, object]", message).get("content")
-    return Choice(
+    result = Choice(
         index=_int(choice.get("index")),
         message=Message(role="assistant", content=_text(content)),
         finish_reason=_to_finish_reason(choice.get("finish_reason")),
-        conduit=_to_details(choice.get("conduit")),
     )
+    if details := _to_details(choice.get("conduit")):
+        result["conduit"] = details
+    return result
 
 
 def _to_chunk_choice(body: object) -> ChunkChoice:
     choice = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
     delta = choice.get("delta")
     content = cast("dict[str, object]", delta).get("content") if isinstance(delta, dict) else None
-    return ChunkChoice(
+    result = ChunkChoice(
         index=_int(choice.get("index")),
         delta=Delta(content=content) if isinstance(content, str) else Delta(),
         finish_reason=_to_finish_reason(choice.get("finish_reason")),
-        conduit=_to_details(choice.get("conduit")),
     )
+    if details := _to_details(choice.get("conduit")):
+        result["conduit"] = details
+    return result
 
 
 def _to_details(value: object) -> ReplyDetails:

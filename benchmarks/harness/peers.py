@@ -100,7 +100,9 @@ class Server:
                 await self.endpoint.aclose()
 
     def close(self) -> None:
-        """End the server and what it started."""
+        """End the server and what it started. Idempotent."""
+        if self.child.poll() is not None:
+            return
         family = [self.process, *self.process.children(recursive=True)]
         self.child.terminate()
         _, alive = psutil.wait_procs(family, timeout=20)

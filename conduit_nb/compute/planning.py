@@ -24,6 +24,7 @@ from conduit_nb.compute.vram import (
     Requirements,
     Term,
 )
+from conduit_nb.errors import ArgumentError
 from conduit_nb.models.quantization import Quantization, named_quantization
 from conduit_nb.models.spec import ModelDtype, ModelSpec
 from conduit_nb.models.tensors import ITEM_BYTES, Tensor, TensorDtype
@@ -78,6 +79,8 @@ def plan(
     Raises PlanError where a split, a length or a precision is not possible for a model or the
     runtime, ArgumentError for a runtime or a quantization that is not known.
     """
+    for model in models:
+        _require_planned(model)
     overheads = overheads_of(runtime, runtime_version)
     request = PlanRequest(
         models=tuple(models),
@@ -105,6 +108,14 @@ def plan(
         required=_required(served, overheads),
         request=request,
     )
+
+
+def _require_planned(model: object) -> None:
+    if not isinstance(model, PlannedModel):
+        raise ArgumentError(
+            f"{model!r:.80} is neither a plan nor a planned model.",
+            hint="Give conduit_nb.plan(ID, …).plan, or PlannedModel(…).",
+        )
 
 
 def _served(asked: PlannedModel, request: PlanRequest, overheads: Overheads) -> _Served:

@@ -254,7 +254,8 @@ class Selection:
                 )
             chosen = list(compress(group, map(allowed.__getitem__, terms)))
             scale, offset = fit.scale, fit.offset
-            values += [price * scale + offset for price in map(_usd_per_hour, chosen)]
+            # Three times a price over three times the memory is the same figure, but for rounding.
+            values += [round(price * scale + offset, 9) for price in map(_usd_per_hour, chosen)]
             offerings += chosen
         order = sorted(range(len(values)), key=values.__getitem__)
         self._settle_ties(order, values, offerings)

@@ -81,6 +81,10 @@ def find_offerings(
             f"timeout_s={timeout_s!r} leaves no time to answer.", hint="It is seconds, above 0."
         )
     plan = holding.plan if isinstance(holding, PlanView) else holding
+    if not isinstance(plan, Plan | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # users give other things
+        raise ArgumentError(
+            f"{plan!r:.80} is no plan.", hint="Plan first: find_offerings(plan(ID, …), …)."
+        )
     choice = choose(
         process_session().find_offerings(timeout_s=timeout_s),
         plan,

@@ -221,7 +221,10 @@ def _largest_model_len(plan: Plan, memory_bytes: int) -> int | None:
             model, max_model_len=None if model.spec.context_tokens else model.max_model_len
         ),
     )
-    return largest_model_len(longest, memory_bytes)
+    found = largest_model_len(longest, memory_bytes)
+    limits = [model.spec.context_tokens for model in plan.request.models]
+    # One length is told to all the models, so that it can be no longer than what each was made for.
+    return None if found is None else min([found, *(limit for limit in limits if limit)])
 
 
 def _largest_concurrency(plan: Plan, memory_bytes: int) -> int | None:

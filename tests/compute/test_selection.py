@@ -181,6 +181,14 @@ def test_the_default_is_the_best_price_per_gib():
     assert selection.ranked[:1] == [large]
 
 
+def test_of_the_same_price_per_gib_the_least_hardware_is_best():
+    several = [made_offering("MI300X", 1.99 * count, count=count) for count in (3, 7, 1, 2, 6)]
+
+    chosen = rank_offerings(made_plan(100), several)
+
+    assert [offering.count for offering in chosen.ranked] == [1, 2, 3, 6, 7]
+
+
 def test_each_objective_has_its_own_best():
     cheap = made_offering("L4", 0.4)
     roomy = made_offering("A100 SXM 80GB", 1.4)

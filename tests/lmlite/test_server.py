@@ -76,6 +76,13 @@ def until_free(server: ServerProcess, model: Path, *, within_s: float) -> None:
         assert time.monotonic() < ends, state
 
 
+def until_running(server: ServerProcess, model: Path, *, within_s: float) -> None:
+    """Return when a request of `model` runs: the head of an answer may come before."""
+    ends = time.monotonic() + within_s
+    while not (state := server.loaded(model))["running"]:
+        assert time.monotonic() < ends, state
+
+
 # Who may ask
 
 
@@ -378,9 +385,9 @@ def test_a_client_that_leaves_a_stream_frees_its_row(server, long_winded):
         json=chat_body(long_winded, stream=True, response_format=ENDLESS),
     ) as response:
         next(response.iter_lines())
-        assert server.loaded(long_winded)["running"] == 1
+        until_running(server, long_winded, within_s=10)
 
-    until_free(server, long_winded, within_s=3)
+    until_free(server, long_winded, within_s=10)
 
 
 def test_a_client_that_leaves_a_whole_reply_frees_its_row(server, long_winded):
@@ -392,7 +399,7 @@ def test_a_client_that_leaves_a_whole_reply_frees_its_row(server, long_winded):
             timeout=0.5,
         )
 
-    until_free(server, long_winded, within_s=3)
+    until_free(server, long_winded, within_s=10)
 
 
 # Log and ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,3 +53,12 @@ def test_a_plan_without_a_model_and_a_wait_without_time_are_errors():
         conduit_nb.plan()
     with pytest.raises(ArgumentError, match="no time to answer"):
         conduit_nb.find_offerings(timeout_s=float("nan"))
+
+
+def test_what_is_no_plan_is_an_error_that_says_what_to_give():
+    strange: Any = "Qwen/Qwen2.5-7B-Instruct"
+
+    with pytest.raises(ArgumentError, match="is no plan"):
+        conduit_nb.find_offerings(strange)
+    with pytest.raises(ArgumentError, match="neither a plan nor"):
+        conduit_nb.calculate_best_compute_offering([strange], [])

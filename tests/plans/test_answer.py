@@ -158,3 +158,14 @@ def test_several_models_share_a_device(tmp_path: Path):
     alone = [make_plan([one], PlanOptions(max_model_len=1024)) for one in folders]
     assert len(plan.devices) == 1
     assert plan.devices[0].weights_bytes == sum(one.devices[0].weights_bytes for one in alone)
+
+
+def test_the_largest_context_is_one_that_every_model_was_made_for(tmp_path: Path):
+    folders = [
+        str(config_folder(tmp_path, name))
+        for name in ("Llama-3.1-8B-Instruct", "Qwen2.5-7B-Instruct")
+    ]
+
+    answer = answer_plan(make_plan(folders, PlanOptions(max_model_len=8192)), gpu="H200")
+
+    assert answer.largest_model_len == 32_768
