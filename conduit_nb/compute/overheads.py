@@ -31,7 +31,7 @@ class Overheads:
     `vocab_multiple` is what it pads the vocabulary to, `page_tokens` a page of its KV cache.
     Where several requests share the cache, their scattered pages cost `scattered_kv_share` more.
     A quantization leaves out `unquantized` (patterns as in a config.json), with `quantizes_head` it
-    takes the head. With `keeps_sliding_whole` a layer keeps all tokens, however few of them it looks at.
+    takes the head. With `keeps_sliding_whole` a layer keeps all tokens, however few it looks at.
     `rope_bytes` are those of a number in its table of rotations, None where it keeps none.
     """
 

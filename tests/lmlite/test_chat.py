@@ -41,12 +41,13 @@ def test_every_field_arrives():
         conduit={
             "revision": "v1",
             "dtype": "bfloat16",
+            "quantization": "int8",
             "max_model_len": 99,
             "batch_timeout_ms": 0,
         },
     )
 
-    assert call.key == ModelKey(model_id="m", revision="v1", dtype="bfloat16")
+    assert call.key == ModelKey(model_id="m", revision="v1", dtype="bfloat16", quantization="int8")
     assert (call.max_tokens, call.max_model_len, call.batch_timeout_ms) == (7, 99, 0)
     assert (call.sampling.temperature, call.sampling.top_p, call.sampling.seed) == (0.5, 0.9, -3)
     assert call.sampling.stop == ("a", "b")
@@ -218,6 +219,7 @@ def test_an_unknown_field_is_refused_by_name():
             "response_format.json_schema.schema",
         ),
         ({"conduit": {"dtype": "int3"}}, "conduit.dtype"),
+        ({"conduit": {"quantization": "int3"}}, "conduit.quantization"),
         ({"conduit": {"max_model_len": 0}}, "conduit.max_model_len"),
         ({"conduit": {"quantisation": "x"}}, "conduit.quantisation"),
     ],

@@ -13,6 +13,7 @@ pytest.importorskip("torch")
 
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.engine import Engine
+from tests.lmlite.conftest import WHERE
 from tests.lmlite.generation import Reference, request, write, write_all
 
 pytestmark = pytest.mark.model

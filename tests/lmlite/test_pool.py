@@ -69,11 +69,12 @@ async def test_models_that_differ_in_id_revision_or_precision_are_loaded_apart()
         ModelKey(model_id="owner/other"),
         ModelKey(model_id="owner/name", revision="v1"),
         ModelKey(model_id="owner/name", dtype="bfloat16"),
+        ModelKey(model_id="owner/name", quantization="int8"),
     ]
 
     engines = [await use(pool, key) for key in keys]
 
-    assert len(set(map(id, engines))) == 4
+    assert len(set(map(id, engines))) == 5
 
 
 async def test_on_the_cpu_auto_is_float32():

@@ -31,6 +31,8 @@ def test_a_model_needs_only_its_id():
         ("max_model_concurrency", "4"),
         ("model_batch_execute_timeout_ms", -1),
         ("dtype", "int4"),
+        ("quantization", "int3"),
+        ("quantization", ""),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_an_error_that_names_the_argument(name: str, value: Any):
