@@ -19,7 +19,7 @@ LEAST_REPEATS = 4
 LEAST_CHARACTERS = 240
 """So much of the reply must be repetition, and so often; honest lists are rarely so dull."""
 
-LONGEST_CYCLE = 600
+LONGEST_CYCLE = 2000
 TAIL = 40
 CLOSING = ('"', "]", "}", ",")
 ESCAPED = re.compile(r"\\.", re.DOTALL)
@@ -64,12 +64,15 @@ def cycle_of(text: str) -> str | None:
     """Return the piece that `text` ends with many times over; None where it does not."""
     if len(text) < LEAST_CHARACTERS:
         return None
-    before = text.rfind(text[-TAIL:], 0, len(text) - 1)
-    length = len(text) - TAIL - before
-    if before < 0 or length > LONGEST_CYCLE:
-        return None
-    repeats = max(LEAST_REPEATS, -(-LEAST_CHARACTERS // length))
-    span = repeats * length
-    if span > len(text) or text[-span:-length] != text[length - span :]:
-        return None
-    return text[-length:]
+    tail = text[-TAIL:]
+    before = text.rfind(tail, 0, len(text) - 1)
+    # The pieces of a long cycle, a list's items for one, may end alike: the end of the last that
+    # ends so need not be a whole cycle ago.
+    while before >= 0 and (length := len(text) - TAIL - before) <= LONGEST_CYCLE:
+        span = max(LEAST_REPEATS, -(-LEAST_CHARACTERS // length)) * length
+        if span > len(text):
+            return None
+        if text[-span:-length] == text[length - span :]:
+            return text[-length:]
+        before = text.rfind(tail, 0, before + TAIL - 1)
+    return None

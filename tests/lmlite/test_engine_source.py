@@ -66,7 +66,7 @@ async def test_an_unloaded_model_gives_its_memory_back(embedded_model_folder: Pa
     key = ModelKey(model_id=str(embedded_model_folder))
     async with pool.engine(key) as engine:
         await write(engine, request(range(100, 200), 2))
-    planned = pool.memory()[0]["planned_bytes"]
+    assert pool.memory()[0]["planned_bytes"] > 0
     with_model = own_memory_bytes()
     del engine
 
@@ -75,7 +75,6 @@ async def test_an_unloaded_model_gives_its_memory_back(embedded_model_folder: Pa
     assert pool.memory()[0]["planned_bytes"] == 0
     given_back = with_model - own_memory_bytes()
     assert given_back > 0.8 * 620 * MIB
-    assert planned > given_back
 
 
 @pytest.mark.gpu
@@ -95,7 +94,7 @@ async def test_on_a_gpu_a_model_takes_what_was_planned(embedded_model_folder: Pa
 
     await pool.unload(key.model_id)
 
-    assert device["planned_bytes"] == pytest.approx(taken, rel=0.1)
+    assert 0.7 * device["planned_bytes"] < taken <= device["planned_bytes"]
     assert torch.cuda.memory_reserved(0) < 0.1 * taken
 
 

@@ -83,3 +83,23 @@ def test_a_model_without_such_tokens_is_never_stopped():
     guard = LoopGuard(lambda _: None)
 
     assert guard.way_out("0" * 500, allowing("0")) is None
+
+
+def test_a_cycle_of_several_items_that_end_alike_is_found_whole():
+    items = [
+        f'{{"name":"{name}","date_modified":"2023-11-23 12:00:00, in the morning"}},'
+        for name in "abcdefghijkl"
+    ]
+    cycle = "".join(items)
+
+    assert len(cycle) > 600
+    assert cycle_of('{"files":[' + cycle * 3) is None
+    assert cycle_of('{"files":[' + cycle * 4) == cycle
+
+
+def test_items_that_end_alike_and_never_come_back_are_no_cycle():
+    items = [
+        f'{{"id":{number},"date":"2023-11-23 12:00:00, in the morning"}},' for number in range(300)
+    ]
+
+    assert cycle_of("".join(items)) is None
