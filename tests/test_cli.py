@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -139,15 +138,20 @@ def test_help_loads_no_planner():
     assert not loaded & {"conduit_nb.session", "conduit_nb.compute", "IPython", "httpx2", "pandas"}
 
 
-def test_help_is_there_at_once():
-    def wall_s(*arguments: str) -> float:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - started
+def test_help_loads_nothing_heavy():
+    code = (
+        "import runpy, sys\n"
+        "sys.argv = ['conduit', '--help']\n"
+        "try:\n    runpy.run_module('conduit_nb', run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'numpy', 'IPython'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
 
-    tries = [(wall_s("-c", "pass"), wall_s("-m", "conduit_nb", "--help")) for _ in range(8)]
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert min(ours for _, ours in tries) - min(empty for empty, _ in tries) < 0.3
+    assert "Usage" in ran.stdout
+    assert ran.stderr.strip() == "[]"
 
 
 def test_a_reader_that_stops_reading_is_no_error(llama: str):

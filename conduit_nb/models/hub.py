@@ -67,7 +67,15 @@ def is_local(model_id: str) -> bool:
 
 def resolved_id(model_id: str) -> str:
     """Return a path as an absolute one, so that another process means the same; else the id."""
-    return str(Path(model_id).expanduser().absolute()) if is_local(model_id) else model_id
+    return str(local_path(model_id)) if is_local(model_id) else model_id
+
+
+def local_path(model_id: str) -> Path:
+    """Return the absolute path that is named; a home that nobody has stays as it is written."""
+    try:
+        return Path(model_id).expanduser().absolute()
+    except RuntimeError:  # "~nobody"
+        return Path(model_id).absolute()
 
 
 def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles:
@@ -92,7 +100,7 @@ def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles
 
 
 def _local_files(model_id: str) -> ModelFiles:
-    path = Path(model_id).expanduser().absolute()
+    path = local_path(model_id)
     if path.is_file() and path.suffix == ".gguf":
         return _gguf_files(path)
     if not path.is_dir():

@@ -14,7 +14,7 @@ from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.count_parameters import counted_tensors
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.models.files import Progress, silent
-from conduit_nb.models.hub import HUB_ID, find_model, is_local
+from conduit_nb.models.hub import HUB_ID, find_model, is_local, local_path
 from conduit_nb.models.huggingface import cached_files, is_offline
 from conduit_nb.models.spec import ModelSpec
 from conduit_nb.models.weights import Weights, read_hub_model, read_model
@@ -68,7 +68,7 @@ def _known(name: str, value: str, known: tuple[str, ...]) -> str:
 
 
 def _read(model_id: str, progress: Progress) -> tuple[ModelSpec, Weights]:
-    path = Path(model_id).expanduser()
+    path = local_path(model_id)
     # A folder that is there is meant, whether or not it is written as one.
     if path.is_dir():
         return _read_folder(path)

@@ -164,3 +164,9 @@ def test_what_is_available_offline_is_what_can_be_loaded(cache, embedded_is_conv
     (hub_folder / "models--owner--begun" / "snapshots" / COMMIT).mkdir(parents=True)
 
     assert available_offline() == [EMBEDDED_MODEL_ID, "owner/whole"]
+
+
+def test_the_home_of_nobody_is_a_folder_that_is_not_there():
+    with pytest.raises(ModelNotFoundError, match="not there"):
+        find_model("~nobody-of-that-name/model")
+    assert resolved_id("~nobody-of-that-name").endswith("~nobody-of-that-name")
