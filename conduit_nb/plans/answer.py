@@ -222,7 +222,8 @@ def _largest_model_len(plan: Plan, memory_bytes: int) -> int | None:
         ),
     )
     found = largest_model_len(longest, memory_bytes)
-    limits = [model.spec.context_tokens for model in plan.request.models]
+    assert longest.request is not None
+    limits = [model.spec.context_tokens for model in longest.request.models]
     # One length is told to all the models, so that it can be no longer than what each was made for.
     return None if found is None else min([found, *(limit for limit in limits if limit)])
 
