@@ -36,7 +36,9 @@
     ├── ReplyError                  the model's reply cannot be used
     │   └── TruncatedError          it was cut by the token limit
     ├── DeploymentError             a deployment cannot be started, found or ended
-    │   └── BootError               its process ended or never became ready
+    │   ├── BootError               its process ended or never became ready
+    │   ├── NoCapacityError         the provider has no such node left (retryable)
+    │   └── SpendCapError           it would cost more than the user allows
     ├── RunError                    a run over rows failed as a whole
     └── Interrupted                 the user stopped it; what was finished is kept
 
@@ -384,6 +386,23 @@ class BootError(DeploymentError):
     """A server's process ended or never became ready; the message has the log's last lines."""
 
     code = "boot"
+
+
+class NoCapacityError(DeploymentError):
+    """The provider has no node of that offering left; nothing was created."""
+
+    code = "no_capacity"
+    retryable = True
+
+
+class SpendCapError(DeploymentError):
+    """It would cost more than the user allows; `left_usd` is what may still be spent."""
+
+    code = "spend_cap"
+
+    def __init__(self, message: str, *, left_usd: float, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.left_usd = left_usd
 
 
 class RunError(ConduitError):

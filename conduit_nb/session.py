@@ -21,10 +21,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from conduit_nb.client import Endpoint, model_options
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
-from conduit_nb.deployments.manager import HUNG_AFTER_S, DeploymentManager
-from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
+from conduit_nb.deployments.sidecar import HUNG_AFTER_S, SidecarManager
+from conduit_nb.errors import ArgumentError, ConduitError, DeploymentError, Interrupted
 from conduit_nb.events import Events
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.hub import available_offline, resolved_id
@@ -37,6 +38,7 @@ from conduit_nb.runtimes.registry import make_runtime
 
 T = TypeVar("T")
 
+SIDECAR = "sidecar"
 SIDECAR_RUNTIME = "lmlite"
 SIDECAR_PROVIDER = "local"
 FAILURE_HOLDS_S = 3.0
@@ -81,14 +83,14 @@ class Session:
         thread = self._loop_thread
         return thread is not None and thread.is_current()
 
-    async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
-        """Return where models are served on `provider`, starting a server where none runs.
+    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
+        """Return where the request is served, starting what is missing.
 
         `fresh` says that the endpoint handed out before does not answer any more: look again.
         """
-        known = self._served.get(provider)
+        known = self._served.get(_key(request))
         if known is None or fresh:
-            known = await self._ensured(provider)
+            known = await self._ensured(request)
         known.watch.look()
         return known.endpoint
 
@@ -110,7 +112,7 @@ class Session:
 
     def unload_model(self, model_id: str) -> list[ServedModel]:
         """Free what a model holds, wherever it is loaded; return what was unloaded."""
-        return self._wait(self._manager.unload_model(self._all_providers(), resolved_id(model_id)))
+        return self._wait(self._sidecar.unload_model(self._all_providers(), resolved_id(model_id)))
 
     def logs(self, name: str | None = None, tail: int = 100) -> list[str]:
         """Return the last lines of a deployment's log, by default the sidecar's."""
@@ -145,7 +147,7 @@ class Session:
         self._events = Events()
         self._lock = threading.Lock()
         self._loop_thread: _LoopThread | None = None
-        self._manager = DeploymentManager(events=self._events, hung_after_s=self._hung_after_s)
+        self._sidecar = SidecarManager(events=self._events, hung_after_s=self._hung_after_s)
         self._providers: dict[str, Provider] = {}
         self._served: dict[str, _Served] = {}
         self._replaced: list[Endpoint] = []
@@ -179,49 +181,58 @@ class Session:
     def _all_providers(self) -> list[Provider]:
         return [self._provider(name) for name in self._provider_names()]
 
-    async def _ensured(self, provider: str) -> _Served:
+    async def _ensured(self, request: DeploymentRequest) -> _Served:
         """Find or start the server; who asks meanwhile gets the same answer.
 
         A failure holds for a moment, so that a thousand rows do not start a thousand servers.
         """
-        failed_at, failure = self._failures.get(provider, (0.0, None))
+        key = _key(request)
+        failed_at, failure = self._failures.get(key, (0.0, None))
         if failure is not None and time.monotonic() - failed_at < FAILURE_HOLDS_S:
             raise failure
-        task = self._starting.get(provider)
+        task = self._starting.get(key)
         if task is None:
-            task = self._starting[provider] = asyncio.create_task(
-                self._ensure(provider), name=f"ensure {provider}"
+            task = self._starting[key] = asyncio.create_task(
+                self._ensure(request), name=f"ensure {key}"
             )
-            task.add_done_callback(functools.partial(self._ensure_ended, provider))
+            task.add_done_callback(functools.partial(self._ensure_ended, key))
         return await asyncio.shield(task)
 
-    async def _ensure(self, provider: str) -> _Served:
-        runtime = self._make_runtime(SIDECAR_RUNTIME)
-        endpoint = await self._manager.ensure(runtime, self._provider(provider))
-        known = self._served.get(provider)
+    async def _ensure(self, request: DeploymentRequest) -> _Served:
+        key = _key(request)
+        if not request.is_sidecar:
+            provider = self._provider(request.provider or SIDECAR_PROVIDER)
+            raise DeploymentError(
+                f"Nothing starts {request.runtime} on {provider.name} yet.",
+                hint="Use the local provider, or endpoint=URL.",
+            )
+        endpoint = await self._sidecar.ensure(
+            self._make_runtime(SIDECAR_RUNTIME), self._provider(SIDECAR_PROVIDER)
+        )
+        known = self._served.get(key)
         if known is not None and known.endpoint.url == endpoint.url:
             await endpoint.aclose()
             return known
         if known is not None:
             self._replaced.append(known.endpoint)
-        served = self._served[provider] = _Served(endpoint, self._events)
+        served = self._served[key] = _Served(endpoint, self._events)
         return served
 
-    def _ensure_ended(self, provider: str, task: asyncio.Task[_Served]) -> None:
-        if self._starting.get(provider) is task:
-            del self._starting[provider]
+    def _ensure_ended(self, key: str, task: asyncio.Task[_Served]) -> None:
+        if self._starting.get(key) is task:
+            del self._starting[key]
         if task.cancelled():
             return
         error = task.exception()
-        self._failures.pop(provider, None)
+        self._failures.pop(key, None)
         if isinstance(error, ConduitError):
-            self._failures[provider] = (time.monotonic(), error)
+            self._failures[key] = (time.monotonic(), error)
 
     async def _ps(self) -> list[DeploymentInfo]:
-        return await self._manager.list_deployments(self._all_providers())
+        return await self._sidecar.list_deployments(self._all_providers())
 
     async def _models(self) -> list[ServedModel]:
-        served = await self._manager.list_models(self._all_providers())
+        served = await self._sidecar.list_models(self._all_providers())
         here = await asyncio.to_thread(available_offline)
         known = {model.id for model in served}
         return served + [
@@ -231,7 +242,7 @@ class Session:
         ]
 
     async def _load_model(self, config: LmLiteModelConfig, replicas: int) -> None:
-        endpoint = await self.endpoint(SIDECAR_PROVIDER)
+        endpoint = await self.endpoint(DeploymentRequest())
         await endpoint.load_model(
             LoadRequest(
                 model=resolved_id(config.model_id),
@@ -242,11 +253,11 @@ class Session:
 
     async def _logs(self, name: str | None, tail: int) -> list[str]:
         if name is None:
-            return await self._manager.read_logs(
+            return await self._sidecar.read_logs(
                 self._provider(SIDECAR_PROVIDER), self._sidecar_name(), tail=tail
             )
         for provider in self._all_providers():
-            lines = await self._manager.read_logs(provider, name, tail=tail)
+            lines = await self._sidecar.read_logs(provider, name, tail=tail)
             if lines:
                 return lines
         raise self._unknown(name, await self._ps())
@@ -258,14 +269,14 @@ class Session:
         if not chosen and wanted not in ("all", self._sidecar_name()):
             raise self._unknown(wanted, running)
         for found in chosen:
-            await self._manager.stop(self._provider(found.provider), found.name)
-            known = self._served.pop(found.provider, None)
+            await self._sidecar.stop(self._provider(found.provider), found.name)
+            known = self._served.pop(SIDECAR, None)
             if known is not None:
                 self._replaced.append(known.endpoint)
         return [replace(found, status="stopped") for found in chosen]
 
     def _sidecar_name(self) -> str:
-        return self._manager.deployment_id(
+        return self._sidecar.deployment_id(
             self._make_runtime(SIDECAR_RUNTIME), self._provider(SIDECAR_PROVIDER)
         )
 
@@ -281,6 +292,11 @@ class Session:
         self._replaced.clear()
         for endpoint in endpoints:
             await endpoint.aclose()
+
+
+def _key(request: DeploymentRequest) -> str:
+    """Return what tells one server in use from another: the sidecar serves many requests."""
+    return SIDECAR if request.is_sidecar else request.identity()
 
 
 def _waits_for_itself() -> ArgumentError:

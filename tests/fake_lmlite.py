@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
@@ -23,6 +24,10 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.offerings import Hardware
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.protocol import Dialect
+from conduit_nb.runtimes.base import Place, ServerRequest
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,19 @@ class FakeRuntime:
     name: str = "fake"
     environment: dict[str, str] = field(default_factory=dict)
 
-    def launch_spec(self, deployment_id: str) -> LaunchSpec:
+    dialect: Dialect = "lmlite"
+    models_per_server: int | None = None
+    places: tuple[Place, ...] = ("process",)
+
+    def check(self, models: Sequence[LmLiteModelConfig]) -> None:
+        pass
+
+    def why_not(self, hardware: Hardware) -> str | None:
+        return None
+
+    def launch_spec(self, request: ServerRequest) -> LaunchSpec:
         return LaunchSpec(
-            name=deployment_id,
+            name=request.name,
             command=(sys.executable, str(Path(__file__)), "--port", "{port}", *self.flags),
             environment=self.environment,
             secrets=("CONDUIT_API_KEY",),

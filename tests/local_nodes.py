@@ -10,6 +10,7 @@ from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.providers.base import Node
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.providers.processes import MARK
+from conduit_nb.runtimes.base import ServerRequest
 from tests import waiting
 from tests.fake_lmlite import FakeRuntime
 
@@ -21,7 +22,8 @@ from pathlib import Path
 from conduit_nb.errors import StorageError
 from conduit_nb.providers.local import LocalProvider
 from tests.fake_lmlite import FakeRuntime
-spec = FakeRuntime(("--spawns",)).launch_spec("one")
+from conduit_nb.runtimes.base import ServerRequest
+spec = FakeRuntime(("--spawns",)).launch_spec(ServerRequest(name="one"))
 provider = LocalProvider(state_dir=Path({state_dir!r}))
 try:
     node = asyncio.run(provider.launch(spec, {{"CONDUIT_API_KEY": "k"}}))
@@ -33,7 +35,7 @@ sys.stdin.read()
 
 
 def spec(*flags: str, name: str = "one") -> LaunchSpec:
-    return FakeRuntime(flags).launch_spec(name)
+    return FakeRuntime(flags).launch_spec(ServerRequest(name=name))
 
 
 async def until(provider: LocalProvider, name: str, status: str) -> Node:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from conduit_nb.blocks.host import use_host
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.events import Event, Events
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class LoopHost:
         self.seen: list[Event] = []
         self.events.subscribe(self.seen.append)
         self.endpoints: list[Endpoint] = []
-        self.asked: list[tuple[str, bool]] = []
+        self.asked: list[tuple[str | None, bool]] = []
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
@@ -35,8 +36,8 @@ class LoopHost:
     def is_loop_thread(self) -> bool:
         return threading.current_thread() is self._thread
 
-    async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
-        self.asked.append((provider, fresh))
+    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
+        self.asked.append((request.provider, fresh))
         if fresh and len(self.endpoints) > 1:
             self.endpoints.pop(0)
         return self.endpoints[0]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from conduit_nb.blocks.host import current_host
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ArgumentError, BootError, ConduitError, Interrupted
 from conduit_nb.events import Event, Notice
 from conduit_nb.models.config import LmLiteModelConfig
@@ -63,7 +64,7 @@ def told(session: Session) -> list[str]:
 
 
 async def ask(session: Session, text: str = "hi", *, model: str = "m", fresh: bool = False) -> str:
-    endpoint = await session.endpoint("local", fresh=fresh)
+    endpoint = await session.endpoint(DeploymentRequest(), fresh=fresh)
     request = ChatRequest(model=model, messages=[{"role": "user", "content": text}])
     return (await endpoint.chat(request))["choices"][0]["message"]["content"]
 
@@ -166,7 +167,9 @@ def test_requests_at_once_start_one_server(session: Session):
 
 def test_a_fresh_endpoint_is_the_same_while_the_server_answers(session: Session):
     async def twice() -> tuple[Any, Any]:
-        return await session.endpoint("local"), await session.endpoint("local", fresh=True)
+        return await session.endpoint(DeploymentRequest()), await session.endpoint(
+            DeploymentRequest(), fresh=True
+        )
 
     first, second = session.submit(twice()).result(60)
 
@@ -216,7 +219,7 @@ def test_an_unknown_provider_is_an_error_that_lists_the_registered_ones():
     session = Session()
     try:
         with pytest.raises(ArgumentError, match="'moon'") as caught:
-            session.submit(session.endpoint("moon")).result(10)
+            session.submit(session.endpoint(DeploymentRequest(provider="moon"))).result(10)
     finally:
         session.close()
 

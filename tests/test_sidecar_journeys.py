@@ -38,7 +38,7 @@ from conduit_nb.session import process_session
 session = process_session()
 
 async def ask(model):
-    endpoint = await session.endpoint("local")
+    endpoint = await session.endpoint(DeploymentRequest())
     found = time.perf_counter() - began
     reply = await endpoint.chat({
         "model": model, "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]

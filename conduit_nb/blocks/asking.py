@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from conduit_nb.blocks.base import Call
 from conduit_nb.client import Endpoint, model_options
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import (
     ArgumentError,
     EndpointBusyError,
@@ -87,19 +88,19 @@ class Said:
 
 
 class ModelAccess:
-    """One configured model on a provider, or at the URL of an OpenAI-compatible server."""
+    """One configured model in a deployment, or at the URL of an OpenAI-compatible server."""
 
     def __init__(
         self,
         config: LmLiteModelConfig,
         *,
-        provider: str,
+        deployment: DeploymentRequest | None,
         url: str | None,
         api_key_env: str | None,
         timeout_s: float,
     ) -> None:
         self.config = config
-        self._provider = provider
+        self._deployment = deployment
         self._url = url
         self._api_key_env = api_key_env
         self._timeout_s = timeout_s
@@ -185,7 +186,8 @@ class ModelAccess:
 
     async def _endpoint(self, call: Call, *, fresh: bool) -> Endpoint:
         if self._url is None:
-            wanted = call.host.endpoint(self._provider, fresh=fresh)
+            assert self._deployment is not None, "a model is at a URL or in a deployment"
+            wanted = call.host.endpoint(self._deployment, fresh=fresh)
             if call.host.is_loop_thread():
                 return await wanted
             # Awaited on a loop of the user's: what starts servers runs on the session's.

@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar, cast
 
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.events import Events
 
 T = TypeVar("T")
@@ -38,8 +39,8 @@ class Host(Protocol):
         """Say whether the caller runs on the session's event loop, where it must not wait."""
         ...
 
-    async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
-        """Return where models are served on `provider`, starting a server where none runs.
+    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
+        """Return where the request is served, starting what is missing.
 
         `fresh` says that the endpoint handed out before does not answer any more: look again.
         """

@@ -25,6 +25,7 @@ from conduit_nb.blocks.streams import iterate
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeProvider
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
@@ -77,10 +78,17 @@ class LMLiteBlock:
         self.constraint = constraint
         self.name = name or type(self).__name__
         self.models = require_models(models)
+        deployment = None
+        if endpoint is None:
+            deployment = DeploymentRequest(
+                models=self.models,
+                provider=str(compute_provider),
+                constraint=constraint or DeploymentConstraint(),
+            )
         self._access = {
             config.model_id: ModelAccess(
                 config,
-                provider=str(compute_provider),
+                deployment=deployment,
                 url=endpoint,
                 api_key_env=api_key_env,
                 timeout_s=require_positive("timeout_seconds", timeout_seconds),

@@ -14,7 +14,25 @@ from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ConduitError
 
-NodeStatus = Literal["starting", "running", "gone"]
+NodeStatus = Literal["starting", "running", "stopped", "failed", "gone"]
+"""As a provider sees a node: "failed" is one that it still has, and may bill, but cannot run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can do with a node.
+
+    `can_stop`: a stopped node keeps its place and can be started again (it may go on costing).
+    `is_billable`: nodes cost money. `runs_images`, `runs_processes`: what it takes as LaunchSpec.
+    `list_lag_s`: how long a node that was just made may be missing in its list, or one that has
+    ended still stand there.
+    """
+
+    can_stop: bool
+    is_billable: bool
+    runs_images: bool
+    runs_processes: bool = False
+    list_lag_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,17 +41,22 @@ class Node:
 
     While a node is "starting" nothing that belongs to it listens there yet, and nobody may be
     asked: whoever answers is somebody else. `exit_code` of one that is gone is negative where a
-    signal ended it, and None where nobody knows. `log` is where its output is kept.
+    signal ended it, and None where nobody knows. `log` is where its output is kept. `id` is the
+    provider's own; `usd_per_hour` is what it costs in the state that it is in, disk included, None
+    where the provider does not say. `detail` is what the provider says of its state.
     """
 
     name: str
     provider: str
     status: NodeStatus
     url: str
+    id: str | None = None
     pid: int | None = None
     started_at: datetime | None = None
     exit_code: int | None = None
     log: str | None = None
+    usd_per_hour: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +78,26 @@ class OfferingSource(Protocol):
 
 
 class Provider(OfferingSource, Protocol):
-    """Where nodes come from. `terminate` is idempotent: a node that is gone is success."""
+    """Where nodes come from.
 
-    async def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
-        """Start `spec`; raise DeploymentError where that cannot be done or the name is taken."""
+    Every method takes our own name of the node. `stop` and `terminate` are idempotent: a node that
+    is stopped, or gone, already is success. What a provider cannot do is a DeploymentError.
+    """
+
+    capabilities: Capabilities
+
+    async def launch(
+        self,
+        spec: LaunchSpec,
+        secrets: Mapping[str, str],
+        offering: ComputeOffering | None = None,
+    ) -> Node:
+        """Create `spec` on what `offering` is (None: whatever there is), and return at once.
+
+        Raises NoCapacityError where the offering is sold out (nothing was created),
+        DeploymentError where it cannot be done or the name is taken, and ProviderError, whose
+        `may_have_arrived` says that a node may have been created all the same.
+        """
         ...
 
     async def describe(self, name: str) -> Node | None:
@@ -66,13 +105,32 @@ class Provider(OfferingSource, Protocol):
         ...
 
     async def list_nodes(self) -> list[Node]:
-        """Return every node of ours that still runs."""
+        """Return every node that Conduit has made here and that still is, also of others.
+
+        Names tell whose they are: `providers.naming`.
+        """
+        ...
+
+    async def start(self, name: str) -> None:
+        """Start a stopped node again."""
+        ...
+
+    async def stop(self, name: str) -> None:
+        """End the node's program and keep its place."""
+        ...
+
+    async def restart(self, name: str) -> None:
+        """End the node's program and start it anew."""
         ...
 
     async def terminate(self, name: str) -> None:
-        """End the node and everything it started."""
+        """End the node and everything it started, for good."""
         ...
 
     def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> AsyncIterator[str]:
         """Yield the node's last `tail` log lines, then new ones while `follow`."""
+        ...
+
+    async def billed_usd(self, name: str) -> float | None:
+        """Return what the provider says that the node has cost so far, None where it does not."""
         ...

@@ -28,9 +28,10 @@ import filelock
 from conduit_nb import settings
 from conduit_nb.compute.detection import detect_devices, local_offerings
 from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError, StorageError
 from conduit_nb.private_files import make_private_folder, to_storage_error, write_private_file
-from conduit_nb.providers.base import Listing, Node
+from conduit_nb.providers.base import Capabilities, Listing, Node
 from conduit_nb.providers.log_files import open_log, read_on, read_tail
 from conduit_nb.providers.processes import (
     MARK,
@@ -68,6 +69,9 @@ class LocalProvider:
     """Nodes are detached processes on this machine, listening on the loopback address only."""
 
     name = "local"
+    capabilities = Capabilities(
+        can_stop=False, is_billable=False, runs_images=False, runs_processes=True
+    )
 
     def __init__(
         self,
@@ -91,7 +95,12 @@ class LocalProvider:
             ),
         )
 
-    async def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
+    async def launch(
+        self,
+        spec: LaunchSpec,
+        secrets: Mapping[str, str],
+        offering: ComputeOffering | None = None,  # noqa: ARG002  # there is one machine
+    ) -> Node:
         """Start `spec` as a process; raise DeploymentError where the name is taken."""
         # Shielded: a process that was started must get its record, whoever has lost interest.
         return await asyncio.shield(asyncio.to_thread(self._launch, spec, secrets))
@@ -130,6 +139,22 @@ class LocalProvider:
             await asyncio.sleep(FOLLOW_EVERY_S)
         if part.rest and tail > 0:
             yield part.rest
+
+    async def start(self, name: str) -> None:
+        """Refuse: a process that has ended is launched anew."""
+        raise _cannot("start", name)
+
+    async def stop(self, name: str) -> None:
+        """Refuse: a process has no place to keep."""
+        raise _cannot("stop", name)
+
+    async def restart(self, name: str) -> None:
+        """Refuse: a process that is to run anew is terminated and launched."""
+        raise _cannot("restart", name)
+
+    async def billed_usd(self, name: str) -> float | None:  # noqa: ARG002  # whatever it is
+        """Return 0: what runs here costs nothing."""
+        return 0.0
 
     def _launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
         with self._locked():
@@ -292,6 +317,13 @@ class LocalProvider:
 
     def _folder(self, part: str = "") -> Path:
         return (self._state_dir or settings.state_dir()).absolute() / part
+
+
+def _cannot(verb: str, name: str) -> DeploymentError:
+    return DeploymentError(
+        f"{name} is a process of this machine, and cannot be told to {verb}.",
+        hint="Terminate it, and deploy again; it costs nothing meanwhile.",
+    )
 
 
 def _checked(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from conduit_nb.blocks.host import Host, use_host
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, Interrupted
 from conduit_nb.events import Event, Events
 from conduit_nb.runs.progress import Progress
@@ -159,8 +160,8 @@ class _Watched:
     def is_loop_thread(self) -> bool:
         return self._host.is_loop_thread()
 
-    async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
-        return await self._host.endpoint(provider, fresh=fresh)
+    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
+        return await self._host.endpoint(request, fresh=fresh)
 
 
 class _Forwarded(Events):

@@ -5,16 +5,57 @@ Layer 3.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.offerings import Hardware
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.protocol import Dialect
+
+Place = Literal["process", "container"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerRequest:
+    """One server to start, as a runtime is asked for it.
+
+    `models` may be empty where the runtime loads them on demand. `devices` are the GPUs it gets, 0
+    for the CPU; `image` replaces the runtime's own image.
+    """
+
+    name: str
+    models: tuple[LmLiteModelConfig, ...] = ()
+    place: Place = "process"
+    devices: int = 0
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    version: str | None = None
+    image: str | None = None
 
 
 class Runtime(Protocol):
-    """The program that serves models."""
+    """The program that serves models.
+
+    `dialect` is how its server is spoken to. `models_per_server` is how many models one server
+    has, None for any number: a deployment of several models has several servers then. `places` are
+    where it can run at all.
+    """
 
     name: str
+    dialect: Dialect
+    models_per_server: int | None
+    places: tuple[Place, ...]
 
-    def launch_spec(self, deployment_id: str) -> LaunchSpec:
-        """Say how a server under that name is started; MissingExtraError where it cannot be."""
+    def check(self, models: Sequence[LmLiteModelConfig]) -> None:
+        """Raise ArgumentError where a model's config asks for what the runtime lacks."""
+        ...
+
+    def why_not(self, hardware: Hardware) -> str | None:
+        """Say why the runtime cannot run on such hardware, None where it can."""
+        ...
+
+    def launch_spec(self, request: ServerRequest) -> LaunchSpec:
+        """Say how such a server is started; MissingExtraError where it cannot be here."""
         ...

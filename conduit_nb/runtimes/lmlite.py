@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 
 from conduit_nb import settings
 from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.offerings import Hardware
 from conduit_nb.errors import MissingExtraError
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.protocol import Dialect
+from conduit_nb.runtimes.base import Place, ServerRequest
 
 NEEDED = (
     "accelerate",
@@ -29,8 +34,18 @@ class LmLiteRuntime:
     """Serves Hugging Face models with guided output, on CUDA, MPS or the CPU."""
 
     name = "lmlite"
+    dialect: Dialect = "lmlite"
+    models_per_server: int | None = None
+    places: tuple[Place, ...] = ("process", "container")
 
-    def launch_spec(self, deployment_id: str) -> LaunchSpec:
+    def check(self, models: Sequence[LmLiteModelConfig]) -> None:
+        """Take every config: they are LmLite's own."""
+
+    def why_not(self, hardware: Hardware) -> str | None:  # noqa: ARG002  # it runs on all
+        """Return None: LmLite runs on CUDA, MPS and CPUs."""
+        return None
+
+    def launch_spec(self, request: ServerRequest) -> LaunchSpec:
         """Say how LmLite is started in the environment that this process runs in."""
         missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
         if missing:
@@ -41,7 +56,7 @@ class LmLiteRuntime:
         threads, device = settings.threads(), settings.lmlite_device()
         memory_gib = settings.lmlite_memory_gib()
         return LaunchSpec(
-            name=deployment_id,
+            name=request.name,
             command=(
                 *(sys.executable, "-m", "conduit_nb.lmlite"),
                 *("--port", "{port}"),
@@ -52,7 +67,7 @@ class LmLiteRuntime:
             ),
             environment={**_folders(), **_quiet(), **_hub()},
             secrets=("CONDUIT_API_KEY",),
-            dialect="lmlite",
+            dialect=self.dialect,
         )
 
 

@@ -84,6 +84,7 @@ def test_a_server_of_ours_is_told_how_the_model_is_wanted(host: LoopHost):
     assert seen == {
         "revision": "abc",
         "dtype": "float32",
+        "quantization": None,
         "max_model_len": 500,
         "batch_timeout_ms": 20,
     }

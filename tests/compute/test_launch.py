@@ -35,6 +35,12 @@ def test_a_spec_names_its_secrets_and_has_no_place_for_their_values():
         "secrets",
         "health_path",
         "dialect",
+        "image",
+        "port",
+        "devices",
+        "disk_gib",
+        "ram_gib",
+        "guard",
     }
     assert all(isinstance(name, str) for name in SPEC.secrets)
 

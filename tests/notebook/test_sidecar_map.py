@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, ContextLengthError, RunError
 from conduit_nb.events import BlockFinished, Event
 from conduit_nb.session import process_session
@@ -99,7 +100,7 @@ def test_records_that_run_out_of_tokens_are_whole_and_marked(cells: Cells, rows:
 def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
     cells: Cells, rows: pd.DataFrame
 ):
-    process_session().submit(process_session().endpoint("local")).result(120)
+    process_session().submit(process_session().endpoint(DeploymentRequest())).result(120)
     [sidecar] = process_session().ps()
     killed = psutil.Process(sidecar.pid)
     finished: list[Event] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conduit_nb.errors import ArgumentError, MissingExtraError
+from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.runtimes.lmlite import NEEDED, LmLiteRuntime
 
 
@@ -28,7 +29,7 @@ def test_it_is_this_environments_own_program_with_its_key_by_name_only(
     monkeypatch.setenv("CONDUIT_SIDECAR_IDLE_S", "90")
     monkeypatch.delenv("CONDUIT_THREADS", raising=False)
 
-    spec = LmLiteRuntime().launch_spec("lmlite-local-1")
+    spec = LmLiteRuntime().launch_spec(ServerRequest(name="lmlite-local-1"))
 
     assert spec.name == "lmlite-local-1"
     assert spec.command == (
@@ -46,7 +47,7 @@ def test_threads_and_folders_are_passed_on(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONDUIT_CACHE_DIR", "here/cache")
 
-    spec = LmLiteRuntime().launch_spec("x")
+    spec = LmLiteRuntime().launch_spec(ServerRequest(name="x"))
 
     assert spec.command[-2:] == ("--threads", "3")
     assert spec.environment["CONDUIT_CACHE_DIR"] == str(tmp_path / "here" / "cache")
@@ -58,7 +59,7 @@ def test_device_and_memory_are_passed_on(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CONDUIT_LMLITE_DEVICE", "cuda:1")
     monkeypatch.setenv("CONDUIT_LMLITE_MEMORY_GIB", "12.5")
 
-    command = LmLiteRuntime().launch_spec("x").command
+    command = LmLiteRuntime().launch_spec(ServerRequest(name="x")).command
 
     assert command[-4:] == ("--device", "cuda:1", "--memory-gib", "12.5")
 
@@ -66,9 +67,9 @@ def test_device_and_memory_are_passed_on(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.usefixtures("all_installed")
 def test_the_hub_is_asked_only_when_we_may(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CONDUIT_OFFLINE", "1")
-    offline = LmLiteRuntime().launch_spec("x").environment
+    offline = LmLiteRuntime().launch_spec(ServerRequest(name="x")).environment
     monkeypatch.setenv("CONDUIT_OFFLINE", "0")
-    online = LmLiteRuntime().launch_spec("x").environment
+    online = LmLiteRuntime().launch_spec(ServerRequest(name="x")).environment
 
     assert offline["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in online
@@ -83,7 +84,7 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(
     )
 
     with pytest.raises(MissingExtraError, match="torch") as caught:
-        LmLiteRuntime().launch_spec("x")
+        LmLiteRuntime().launch_spec(ServerRequest(name="x"))
 
     assert "pip install 'conduit-nb[lmlite]'" in caught.value.hint
 
@@ -93,4 +94,4 @@ def test_a_wrong_setting_is_an_error_and_no_server_is_started(monkeypatch: pytes
     monkeypatch.setenv("CONDUIT_SIDECAR_IDLE_S", "soon")
 
     with pytest.raises(ArgumentError, match="CONDUIT_SIDECAR_IDLE_S"):
-        LmLiteRuntime().launch_spec("x")
+        LmLiteRuntime().launch_spec(ServerRequest(name="x"))

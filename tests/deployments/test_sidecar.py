@@ -16,11 +16,12 @@ import filelock
 import pytest
 
 from conduit_nb.client import Endpoint
-from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.sidecar import SidecarManager
 from conduit_nb.errors import BootError, DeploymentError, StorageError
 from conduit_nb.events import Events
 from conduit_nb.protocol import ChatRequest, LoadRequest
 from conduit_nb.providers.local import LocalProvider
+from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.state.installation import Installation
 from tests.fake_lmlite import FakeRuntime
 from tests.waiting import until
@@ -40,12 +41,12 @@ class Bench:
         self.provider = LocalProvider(grace_s=1)
         self.manager = self.another_manager()
 
-    def another_manager(self, **named: Any) -> DeploymentManager:
+    def another_manager(self, **named: Any) -> SidecarManager:
         installation = Installation(id="tests", secret=b"s" * 32)
         arguments: dict[str, Any] = {"installation": lambda: installation, "hung_after_s": 1.0}
-        return DeploymentManager(events=self.events, **(arguments | named))
+        return SidecarManager(events=self.events, **(arguments | named))
 
-    async def ensure(self, *flags: str, manager: DeploymentManager | None = None) -> Endpoint:
+    async def ensure(self, *flags: str, manager: SidecarManager | None = None) -> Endpoint:
         endpoint = await (manager or self.manager).ensure(FakeRuntime(flags), self.provider)
         self.endpoints.append(endpoint)
         return endpoint
@@ -124,7 +125,7 @@ async def test_calls_at_once_start_one_server(bench: Bench):
 async def test_the_name_is_made_of_installation_machine_version_and_environment(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    def name(manager: DeploymentManager) -> str:
+    def name(manager: SidecarManager) -> str:
         return manager.deployment_id(FakeRuntime(), bench.provider)
 
     mine = name(bench.manager)
@@ -162,7 +163,7 @@ async def test_a_server_that_hangs_is_replaced_in_bounded_time(bench: Bench):
 async def test_a_server_that_another_client_is_still_booting_is_waited_for(bench: Bench):
     name = bench.manager.deployment_id(FakeRuntime(), bench.provider)
     key = {"CONDUIT_API_KEY": Installation(id="tests", secret=b"s" * 32).endpoint_key(name)}
-    node = await bench.provider.launch(FakeRuntime().launch_spec(name), key)
+    node = await bench.provider.launch(FakeRuntime().launch_spec(ServerRequest(name=name)), key)
     await bench.ensure()
 
     assert await bench.pids() == [node.pid]
@@ -172,7 +173,7 @@ async def test_a_server_that_another_client_is_still_booting_is_waited_for(bench
 async def test_a_server_that_was_started_with_another_key_is_replaced(bench: Bench):
     name = bench.manager.deployment_id(FakeRuntime(), bench.provider)
     node = await bench.provider.launch(
-        FakeRuntime().launch_spec(name), {"CONDUIT_API_KEY": "another"}
+        FakeRuntime().launch_spec(ServerRequest(name=name)), {"CONDUIT_API_KEY": "another"}
     )
     endpoint = await bench.ensure()
 
@@ -254,7 +255,7 @@ async def test_a_cancelled_start_goes_on_and_is_found_by_the_next_call(bench: Be
 async def test_a_lock_that_is_never_given_back_is_an_error_after_a_while(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("conduit_nb.deployments.manager.LOCK_SLACK_S", 0.0)
+    monkeypatch.setattr("conduit_nb.deployments.sidecar.LOCK_SLACK_S", 0.0)
     monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "0.2")
     manager = bench.another_manager(hung_after_s=0.1)
     name = manager.deployment_id(FakeRuntime(), bench.provider)
@@ -295,7 +296,8 @@ async def test_a_deployment_that_boots_or_hangs_is_listed_as_that(bench: Bench):
     await bench.ensure()
     (pid,) = await bench.pids()
     await bench.provider.launch(
-        FakeRuntime(("--never-listens",)).launch_spec("deaf-local-1"), {"CONDUIT_API_KEY": "k"}
+        FakeRuntime(("--never-listens",)).launch_spec(ServerRequest(name="deaf-local-1")),
+        {"CONDUIT_API_KEY": "k"},
     )
     os.kill(pid or 0, signal.SIGSTOP)
     listed = await bench.manager.list_deployments([bench.provider])

@@ -1,4 +1,4 @@
-"""The manager: the only caller of providers. Finds what runs, starts what is missing, ends it.
+"""The sidecar: the one server beside the kernels that loads models on demand, and costs nothing.
 
 `ensure` gives every client of this user, on this machine, with this version and environment the
 same server: its name is made of these, and a file lock lets only one client start it.
@@ -31,7 +31,7 @@ from conduit_nb.events import Events, Notice
 from conduit_nb.private_files import make_private_folder, to_storage_error
 from conduit_nb.protocol import Dialect, Health, LoadedModel
 from conduit_nb.providers.base import Node, Provider
-from conduit_nb.runtimes.base import Runtime
+from conduit_nb.runtimes.base import Runtime, ServerRequest
 from conduit_nb.state.installation import Installation, load_installation
 
 PORT_IN_USE_EXIT_CODE = 98
@@ -43,8 +43,8 @@ LOCK_SLACK_S = 30.0
 SAY_WAITING_AFTER_S = 2.0
 
 
-class DeploymentManager:
-    """Starts, finds and ends deployments; tells `events` what takes time.
+class SidecarManager:
+    """Starts, finds and ends the sidecar; tells `events` what takes time.
 
     `hung_after_s` is how long a server that should answer may be silent before it is replaced.
     """
@@ -159,7 +159,7 @@ class DeploymentManager:
         return max(settings.boot_timeout_s() - age_s, self._hung_after_s)
 
     async def _start(self, runtime: Runtime, provider: Provider, name: str) -> Endpoint:
-        spec = runtime.launch_spec(name)
+        spec = runtime.launch_spec(ServerRequest(name=name))
         key = self._installation().endpoint_key(name)
         for attempt in range(1, PORT_TRIES + 1):
             node = await provider.launch(spec, dict.fromkeys(spec.secrets, key))
