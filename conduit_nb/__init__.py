@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from conduit_nb.blocks.base import Block
     from conduit_nb.blocks.files import FileSystemReadBlock, FileSystemWriteBlock
     from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
-    from conduit_nb.blocks.llm import LMLiteBlock
     from conduit_nb.blocks.pipeline import Pipeline
     from conduit_nb.blocks.records import (
         CommandResult,
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         HttpResult,
         SqlResult,
     )
+    from conduit_nb.blocks.runtime_blocks import CustomBlock, LMLiteBlock, TensorRtBlock, VllmBlock
     from conduit_nb.blocks.shell import SystemCommandBlock
     from conduit_nb.blocks.sqlite import Sqlite3Block
     from conduit_nb.blocks.tasks import LlmTask
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from conduit_nb.compute.constraints import DeploymentConstraint
     from conduit_nb.compute.detection import local_offerings
     from conduit_nb.compute.offerings import ComputeOffering, ComputeProvider
+    from conduit_nb.compute.request import DeploymentRequest, Replicas
     from conduit_nb.compute.selection import calculate_best_compute_offering, rank_offerings
     from conduit_nb.errors import (
         ArgumentError,
@@ -56,15 +57,18 @@ if TYPE_CHECKING:
         ModelError,
         ModelFilesError,
         ModelNotFoundError,
+        NoCapacityError,
         NoOfferingError,
         PipelineError,
         Problem,
+        ProviderError,
         ReplyBudgetError,
         ReplyError,
         RequestRefusedError,
         RunError,
         SchemaError,
         ServerFailedError,
+        SpendCapError,
         StorageError,
         TruncatedError,
         UntrustedBlockError,
@@ -106,10 +110,12 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "ComputeProvider",
     "ConduitError",
     "ContextLengthError",
+    "CustomBlock",
     "DeadlineError",
     "decode",
     "DeploymentConstraint",
     "DeploymentError",
+    "DeploymentRequest",
     "DetailedAnswer",
     "DoesNotFitError",
     "encode",
@@ -142,6 +148,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "ModelError",
     "ModelFilesError",
     "ModelNotFoundError",
+    "NoCapacityError",
     "NoOfferingError",
     "Partial",
     "Pattern",
@@ -149,9 +156,11 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "PipelineError",
     "plan",
     "Problem",
+    "ProviderError",
     "ps",
     "Range",
     "rank_offerings",
+    "Replicas",
     "ReplyBudgetError",
     "ReplyError",
     "RequestRefusedError",
@@ -160,16 +169,19 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "schema_of",
     "SchemaError",
     "ServerFailedError",
+    "SpendCapError",
     "Sqlite3Block",
     "SqlResult",
     "stop",
     "StorageError",
     "SystemCommandBlock",
+    "TensorRtBlock",
     "TruncatedError",
     "unload_model",
     "UntrustedBlockError",
     "validate",
     "ValidationError",
+    "VllmBlock",
 ]
 
 _HOMES = {
@@ -177,7 +189,6 @@ _HOMES = {
     "conduit_nb.blocks.base": ("Block",),
     "conduit_nb.blocks.files": ("FileSystemReadBlock", "FileSystemWriteBlock"),
     "conduit_nb.blocks.http": ("HttpGetBlock", "HttpPostBlock"),
-    "conduit_nb.blocks.llm": ("LMLiteBlock",),
     "conduit_nb.blocks.pipeline": ("Pipeline",),
     "conduit_nb.blocks.records": (
         "CommandResult",
@@ -186,6 +197,12 @@ _HOMES = {
         "HttpResult",
         "SqlResult",
     ),
+    "conduit_nb.blocks.runtime_blocks": (
+        "CustomBlock",
+        "LMLiteBlock",
+        "TensorRtBlock",
+        "VllmBlock",
+    ),
     "conduit_nb.blocks.shell": ("SystemCommandBlock",),
     "conduit_nb.blocks.sqlite": ("Sqlite3Block",),
     "conduit_nb.blocks.tasks": ("LlmTask",),
@@ -193,6 +210,7 @@ _HOMES = {
     "conduit_nb.compute.constraints": ("DeploymentConstraint",),
     "conduit_nb.compute.detection": ("local_offerings",),
     "conduit_nb.compute.offerings": ("ComputeOffering", "ComputeProvider"),
+    "conduit_nb.compute.request": ("DeploymentRequest", "Replicas"),
     "conduit_nb.compute.selection": ("calculate_best_compute_offering", "rank_offerings"),
     "conduit_nb.errors": (
         "ArgumentError",
@@ -214,15 +232,18 @@ _HOMES = {
         "ModelError",
         "ModelFilesError",
         "ModelNotFoundError",
+        "NoCapacityError",
         "NoOfferingError",
         "PipelineError",
         "Problem",
+        "ProviderError",
         "ReplyBudgetError",
         "ReplyError",
         "RequestRefusedError",
         "RunError",
         "SchemaError",
         "ServerFailedError",
+        "SpendCapError",
         "StorageError",
         "TruncatedError",
         "UntrustedBlockError",

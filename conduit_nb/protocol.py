@@ -12,7 +12,8 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 FinishReason = Literal["stop", "length"]
 Role = Literal["system", "user", "assistant"]
-Dialect = Literal["lmlite", "openai"]  # whether a server knows our additions
+Dialect = Literal["lmlite", "openai", "tensorrt"]
+"""How a server is spoken to: whether it knows our additions, and how a schema is told to it."""
 
 
 class Message(TypedDict):
@@ -31,10 +32,11 @@ class JsonSchemaSpec(TypedDict):
 
 
 class ResponseFormat(TypedDict):
-    """How a reply must look."""
+    """How a reply must look. `json` with a bare `schema` is TensorRT-LLM's word for it."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    type: Literal["text", "json_object", "json_schema", "json"]
     json_schema: NotRequired[JsonSchemaSpec]
+    schema: NotRequired[dict[str, Any]]
 
 
 class ModelOptions(TypedDict):

@@ -117,6 +117,17 @@ def gpuhunt_url() -> str:
     return _url("CONDUIT_GPUHUNT_URL", "https://dstack-gpu-pricing.s3.eu-west-1.amazonaws.com/v3")
 
 
+def vllm_python() -> Path | None:
+    """The Python of an environment of this machine that has vLLM (`CONDUIT_VLLM_PYTHON`)."""
+    value = os.environ.get("CONDUIT_VLLM_PYTHON")
+    return Path(value).expanduser() if value else None
+
+
+def has_hub_token() -> bool:
+    """Whether there is a key for gated models (`HF_TOKEN`: the hub's name, not a `CONDUIT_` one)."""
+    return bool(os.environ.get("HF_TOKEN", "").strip())
+
+
 def specs_dir() -> Path | None:
     """Folder of providers' specifications, for tests only (`CONDUIT_SPECS`)."""
     value = os.environ.get("CONDUIT_SPECS")

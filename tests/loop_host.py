@@ -25,6 +25,7 @@ class LoopHost:
         self.seen: list[Event] = []
         self.events.subscribe(self.seen.append)
         self.endpoints: list[Endpoint] = []
+        self.requests: list[DeploymentRequest] = []
         self.asked: list[tuple[str | None, bool]] = []
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -37,6 +38,7 @@ class LoopHost:
         return threading.current_thread() is self._thread
 
     async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
+        self.requests.append(request)
         self.asked.append((request.provider, fresh))
         if fresh and len(self.endpoints) > 1:
             self.endpoints.pop(0)

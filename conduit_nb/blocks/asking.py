@@ -219,9 +219,7 @@ class ModelAccess:
         if question.seed is not None:
             request["seed"] = question.seed
         if question.json_schema is not None:
-            request["response_format"] = ResponseFormat(
-                type="json_schema", json_schema=_spec(question, dialect)
-            )
+            request["response_format"] = _response_format(question, dialect)
         if dialect == "lmlite":
             request["model"] = resolved_id(self.config.model_id)
             request["conduit"] = model_options(self.config)
@@ -284,6 +282,14 @@ class _Tries:
                 await asyncio.sleep(FAILED_WAIT_S)
             case _:
                 raise error
+
+
+def _response_format(question: Question, dialect: Dialect) -> ResponseFormat:
+    """Ask for a record in the words of the server."""
+    spec = _spec(question, dialect)
+    if dialect == "tensorrt":
+        return ResponseFormat(type="json", schema=spec["schema"])
+    return ResponseFormat(type="json_schema", json_schema=spec)
 
 
 def _spec(question: Question, dialect: Dialect) -> JsonSchemaSpec:

@@ -5,8 +5,8 @@ Layer 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 from conduit_nb import plugins
 from conduit_nb.blocks.ports import Port
@@ -19,6 +19,13 @@ from conduit_nb.protocol import Message
 from conduit_nb.schemas.shapes import Bytes, Choice, Shape, Str, Union
 
 Number = TypeVar("Number", int, float)
+
+
+class _Checks(Protocol):
+    """What of a runtime is asked here: runtimes stand beside blocks, and are found by name."""
+
+    def check(self, models: Sequence[LmLiteModelConfig]) -> None: ...
+
 
 ROLES = ("system", "user", "assistant")
 
@@ -61,6 +68,12 @@ def require_provider(provider: str) -> None:
             f"compute_provider={provider!r} is not known.",
             hint=f"Use one of these: {', '.join(names)}; or give endpoint=URL.",
         )
+
+
+def require_served(runtime: str, models: Sequence[LmLiteModelConfig]) -> None:
+    """Raise ArgumentError where the runtime is not known, or lacks what a model's config asks."""
+    registered = plugins.load_registered("conduit_nb.runtimes", runtime, kind="runtime")
+    cast("Callable[[], _Checks]", registered)().check(models)
 
 
 def require_within(constraint: DeploymentConstraint, provider: str) -> None:

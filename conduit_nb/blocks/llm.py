@@ -1,4 +1,4 @@
-"""The block that asks a language model: typed records, plain chat, streams and batches.
+"""Blocks that ask language models: typed records, plain chat, streams and batches.
 
 Knows schemas and prompts; whether the model runs beside the kernel or far away it cannot tell.
 Layer 3.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar, cast, overload
+from typing import Any, ClassVar, TypeVar, cast, overload
 
 from conduit_nb.blocks.answers import OnLength
 from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
@@ -18,6 +18,7 @@ from conduit_nb.blocks.checks import (
     require_models,
     require_positive,
     require_provider,
+    require_served,
     require_within,
 )
 from conduit_nb.blocks.host import current_host
@@ -25,7 +26,7 @@ from conduit_nb.blocks.streams import iterate
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeProvider
-from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.request import DeploymentRequest, to_replicas
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
@@ -35,14 +36,16 @@ Record = TypeVar("Record")
 Answer = TypeVar("Answer")
 
 
-class LMLiteBlock:
+class LlmBlock:
     """Language models behind one name: call it, stream from it, or make typed tasks of it.
 
     `models` says which, by id, and in a LmLiteModelConfig within what bounds. They run on
     `compute_provider` (a member of ComputeProvider or a registered name), or wherever `endpoint`
     says: the URL of any OpenAI-compatible server, whose key stands in the environment variable
     `api_key_env`. `constraint` says what is accepted of the compute: a provider that it rules out
-    is an ArgumentError.
+    is an ArgumentError. `gpu`, `gpu_count` and `tensor_parallel` say on what each of the `replicas`
+    (a number, or the least and the most) runs, `max_usd` replaces the cap of what it may spend;
+    `image` and `command` replace those of the runtime: see DeploymentRequest.
 
     Everywhere, `guidance` is the instruction (by default the output's docstring), `examples` are
     pairs of input and output, `max_tokens` is by default what the context leaves. `model_id` may
@@ -50,6 +53,9 @@ class LMLiteBlock:
     `partial` is the record as far as it came; with `on_length="keep"` that is the answer, and only
     `task(...).detailed` tells it from a whole one.
     """
+
+    runtime: ClassVar[str]
+    """The name of the runtime that serves the models."""
 
     def __init__(
         self,
@@ -59,6 +65,13 @@ class LMLiteBlock:
         endpoint: str | None = None,
         api_key_env: str | None = None,
         constraint: DeploymentConstraint | None = None,
+        replicas: int | tuple[int, int] = 1,
+        gpu: str | None = None,
+        gpu_count: int | None = None,
+        tensor_parallel: int = 1,
+        image: str | None = None,
+        command: Sequence[str] = (),
+        max_usd: float | None = None,
         timeout_seconds: float = 600,
         name: str | None = None,
     ) -> None:
@@ -70,6 +83,7 @@ class LMLiteBlock:
         if endpoint is None:
             require_provider(compute_provider)
             require_within(constraint or DeploymentConstraint(), str(compute_provider))
+            require_served(self.runtime, require_models(models))
         elif constraint is not None:
             raise ArgumentError(
                 "constraint= is about compute that Conduit starts, and endpoint= runs already.",
@@ -82,8 +96,16 @@ class LMLiteBlock:
         if endpoint is None:
             deployment = DeploymentRequest(
                 models=self.models,
+                runtime=self.runtime,
                 provider=str(compute_provider),
                 constraint=constraint or DeploymentConstraint(),
+                replicas=to_replicas(replicas),
+                gpu=gpu,
+                gpu_count=gpu_count,
+                tensor_parallel=tensor_parallel,
+                image=image,
+                command=tuple(command),
+                max_usd=max_usd,
             )
         self._access = {
             config.model_id: ModelAccess(

@@ -34,7 +34,8 @@ class LaunchSpec:
 
     `command` holds `{port}` where the port stands that the server is to listen on. `secrets` are
     names of environment variables; their values are handed to `Provider.launch` apart, so that a
-    spec can be written to disk and shown. `health_path` answers 200 when the server is ready.
+    spec can be written to disk and shown; `key_name` is the one that holds the endpoint's key.
+    `health_path` answers 200 when the server is ready.
 
     With an `image` it runs in a container, without in a process of this environment, which only
     the local provider can. `port` is where it listens in the container, `devices` how many GPUs it
@@ -47,6 +48,7 @@ class LaunchSpec:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     secrets: tuple[str, ...] = ()
+    key_name: str = "CONDUIT_API_KEY"
     health_path: str = "/health"
     dialect: Dialect = "openai"
     image: str | None = None

@@ -33,12 +33,19 @@ class Replicas:
             )
 
 
+def to_replicas(value: int | tuple[int, int]) -> Replicas:
+    """Return the bounds that a number, or a pair of least and most, stands for."""
+    least, most = value if isinstance(value, tuple) else (value, value)
+    return Replicas(least=least, most=most)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentRequest:
     """One thing to have running; requests with the same `identity` share one deployment.
 
     `provider` None takes the best offering of any that can start it. `gpu` names an accelerator,
-    `gpu_count` how many of it; None lets the plan decide. `image` replaces the runtime's own.
+    `gpu_count` how many of it; None lets the plan decide. `image` replaces the runtime's own,
+    `command` what is started in it (`{port}` and `{model}` are put in).
     What follows `constraint` bounds one call and is no part of what a deployment is: `max_usd`
     replaces the cap of a deployment, `lease_s` and `idle_s` the defaults of the settings, `name`
     is how people call it.
@@ -56,6 +63,7 @@ class DeploymentRequest:
     pipeline_parallel: int = 1
     replicas: Replicas = field(default_factory=Replicas)
     image: str | None = None
+    command: tuple[str, ...] = ()
     constraint: DeploymentConstraint = field(default_factory=DeploymentConstraint)
     max_usd: float | None = None
     lease_s: float | None = None

@@ -60,7 +60,14 @@ class MagicParser(MagicArgumentParser):
 def add_model_options(parser: MagicParser) -> None:
     """Add the options that say which model answers, and where it runs."""
     parser.option("--model", metavar="ID")
+    parser.option("--runtime", metavar="NAME", default="lmlite")
     parser.option("--provider", metavar="NAME", default="local")
+    parser.option("--gpu", metavar="NAME")
+    parser.option("--gpu-count", metavar="N", type=at_least_one)
+    parser.option("--tensor-parallel", metavar="N", type=at_least_one, default=1)
+    parser.option("--replicas", metavar="N|N-N", type=_replicas, default=1)
+    parser.option("--image", metavar="NAME")
+    parser.option("--max-usd", metavar="X", type=_not_negative)
     parser.option("--endpoint", metavar="URL")
     parser.option("--api-key-env", metavar="VARIABLE")
     parser.option("--max-model-len", metavar="TOKENS", type=at_least_one)
@@ -151,6 +158,12 @@ def at_least_one(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
     return value
+
+
+def _replicas(text: str) -> int | tuple[int, int]:
+    """Read a number of replicas, or the least and the most: 2, 1-4."""
+    least, dash, most = text.partition("-")
+    return (at_least_one(least), at_least_one(most)) if dash else at_least_one(least)
 
 
 def _not_negative(text: str) -> float:

@@ -114,7 +114,11 @@ dataclass records; any Python expression may stand there: `reviews.head(20)`.
 MODEL_OPTIONS = """\
 Which model, and where:
   --model ID           a model id or a folder; the default is {default_model}
+  --runtime NAME       what serves it: lmlite, vllm, tensorrt, custom; the default is lmlite
   --provider NAME      where it runs; the default, local, is this machine
+  --gpu NAME, --gpu-count N, --tensor-parallel N, --replicas N|N-N, --image NAME
+                       on what, and how often (the least and the most), where it is not local
+  --max-usd X          the most that this may spend; see %conduit help deploy
   --max-usd-per-hour X, --regions a,b, --providers a,b, --min-availability LEVEL, --enterprise,
   --single-device, --interruptible, --no-interruptible
                        what is accepted of the compute; see %conduit help offerings

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from conduit_nb import settings
-from conduit_nb.blocks.llm import LMLiteBlock
+from conduit_nb.blocks.runtime_blocks import block_type
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.models.config import LmLiteModelConfig
@@ -44,12 +44,18 @@ def task_of(
         max_model_len=arguments.max_model_len,
         max_model_concurrency=arguments.max_concurrency,
     )
-    block = LMLiteBlock(
+    block = block_type(arguments.runtime)(
         [config],
         arguments.provider,
         endpoint=arguments.endpoint,
         api_key_env=arguments.api_key_env,
         constraint=_constraint(arguments),
+        replicas=arguments.replicas,
+        gpu=arguments.gpu,
+        gpu_count=arguments.gpu_count,
+        tensor_parallel=arguments.tensor_parallel,
+        image=arguments.image,
+        max_usd=arguments.max_usd,
     )
     return block.task(
         input_type,

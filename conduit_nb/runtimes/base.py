@@ -22,7 +22,9 @@ class ServerRequest:
     """One server to start, as a runtime is asked for it.
 
     `models` may be empty where the runtime loads them on demand. `devices` are the GPUs it gets, 0
-    for the CPU; `image` replaces the runtime's own image.
+    for the CPU; `image` and `command` replace the runtime's own. `model_folder` is where the one
+    model of a process lies on this machine, None where the runtime fetches it by its id; `disk_gib`
+    is what a container needs for files, the model's among them.
     """
 
     name: str
@@ -33,6 +35,9 @@ class ServerRequest:
     pipeline_parallel: int = 1
     version: str | None = None
     image: str | None = None
+    command: tuple[str, ...] = ()
+    model_folder: str | None = None
+    disk_gib: int = 20
 
 
 class Runtime(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 import pytest
 
 from conduit_nb.blocks.answers import DetailedAnswer
-from conduit_nb.blocks.llm import LMLiteBlock
+from conduit_nb.blocks.runtime_blocks import LMLiteBlock
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import (

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from conduit_nb.blocks.answers import DetailedAnswer
-from conduit_nb.blocks.llm import LMLiteBlock
+from conduit_nb.blocks.runtime_blocks import LMLiteBlock
 from conduit_nb.errors import ConduitError, ValidationError
 from tests.loop_host import LoopHost
 from tests.openai_server import openai_server

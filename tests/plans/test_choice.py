@@ -71,7 +71,7 @@ def test_with_a_plan_what_holds_it_is_ranked_and_the_rest_explained():
 
 
 def test_only_what_a_runtime_here_can_start_counts_as_launchable():
-    for plan, launchable in ((made_plan(10, runtime="lmlite"), True), (made_plan(10), False)):
+    for plan, launchable in ((made_plan(10), True), (made_plan(10, runtime="sglang"), False)):
         choice = chosen(plan)
 
         assert choice.is_launchable(L40S) is launchable
@@ -84,8 +84,8 @@ def test_only_launchable_leaves_out_what_is_known_by_its_price():
         "a100",
         "l40s",
     ]
-    with pytest.raises(ArgumentError, match="Nothing here starts vllm"):
-        chosen(made_plan(10), only_launchable=True)
+    with pytest.raises(ArgumentError, match="Nothing here starts sglang"):
+        chosen(made_plan(10, runtime="sglang"), only_launchable=True)
 
 
 def test_a_gpu_by_any_of_its_names_leaves_its_offerings():
