@@ -124,7 +124,7 @@ def vllm_python() -> Path | None:
 
 
 def has_hub_token() -> bool:
-    """Whether there is a key for gated models (`HF_TOKEN`: the hub's name, not a `CONDUIT_` one)."""
+    """Whether there is a key for gated models (`HF_TOKEN`, no `CONDUIT_` name)."""
     return bool(os.environ.get("HF_TOKEN", "").strip())
 
 

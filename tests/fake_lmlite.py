@@ -99,6 +99,9 @@ class Handler(BaseHTTPRequestHandler):
             Handler.slow_requests += 1
             threading.Event().wait()
         text = body["messages"][-1]["content"]
+        if body.get("stream"):
+            self._stream(f"{os.getpid()}: {text}")
+            return
         self._answer(
             200,
             {
@@ -116,6 +119,25 @@ class Handler(BaseHTTPRequestHandler):
                 "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
             },
         )
+
+    def _stream(self, text: str) -> None:
+        """Send a word at a time; the connection's end is the answer's."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        choices: list[dict[str, Any]] = [
+            {"index": 0, "delta": {"content": word + " "}, "finish_reason": None}
+            for word in text.split()
+        ]
+        choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
+        head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        for choice in choices:
+            self.wfile.write(f"data: {json.dumps({**head, 'choices': [choice]})}\n\n".encode())
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        last = {**head, "choices": [], "usage": usage}
+        self.wfile.write(f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
 
     def do_DELETE(self) -> None:
         model = unquote(self.path.removeprefix("/v1/models/"))

@@ -32,6 +32,7 @@ from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError, StorageError
 from conduit_nb.private_files import make_private_folder, to_storage_error, write_private_file
 from conduit_nb.providers.base import Capabilities, Listing, Node
+from conduit_nb.providers.guarding import in_process
 from conduit_nb.providers.log_files import open_log, read_on, read_tail
 from conduit_nb.providers.processes import (
     MARK,
@@ -170,17 +171,18 @@ class LocalProvider:
 
     def _start(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
         port, launch, now = self._choose_port(), randoms.token_hex(8), datetime.now(UTC)
-        command = [part.replace("{port}", str(port)) for part in spec.command]
+        started = in_process(spec, host=HOST, port=port)
         child = self._start_process(
-            command,
+            list(started.command),
             environment={
                 **{k: v for k, v in os.environ.items() if k not in NOT_INHERITED},
                 **spec.environment,
+                **started.environment,
                 **{name: secrets[name] for name in spec.secrets},
                 MARK: f"{self._record_path(spec.name)}#{launch}",
             },
             log_path=self._log_path(spec.name),
-            headline=f"--- {now:%Y-%m-%d %H:%M:%S} UTC: starting {' '.join(command)}\n",
+            headline=f"--- {now:%Y-%m-%d %H:%M:%S} UTC: starting {' '.join(spec.command)}\n",
         )
         record = Record(
             name=spec.name,

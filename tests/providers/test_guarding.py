@@ -1,0 +1,63 @@
+"""providers/guarding.py: what is really started where a spec has a guard."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from conduit_nb import guard
+from conduit_nb.compute.launch import GuardTerms, LaunchSpec
+from conduit_nb.providers.guarding import in_container, in_process
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TERMS = GuardTerms(idle_s=60, boot_until=NOW, lease_until=NOW + timedelta(hours=1), not_after=NOW)
+SPEC = LaunchSpec(name="n", command=("serve", "--port", "{port}"), key_name="A_KEY", guard=TERMS)
+
+
+def test_a_spec_without_terms_is_started_as_it_is():
+    started = in_process(replace(SPEC, guard=None), host="127.0.0.1", port=7)
+
+    assert started.command == ("serve", "--port", "7")
+    assert not started.environment
+
+
+def test_a_process_is_started_by_the_guard_with_the_terms():
+    started = in_process(SPEC, host="127.0.0.1", port=7)
+    config = guard.Config(**json.loads(started.environment["CONDUIT_GUARD"]))
+
+    assert started.command == (sys.executable, guard.__file__)
+    assert (config.host, config.port, config.key_name) == ("127.0.0.1", 7, "A_KEY")
+    assert config.command == ["serve", "--port", "{port}"]
+    assert config.lease_until == NOW.timestamp() + 3600
+    assert config.not_after == NOW.timestamp()
+    assert config.end == {"kind": "exit"}
+
+
+def test_without_a_price_the_money_ends_nothing():
+    started = in_process(replace(SPEC, guard=replace(TERMS, not_after=None)), host="h", port=7)
+
+    assert json.loads(started.environment["CONDUIT_GUARD"])["not_after"] is None
+
+
+def test_any_image_with_python_carries_the_guard_in_its_environment():
+    started = in_container(SPEC)
+    done = subprocess.run(
+        [sys.executable, *started.command[1:]],
+        env={"PATH": os.environ["PATH"], **started.environment, "A_KEY": "k"},
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    assert (
+        "its money is spent; nothing is started" in done.stderr
+    )  # by what came along, and no more
+
+
+def test_what_is_put_into_an_environment_is_small():
+    started = in_container(SPEC)
+
+    assert sum(map(len, started.environment.values())) < 20_000

@@ -1,0 +1,387 @@
+"""guard.py: the node ends at its lease, when idle, unbooted or unpaid, whoever is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from conduit_nb import guard
+from conduit_nb.guard import Config, Life
+from conduit_nb.testing.runpod_server import runpod_server
+from conduit_nb.testing.runpod_server.wire import CreatePod
+from tests import waiting
+
+KEY = "k-0123456789abcdef"
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+SERVER = str(Path(__file__).parent / "fake_lmlite.py")
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False}
+
+
+def config(**change: Any) -> Config:
+    given: dict[str, Any] = {
+        "command": [sys.executable, SERVER, "--port", "{port}"],
+        "host": "127.0.0.1",
+        "port": 0,
+        "idle_s": 100.0,
+        "boot_until": 50.0,
+        "lease_until": 1000.0,
+    }
+    return Config(**{**given, **change})
+
+
+class TestLife:
+    def test_a_node_lives_while_nothing_speaks_against_it(self):
+        life = Life(config(), 0.0)
+        life.is_ready = True
+
+        assert life.why_end(99.0) is None
+
+    def test_it_ends_so_long_after_its_last_sign_of_life(self):
+        life = Life(config(), 0.0)
+        life.is_ready = True
+        life.sign(60.0)
+
+        assert life.why_end(159.0) is None
+        assert "100 s" in (life.why_end(160.0) or "")
+
+    def test_a_request_that_is_answered_for_long_is_a_sign_of_life(self):
+        life = Life(config(), 0.0)
+        life.is_ready = True
+        life.in_flight = 1
+
+        assert life.why_end(900.0) is None
+
+    def test_it_ends_at_its_lease_even_in_the_middle_of_a_request(self):
+        life = Life(config(), 0.0)
+        life.is_ready, life.in_flight = True, 1
+
+        assert "lease" in (life.why_end(1000.0) or "")
+
+    def test_an_extension_moves_the_lease_and_is_a_sign_of_life(self):
+        life = Life(config(), 0.0)
+        life.is_ready = True
+
+        assert life.extend(2000.0, 950.0) == 2000.0
+        assert life.why_end(1049.0) is None
+
+    def test_no_extension_goes_beyond_the_money(self):
+        life = Life(config(not_after=1500.0), 0.0)
+        life.is_ready = True
+
+        assert life.extend(9000.0, 10.0) == 1500.0
+        life.sign(1499.0)
+        assert life.why_end(1499.5) is None
+        assert "money" in (life.why_end(1500.0) or "")
+
+    def test_a_server_that_does_not_boot_in_time_ends_the_node(self):
+        life = Life(config(), 0.0)
+
+        assert life.why_end(49.0) is None
+        assert "ready in time" in (life.why_end(50.0) or "")
+
+    def test_one_that_boots_is_not_idle_meanwhile(self):
+        life = Life(config(idle_s=1.0), 0.0)
+
+        assert life.why_end(40.0) is None
+
+
+class Running:
+    """A guard as a process, and how to ask it."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str, **options: Any) -> httpx2.Response:
+        return httpx2.get(self.url + path, trust_env=False, timeout=20, **options)
+
+    def post(self, path: str, body: object, **options: Any) -> httpx2.Response:
+        return httpx2.post(self.url + path, json=body, trust_env=False, timeout=20, **options)
+
+    def told(self) -> dict[str, Any]:
+        return self.get("/conduit/guard", headers=HEADERS).json()
+
+    def children(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def wait_ready(self) -> None:
+        waiting.until_true(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self.process.communicate()[1]
+        try:
+            return self.told()["state"] == "ready"
+        except httpx2.HTTPError:
+            return False
+
+
+@contextmanager
+def guarded(
+    *flags: str, environment: dict[str, str] | None = None, **change: Any
+) -> Iterator[Running]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    now = time.time()
+    given = {
+        "command": [sys.executable, SERVER, "--port", "{port}", *flags],
+        "port": port,
+        "boot_until": now + 60,
+        "lease_until": now + 600,
+        "grace_s": 2.0,
+    }
+    process = subprocess.Popen(
+        [sys.executable, guard.__file__],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "CONDUIT_API_KEY": KEY,
+            "CONDUIT_GUARD": json.dumps(asdict(config(**{**given, **change}))),
+            **(environment or {}),
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Running(process, port)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+
+
+def test_requests_with_the_key_reach_the_server_and_are_counted():
+    with guarded() as node:
+        node.wait_ready()
+        answer = node.post("/v1/chat/completions", CHAT, headers=HEADERS)
+        told = node.told()
+
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"].endswith("hi")
+    assert (told["requests"], told["in_flight"]) == (1, 0)
+
+
+def test_without_the_key_nothing_is_answered_but_the_servers_health():
+    with guarded() as node:
+        node.wait_ready()
+        for path in ("/v1/models", "/conduit/guard", "/metrics"):
+            assert node.get(path).status_code == 401
+            assert node.get(path, headers={"Authorization": "Bearer x"}).status_code == 401
+        assert node.post("/v1/chat/completions", CHAT).status_code == 401
+        assert node.get("/health").status_code == 200
+        assert node.told()["requests"] == 0
+
+
+def test_looking_is_no_sign_of_life():
+    with guarded() as node:
+        node.wait_ready()
+        before = node.told()
+        node.get("/health")
+        node.get("/v1/models", headers=HEADERS)
+        after = node.told()
+
+    assert after["requests"] == 0
+    assert after["idle_s"] >= before["idle_s"]
+
+
+def test_an_answer_is_streamed_as_it_is_written():
+    with guarded() as node:
+        node.wait_ready()
+        with httpx2.stream(
+            "POST",
+            f"{node.url}/v1/chat/completions",
+            json={**CHAT, "stream": True},
+            headers=HEADERS,
+            trust_env=False,
+        ) as answer:
+            events = [line for line in answer.iter_lines() if line.startswith("data: ")]
+
+    assert events[-1] == "data: [DONE]"
+    assert len(events) > 2
+
+
+def test_a_client_that_leaves_ends_its_request():
+    with guarded() as node:
+        node.wait_ready()
+        with socket.create_connection(("127.0.0.1", int(node.url.rpartition(":")[2]))) as client:
+            body = json.dumps({**CHAT, "model": "slow"}).encode()
+            client.sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+                + f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            waiting.until_true(lambda: node.told()["in_flight"] == 1)
+        waiting.until_true(lambda: node.told()["in_flight"] == 0)
+
+
+def test_an_extension_is_bounded_and_wants_a_number():
+    now = time.time()
+    with guarded(not_after=now + 700) as node:
+        node.wait_ready()
+        extend = "/conduit/guard/extend"
+        moved = node.post(extend, {"lease_until": now + 650}, headers=HEADERS).json()
+        bounded = node.post(extend, {"lease_until": now + 9999}, headers=HEADERS).json()
+        refused = node.post(extend, {"lease_until": "soon"}, headers=HEADERS)
+
+    assert moved["lease_until"] == pytest.approx(now + 650)
+    assert bounded["lease_until"] == pytest.approx(now + 700)
+    assert refused.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"idle_s": 0.5}, "nobody has asked"),
+        ({"lease_s": 2.0}, "lease is over"),
+        ({"paid_s": 2.0}, "money is spent"),
+    ],
+    ids=["idle", "lease", "money"],
+)
+def test_the_node_and_everything_on_it_ends_by_itself(change: dict[str, float], why: str):
+    now = time.time()
+    moments = {"lease_s": "lease_until", "paid_s": "not_after"}
+    given = {
+        moments.get(name, name): now + s if name in moments else s for name, s in change.items()
+    }
+    with guarded("--spawns", **given) as node:
+        waiting.until_true(lambda: len(node.children()) >= 1)
+        children = node.children()
+        _, said = node.process.communicate(timeout=60)
+
+        assert why in said
+        assert node.process.returncode == 0
+        assert not [child for child in children if child.is_running() and _is_alive(child)]
+
+
+def test_a_server_that_never_listens_ends_the_node_at_the_boot_deadline():
+    with guarded("--never-listens", boot_until=time.time() + 1.5) as node:
+        _, said = node.process.communicate(timeout=60)
+
+    assert "not ready in time" in said
+
+
+def test_a_node_that_its_host_starts_again_after_its_lease_starts_nothing():
+    with guarded(lease_until=time.time() - 1) as node:
+        _, said = node.process.communicate(timeout=60)
+
+    assert "lease is over; nothing is started" in said
+    assert node.process.returncode == 0
+
+
+def test_the_servers_end_is_the_guards_with_the_same_code():
+    with guarded("--dies", "7") as node:
+        _, said = node.process.communicate(timeout=60)
+
+    assert node.process.returncode == 7
+    assert "ended with code 7" in said
+
+
+def test_told_to_stop_it_gives_the_server_time_and_then_none():
+    with guarded("--ignores-sigterm") as node:
+        node.wait_ready()
+        children = node.children()
+        node.process.send_signal(signal.SIGTERM)
+        node.process.communicate(timeout=60)
+
+    assert node.process.returncode == 128 + signal.SIGKILL
+    assert not [child for child in children if child.is_running() and _is_alive(child)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_guard_that_is_killed_takes_the_server_with_it():
+    with guarded() as node:
+        node.wait_ready()
+        (child,) = node.children()
+        node.process.kill()
+        node.process.wait()
+
+        waiting.until_true(lambda: not _is_alive(child))
+
+
+def test_the_servers_environment_has_the_key_and_nothing_of_the_guards(tmp_path: Path):
+    seen = tmp_path / "environment"
+    write = f"import os,json;open({str(seen)!r},'w').write(json.dumps(dict(os.environ)))"
+    with guarded(
+        command=[sys.executable, "-c", write], environment={"RUNPOD_API_KEY": "pod-key"}
+    ) as node:
+        node.process.communicate(timeout=60)
+
+    environment = json.loads(seen.read_text())
+    assert environment["CONDUIT_API_KEY"] == KEY
+    assert not {"CONDUIT_GUARD", "RUNPOD_API_KEY"} & environment.keys()
+
+
+def test_secrets_come_as_files_too(tmp_path: Path):
+    (tmp_path / "CONDUIT_API_KEY").write_text(f"{KEY}\n")
+    (tmp_path / "not a name").write_text("x")
+
+    assert guard._read_secrets(str(tmp_path)) == {"CONDUIT_API_KEY": KEY}  # the file's own seam
+    assert guard._read_secrets(str(tmp_path / "none")) == {}  # the same
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [({"CONDUIT_GUARD": "{"}, 2), ({"CONDUIT_GUARD": "[]"}, 2), ({"CONDUIT_API_KEY": ""}, 2)],
+    ids=["no JSON", "no config", "no key"],
+)
+def test_what_cannot_be_guarded_is_not_started(environment: dict[str, str], code: int):
+    with guarded(environment=environment) as node:
+        _, said = node.process.communicate(timeout=60)
+
+    assert node.process.returncode == code
+    assert KEY not in said
+    assert said.startswith("guard: ")
+
+
+def test_a_port_that_is_taken_is_told_by_its_own_code():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        guarded(port=taken.getsockname()[1]) as node,
+    ):
+        node.process.communicate(timeout=60)
+
+    assert node.process.returncode == 98
+
+
+def test_a_pod_is_ended_with_its_own_key():
+    with runpod_server() as cloud:
+        wire = cloud.account.create(
+            CreatePod(name="n", image="i", gpu={"id": "NVIDIA L40S", "count": 1}, cloud="SECURE")
+        )
+        pod = cloud.account.find(wire["id"])
+        with guarded(
+            idle_s=0.3,
+            end={"kind": "runpod", "url": cloud.url},
+            environment={"RUNPOD_POD_ID": pod.id, "RUNPOD_API_KEY": pod.key},
+        ) as node:
+            waiting.until_true(lambda: pod.status == "TERMINATED")
+            node.process.send_signal(signal.SIGTERM)  # as Runpod does then
+            _, said = node.process.communicate(timeout=60)
+
+    assert pod.key not in said
+    assert "nobody has asked" in said
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
