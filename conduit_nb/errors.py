@@ -5,7 +5,8 @@
     ├── ValidationError             a record or a text does not fit its schema
     ├── ArgumentError               an argument, option or setting is wrong
     ├── MissingExtraError           an optional dependency is not installed
-    ├── StorageError                no space, no permission, a broken file of ours
+    ├── StorageError                no space, no permission, a broken file or state of ours
+    ├── StateConflictError          another client has changed the state meanwhile (retryable)
     ├── PipelineError               blocks cannot be chained like that
     │   └── UntrustedBlockError     a block with effects inside a pipeline without trusted=True
     ├── BlockError                  a block failed: a bug in it, or a step without success
@@ -135,6 +136,13 @@ class StorageError(ConduitError):
     """No space, no permission, or a broken file of ours; nothing is left half-written."""
 
     code = "storage"
+
+
+class StateConflictError(ConduitError):
+    """Another client has changed a record of the state meanwhile, or was quicker to add it."""
+
+    code = "state_conflict"
+    retryable = True
 
 
 class PipelineError(ConduitError):

@@ -117,6 +117,36 @@ def gpuhunt_url() -> str:
     return _url("CONDUIT_GPUHUNT_URL", "https://dstack-gpu-pricing.s3.eu-west-1.amazonaws.com/v3")
 
 
+def db_uri() -> str | None:
+    """Address of the database that holds the state (`CONDUIT_DB_URI`); None is a file of ours."""
+    return os.environ.get("CONDUIT_DB_URI", "").strip() or None
+
+
+def max_usd_per_deployment() -> float:
+    """US dollars that one deployment may spend (`CONDUIT_MAX_USD_PER_DEPLOYMENT`)."""
+    return _positive("CONDUIT_MAX_USD_PER_DEPLOYMENT", 5.0)
+
+
+def max_usd_per_day() -> float:
+    """US dollars that all deployments may spend in a day, in UTC (`CONDUIT_MAX_USD_PER_DAY`)."""
+    return _positive("CONDUIT_MAX_USD_PER_DAY", 10.0)
+
+
+def lease_s() -> float:
+    """Seconds that a deployment may live without an extension (`CONDUIT_LEASE_S`)."""
+    return _positive("CONDUIT_LEASE_S", 3600)
+
+
+def idle_s() -> float:
+    """Seconds without a request after which a deployment's nodes end (`CONDUIT_IDLE_S`)."""
+    return _positive("CONDUIT_IDLE_S", 30 * 60)
+
+
+def node_boot_timeout_s() -> float:
+    """Seconds that a rented node may take to become ready (`CONDUIT_NODE_BOOT_TIMEOUT_S`)."""
+    return _positive("CONDUIT_NODE_BOOT_TIMEOUT_S", 15 * 60)
+
+
 def vllm_python() -> Path | None:
     """The Python of an environment of this machine that has vLLM (`CONDUIT_VLLM_PYTHON`)."""
     value = os.environ.get("CONDUIT_VLLM_PYTHON")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import system_packages
 from environment import ROOT, find_python
 
 OTHER_VERSION = "3.13"
@@ -43,6 +44,7 @@ class Outcome:
 def main() -> int:
     """Run everything, print the summary, return the exit code."""
     seed = random.randrange(2**32)
+    system_packages.main()
     print(f"tests: random seed {seed} (again: pytest --hypothesis-seed={seed})", flush=True)
     common = [f"--hypothesis-seed={seed}"]
     if not IS_SOAK:  # a test that hangs says where, and the run goes on without it

@@ -25,6 +25,8 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.state import postgres_server
+
 FOLDERS = ("CONDUIT_DATA_DIR", "CONDUIT_STATE_DIR")
 ENDS_WITH_US = "multiprocessing.resource_tracker"  # Python's own helper, by design
 KEPT = pytest.StashKey[tuple[Path, dict[str, str | None]]]()
@@ -166,6 +168,7 @@ def _can_mount() -> bool:
 
 # What tests may need of the system: how to see whether it is there, and how to get it.
 SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
+    "postgresql": (postgres_server.can_run, "apt-get install postgresql"),
     "mount": (_can_mount, "apt-get install util-linux, and run as root or with user namespaces"),
 }
 

@@ -87,6 +87,8 @@ CONFINED = {
     "prometheus_client": {"lmlite"},
     "uvicorn": {"lmlite", "testing"},
     "numpy": {"lmlite", "notebook", "tuning"},
+    "sqlalchemy": {"state"},
+    "docker": {"providers"},
     "pandas": {"notebook"},
     "IPython": {"__init__", "notebook"},  # there only for type checkers
     "ipywidgets": {"notebook"},
