@@ -35,7 +35,8 @@ class LaunchSpec:
     `command` holds `{port}` where the port stands that the server is to listen on. `secrets` are
     names of environment variables; their values are handed to `Provider.launch` apart, so that a
     spec can be written to disk and shown; `key_name` is the one that holds the endpoint's key.
-    `health_path` answers 200 when the server is ready.
+    `health_path` answers 200 when the server is ready. `has_entrypoint` says that the image starts
+    a program of its own, which `command` has to replace.
 
     With an `image` it runs in a container, without in a process of this environment, which only
     the local provider can. `port` is where it listens in the container, `devices` how many GPUs it
@@ -52,6 +53,7 @@ class LaunchSpec:
     health_path: str = "/health"
     dialect: Dialect = "openai"
     image: str | None = None
+    has_entrypoint: bool = False
     port: int = 8000
     devices: int = 0
     disk_gib: int = 20

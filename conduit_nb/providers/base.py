@@ -80,7 +80,8 @@ class OfferingSource(Protocol):
 class Provider(OfferingSource, Protocol):
     """Where nodes come from.
 
-    Every method takes our own name of the node. `stop` and `terminate` are idempotent: a node that
+    Every method takes our own name of the node, and where it is known the provider's own id, which
+    finds a node that a list does not show yet. `stop` and `terminate` are idempotent: a node that
     is stopped, or gone, already is success. What a provider cannot do is a DeploymentError.
     """
 
@@ -100,7 +101,7 @@ class Provider(OfferingSource, Protocol):
         """
         ...
 
-    async def describe(self, name: str) -> Node | None:
+    async def describe(self, name: str, node_id: str | None = None) -> Node | None:
         """Return the node of that name as it is now, None where none is known."""
         ...
 
@@ -111,26 +112,28 @@ class Provider(OfferingSource, Protocol):
         """
         ...
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, node_id: str | None = None) -> None:
         """Start a stopped node again."""
         ...
 
-    async def stop(self, name: str) -> None:
+    async def stop(self, name: str, node_id: str | None = None) -> None:
         """End the node's program and keep its place."""
         ...
 
-    async def restart(self, name: str) -> None:
+    async def restart(self, name: str, node_id: str | None = None) -> None:
         """End the node's program and start it anew."""
         ...
 
-    async def terminate(self, name: str) -> None:
+    async def terminate(self, name: str, node_id: str | None = None) -> None:
         """End the node and everything it started, for good."""
         ...
 
-    def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> AsyncIterator[str]:
+    def logs(
+        self, name: str, node_id: str | None = None, *, tail: int = 100, follow: bool = False
+    ) -> AsyncIterator[str]:
         """Yield the node's last `tail` log lines, then new ones while `follow`."""
         ...
 
-    async def billed_usd(self, name: str) -> float | None:
+    async def billed_usd(self, name: str, node_id: str | None = None) -> float | None:
         """Return what the provider says that the node has cost so far, None where it does not."""
         ...

@@ -106,7 +106,7 @@ class LocalProvider:
         # Shielded: a process that was started must get its record, whoever has lost interest.
         return await asyncio.shield(asyncio.to_thread(self._launch, spec, secrets))
 
-    async def describe(self, name: str) -> Node | None:
+    async def describe(self, name: str, node_id: str | None = None) -> Node | None:  # noqa: ARG002  # its name is its id
         """Return the node as it is now; one that is gone once more, with its exit code."""
         return await asyncio.to_thread(self._describe, name)
 
@@ -114,7 +114,7 @@ class LocalProvider:
         """Return every node that still runs, the oldest first."""
         return await asyncio.to_thread(self._list)
 
-    async def terminate(self, name: str) -> None:
+    async def terminate(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # its name is its id
         """End the process (SIGTERM, then SIGKILL) and everything that it started."""
         record = await asyncio.to_thread(self._read, name)
         if record is None:
@@ -124,7 +124,14 @@ class LocalProvider:
         )
         await asyncio.to_thread(self._forget, record)
 
-    async def logs(self, name: str, *, tail: int = 100, follow: bool = False) -> AsyncIterator[str]:
+    async def logs(
+        self,
+        name: str,
+        node_id: str | None = None,  # noqa: ARG002  # as above
+        *,
+        tail: int = 100,
+        follow: bool = False,
+    ) -> AsyncIterator[str]:
         """Yield the log's last lines, then new ones until the node is gone."""
         path = self._log_path(name)
         part = await asyncio.to_thread(read_tail, path, tail)
@@ -141,19 +148,19 @@ class LocalProvider:
         if part.rest and tail > 0:
             yield part.rest
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # its name is its id
         """Refuse: a process that has ended is launched anew."""
         raise _cannot("start", name)
 
-    async def stop(self, name: str) -> None:
+    async def stop(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # its name is its id
         """Refuse: a process has no place to keep."""
         raise _cannot("stop", name)
 
-    async def restart(self, name: str) -> None:
+    async def restart(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # its name is its id
         """Refuse: a process that is to run anew is terminated and launched."""
         raise _cannot("restart", name)
 
-    async def billed_usd(self, name: str) -> float | None:  # noqa: ARG002  # whatever it is
+    async def billed_usd(self, name: str, node_id: str | None = None) -> float | None:  # noqa: ARG002  # whatever it is
         """Return 0: what runs here costs nothing."""
         return 0.0
 

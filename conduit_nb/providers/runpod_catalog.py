@@ -176,7 +176,6 @@ class _Reader:
             price_as_of=self._read_at,
             availability_as_of=self._read_at,
             enterprise=metadata["cloud"] == "SECURE" and bool(CERTIFICATES & {*compliance}),
-            launchable=False,  # as long as no pod is started here
             metadata={
                 **metadata,
                 "compliance": compliance,

@@ -75,6 +75,7 @@ class VllmRuntime:
             secrets=(KEY_NAME, *_hub_token()),
             key_name=KEY_NAME,
             dialect=self.dialect,
+            has_entrypoint=True,
             image=request.image or IMAGE.format(version=request.version or VERSION),
             devices=request.devices,
             disk_gib=request.disk_gib,

@@ -1,11 +1,56 @@
-"""Runpod is found by its settings."""
+"""providers/runpod.py: pods over the real wire, on a local server that starts them as processes."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
+from conduit_nb.client import Endpoint
+from conduit_nb.errors import (
+    ArgumentError,
+    DeploymentError,
+    NoCapacityError,
+    ProviderAuthError,
+    ProviderBalanceError,
+    ProviderRefusedError,
+    ProviderUnreachableError,
+)
+from conduit_nb.providers.base import Node
 from conduit_nb.providers.runpod import Runpod
-from conduit_nb.testing.runpod_server import runpod_server
+from conduit_nb.testing.pod_processes import PodProcesses
+from conduit_nb.testing.runpod_server import Behaviour, Fault, RunpodServer, runpod_server
+from tests import waiting
+from tests.providers.runpod_nodes import KEY, SECRETS, name_of, offering_of, provider_of, spec_of
+
+
+@pytest.fixture
+def cloud() -> Iterator[RunpodServer]:
+    """Serve an account whose pods run nothing."""
+    with runpod_server() as server:
+        yield server
+
+
+@pytest.fixture
+def real() -> Iterator[RunpodServer]:
+    """Serve an account whose pods are processes."""
+    with runpod_server(start_container=PodProcesses()) as server:
+        yield server
+
+
+async def launched(provider: Runpod, name: str | None = None, *flags: str) -> Node:
+    return await provider.launch(spec_of(name, *flags), SECRETS, await offering_of(provider))
+
+
+def created(cloud: RunpodServer) -> list[dict[str, object]]:
+    return [
+        json.loads(one.body)
+        for one in cloud.exchanges
+        if (one.method, one.path) == ("POST", "/v2/pods")
+    ]
 
 
 async def test_its_address_and_key_are_those_of_the_environment_at_each_use(
@@ -19,3 +64,215 @@ async def test_its_address_and_key_are_those_of_the_environment_at_each_use(
 
             assert (await provider.offerings()).offerings
             assert cloud.exchanges
+
+
+async def test_a_pod_is_asked_for_as_the_offering_and_the_spec_say(cloud: RunpodServer):
+    provider = provider_of(cloud)
+    offering = await offering_of(provider)
+    spec = spec_of(environment={"A": "b"}, secrets=("CONDUIT_API_KEY", "HF_TOKEN"), disk_gib=100)
+
+    node = await provider.launch(spec, {**SECRETS, "HF_TOKEN": "hf_secret"}, offering)
+
+    (body,) = created(cloud)
+    assert body["gpu"] == {"id": "NVIDIA L40S", "count": offering.count}
+    assert body["cloud"] == offering.metadata["cloud"]
+    assert body["dataCenterIds"] == [offering.region]
+    assert (body["disk"], body["ports"], body["image"]) == (108, ["8000/http"], "conduit/echo:1")
+    environment = body["env"]
+    assert isinstance(environment, dict)
+    assert environment["A"] == "b"
+    assert environment["CONDUIT_API_KEY"] == KEY
+    assert environment["HF_TOKEN"] == "{{ RUNPOD_SECRET_hf_token }}"
+    assert "hf_secret" not in json.dumps(body)
+    assert cloud.key not in json.dumps(body)
+    assert (node.name, node.status, node.provider) == (spec.name, "starting", "runpod")
+    assert node.url == cloud.proxy_url.replace("{id}", node.id or "").replace("{port}", "8000")
+
+
+async def test_a_pod_answers_through_the_proxy_and_its_log_is_read(real: RunpodServer):
+    provider = provider_of(real)
+    node = await launched(provider)
+    endpoint = Endpoint(node.url, key=KEY, dialect="lmlite")
+
+    async def is_ready() -> bool:
+        found = await provider.describe(node.name)
+        assert found is not None
+        if found.status != "running":
+            return False
+        try:
+            return (await endpoint.health())["status"] == "ok"
+        except Exception as err:  # noqa: BLE001  # whatever it is, it is not ready
+            return "ok" in repr(err)
+
+    await waiting.until(is_ready)
+    reply = [
+        chunk
+        async for chunk in endpoint.stream(
+            {"model": "m", "messages": [{"role": "user", "content": "hi there"}]}
+        )
+    ]
+    lines = [line async for line in provider.logs(node.name, tail=5)]
+    await endpoint.aclose()
+
+    assert reply[-1]["usage"]["total_tokens"] == 2  # type: ignore[typeddict-item, index]  # it was asked for
+    assert any("fake LmLite begins" in line for line in lines)
+
+
+async def test_a_pod_ends_itself_at_its_lease_with_its_own_key(real: RunpodServer):
+    provider = provider_of(real)
+    spec = spec_of()
+    assert spec.guard is not None
+    short = replace(spec.guard, lease_until=datetime.now(UTC) + timedelta(seconds=3))
+    node = await provider.launch(replace(spec, guard=short), SECRETS, await offering_of(provider))
+
+    async def is_gone() -> bool:
+        return await provider.describe(node.name) is None
+
+    await waiting.until(is_gone, within_s=40)
+    assert not real.account.billing_pods()
+    asked = [one for one in real.exchanges if one.path.endswith("/action")]
+    assert asked
+    assert not [one for one in asked if real.key in str(dict(one.headers))]
+
+
+async def test_what_lives_is_listed_by_our_names_only(cloud: RunpodServer):
+    provider = provider_of(cloud)
+    await launched(provider, name_of(1))
+    await launched(provider, name_of(2, installation="ffffffffffff"))
+    await provider.launch(
+        replace(spec_of(), name="somebody-elses"), SECRETS, await offering_of(provider)
+    )
+
+    names = [node.name for node in await provider.list_nodes()]
+    assert names == [name_of(1), name_of(2, installation="ffffffffffff")]
+    await provider.terminate(name_of(1))
+    assert [node.name for node in await provider.list_nodes()] == names[1:]
+
+
+async def test_stopping_and_starting_keep_the_pod_and_change_what_it_costs(cloud: RunpodServer):
+    provider = provider_of(cloud)
+    node = await launched(provider)
+    await provider.stop(node.name)
+    await provider.stop(node.name)
+    stopped = await provider.describe(node.name)
+    await provider.start(node.name)
+    await provider.start(node.name)
+    started = await provider.describe(node.name)
+    await provider.restart(node.name)
+
+    assert stopped is not None
+    assert started is not None
+    assert (stopped.status, started.status) == ("stopped", "running")
+    assert 0 < (stopped.usd_per_hour or 0) < 0.02 < (started.usd_per_hour or 0)
+
+
+async def test_ending_what_is_gone_is_success(cloud: RunpodServer):
+    provider = provider_of(cloud)
+    node = await launched(provider)
+    for _ in range(2):
+        await provider.terminate(node.name, node.id)
+        await provider.terminate(node.name)
+    await provider.stop(node.name)
+
+    assert await provider.describe(node.name) is None
+    with pytest.raises(DeploymentError, match="no pod"):
+        await provider.start(node.name)
+
+
+async def test_an_id_finds_what_the_list_does_not_show_yet():
+    with runpod_server(behaviour=Behaviour(list_lag_s=60)) as cloud:
+        provider = provider_of(cloud)
+        node = await launched(provider)
+
+        assert await provider.describe(node.name) is None
+        found = await provider.describe(node.name, node.id)
+        assert found is not None
+        await provider.terminate(node.name, node.id)
+        assert not cloud.account.billing_pods()
+
+
+async def test_what_is_sold_out_is_told_so_that_the_next_is_tried():
+    with runpod_server(behaviour=Behaviour(sold_out={"NVIDIA L40S"})) as cloud:
+        with pytest.raises(NoCapacityError):
+            await launched(provider_of(cloud))
+
+        assert not cloud.account.billing_pods()
+
+
+async def test_an_account_without_money_starts_nothing():
+    with (
+        runpod_server(behaviour=Behaviour(has_balance=False)) as cloud,
+        pytest.raises(ProviderBalanceError),
+    ):
+        await launched(provider_of(cloud))
+
+
+async def test_a_create_call_that_broke_off_says_that_it_may_have_arrived(cloud: RunpodServer):
+    cloud.spoil(Fault(answer="drop", method="POST", path="/pods", takes_effect=True))
+    provider = provider_of(cloud)
+    with pytest.raises(ProviderUnreachableError) as caught:
+        await launched(provider)
+
+    assert caught.value.may_have_arrived
+    assert len(created(cloud)) == 1
+    assert [node.name for node in await provider.list_nodes()] == [name_of()]
+
+
+async def test_a_body_that_breaks_a_rule_is_not_tried_again(cloud: RunpodServer):
+    cloud.spoil(Fault(answer=422, method="POST", path="/pods"))
+    with pytest.raises(ProviderRefusedError) as caught:
+        await launched(provider_of(cloud))
+
+    assert caught.value.status == 422
+    assert len(created(cloud)) == 1
+
+
+async def test_a_busy_api_is_asked_again_as_late_as_it_says(cloud: RunpodServer):
+    cloud.spoil(Fault(answer=429, method="POST", path="/pods", retry_after_s=0))
+
+    assert (await launched(provider_of(cloud))).name == name_of()
+
+
+async def test_without_a_key_the_error_names_its_variable(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    with pytest.raises(ProviderAuthError) as caught:
+        await Runpod("http://127.0.0.1:1").list_nodes()
+
+    assert "RUNPOD_API_KEY" in caught.value.hint
+
+
+async def test_what_needs_no_container_is_refused_before_anything_is_asked(cloud: RunpodServer):
+    provider = provider_of(cloud)
+    offering = await offering_of(provider)
+    with pytest.raises(ArgumentError, match="no image"):
+        await provider.launch(replace(spec_of(), image=None), SECRETS, offering)
+    with pytest.raises(ArgumentError, match="offering"):
+        await provider.launch(spec_of(), SECRETS)
+
+    assert not created(cloud)
+
+
+async def test_what_runpod_bills_is_told():
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    with runpod_server(clock=lambda: now[0]) as cloud:
+        provider = provider_of(cloud)
+        node = await launched(provider)
+        now[0] += timedelta(hours=2)
+
+        billed = await provider.billed_usd(node.name, node.id)
+        found = await provider.describe(node.name, node.id)
+
+    assert found is not None
+    assert billed == pytest.approx(2 * (found.usd_per_hour or 0), rel=0.01)
+
+
+async def test_a_log_goes_on_while_the_pod_lives(real: RunpodServer):
+    provider = provider_of(real)
+    node = await launched(provider)
+    seen: list[str] = []
+    async for line in provider.logs(node.name, node.id, follow=True):
+        seen.append(line)
+        if "ready" in line:
+            await provider.terminate(node.name, node.id)
+
+    assert any("the server is ready" in line for line in seen)
