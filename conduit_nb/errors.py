@@ -38,6 +38,7 @@
     │   └── TruncatedError          it was cut by the token limit
     ├── DeploymentError             a deployment cannot be started, found or ended
     │   ├── BootError               its process ended or never became ready
+    │   ├── DeploymentEndedError    somebody has ended it meanwhile
     │   ├── NoCapacityError         the provider has no such node left (retryable)
     │   └── SpendCapError           it would cost more than the user allows
     ├── RunError                    a run over rows failed as a whole
@@ -394,6 +395,12 @@ class BootError(DeploymentError):
     """A server's process ended or never became ready; the message has the log's last lines."""
 
     code = "boot"
+
+
+class DeploymentEndedError(DeploymentError):
+    """Somebody has ended the deployment, or a node of it, while it was worked on."""
+
+    code = "deployment_ended"
 
 
 class NoCapacityError(DeploymentError):

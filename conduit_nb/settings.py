@@ -153,9 +153,9 @@ def vllm_python() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def has_hub_token() -> bool:
-    """Whether there is a key for gated models (`HF_TOKEN`, no `CONDUIT_` name)."""
-    return bool(os.environ.get("HF_TOKEN", "").strip())
+def hub_token() -> str | None:
+    """The user's key for gated models (`HF_TOKEN`: the hub's own name, not a `CONDUIT_` one)."""
+    return os.environ.get("HF_TOKEN", "").strip() or None
 
 
 def specs_dir() -> Path | None:

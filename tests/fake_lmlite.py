@@ -39,8 +39,8 @@ class FakeRuntime:
     environment: dict[str, str] = field(default_factory=dict)
 
     dialect: Dialect = "lmlite"
+    places: tuple[Place, ...] = ("process", "container")
     models_per_server: int | None = None
-    places: tuple[Place, ...] = ("process",)
 
     def check(self, models: Sequence[LmLiteModelConfig]) -> None:
         pass
@@ -49,10 +49,15 @@ class FakeRuntime:
         return None
 
     def launch_spec(self, request: ServerRequest) -> LaunchSpec:
+        is_contained = request.place == "container"
+        program = "python3" if is_contained else sys.executable
         return LaunchSpec(
             name=request.name,
-            command=(sys.executable, str(Path(__file__)), "--port", "{port}", *self.flags),
-            environment=self.environment,
+            command=(program, str(Path(__file__)), "--port", "{port}", *self.flags),
+            environment={"PYTHONPATH": str(Path(__file__).parent.parent), **self.environment},
+            image="conduit/echo:1" if is_contained else None,
+            devices=request.devices,
+            disk_gib=request.disk_gib,
             secrets=("CONDUIT_API_KEY",),
             dialect="lmlite",
         )

@@ -264,6 +264,7 @@ class LocalProvider:
             name=record.name,
             provider=self.name,
             status=status,
+            id=record.launch,
             url=record.url,
             pid=record.pid,
             started_at=datetime.fromisoformat(record.started_at),

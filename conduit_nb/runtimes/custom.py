@@ -48,7 +48,7 @@ class CustomRuntime:
         return LaunchSpec(
             name=request.name,
             command=tuple(part.replace("{model}", model.model_id) for part in request.command),
-            secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.has_hub_token() else ())),
+            secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.hub_token() else ())),
             dialect=self.dialect,
             image=request.image,
             devices=request.devices,

@@ -75,7 +75,7 @@ class TensorRtRuntime:
                 "CONDUIT_TRTLLM_CONFIG": json.dumps(config),
                 "HF_HUB_DISABLE_TELEMETRY": "1",
             },
-            secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.has_hub_token() else ())),
+            secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.hub_token() else ())),
             dialect=self.dialect,
             image=request.image or IMAGE.format(version=request.version or VERSION),
             devices=request.devices,

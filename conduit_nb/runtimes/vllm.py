@@ -119,4 +119,4 @@ def _environment() -> dict[str, str]:
 
 
 def _hub_token() -> tuple[str, ...]:
-    return ("HF_TOKEN",) if settings.has_hub_token() else ()
+    return ("HF_TOKEN",) if settings.hub_token() else ()

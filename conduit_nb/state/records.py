@@ -36,7 +36,8 @@ ENDED_NODES: frozenset[NodeState] = frozenset({"terminated", "failed", "lost"})
 class DeploymentRecord:
     """One deployment. `request` is the DeploymentRequest's JSON, `key` what makes it shared.
 
-    `max_usd` is the cap of what it may spend, `detail` what there is to say of its state.
+    `max_usd` is the cap of what it may spend, `detail` what there is to say of its state. `owner`
+    (host, pid and creation time of a process) is who works on it.
     """
 
     id: str
@@ -52,6 +53,7 @@ class DeploymentRecord:
     idle_s: float
     max_usd: float
     wanted_replicas: int
+    owner: str
     detail: str = ""
     ended_at: datetime | None = None
     revision: int = 0

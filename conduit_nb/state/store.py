@@ -75,12 +75,15 @@ class Store:
         with self._writing() as (connection, revision):
             return _insert(connection, DEPLOYMENTS, replace(record, revision=revision))
 
-    def insert_node(self, record: NodeRecord) -> NodeRecord:
+    def insert_node(self, record: NodeRecord, *, as_of: int | None = None) -> NodeRecord:
         """Add a node: the intent to create it. Who gets this done creates it, nobody else does.
 
-        Raises StateConflictError where that name, or a live node of that replica, is there.
+        Raises StateConflictError where that name, or a live node of that replica, is there; and
+        where anything was written after `as_of`, on which the record's budget rests.
         """
         with self._writing() as (connection, revision):
+            if as_of is not None and revision != as_of + 1:
+                raise StateConflictError("The state has changed meanwhile.", hint="Look again.")
             return _insert(connection, NODES, replace(record, revision=revision))
 
     def update_deployment(self, record: DeploymentRecord, **changes: Any) -> DeploymentRecord:

@@ -47,6 +47,7 @@ DEPLOYMENTS = Table(
     Column("idle_s", Float, nullable=False),
     Column("max_usd", Float, nullable=False),
     Column("wanted_replicas", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("ended_at", Float),
     Column("revision", Integer, nullable=False, index=True),

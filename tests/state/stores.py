@@ -25,6 +25,7 @@ def deployment(**change: Any) -> DeploymentRecord:
         "idle_s": 60.0,
         "max_usd": 5.0,
         "wanted_replicas": 1,
+        "owner": "host|1|2.0",
     }
     return DeploymentRecord(**{**given, **change})
 

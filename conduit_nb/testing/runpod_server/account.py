@@ -96,6 +96,12 @@ class Account:
             pod.enter("PROVISIONING", pod.created_at)
             return pod.to_wire(self.now())
 
+    def pods(self) -> list[Pod]:
+        """Return every pod that there ever was, as it is now: the truth, for tests."""
+        with self._lock:
+            self.look()
+            return list(self._pods.values())
+
     def list_pods(self) -> list[PodWire]:
         """Return every pod, as the list knew them `list_lag_s` ago."""
         with self._lock:

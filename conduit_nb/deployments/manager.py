@@ -1,0 +1,345 @@
+"""Deployments, as a user knows them: deploy, find, stop, start, extend, end.
+
+The only writer of the state and the only caller of providers, with `nodes` and `reconcile`. Which
+client does it does not matter: each looks at the state first, and who writes an intent first
+carries it out.
+Layer 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import cast
+
+from conduit_nb import settings
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments import nodes as node_work
+from conduit_nb.deployments.lease import extend_lease
+from conduit_nb.deployments.nodes import Slot
+from conduit_nb.deployments.overview import write_overview
+from conduit_nb.deployments.owners import is_gone, this_process
+from conduit_nb.deployments.quote import Quote, make_quote
+from conduit_nb.deployments.reconcile import reconcile
+from conduit_nb.deployments.routing import RoutedEndpoint, Server
+from conduit_nb.deployments.tools import Tools
+from conduit_nb.errors import (
+    ArgumentError,
+    DeploymentEndedError,
+    DeploymentError,
+    StateConflictError,
+)
+from conduit_nb.state.records import DeploymentRecord, NodeRecord
+
+REPLICAS_OF_A_SERVER = 100
+"""Numbers of replicas that each server of a deployment has: the second begins at 100."""
+LOOK_EVERY_S = 0.25
+
+
+class DeploymentManager:
+    """Carries out what users ask of deployments, with the `tools` it is given."""
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+
+    async def quote(self, request: DeploymentRequest) -> Quote:
+        """Say what the request would start, and what that costs; nothing is created."""
+        return await make_quote(self.tools, request)
+
+    async def deploy(self, request: DeploymentRequest) -> DeploymentRecord:
+        """Have the request running: the deployment that is there already, else one started now.
+
+        Raises NoOfferingError, SpendCapError, BootError and the provider's errors; then nothing of
+        it is left that costs.
+        """
+        await self.reconcile()
+        while True:
+            known = await self._find(request)
+            if known is None:
+                quote = await self.quote(request)
+                known = await self._insert(request)
+                if known is not None:
+                    return await self._launch(known, quote)
+            elif known.status == "stopped":
+                return await self.start(known.name)
+            elif known.status == "running":
+                if await self._is_whole(known):
+                    return known
+                return await self._refill(known, request)
+            else:
+                await self._wait_for(known)
+
+    async def ensure(self, request: DeploymentRequest) -> RoutedEndpoint:
+        """Return where the request is served, with every node that is running."""
+        record = await self.deploy(request)
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        servers = [
+            Server(
+                endpoint=node_work.endpoint_of(self.tools, record, node),
+                models=tuple(json.loads(node.models)),
+            )
+            for node in found
+            if node.status == "running"
+        ]
+        if not servers:
+            raise DeploymentError(
+                f"{record.name} has no node that answers.", hint="Look at %conduit ps."
+            )
+        return RoutedEndpoint(servers, name=record.name)
+
+    async def find(self, name: str) -> DeploymentRecord:
+        """Return the live deployment of that name or id; ArgumentError lists those there are."""
+        live = await self.deployments()
+        for record in live:
+            if name in (record.id, record.name):
+                return record
+        names = ", ".join(record.name for record in live)
+        raise ArgumentError(
+            f"No deployment is called {name!r}.",
+            hint=f"There are: {names}." if names else "None runs now.",
+        )
+
+    async def deployments(self) -> list[DeploymentRecord]:
+        """Return every live deployment of this installation."""
+        return await self.tools.read(self.tools.store.deployments, self.tools.installation.id)
+
+    async def stop(self, name: str) -> DeploymentRecord:
+        """Stop every node and keep its place; a provider that cannot says so."""
+        record = await self.find(name)
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        for node in found:
+            if not self.tools.provider(node.provider).capabilities.can_stop:
+                raise DeploymentError(
+                    f"{node.provider} cannot stop {record.name}, only end it.",
+                    hint=f"Terminate it: %conduit terminate {record.name}.",
+                )
+        record = await self.tools.set_deployment(record, status="stopping")
+        await asyncio.gather(*(self._stop_node(node) for node in found))
+        return await self._done(await self.tools.set_deployment(record, status="stopped"))
+
+    async def start(self, name: str) -> DeploymentRecord:
+        """Start what was stopped, with a new lease."""
+        record = await self.find(name)
+        lease = self._lease(None)
+        record = await self.tools.set_deployment(
+            record, status="launching", lease_until=self.tools.clock() + lease
+        )
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        await asyncio.gather(*(self._start_node(record, node) for node in found))
+        return await self._done(await self.tools.set_deployment(record, status="running"))
+
+    async def restart(self, name: str) -> DeploymentRecord:
+        """Start the programs of all nodes anew."""
+        record = await self.find(name)
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        for node in found:
+            provider = self.tools.provider(node.provider)
+            node = await self.tools.set_node(  # the same node, later
+                node,
+                status="booting",
+                boot_until=self.tools.clock() + timedelta(seconds=settings.node_boot_timeout_s()),
+            )
+            await self.tools.call("restart", provider.restart(node.name, node.provider_id))
+            await node_work.boot(self.tools, record, node)
+        return await self._done(record)
+
+    async def terminate(self, name: str) -> DeploymentRecord:
+        """End every node for good. One that is gone already is success."""
+        record = await self.find(name)
+        return await self._end(record, why="")
+
+    async def extend(self, name: str, seconds: float) -> DeploymentRecord:
+        """Let the deployment live so long from now on, as far as its money lasts."""
+        record = await self.find(name)
+        until = self.tools.clock() + timedelta(seconds=seconds)
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        limits = [node.not_after for node in found if node.not_after is not None]
+        if limits and until > min(limits):
+            left_s = (min(limits) - self.tools.clock()).total_seconds()
+            raise ArgumentError(
+                f"{record.name} has money for {max(left_s, 0) / 3600:.1f} h more, and"
+                f" {seconds / 3600:.1f} h are asked for.",
+                hint="Extend it by less, or end it and deploy it with a larger --max-usd.",
+            )
+        record = await self.tools.set_deployment(record, lease_until=until)
+        key = self.tools.installation.endpoint_key(record.id)
+        for node in found:
+            if node.status == "running" and node.url is not None:
+                await extend_lease(node.url, key, until)
+        return await self._done(record)
+
+    async def reconcile(self) -> None:
+        """Bring the state and the providers together: see `reconcile`."""
+        await reconcile(self.tools)
+        await write_overview(self.tools)
+
+    async def gc(self) -> list[str]:
+        """End every node of ours that no deployment wants; return their names."""
+        ended = await reconcile(self.tools, ends_unknown=True)
+        await write_overview(self.tools)
+        return ended
+
+    async def _find(self, request: DeploymentRequest) -> DeploymentRecord | None:
+        return await self.tools.read(
+            self.tools.store.find_live, self.tools.installation.id, self._key(request)
+        )
+
+    def _key(self, request: DeploymentRequest) -> str:
+        return hashlib.sha256(request.identity().encode()).hexdigest()
+
+    async def _insert(self, request: DeploymentRequest) -> DeploymentRecord | None:
+        """Write what is to be; None where another client has just done so."""
+        now = self.tools.clock()
+        alphabet = string.ascii_lowercase + string.digits
+        deployment_id = "".join(secrets.choice(alphabet) for _ in range(8))
+        record = DeploymentRecord(
+            id=deployment_id,
+            installation=self.tools.installation.id,
+            key=self._key(request),
+            name=request.name or _name_of(request, deployment_id),
+            runtime=request.runtime,
+            provider=request.provider,
+            request=json.dumps(asdict(request)),
+            status="launching",
+            created_at=now,
+            lease_until=now + self._lease(request.lease_s),
+            idle_s=request.idle_s or settings.idle_s(),
+            max_usd=request.max_usd or self.tools.caps().deployment_usd,
+            wanted_replicas=request.replicas.least,
+            owner=this_process(),
+        )
+        _require_free_name(await self.deployments(), record.name)
+        try:
+            return await self.tools.write(self.tools.store.insert_deployment, record)
+        except StateConflictError:
+            return None
+
+    async def _launch(self, record: DeploymentRecord, quote: Quote) -> DeploymentRecord:
+        """Fill every place; where one cannot be filled, everything ends."""
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        taken = {node.replica for node in found}
+        slots = [
+            Slot(replica=number * REPLICAS_OF_A_SERVER + replica, server=server)
+            for number, server in enumerate(quote.servers)
+            for replica in range(record.wanted_replicas)
+        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for slot in slots:
+                    if slot.replica not in taken:
+                        group.create_task(node_work.fill(self.tools, record, slot))
+        except BaseExceptionGroup as errors:
+            error = _first(errors)
+            await self._end(record, why=str(error))
+            raise error from None
+        except asyncio.CancelledError:
+            await self._end(record, why="it was stopped while it started")
+            raise
+        return await self._done(await self.tools.set_deployment(record, status="running"))
+
+    async def _is_whole(self, record: DeploymentRecord) -> bool:
+        """Say whether every replica has its node."""
+        runtime = self.tools.runtime(record.runtime)
+        models = json.loads(record.request)["models"]
+        servers = len(models) if runtime.models_per_server == 1 else 1
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        return len(found) >= servers * record.wanted_replicas
+
+    async def _refill(
+        self, record: DeploymentRecord, request: DeploymentRequest
+    ) -> DeploymentRecord:
+        """Start what is missing of a deployment: a node has vanished, or more are wanted."""
+        quote = await self.quote(request)
+        try:
+            record = await self.tools.set_deployment(
+                record, status="launching", owner=this_process()
+            )
+            return await self._launch(record, quote)
+        except StateConflictError:  # somebody else does so
+            return record
+
+    async def _end(self, record: DeploymentRecord, *, why: str) -> DeploymentRecord:
+        try:
+            record = await self.tools.set_deployment(record, status="terminating", detail=why)
+        except DeploymentEndedError:
+            return record  # somebody else has
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        ended = await asyncio.gather(*(node_work.end(self.tools, node) for node in found))
+        if not any(node.is_live for node in ended):
+            record = await self.tools.set_deployment(
+                record, status="terminated", ended_at=self.tools.clock()
+            )
+        return await self._done(record)
+
+    async def _stop_node(self, node: NodeRecord) -> None:
+        if node.status == "stopped":
+            return
+        provider = self.tools.provider(node.provider)
+        node = await self.tools.set_node(node, status="stopping")
+        await self.tools.call("stop", provider.stop(node.name, node.provider_id))
+        await self.tools.set_node(node, status="stopped", charge="stopped", at=self.tools.clock())
+
+    async def _start_node(self, record: DeploymentRecord, node: NodeRecord) -> None:
+        provider, now = self.tools.provider(node.provider), self.tools.clock()
+        node = await self.tools.set_node(
+            node,
+            status="booting",
+            boot_until=now + timedelta(seconds=settings.node_boot_timeout_s()),
+            charge="running",
+            at=now,
+        )
+        await self.tools.call("start", provider.start(node.name, node.provider_id))
+        await node_work.boot(self.tools, record, node)
+
+    async def _wait_for(self, record: DeploymentRecord) -> None:
+        """Wait a moment for whoever works on the deployment; take its place where it is gone."""
+        self.tools.tell(f"{record.name} is {record.status} by another client; waiting.")
+        deadline = self.tools.clock() + timedelta(
+            seconds=settings.node_boot_timeout_s() + settings.boot_timeout_s()
+        )
+        while self.tools.clock() < deadline:
+            found = await self.tools.read(self.tools.store.nodes, record.id)
+            if is_gone(record.owner) and all(is_gone(node.owner) for node in found):
+                await self.reconcile()
+            now = await self.tools.read(self.tools.store.deployment, record.id)
+            if now is None or now.status != record.status:
+                return
+            await self.tools.pause(LOOK_EVERY_S)
+        raise DeploymentError(
+            f"{record.name} has been {record.status} for too long.",
+            hint=f"End it: %conduit terminate {record.name}.",
+        )
+
+    async def _done(self, record: DeploymentRecord) -> DeploymentRecord:
+        await write_overview(self.tools)
+        return record
+
+    def _lease(self, seconds: float | None) -> timedelta:
+        return timedelta(seconds=seconds or settings.lease_s())
+
+
+def _name_of(request: DeploymentRequest, deployment_id: str) -> str:
+    """Return a name that people can read and type: the first model's, and a piece of the id."""
+    first = request.models[0].model_id if request.models else request.runtime
+    short = first.rstrip("/").rpartition("/")[2].lower()
+    return f"{short[:40]}-{deployment_id[:4]}"
+
+
+def _require_free_name(live: Sequence[DeploymentRecord], name: str) -> None:
+    if any(record.name == name for record in live):
+        raise ArgumentError(
+            f"Another deployment is called {name!r}.", hint="Choose another --name, or end it."
+        )
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        return _first(cast("BaseExceptionGroup[BaseException]", error))
+    return error

@@ -1,0 +1,346 @@
+"""One node, from the intent to its end: every step is in the state before it is taken.
+
+Layer 4.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from conduit_nb import settings
+from conduit_nb.client import Endpoint
+from conduit_nb.compute.launch import GuardTerms, LaunchSpec
+from conduit_nb.deployments import money
+from conduit_nb.deployments.owners import this_process
+from conduit_nb.deployments.quote import Candidate, ServerQuote
+from conduit_nb.deployments.tools import Tools
+from conduit_nb.errors import (
+    BootError,
+    ConduitError,
+    EndpointError,
+    NoCapacityError,
+    ProviderError,
+    StateConflictError,
+)
+from conduit_nb.providers.base import Node, Provider
+from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
+from conduit_nb.runtimes.base import ServerRequest
+from conduit_nb.state.ledger import lasts
+from conduit_nb.state.records import DeploymentRecord, NodeRecord
+
+PROBE_TIMEOUT_S = 5.0
+LOOK_EVERY_S = 0.5
+LOG_LINES_SHOWN = 15
+SOON = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A place that one node of a deployment fills: which server, which of its replicas."""
+
+    replica: int
+    server: ServerQuote
+
+
+async def fill(tools: Tools, record: DeploymentRecord, slot: Slot) -> NodeRecord:
+    """Start a node on the best candidate that can be had, and wait until it answers.
+
+    Raises the last candidate's error where none does; nothing of it is left then.
+    """
+    failure: ConduitError | None = None
+    for candidate in slot.server.candidates:
+        node: NodeRecord | None = None
+        try:
+            node = await create(tools, record, slot, candidate)
+            return await boot(tools, record, node)
+        except (NoCapacityError, BootError) as err:
+            tools.tell(f"{candidate.provider} {candidate.offering.id}: {err}")
+            failure = err
+    assert failure is not None, "a quote has candidates"
+    raise failure
+
+
+async def create(
+    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+) -> NodeRecord:
+    """Write the intent, create the node, write that it is there."""
+    node = await _intend(tools, record, slot, candidate)
+    provider = tools.provider(candidate.provider)
+    secrets = _secrets(tools, record)
+    spec = _spec(tools, record, slot, candidate, node)
+    try:
+        created = await tools.call(
+            "launch",
+            provider.launch(
+                spec, {name: secrets[name] for name in spec.secrets}, candidate.offering
+            ),
+        )
+    except ProviderError as err:
+        if not err.may_have_arrived:
+            await _never_was(tools, node, str(err))
+            raise
+        tools.tell(f"{candidate.provider} broke off while it was asked for {node.name}; looking.")
+        arrived = await _look_for(tools, provider, node)
+        if arrived is None:
+            await end(tools, node, why=str(err))
+            raise NoCapacityError(str(err), hint=err.hint) from err
+        created = arrived
+    except ConduitError as err:
+        await _never_was(tools, node, str(err))
+        raise
+    except BaseException:  # the user has stopped it: what may be there must end
+        await end(tools, node, why="it was stopped while it was created")
+        raise
+    return await confirm(tools, node, created)
+
+
+async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
+    """Write that the provider has the node, and that it costs since it was asked for."""
+    return await tools.set_node(
+        node,
+        status="booting",
+        provider_id=found.id,
+        url=found.url,
+        charge="running",
+        at=node.created_at,
+    )
+
+
+async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
+    """Wait until the node's server answers; end it where it does not by its deadline."""
+    provider = tools.provider(node.provider)
+    try:
+        while True:
+            seen = await provider.describe(node.name, node.provider_id)
+            if seen is not None and seen.url != node.url:
+                node = await tools.set_node(node, url=seen.url)
+            if seen is not None and seen.status == "running" and await answers(tools, record, node):
+                return await tools.set_node(node, status="running", ready_at=tools.clock())
+            is_gone = seen is not None and seen.status in ("gone", "failed", "stopped")
+            if is_gone or tools.clock() >= node.boot_until:
+                break
+            await tools.pause(LOOK_EVERY_S)
+    except ConduitError:
+        raise
+    except BaseException:  # the user has stopped it
+        await end(tools, node, why="it was stopped while it booted")
+        raise
+    error = await _boot_error(provider, node, seen)
+    await end(tools, node, why=str(error))
+    raise error
+
+
+async def answers(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> bool:
+    """Say whether the node's server takes requests with our key."""
+    endpoint = endpoint_of(tools, record, node)
+    try:
+        await endpoint.models(timeout_s=PROBE_TIMEOUT_S)
+    except EndpointError:
+        return False
+    finally:
+        await endpoint.aclose()
+    return True
+
+
+async def end(
+    tools: Tools, node: NodeRecord, *, why: str = "", is_failed: bool = False
+) -> NodeRecord:
+    """End a node for good; where its creation may still be under way, as much as can be now.
+
+    Then it stays "terminating", and the next look finishes it. Idempotent.
+    """
+    if not node.is_live:
+        return node
+    provider = tools.provider(node.provider)
+    node = await tools.set_node(node, status="terminating", detail=why)
+    if node.provider_id is None:
+        found = await provider.describe(node.name)
+        if found is not None:  # it costs since it was asked for, whoever had noticed
+            node = await tools.set_node(
+                node, provider_id=found.id, charge="running", at=node.created_at
+            )
+    await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+    now = tools.clock()
+    if node.provider_id is None and now < settled_at(provider, node):
+        return node
+    billed = await _billed(provider, node)
+    return await tools.set_node(
+        node,
+        status="failed" if is_failed else "terminated",
+        ended_at=now,
+        end_charge=True,
+        at=now,
+        billed_usd=billed,
+    )
+
+
+def settled_at(provider: Provider, node: NodeRecord) -> datetime:
+    """Return when the provider's list must show the node, if it was ever created."""
+    return node.created_at + timedelta(seconds=provider.capabilities.list_lag_s) + SOON
+
+
+def endpoint_of(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Endpoint:
+    """Return the endpoint of a node."""
+    assert node.url is not None, "a node that was created has an address"
+    return Endpoint(
+        node.url,
+        key=tools.installation.endpoint_key(record.id),
+        dialect=tools.runtime(record.runtime).dialect,
+        name=record.name,
+    )
+
+
+async def _intend(
+    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+) -> NodeRecord:
+    """Write who is to be created, for how much; SpendCapError where there is no money."""
+    while True:
+        as_of = await tools.read(tools.store.revision)
+        node = await _intent(tools, record, slot, candidate)
+        try:
+            return await tools.write(tools.store.insert_node, node, as_of=as_of)
+        except StateConflictError:
+            # Somebody has written meanwhile: the money is counted again, unless that was our node.
+            nodes = await tools.read(tools.store.nodes, record.id)
+            if any(one.replica == slot.replica for one in nodes):
+                raise
+
+
+async def _intent(
+    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+) -> NodeRecord:
+    now = tools.clock()
+    rate = candidate.rates.running_usd_per_hour
+    budget = await _budget(tools, record, rate) if rate > 0 else None
+    attempt = await tools.read(tools.store.last_attempt, record.id) + 1
+    name = NodeName(
+        installation=tools.installation.id[:INSTALLATION_LENGTH],
+        deployment=record.id,
+        replica=slot.replica,
+        attempt=attempt,
+    )
+    lifetime = lasts(budget, rate) if budget is not None else None
+    return NodeRecord(
+        name=str(name),
+        deployment=record.id,
+        replica=slot.replica,
+        attempt=attempt,
+        provider=candidate.provider,
+        status="launching",
+        owner=this_process(),
+        created_at=now,
+        boot_until=now + timedelta(seconds=_boot_s(tools, candidate)),
+        usd_per_hour=rate,
+        stopped_usd_per_hour=candidate.rates.stopped_usd_per_hour,
+        budget_usd=budget,
+        not_after=now + lifetime if lifetime is not None else None,
+        offering=json.dumps(
+            {
+                "id": candidate.offering.id,
+                "region": candidate.offering.region,
+                "gpu": candidate.offering.accelerator,
+                "count": candidate.offering.count,
+                "memory_gib": candidate.offering.memory_gib,
+            }
+        ),
+        models=json.dumps([model.model_id for model in slot.server.models]),
+    )
+
+
+async def _budget(tools: Tools, record: DeploymentRecord, rate: float) -> float:
+    now = tools.clock()
+    caps = replace(tools.caps(), deployment_usd=record.max_usd)
+    charges = await tools.read(tools.store.charges, since=money.relevant_since(now))
+    own = await tools.read(tools.store.charges, record.id)
+    every = {(one.node, one.begin): one for one in (*charges, *own)}
+    nodes = await tools.read(tools.store.nodes)
+    left = money.left_usd(
+        caps, deployment=record.id, charges=list(every.values()), nodes=nodes, now=now
+    )
+    is_day = money.is_day_the_limit(caps, list(every.values()), now)
+    money.require_money(left, rate, caps=caps, is_day=is_day)
+    return left
+
+
+def _boot_s(tools: Tools, candidate: Candidate) -> float:
+    is_rented = tools.provider(candidate.provider).capabilities.is_billable
+    return settings.node_boot_timeout_s() if is_rented else settings.boot_timeout_s()
+
+
+def _spec(
+    tools: Tools,
+    record: DeploymentRecord,
+    slot: Slot,
+    candidate: Candidate,
+    node: NodeRecord,
+) -> LaunchSpec:
+    runtime = tools.runtime(record.runtime)
+    request = json.loads(record.request)
+    offering = candidate.offering
+    spec = runtime.launch_spec(
+        ServerRequest(
+            name=node.name,
+            models=slot.server.models,
+            place=candidate.place,
+            devices=0 if offering.hardware.is_cpu else offering.count,
+            tensor_parallel=request["tensor_parallel"],
+            pipeline_parallel=request["pipeline_parallel"],
+            version=request["runtime_version"],
+            image=request["image"],
+            command=tuple(request["command"]),
+            disk_gib=slot.server.disk_gib,
+        )
+    )
+    terms = GuardTerms(
+        idle_s=record.idle_s,
+        boot_until=node.boot_until,
+        lease_until=record.lease_until,
+        not_after=node.not_after,
+    )
+    return replace(spec, guard=terms)
+
+
+def _secrets(tools: Tools, record: DeploymentRecord) -> dict[str, str]:
+    """Return every secret that a spec may name, by name."""
+    key = tools.installation.endpoint_key(record.id)
+    return {"CONDUIT_API_KEY": key, "VLLM_API_KEY": key, "HF_TOKEN": settings.hub_token() or ""}
+
+
+async def _look_for(tools: Tools, provider: Provider, node: NodeRecord) -> Node | None:
+    """Look for a node that may have been created, until the list must show it."""
+    while True:
+        found = await provider.describe(node.name)
+        if found is not None or tools.clock() >= settled_at(provider, node):
+            return found
+        await tools.pause(LOOK_EVERY_S)
+
+
+async def _never_was(tools: Tools, node: NodeRecord, why: str) -> None:
+    await tools.set_node(node, status="failed", detail=why[:500], ended_at=tools.clock())
+
+
+async def _billed(provider: Provider, node: NodeRecord) -> float | None:
+    if not provider.capabilities.is_billable or node.provider_id is None:
+        return None
+    try:
+        return await provider.billed_usd(node.name, node.provider_id)
+    except ConduitError:
+        return None  # the bill can be asked for later; the end cannot wait for it
+
+
+async def _boot_error(provider: Provider, node: NodeRecord, seen: Node | None) -> BootError:
+    try:
+        lines = [
+            line async for line in provider.logs(node.name, node.provider_id, tail=LOG_LINES_SHOWN)
+        ]
+    except ConduitError:
+        lines = []
+    said = "\n".join(["", *lines[-LOG_LINES_SHOWN:]]) if lines else " It has said nothing."
+    ended = seen is not None and seen.status in ("gone", "failed", "stopped")
+    what = f"is {seen.status}" if ended and seen else "was not ready by its deadline"
+    return BootError(
+        f"{node.name} {what}.{said}",
+        hint="Give it longer (CONDUIT_NODE_BOOT_TIMEOUT_S), or choose another offering.",
+    )

@@ -1,0 +1,178 @@
+"""What a request would be started on and what that costs: asked of providers, nothing is created.
+
+Layer 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from conduit_nb.compute.accelerators import find_accelerators
+from conduit_nb.compute.judging import terms_reasons
+from conduit_nb.compute.offerings import ComputeOffering
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.selection import rank_offerings
+from conduit_nb.compute.vram import GIB, Plan
+from conduit_nb.deployments.money import Rates, rates_of
+from conduit_nb.deployments.tools import Tools
+from conduit_nb.errors import ConduitError, NoOfferingError
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.providers.base import Listing, Provider
+from conduit_nb.runtimes.base import Place, Runtime
+
+RUNTIME_DISK_GIB = 20
+"""For an image's layers, caches and logs, beside the weights twice (fetched, and converted)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One offering that would do; `place` is how the server runs there."""
+
+    provider: str
+    offering: ComputeOffering
+    rates: Rates
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerQuote:
+    """One server of a deployment: its models, their needs, and where it could run, best first."""
+
+    models: tuple[LmLiteModelConfig, ...]
+    plan: Plan | None
+    disk_gib: int
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a request comes to; `usd_per_hour` with the best candidates and the least replicas."""
+
+    request: DeploymentRequest
+    servers: tuple[ServerQuote, ...]
+    usd_per_hour: float
+
+
+async def make_quote(tools: Tools, request: DeploymentRequest) -> Quote:
+    """Ask the request's providers, all at once; NoOfferingError where nothing would do."""
+    runtime = tools.runtime(request.runtime)
+    runtime.check(request.models)
+    names = [request.provider] if request.provider else tools.provider_names()
+    providers = [tools.provider(name) for name in names]
+    listings = await asyncio.gather(*(_listed(one, is_only=len(names) == 1) for one in providers))
+    servers: list[ServerQuote] = []
+    for models in split_models(request.models, runtime):
+        plan = await asyncio.to_thread(tools.plan_of, models, request)
+        disk_gib = _disk_gib(plan)
+        candidates = [
+            Candidate(
+                provider=provider.name,
+                offering=offering,
+                rates=rates_of(offering, disk_gib),
+                place=place,
+            )
+            for provider, listing in zip(providers, listings, strict=True)
+            for place in _places(runtime, provider)
+            for offering in _suitable(listing.offerings, request, runtime, plan, place)
+        ]
+        if not candidates:
+            raise _nothing(request, plan, listings)
+        candidates.sort(key=lambda one: one.offering.usd_per_gib_hour)
+        servers.append(
+            ServerQuote(models=models, plan=plan, disk_gib=disk_gib, candidates=tuple(candidates))
+        )
+    rate = sum(one.candidates[0].rates.running_usd_per_hour for one in servers)
+    return Quote(
+        request=request, servers=tuple(servers), usd_per_hour=rate * request.replicas.least
+    )
+
+
+def split_models(
+    models: Sequence[LmLiteModelConfig], runtime: Runtime
+) -> list[tuple[LmLiteModelConfig, ...]]:
+    """Return the models of each server: all in one, or one in each, as the runtime has it."""
+    if runtime.models_per_server is None:
+        return [tuple(models)]
+    size = runtime.models_per_server
+    return [tuple(models[begin : begin + size]) for begin in range(0, len(models), size)]
+
+
+async def _listed(provider: Provider, *, is_only: bool) -> Listing:
+    try:
+        return await provider.offerings()
+    except ConduitError as err:
+        if is_only:
+            raise
+        return Listing(offerings=(), problems=(err,))
+
+
+def _places(runtime: Runtime, provider: Provider) -> tuple[Place, ...]:
+    """Return how the runtime runs there: as a process where both can, else in a container."""
+    can = provider.capabilities
+    if can.runs_processes and "process" in runtime.places:
+        return ("process",)
+    return ("container",) if can.runs_images and "container" in runtime.places else ()
+
+
+def _suitable(
+    offerings: Sequence[ComputeOffering],
+    request: DeploymentRequest,
+    runtime: Runtime,
+    plan: Plan | None,
+    place: Place,
+) -> list[ComputeOffering]:
+    """Return what the request accepts, the best first."""
+    possible = [
+        one
+        for one in offerings
+        if _is_asked_for(one, request)
+        and (place == "process" or request.image or runtime.why_not(one.hardware) is None)
+    ]
+    if plan is not None:
+        ranked = rank_offerings(plan, possible, constraint=request.constraint).ranked
+        return list(ranked)
+    constraint = request.constraint
+    accepted = [
+        one
+        for one in possible
+        if not terms_reasons(one.terms, constraint, only_launchable=True)
+        and (constraint.max_usd_per_hour is None or one.usd_per_hour <= constraint.max_usd_per_hour)
+        and not (constraint.single_device and one.hardware.devices > 1)
+    ]
+    return sorted(accepted, key=lambda one: one.usd_per_gib_hour)
+
+
+def _is_asked_for(offering: ComputeOffering, request: DeploymentRequest) -> bool:
+    if request.gpu_count is not None and offering.count != request.gpu_count:
+        return False
+    if request.gpu is None:
+        return True
+    wanted = {one.name for one in find_accelerators(request.gpu)}
+    found = offering.hardware.accelerator
+    return found is not None and (found.name in wanted or found.name == request.gpu)
+
+
+def _disk_gib(plan: Plan | None) -> int:
+    weights = sum(model.weights_bytes for model in plan.models) if plan else 0
+    return RUNTIME_DISK_GIB + int(2 * weights / GIB)
+
+
+def _nothing(
+    request: DeploymentRequest, plan: Plan | None, listings: Sequence[Listing]
+) -> NoOfferingError:
+    offerings = [one for listing in listings for one in listing.offerings]
+    problems = "; ".join(str(one) for listing in listings for one in listing.problems)
+    where = f"on {request.provider}" if request.provider else "anywhere"
+    needed = plan.largest_device_bytes / GIB if plan else 0.0
+    needs = f", which needs {needed:.1f} GiB of each device" if plan else ""
+    return NoOfferingError(
+        f"Nothing {where} can run this in {request.runtime}{needs}: {len(offerings)} offerings were"
+        f" looked at.{f' {problems}' if problems else ''}",
+        needed_gib=needed,
+        largest_gib=max((one.hardware.memory_gib for one in offerings), default=0.0),
+        considered=len(offerings),
+        reasons={},
+        hint="See why: find_offerings(plan(…)).why(), or allow more (gpu=, constraint=, provider).",
+    )

@@ -1,0 +1,199 @@
+"""Brings the state and the providers together, whatever has died in between.
+
+What a provider lists is matched by name. Nothing is believed at the first look: a list may lag, so
+a node counts as gone only when it was missing for longer than that. Nodes of other installations
+are never touched.
+Layer 4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+from conduit_nb.deployments import nodes as node_work
+from conduit_nb.deployments.owners import is_gone
+from conduit_nb.deployments.tools import Tools
+from conduit_nb.errors import ConduitError, DeploymentEndedError
+from conduit_nb.providers.base import Node, Provider
+from conduit_nb.providers.naming import parse_node_name
+from conduit_nb.state.records import DeploymentRecord, NodeRecord
+
+FOREIGN_OWNER_AFTER = timedelta(minutes=30)
+"""An owner on another machine, whom nobody here can see, is given up on so long after its start."""
+
+
+async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> list[str]:
+    """Look at every provider that may have something of ours; return the names of what was ended.
+
+    `ends_unknown` ends nodes of this installation that no row of the state has ever named, too.
+    A provider that does not answer is left for the next look.
+    """
+    live = await tools.read(tools.store.nodes)
+    names = {node.provider for node in live}
+    if ends_unknown:
+        names |= {*tools.provider_names()}
+    recent = await tools.read(tools.store.nodes, live_only=False)
+    names |= {node.provider for node in recent if _ended_recently(tools, node)}
+    ended: list[str] = []
+    for name in sorted(names):
+        try:
+            ended += await _reconcile_provider(tools, tools.provider(name), ends_unknown)
+        except ConduitError as err:
+            tools.tell(f"{name} could not be looked at: {err}")
+    await _settle_deployments(tools)
+    return ended
+
+
+async def _reconcile_provider(tools: Tools, provider: Provider, ends_unknown: bool) -> list[str]:
+    listed = {node.name: node for node in await provider.list_nodes()}
+    known = {
+        node.name: node
+        for node in await tools.read(tools.store.nodes, live_only=False)
+        if node.provider == provider.name
+    }
+    for node in known.values():
+        if node.is_live:
+            await _look_at(tools, provider, node, listed.get(node.name))
+    ended: list[str] = []
+    for name, found in listed.items():
+        parsed = parse_node_name(name)
+        if parsed is None or not parsed.is_of(tools.installation.id):
+            continue
+        row = known.get(name)
+        if (row is None and ends_unknown) or (row is not None and not row.is_live):
+            # Its row says that it has ended, and there it is: a create call came late.
+            await tools.call("terminate", provider.terminate(name, found.id))
+            ended.append(name)
+    return ended
+
+
+async def _look_at(tools: Tools, provider: Provider, node: NodeRecord, found: Node | None) -> None:
+    """Take a node as far as what the provider knows of it allows."""
+    try:
+        if node.status in ("launching", "booting") and not _is_abandoned(tools, node):
+            return  # somebody is at work on it
+        if found is None and node.provider_id is not None:
+            found = await provider.describe(node.name, node.provider_id)
+            if found is not None and found.status == "gone":
+                found = None
+        if node.status == "terminating":
+            await node_work.end(tools, node, why=node.detail)
+        elif found is None:
+            await _missing(tools, provider, node)
+        else:
+            await _present(tools, node, found)
+    except DeploymentEndedError:
+        return  # another client has just changed it
+
+
+async def _missing(tools: Tools, provider: Provider, node: NodeRecord) -> None:
+    """Note that a node is missing; take it for gone when it has been so for long enough."""
+    now = tools.clock()
+    if node.status == "launching":
+        if now >= node_work.settled_at(provider, node):
+            await tools.set_node(node, status="failed", detail="never came to be", ended_at=now)
+        return
+    since = node.missing_since
+    if since is None:
+        node = await tools.set_node(node, missing_since=now)
+        since = now
+    lag = timedelta(seconds=provider.capabilities.list_lag_s)
+    if now >= since + lag:
+        await tools.set_node(
+            node,
+            status="lost",
+            detail="it has vanished from its provider",
+            ended_at=now,
+            end_charge=True,
+            at=since,
+        )
+
+
+async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
+    """Write what the provider knows of a node, and end what nobody will take further."""
+    if node.missing_since is not None:
+        node = await tools.set_node(node, missing_since=None)
+    record = await tools.read(tools.store.deployment, node.deployment)
+    assert record is not None, "a node has a deployment"
+    if node.status == "launching":
+        node = await node_work.confirm(tools, node, found)
+    is_wanted = record.is_live and record.status != "terminating"
+    if not is_wanted or tools.clock() >= record.lease_until:
+        why = "its lease is over" if is_wanted else "its deployment has ended"
+        await node_work.end(tools, node, why=why)
+    elif found.status == "failed":
+        await node_work.end(tools, node, why=f"the provider says: {found.detail}")
+    elif found.status == "stopped" and node.status in ("running", "booting", "stopping"):
+        await tools.set_node(node, status="stopped", charge="stopped", at=tools.clock())
+    elif node.status == "booting":
+        await _boot_on(tools, record, node, found)
+    elif found.url != node.url:
+        await tools.set_node(node, url=found.url)
+
+
+async def _boot_on(tools: Tools, record: DeploymentRecord, node: NodeRecord, found: Node) -> None:
+    """Take over a node whose client has died while it booted."""
+    if found.url != node.url:
+        node = await tools.set_node(node, url=found.url)
+    if found.status == "running" and await node_work.answers(tools, record, node):
+        await tools.set_node(node, status="running", ready_at=tools.clock())
+    elif tools.clock() >= node.boot_until:
+        await node_work.end(tools, node, why="it was not ready by its deadline")
+
+
+async def _settle_deployments(tools: Tools) -> None:
+    """Give deployments the state that their nodes leave them."""
+    for record in await tools.read(tools.store.deployments, tools.installation.id):
+        nodes = await tools.read(tools.store.nodes, record.id)
+        by_state: Mapping[str, int] = {node.status: 1 for node in nodes}
+        now = tools.clock()
+        try:
+            if not nodes:
+                await _settle_empty(tools, record)
+            elif record.status in ("launching", "stopping") and is_gone(record.owner):
+                if by_state.keys() == {"running"}:
+                    await tools.set_deployment(record, status="running")
+                elif by_state.keys() == {"stopped"} and record.status == "stopping":
+                    await tools.set_deployment(record, status="stopped")
+            elif record.status == "terminating":
+                await asyncio.gather(*(node_work.end(tools, node) for node in nodes))
+            elif now >= record.lease_until and "stopped" not in by_state:
+                await tools.set_deployment(record, status="terminating", detail="its lease is over")
+                await asyncio.gather(*(node_work.end(tools, node) for node in nodes))
+        except DeploymentEndedError:
+            continue
+
+
+async def _settle_empty(tools: Tools, record: DeploymentRecord) -> None:
+    """End a deployment that has no node left, unless its first is just about to be written."""
+    now = tools.clock()
+    if record.status == "terminating":
+        await tools.set_deployment(record, status="terminated", ended_at=now)
+        return
+    every = await tools.read(tools.store.nodes, record.id, live_only=False)
+    gone = is_gone(record.owner)
+    is_given_up = now >= record.created_at + FOREIGN_OWNER_AFTER if gone is None else gone
+    if record.status == "launching" and not is_given_up:
+        return  # between two nodes, or before the first
+    why = every[-1].detail if every else "its client has died before it started anything"
+    await tools.set_deployment(record, status="failed", ended_at=now, detail=why)
+
+
+def _is_abandoned(tools: Tools, node: NodeRecord) -> bool:
+    gone = is_gone(node.owner)
+    if gone is None:
+        return tools.clock() >= node.created_at + FOREIGN_OWNER_AFTER
+    return gone
+
+
+def _ended_recently(tools: Tools, node: NodeRecord) -> bool:
+    """Say whether a create call that was given up might still take effect."""
+    if node.is_live or node.ended_at is None:
+        return False
+    lag = timedelta(seconds=tools.provider(node.provider).capabilities.list_lag_s)
+    return tools.clock() < node.ended_at + 2 * lag + LATE
+
+
+LATE = timedelta(minutes=5)

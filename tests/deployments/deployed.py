@@ -1,0 +1,120 @@
+"""What deployments need to be tested with: a store, providers with real processes, a clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.money import Caps
+from conduit_nb.deployments.tools import Tools, utc_now
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.providers.base import Provider
+from conduit_nb.providers.local import LocalProvider
+from conduit_nb.providers.runpod import Runpod
+from conduit_nb.state.installation import Installation
+from conduit_nb.state.store import Store
+from conduit_nb.testing.pod_processes import PodProcesses
+from conduit_nb.testing.runpod_server import Behaviour, RunpodServer, runpod_server
+from tests.fake_lmlite import FakeRuntime
+
+INSTALLATION = Installation(id="0123456789abcdef", secret=b"s" * 32)
+MODEL = LmLiteModelConfig("m/one")
+
+
+@dataclass
+class Clock:
+    """The time of this machine, and what a test adds to it."""
+
+    ahead: timedelta = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return utc_now() + self.ahead
+
+    def advance(self, **by: float) -> None:
+        self.ahead += timedelta(**by)
+
+
+@dataclass
+class Bench:
+    """Managers over one state and one world of providers."""
+
+    folder: Path
+    cloud: RunpodServer | None = None
+    flags: tuple[str, ...] = ()
+    models_per_server: int | None = None
+    list_lag_s: float = 0.0
+    caps: Caps = field(default_factory=lambda: Caps(deployment_usd=5, day_usd=10))
+    clock: Clock = field(default_factory=Clock)
+    told: list[str] = field(default_factory=list)
+    checkpoint: Callable[[str], None] = lambda _: None
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self.url = self.url or f"sqlite:///{self.folder / 'state.sqlite3'}"
+        self.local = LocalProvider(state_dir=self.folder / "nodes", grace_s=1)
+
+    def provider(self, name: str) -> Provider:
+        if name == "local":
+            return self.local
+        assert self.cloud is not None
+        provider = Runpod(self.cloud.url, key=self.cloud.key, proxy_url=self.cloud.proxy_url)
+        provider.capabilities = type(provider.capabilities)(
+            can_stop=True, is_billable=True, runs_images=True, list_lag_s=self.list_lag_s
+        )
+        return provider
+
+    def tools(self, installation: Installation = INSTALLATION) -> Tools:
+        runtime = FakeRuntime(self.flags, models_per_server=self.models_per_server)
+        return Tools(
+            store=Store(self.url),
+            installation=installation,
+            provider=self.provider,
+            provider_names=lambda: ["local"] if self.cloud is None else ["local", "runpod"],
+            runtime=lambda _: runtime,
+            plan_of=lambda *_: None,
+            caps=lambda: self.caps,
+            tell=self.told.append,
+            clock=self.clock,
+            pause=lambda _: asyncio.sleep(0.02),
+            checkpoint=self.checkpoint,
+        )
+
+    def manager(self, installation: Installation = INSTALLATION) -> DeploymentManager:
+        return DeploymentManager(self.tools(installation))
+
+    def running(self) -> list[str]:
+        """Return the names of what really exists at the providers."""
+        names = [path.stem for path in (self.folder / "nodes" / "nodes").glob("*.json")]
+        if self.cloud is not None:
+            names += [pod.name for pod in self.cloud.account.pods() if pod.status != "TERMINATED"]
+        return sorted(names)
+
+
+def request(provider: str = "local", **change: Any) -> DeploymentRequest:
+    given: dict[str, Any] = {
+        "models": (MODEL,),
+        "runtime": "fake",
+        "provider": provider,
+        "constraint": DeploymentConstraint(),
+    }
+    if provider == "runpod":
+        given["gpu"] = "L40S"
+    return DeploymentRequest(**{**given, **change})
+
+
+def rented(
+    stack: ExitStack, behaviour: Behaviour | None = None, *, runs: bool = True
+) -> RunpodServer:
+    """Start a local Runpod server whose pods are processes."""
+    containers = PodProcesses(grace_s=5) if runs else None
+    return stack.enter_context(
+        runpod_server(behaviour=behaviour or Behaviour(), start_container=containers)
+    )

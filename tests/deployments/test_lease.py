@@ -1,0 +1,34 @@
+"""deployments/lease.py: a guard is asked for a longer lease, or it is said that it was not."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from conduit_nb.deployments.lease import extend_lease
+from conduit_nb.errors import DeploymentError
+from tests.test_guard import KEY, guarded
+
+
+async def test_the_guard_says_until_when_it_lets_the_node_live():
+    now = datetime.now(UTC)
+    with guarded(not_after=time.time() + 700) as node:
+        node.wait_ready()
+        asked = await extend_lease(node.url, KEY, now + timedelta(seconds=650))
+        bounded = await extend_lease(node.url, KEY, now + timedelta(hours=5))
+
+    assert asked == now + timedelta(seconds=650)
+    assert bounded < now + timedelta(seconds=710)
+
+
+@pytest.mark.parametrize("key", [KEY, "wrong"])
+async def test_a_guard_that_does_not_take_it_is_an_error(key: str):
+    with guarded() as node:
+        node.wait_ready()
+        url = node.url if key == "wrong" else "http://127.0.0.1:9"
+        with pytest.raises(DeploymentError, match="longer lease") as caught:
+            await extend_lease(url, key, datetime.now(UTC))
+
+    assert key not in str(caught.value)

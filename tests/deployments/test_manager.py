@@ -1,0 +1,320 @@
+"""deployments/manager.py: real processes here and on a local Runpod server, one state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.compute.request import Replicas
+from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.money import Caps
+from conduit_nb.deployments.overview import cost_report
+from conduit_nb.errors import (
+    ArgumentError,
+    BootError,
+    DeploymentError,
+    NoCapacityError,
+    NoOfferingError,
+    SpendCapError,
+)
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.state.summary import read_summary
+from conduit_nb.testing.runpod_server import Behaviour, Fault
+from tests.deployments.deployed import Bench, rented, request
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+async def local(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    await end_all(bench)
+
+
+async def end_all(bench: Bench) -> None:
+    manager = bench.manager()
+    for record in await manager.deployments():
+        await manager.terminate(record.id)
+    assert bench.running() == []
+
+
+def rented_bench(stack: ExitStack, folder: Path, behaviour: Behaviour | None = None) -> Bench:
+    return Bench(folder, cloud=rented(stack, behaviour))
+
+
+async def ask(manager: DeploymentManager, text: str = "hi", **change: object) -> str:
+    endpoint = await manager.ensure(request(**change))  # type: ignore[arg-type]  # a test's own
+    reply = await endpoint.chat({"model": "m/one", "messages": [{"role": "user", "content": text}]})
+    await endpoint.aclose()
+    return reply["choices"][0]["message"]["content"]
+
+
+async def test_a_deployment_answers_is_shared_and_ends(local: Bench):
+    first = await ask(local.manager())
+    second = await ask(local.manager())
+
+    assert first == second
+    assert len(local.running()) == 1
+    (record,) = await local.manager().deployments()
+    assert record.status == "running"
+    await local.manager().terminate(record.name)
+    assert local.running() == []
+    assert await local.manager().deployments() == []
+
+
+async def test_the_same_on_rented_compute_with_nothing_changed_but_the_provider(
+    stack: ExitStack, tmp_path: Path
+):
+    bench = rented_bench(stack, tmp_path)
+    manager = bench.manager()
+
+    answer = await ask(manager, "hello", provider="runpod")
+
+    assert answer.endswith("hello")
+    report = await cost_report(manager.tools)
+    (cost,) = report.deployments
+    assert cost.usd_per_hour > 0.7
+    assert read_summary() is not None
+    assert read_summary().usd_per_hour == pytest.approx(cost.usd_per_hour)  # type: ignore[union-attr]  # just asserted
+    await manager.terminate(cost.record.name)
+    assert bench.running() == []
+    assert (await cost_report(manager.tools)).usd_per_hour == 0
+
+
+async def test_clients_at_once_make_one_deployment(local: Bench):
+    answers = await asyncio.gather(*(ask(local.manager()) for _ in range(4)))
+
+    assert len(set(answers)) == 1
+    assert len(local.running()) == 1
+
+
+async def test_every_replica_has_a_node_and_all_of_them_answer(local: Bench):
+    endpoint = await local.manager().ensure(request(replicas=Replicas(least=2, most=2)))
+    answers = {
+        (await endpoint.chat({"model": "m/one", "messages": [{"role": "user", "content": "x"}]}))[
+            "choices"
+        ][0]["message"]["content"]
+        for _ in range(4)
+    }
+    await endpoint.aclose()
+
+    assert len(local.running()) == 2
+    assert len(answers) == 2
+
+
+async def test_a_runtime_of_one_model_a_server_has_several_servers(tmp_path: Path):
+    bench = Bench(tmp_path, models_per_server=1)
+    two = (LmLiteModelConfig("m/one"), LmLiteModelConfig("m/two"))
+    endpoint = await bench.manager().ensure(request(models=two))
+    await endpoint.chat({"model": "m/two", "messages": [{"role": "user", "content": "x"}]})
+    await endpoint.aclose()
+
+    assert len(bench.running()) == 2
+    await end_all(bench)
+
+
+async def test_a_vanished_node_is_started_anew_by_the_next_who_asks(local: Bench):
+    first = await ask(local.manager())
+    name = local.running()[0]
+    await local.local.terminate(name)
+    local.clock.advance(seconds=2)
+
+    second = await ask(local.manager())
+
+    assert first != second
+    assert len(local.running()) == 1
+
+
+async def test_a_server_that_does_not_boot_is_ended_and_its_last_words_are_told(tmp_path: Path):
+    bench = Bench(tmp_path, flags=("--dies", "3"))
+    with pytest.raises(BootError, match="no such device"):
+        await bench.manager().deploy(request())
+
+    assert bench.running() == []
+    assert await bench.manager().deployments() == []
+
+
+async def test_what_is_sold_out_makes_room_for_the_next_best(stack: ExitStack, tmp_path: Path):
+    bench = rented_bench(stack, tmp_path, Behaviour(sold_out={"AMD Instinct MI300X OAM"}))
+    manager = bench.manager()
+
+    record = await manager.deploy(request("runpod", gpu=None, gpu_count=1))
+
+    tried = await manager.tools.read(manager.tools.store.nodes, record.id, live_only=False)
+    assert {node.status for node in tried[:-1]} == {"failed"}
+    assert tried[-1].status == "running"
+    assert len(bench.running()) == 1
+    await end_all(bench)
+
+
+async def test_a_pod_that_never_boots_ends_at_its_deadline_and_the_next_is_tried(
+    stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONDUIT_NODE_BOOT_TIMEOUT_S", "3")
+    bench = rented_bench(stack, tmp_path, Behaviour(never_boots=".*-1"))
+    manager = bench.manager()
+
+    record = await manager.deploy(request("runpod"))
+
+    first, second = await manager.tools.read(manager.tools.store.nodes, record.id, live_only=False)
+    assert (first.status, second.status) == ("terminated", "running")
+    assert bench.running() == [second.name]
+    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    assert charges[0].node == first.name
+    assert charges[0].end is not None
+    await end_all(bench)
+
+
+async def test_nothing_that_would_do_is_an_error_and_leaves_nothing(
+    stack: ExitStack, tmp_path: Path
+):
+    bench = rented_bench(stack, tmp_path)
+    with pytest.raises(NoOfferingError, match="runpod"):
+        await bench.manager().deploy(request("runpod", gpu="H100 SXM", gpu_count=8))
+
+    assert await bench.manager().deployments() == []
+
+
+async def test_no_capacity_anywhere_is_told(stack: ExitStack, tmp_path: Path):
+    bench = rented_bench(stack, tmp_path, Behaviour(sold_out={"NVIDIA L40S"}))
+    with pytest.raises(NoCapacityError):
+        await bench.manager().deploy(request("runpod"))
+
+    assert bench.running() == []
+    assert await bench.manager().deployments() == []
+
+
+class TestMoney:
+    async def test_a_cap_that_is_too_small_creates_nothing_and_names_its_knob(
+        self, stack: ExitStack, tmp_path: Path
+    ):
+        bench = rented_bench(stack, tmp_path)
+        with pytest.raises(SpendCapError) as caught:
+            await bench.manager().deploy(request("runpod", max_usd=0.01))
+
+        assert "--max-usd" in caught.value.hint
+        assert bench.running() == []
+        assert not [one for one in bench.cloud.exchanges if one.method == "POST"]  # type: ignore[union-attr]  # it is there
+
+    async def test_the_days_cap_holds_for_all_and_no_option_replaces_it(
+        self, stack: ExitStack, tmp_path: Path
+    ):
+        bench = rented_bench(stack, tmp_path)
+        bench.caps = Caps(deployment_usd=5, day_usd=5)
+        await bench.manager().deploy(request("runpod"))
+        with pytest.raises(SpendCapError, match="more than") as caught:
+            await bench.manager().deploy(request("runpod", gpu="A100", max_usd=50))
+
+        assert caught.value.left_usd == 0
+        assert len(bench.running()) == 1
+        await end_all(bench)
+
+    async def test_a_node_may_live_as_long_as_its_money_lasts(
+        self, stack: ExitStack, tmp_path: Path
+    ):
+        bench = rented_bench(stack, tmp_path)
+        record = await bench.manager().deploy(request("runpod", max_usd=1.0))
+        tools = bench.tools()
+        (node,) = await tools.read(tools.store.nodes, record.id)
+
+        assert node.not_after is not None
+        hours = (node.not_after - node.created_at).total_seconds() / 3600
+        assert hours * node.usd_per_hour == pytest.approx(1.0)
+        with pytest.raises(ArgumentError, match="has money for"):
+            await bench.manager().extend(record.name, 10 * 3600)
+        await end_all(bench)
+
+
+async def test_a_lease_is_extended_on_the_node_itself(local: Bench):
+    record = await local.manager().deploy(request(lease_s=60))
+    extended = await local.manager().extend(record.name, 3600)
+    before = extended.lease_until
+
+    assert (before - record.lease_until).total_seconds() > 3000
+    local.clock.advance(minutes=5)
+    await local.manager().reconcile()
+    assert len(local.running()) == 1
+
+
+async def test_a_lease_that_is_over_ends_the_deployment_in_every_client(local: Bench):
+    await local.manager().deploy(request(lease_s=60))
+    local.clock.advance(minutes=2)
+    await local.manager().reconcile()
+    await local.manager().reconcile()
+
+    assert local.running() == []
+    assert await local.manager().deployments() == []
+
+
+async def test_stop_and_start_keep_a_pod_and_its_rates_are_in_the_ledger(
+    stack: ExitStack, tmp_path: Path
+):
+    bench = rented_bench(stack, tmp_path)
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    stopped = await manager.stop(record.name)
+    cheap = (await cost_report(manager.tools)).usd_per_hour
+    again = await manager.deploy(request("runpod"))
+    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+
+    assert (stopped.status, again.id, again.status) == ("stopped", record.id, "running")
+    assert 0 < cheap < 0.05
+    assert [charge.state for charge in charges] == ["running", "stopped", "running"]
+    assert len(bench.running()) == 1
+    await end_all(bench)
+
+
+async def test_what_cannot_be_stopped_says_what_can_be_done(local: Bench):
+    record = await local.manager().deploy(request())
+    with pytest.raises(DeploymentError, match="cannot stop") as caught:
+        await local.manager().stop(record.name)
+
+    assert "terminate" in caught.value.hint
+
+
+async def test_an_interrupted_deploy_ends_what_it_had_started(tmp_path: Path):
+    bench = Bench(tmp_path, flags=("--never-listens",))
+    deploying = asyncio.create_task(bench.manager().deploy(request()))
+    while not bench.running():  # noqa: ASYNC110  # a process is to appear
+        await asyncio.sleep(0.02)
+    deploying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deploying
+
+    assert bench.running() == []
+    assert await bench.manager().deployments() == []
+
+
+async def test_a_create_call_that_broke_off_is_found_again_and_not_repeated(
+    stack: ExitStack, tmp_path: Path
+):
+    bench = rented_bench(stack, tmp_path)
+    assert bench.cloud is not None
+    bench.cloud.spoil(Fault(answer="drop", method="POST", path="/pods", takes_effect=True))
+
+    await bench.manager().deploy(request("runpod"))
+
+    assert len(bench.running()) == 1
+    await end_all(bench)
+
+
+async def test_an_unknown_name_lists_what_there_is(local: Bench):
+    record = await local.manager().deploy(request(name="mine"))
+    with pytest.raises(ArgumentError, match="'yours'") as caught:
+        await local.manager().terminate("yours")
+
+    assert record.name in caught.value.hint
