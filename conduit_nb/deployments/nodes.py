@@ -259,9 +259,18 @@ async def _budget(tools: Tools, record: DeploymentRecord, rate: float) -> float:
     left = money.left_usd(
         caps, deployment=record.id, charges=list(every.values()), nodes=nodes, now=now
     )
+    # Each place has its share of the cap, so that one node leaves the others theirs.
+    left = min(left, record.max_usd / _places(tools, record))
     is_day = money.is_day_the_limit(caps, list(every.values()), now)
     money.require_money(left, rate, caps=caps, is_day=is_day)
     return left
+
+
+def _places(tools: Tools, record: DeploymentRecord) -> int:
+    """Return how many nodes the deployment may have at most."""
+    request = json.loads(record.request)
+    is_split = tools.runtime(record.runtime).models_per_server is not None
+    return request["replicas"]["most"] * (len(request["models"]) if is_split else 1)
 
 
 def _boot_s(tools: Tools, candidate: Candidate) -> float:

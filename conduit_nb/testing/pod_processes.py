@@ -22,6 +22,7 @@ from conduit_nb.providers.guarding import CONFIG_NAME
 from conduit_nb.testing.runpod_server.containers import Container, ContainerHandle
 
 PYTHON = "python3"
+WAITS = (sys.executable, "-c", "import signal; signal.pause()")
 
 
 class PodProcesses:
@@ -34,6 +35,8 @@ class PodProcesses:
         """Start it."""
         ports = {port: _free_port() for port in container.ports}
         environment = dict(container.env)
+        if CONFIG_NAME not in environment:  # somebody else's pod: it only is there
+            return _Running(list(WAITS), environment, ports, container.log, self._grace_s)
         config = cast("dict[str, Any]", json.loads(environment[CONFIG_NAME]))
         config["host"], config["port"] = "127.0.0.1", ports[config["port"]]
         config["command"] = [_local(part) for part in config["command"]]

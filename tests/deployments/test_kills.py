@@ -1,0 +1,164 @@
+"""A client is killed before and after every write and every provider's call: nothing leaks.
+
+`make test` takes some of the points, drawn with the run's seed; `make soak` all of them many times,
+and writes how many into benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conduit_nb.providers.naming import NodeName, parse_node_name
+from conduit_nb.state.records import NodeRecord
+from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
+from conduit_nb.testing.runpod_server.wire import CreatePod
+from tests.deployments.deployed import INSTALLATION, Bench, rented
+
+IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
+ROOT = Path(__file__).resolve().parent.parent.parent
+POINTS = {"local": 26, "runpod": 36}
+SOAK_POINTS = {"local": 200, "runpod": 320}
+LIST_LAG_S = 0.2
+FOREIGN = str(NodeName(installation="f" * 12, deployment="foreign1", replica=0, attempt=1))
+
+
+@dataclass
+class World:
+    """What outlives a client: its folder, and the cloud."""
+
+    folder: Path
+    provider: str
+    cloud: RunpodServer | None
+
+    def client(self, kill_at: int) -> subprocess.CompletedProcess[str]:
+        """Run a client to its end, or to where it is killed."""
+        told: dict[str, Any] = {
+            "folder": str(self.folder),
+            "provider": self.provider,
+            "kill_at": kill_at,
+            "list_lag_s": LIST_LAG_S if self.cloud else 0.0,
+        }
+        if self.cloud is not None:
+            told.update(api=self.cloud.url, key=self.cloud.key, proxy=self.cloud.proxy_url)
+        return subprocess.run(
+            [sys.executable, "-m", "tests.deployments.killed", json.dumps(told)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def bench(self) -> Bench:
+        return Bench(self.folder, cloud=self.cloud, list_lag_s=LIST_LAG_S if self.cloud else 0.0)
+
+
+@pytest.fixture(params=["local", "runpod"])
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "summary"))
+    with ExitStack() as stack:
+        cloud = None
+        if request.param == "runpod":
+            cloud = rented(stack, Behaviour(list_lag_s=LIST_LAG_S))
+            gpu = {"id": "NVIDIA L40S", "count": 1}
+            cloud.account.create(CreatePod(name=FOREIGN, image="i", gpu=gpu))  # type: ignore[typeddict-item]  # a plain dict is one
+        yield World(tmp_path, request.param, cloud)
+
+
+async def test_whenever_a_client_is_killed_the_next_one_puts_all_in_order(
+    world: World, pytestconfig: pytest.Config
+):
+    seed = pytestconfig.getoption("hypothesis_seed", None) or random.randrange(2**32)
+    counting = await asyncio.to_thread(world.client, 0)
+    assert counting.returncode == 0, counting.stderr
+    total = int(counting.stdout)
+    wanted = (SOAK_POINTS if IS_SOAK else POINTS)[world.provider]
+    # Every point once where there are enough tries, and the rest by chance.
+    points = list(range(1, total + 1))
+    random.Random(seed).shuffle(points)
+    points = (points * (wanted // total + 1))[:wanted]
+    print(f"{world.provider}: {len(points)} of {total} kill points, seed {seed}")
+    for point in points:
+        done = await asyncio.to_thread(world.client, point)
+        assert done.returncode == -9, f"point {point}: {done.stderr}"
+        try:
+            await _put_in_order(world)
+        except AssertionError as err:
+            raise AssertionError(f"killed at checkpoint {point} of {total}: {err}") from err
+    if IS_SOAK:
+        _report(world.provider, len(points), total, seed)
+
+
+async def _put_in_order(world: World) -> None:
+    bench = world.bench()
+    manager = bench.manager()
+    for _ in range(3):
+        await manager.reconcile()
+        await asyncio.sleep(LIST_LAG_S if world.cloud else 0.05)
+        bench.clock.advance(seconds=1 + LIST_LAG_S)
+    live = await manager.tools.read(manager.tools.store.nodes)
+    _require_order(bench, live)
+    for record in await manager.deployments():
+        await manager.terminate(record.id)
+    for _ in range(4):
+        await manager.reconcile()
+        bench.clock.advance(seconds=1 + LIST_LAG_S)
+    assert _of_ours(bench) == [], "something of ours bills"
+    assert await manager.deployments() == [], "a deployment lives on"
+    every = await manager.tools.read(manager.tools.store.nodes, live_only=False)
+    assert not [node.name for node in every if node.is_live], "a row claims what is gone"
+    charges = await manager.tools.read(manager.tools.store.charges)
+    assert all(charge.end is not None for charge in charges), "a charge goes on"
+    if bench.cloud is not None:
+        assert FOREIGN in bench.running(), "a foreign node was touched"
+        charged = {charge.node for charge in charges}
+        created = {pod.name for pod in bench.cloud.account.pods() if pod.name != FOREIGN}
+        assert created <= charged, "a pod has cost money that no charge tells of"
+
+
+def _require_order(bench: Bench, live: list[NodeRecord]) -> None:
+    there = _of_ours(bench)
+    rows = {node.name for node in live}
+    assert set(there) <= rows, f"bills without a row: {set(there) - rows}"
+    claimed = {node.name for node in live if node.status not in ("launching", "terminating")}
+    assert claimed <= set(there), f"rows claim what is gone: {claimed - set(there)}"
+    places = [(node.deployment, node.replica) for node in live if node.name in there]
+    assert len(places) == len(set(places)), f"created twice: {there}"
+
+
+def _of_ours(bench: Bench) -> list[str]:
+    found: list[str] = []
+    for name in bench.running():
+        parsed = parse_node_name(name)
+        if parsed is not None and parsed.is_of(INSTALLATION.id):
+            found.append(name)
+    return found
+
+
+def _report(provider: str, points: int, total: int, seed: int) -> None:
+    path = ROOT / "benchmarks" / "results" / "kills.jsonl"
+    told = {
+        "workload": "client killed at a checkpoint",
+        "provider": provider,
+        "kills": points,
+        "checkpoints": total,
+        "leaks": 0,
+        "seed": seed,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    with path.open("a") as file:
+        file.write(json.dumps(told) + "\n")

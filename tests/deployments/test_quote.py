@@ -1,0 +1,94 @@
+"""deployments/quote.py: what would be started, on what, for how much; nothing is created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.request import Replicas
+from conduit_nb.deployments.quote import make_quote, split_models
+from conduit_nb.errors import ArgumentError, NoOfferingError
+from conduit_nb.models.config import LmLiteModelConfig
+from tests.compute.made_plans import made_plan
+from tests.deployments.deployed import Bench, rented, request
+from tests.fake_lmlite import FakeRuntime
+
+ONE, TWO = LmLiteModelConfig("m/one"), LmLiteModelConfig("m/two")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with ExitStack() as stack:
+        yield Bench(tmp_path, cloud=rented(stack))
+
+
+async def test_the_best_price_per_gib_comes_first_and_nothing_is_created(bench: Bench):
+    quote = await make_quote(bench.tools(), request("runpod", gpu=None))
+
+    prices = [one.offering.usd_per_gib_hour for one in quote.servers[0].candidates]
+    assert prices == sorted(prices)
+    assert bench.running() == []
+    assert quote.usd_per_hour == quote.servers[0].candidates[0].rates.running_usd_per_hour
+
+
+async def test_a_plan_leaves_what_holds_it(bench: Bench):
+    tools = replace(bench.tools(), plan_of=lambda *_: made_plan(70, runtime="lmlite"))
+    quote = await make_quote(tools, request("runpod", gpu=None))
+
+    (server,) = quote.servers
+    assert {one.offering.hardware.memory_gib >= 70 for one in server.candidates} == {True}
+
+
+async def test_price_and_number_are_the_users_to_bound(bench: Bench):
+    quote = await make_quote(
+        bench.tools(),
+        request(
+            "runpod",
+            gpu=None,
+            gpu_count=2,
+            constraint=DeploymentConstraint(max_usd_per_hour=2.0),
+            replicas=Replicas(least=3, most=3),
+        ),
+    )
+
+    offerings = [one.offering for one in quote.servers[0].candidates]
+    assert {one.count for one in offerings} == {2}
+    assert max(one.usd_per_hour for one in offerings) <= 2.0
+    assert quote.usd_per_hour == pytest.approx(
+        3 * quote.servers[0].candidates[0].rates.running_usd_per_hour
+    )
+
+
+async def test_of_all_providers_those_that_answer_count(bench: Bench):
+    assert bench.cloud is not None
+    bench.cloud.url = "http://127.0.0.1:9/v2"
+    quote = await make_quote(bench.tools(), replace(request("local"), provider=None))
+
+    assert {one.provider for one in quote.servers[0].candidates} == {"local"}
+
+
+async def test_nothing_that_would_do_says_how_much_was_looked_at(bench: Bench):
+    constraint = DeploymentConstraint(max_usd_per_hour=0.01)
+    with pytest.raises(NoOfferingError, match="runpod") as caught:
+        await make_quote(bench.tools(), request("runpod", gpu=None, constraint=constraint))
+
+    assert caught.value.considered > 5
+
+
+async def test_a_gpu_that_nobody_knows_is_an_error(bench: Bench):
+    with pytest.raises((ArgumentError, NoOfferingError)):
+        await make_quote(bench.tools(), request("runpod", gpu="Q9000"))
+
+
+def test_models_are_split_as_the_runtime_serves_them():
+    together = FakeRuntime()
+    apart = FakeRuntime(models_per_server=1)
+
+    assert split_models((ONE, TWO), together) == [(ONE, TWO)]
+    assert split_models((ONE, TWO), apart) == [(ONE,), (TWO,)]
+    assert split_models((), together) == [()]

@@ -1,0 +1,153 @@
+"""deployments/reconcile.py: what a look at the providers changes, and what it must not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.providers.naming import NodeName
+from conduit_nb.state.installation import Installation
+from conduit_nb.testing.runpod_server import Behaviour
+from tests.deployments.deployed import Bench, rented, request
+
+OTHER = Installation(id="fedcba9876543210", secret=b"o" * 32)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    """Two rented worlds in one account, whose list lags."""
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    with ExitStack() as stack:
+        cloud = rented(stack, Behaviour())
+        bench = Bench(tmp_path, cloud=cloud, list_lag_s=30)
+        yield bench
+        for manager in (bench.manager(), bench.manager(OTHER)):
+            for record in await manager.deployments():
+                await manager.terminate(record.id)
+
+
+def behaviour(bench: Bench) -> Behaviour:
+    assert bench.cloud is not None
+    return bench.cloud.behaviour
+
+
+async def test_a_node_that_a_list_does_not_show_is_not_given_up_at_once(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    assert bench.cloud is not None
+    bench.cloud.vanish(node.provider_id or "")
+
+    await manager.reconcile()
+    (missing,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    assert missing.status == "running"
+    assert missing.missing_since is not None
+    bench.clock.advance(seconds=31)
+    await manager.reconcile()
+
+    assert await manager.deployments() == []
+    lost = await manager.tools.read(manager.tools.store.node, node.name)
+    assert lost is not None
+    assert lost.status == "lost"
+    (charge,) = await manager.tools.read(manager.tools.store.charges, record.id)
+    assert charge.end == missing.missing_since
+
+
+async def test_one_that_is_seen_again_was_never_lost(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    await manager.tools.set_node(node, missing_since=bench.clock())
+    bench.clock.advance(seconds=60)
+
+    await manager.reconcile()
+
+    (again,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    assert (again.status, again.missing_since) == ("running", None)
+
+
+async def test_nodes_of_another_installation_are_left_alone(bench: Bench):
+    theirs = await bench.manager(OTHER).deploy(request("runpod"))
+    ours = await bench.manager().deploy(request("runpod"))
+    assert ours.id != theirs.id
+
+    ended = await bench.manager().gc()
+    await bench.manager().terminate(ours.name)
+    await bench.manager().gc()
+
+    assert ended == []
+    assert len(bench.running()) == 1
+    (left,) = await bench.manager(OTHER).deployments()
+    assert left.id == theirs.id
+
+
+async def test_a_node_of_ours_that_no_row_names_is_ended_by_gc_alone(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    unknown = Bench(bench.folder / "other", cloud=bench.cloud, url="sqlite://")
+    unknown.folder.mkdir()
+    unknown.url = f"sqlite:///{unknown.folder / 'empty.sqlite3'}"
+
+    await unknown.manager().reconcile()
+    assert bench.running() == [node.name]
+    ended = await unknown.manager().gc()
+
+    assert ended == [node.name]
+    assert bench.running() == []
+
+
+async def test_a_node_that_comes_after_its_row_has_ended_is_ended_too(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    await manager.tools.set_node(node, status="terminating")
+    current = await manager.tools.read(manager.tools.store.node, node.name)
+    assert current is not None
+    now = bench.clock()
+    await manager.tools.set_node(
+        current, status="terminated", ended_at=now, end_charge=True, at=now
+    )
+
+    await manager.reconcile()
+
+    assert bench.running() == []
+
+
+async def test_a_pod_that_stopped_by_itself_is_charged_as_stopped(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    assert bench.cloud is not None
+    bench.cloud.account.act(node.provider_id or "", "stop")
+
+    await manager.reconcile()
+
+    (stopped,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    assert stopped.status == "stopped"
+    assert [charge.state for charge in charges] == ["running", "stopped"]
+
+
+async def test_a_provider_that_does_not_answer_is_told_and_changes_nothing(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    assert bench.cloud is not None
+    there = bench.cloud.url
+    bench.cloud.url = "http://127.0.0.1:9/v2"
+    await manager.reconcile()
+    bench.cloud.url = there
+
+    assert any("runpod could not be looked at" in text for text in bench.told)
+    (left,) = await manager.deployments()
+    assert left == replace(record, revision=left.revision)
+
+
+def test_names_of_two_installations_never_meet():
+    ours = NodeName(installation="0123456789ab", deployment="abcdefgh", replica=0, attempt=1)
+
+    assert not ours.is_of(OTHER.id)
