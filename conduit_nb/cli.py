@@ -1,4 +1,4 @@
-"""The program `conduit`: `conduit plan` and `conduit offerings`, as in a cell.
+"""The program `conduit`: plan, offerings, and what runs, with the words of a cell.
 
 Its answers go to stdout, its errors (two lines) to stderr; with `--json` both are one document on
 stdout. The exit code is 0 for an answer, also for "it does not fit"; 1 for an error, 2 where the
@@ -20,6 +20,7 @@ import click
 
 from conduit_nb.errors import ArgumentError, ConduitError, plain
 from conduit_nb.plans.options import (
+    DEPLOY_OPTIONS,
     GPU_OPTION,
     JSON_OPTION,
     LIMIT_OPTION,
@@ -90,6 +91,29 @@ def _offerings(as_json: bool, **values: Any) -> None:
     _show(view, view.document(why=values["why"]) if as_json else None)
 
 
+def _deploy(model_ids: tuple[str, ...], as_json: bool, **values: Any) -> None:
+    _tell(_load("conduit_nb.notebook.deploying:asked_deploy")(model_ids, values), as_json=as_json)
+
+
+def _word(where: str) -> Callable[..., None]:
+    """Return what carries out a word that takes a name, or nothing, and shows a table."""
+
+    def carry_out(as_json: bool, **values: Any) -> None:
+        _tell(_load(where)(**values), as_json=as_json)
+
+    return carry_out
+
+
+def _logs(name: str | None, tail: int) -> None:
+    for line in _load("conduit_nb.notebook.control:logs")(name, tail=tail):
+        print(plain(line))
+
+
+def _tell(table: object, *, as_json: bool) -> None:
+    """Print a table, as text or as a list of objects."""
+    _show(table, _load("conduit_nb.plans.documents:table_document")(table) if as_json else None)
+
+
 def _show(view: object, document: object | None) -> None:
     if document is None:
         print(view)
@@ -143,10 +167,24 @@ def _split(_context: click.Context, _option: click.Parameter, text: str | None) 
 
 _ANSWER_OPTIONS = (WHY_OPTION, LIMIT_OPTION, JSON_OPTION)
 
+_JSON = _parameter(JSON_OPTION)
+_DEPLOYING = "conduit_nb.notebook.deploying"
+
+
+def _named(word: str, help_text: str, *, where: str = _DEPLOYING) -> click.Command:
+    """Return a word that takes the name of a deployment."""
+    return click.Command(
+        word,
+        callback=_word(f"{where}:{word}"),
+        params=[click.Argument(["name"], metavar="NAME"), _JSON],
+        help=help_text,
+    )
+
+
 program = click.Group(
     "conduit",
-    help="What language models need, what can hold them, and what that costs.",
-    epilog="The same words work in a notebook: %conduit plan, %conduit offerings.",
+    help="What language models need, what can hold them, what that costs, and what runs.",
+    epilog="The same words work in a notebook: %conduit plan, %conduit deploy, %conduit ps.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     commands=[
         click.Command(
@@ -167,6 +205,62 @@ program = click.Group(
             short_help="What compute is offered, at what price, and what holds a model.",
             help="What compute is offered, by this machine and by providers, at what price; with "
             "--for ranked by what holds a model.",
+        ),
+        click.Command(
+            "deploy",
+            callback=_deploy,
+            params=[
+                click.Argument(["model_ids"], nargs=-1, required=True, metavar="ID…"),
+                *map(_parameter, (*DEPLOY_OPTIONS, JSON_OPTION)),
+            ],
+            short_help="Have models running: here, in Docker, or rented.",
+            help="Have models running: what is there already, else what is started now. Nothing "
+            "starts that could cost more than the caps allow; every node ends by itself.",
+        ),
+        click.Command(
+            "ps",
+            callback=_word("conduit_nb.notebook.control:ps"),
+            params=[_JSON],
+            help="What runs, where, and what it costs.",
+        ),
+        click.Command(
+            "logs",
+            callback=_logs,
+            params=[
+                click.Argument(["name"], required=False),
+                click.Option(["--tail"], type=click.IntRange(min=0), default=100, metavar="N"),
+            ],
+            help="The last lines of a deployment's log; without a name, the local server's.",
+        ),
+        _named(
+            "stop",
+            "Stop a deployment and keep its place, which may go on to cost; all: end everything.",
+            where="conduit_nb.notebook.control",
+        ),
+        _named("start", "Start a stopped deployment again, with a new lease."),
+        _named("restart", "Start the programs of a deployment anew."),
+        _named("terminate", "End a deployment for good; all: every one."),
+        click.Command(
+            "extend",
+            callback=_word(f"{_DEPLOYING}:extend"),
+            params=[
+                click.Argument(["name"], metavar="NAME"),
+                click.Option(["--hours"], type=click.FLOAT, default=1.0, metavar="H"),
+                _JSON,
+            ],
+            help="Let a deployment live so many hours from now on, as far as its money lasts.",
+        ),
+        click.Command(
+            "cost",
+            callback=_word(f"{_DEPLOYING}:cost"),
+            params=[_JSON],
+            help="What each deployment costs and has cost, and what today has cost.",
+        ),
+        click.Command(
+            "doctor",
+            callback=_word("conduit_nb.notebook.doctor:doctor"),
+            params=[_JSON],
+            help="What works on this machine, and what to do for the rest.",
         ),
     ],
 )

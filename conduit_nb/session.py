@@ -10,23 +10,25 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import importlib
 import os
 import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from conduit_nb import settings
 from conduit_nb.client import Endpoint, model_options
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
 from conduit_nb.deployments.sidecar import HUNG_AFTER_S, SidecarManager
-from conduit_nb.errors import ArgumentError, ConduitError, DeploymentError, Interrupted
+from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
 from conduit_nb.events import Events
+from conduit_nb.loop_thread import LoopThread
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.hub import available_offline, resolved_id
 from conduit_nb.protocol import LoadRequest
@@ -35,6 +37,10 @@ from conduit_nb.providers.registry import make_provider, make_sources, provider_
 from conduit_nb.providers.sources import TIMEOUT_S, Market, find_offerings
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.runtimes.registry import make_runtime
+from conduit_nb.state.summary import read_summary
+
+if TYPE_CHECKING:
+    from conduit_nb.fleet import Fleet
 
 T = TypeVar("T")
 
@@ -74,6 +80,19 @@ class Session:
         """The hook through which blocks and deployments tell what happens."""
         return self._events
 
+    @property
+    def fleet(self) -> Fleet:
+        """What is deployed, beside the sidecar; loaded when it is first asked for."""
+        if self._fleet is None:
+            made: type[Fleet] = importlib.import_module("conduit_nb.fleet").Fleet
+            self._fleet = made(
+                events=self._events,
+                provider=self._provider,
+                provider_names=self._provider_names,
+                runtime=self._make_runtime,
+            )
+        return self._fleet
+
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start `work` on the session's event loop; cancelling the future cancels the work."""
         return asyncio.run_coroutine_threadsafe(work, self._running_loop().loop)
@@ -96,34 +115,36 @@ class Session:
 
     def ps(self) -> list[DeploymentInfo]:
         """Return everything of ours that runs, on every provider."""
-        return self._wait(self._ps())
+        return self.wait(self._ps())
 
     def models(self) -> list[ServedModel]:
         """Return what running servers have loaded, then what can be loaded without a network."""
-        return self._wait(self._models())
+        return self.wait(self._models())
 
     def find_offerings(self, *, timeout_s: float = TIMEOUT_S) -> Market:
         """Ask every source of offerings at once; who does not answer is named in the answer."""
-        return self._wait(find_offerings(self._make_sources(), timeout_s))
+        return self.wait(find_offerings(self._make_sources(), timeout_s))
 
     def load_model(self, config: LmLiteModelConfig, *, replicas: int = 1) -> None:
         """Load a model into the local server, each replica on a device of its own."""
-        self._wait(self._load_model(config, replicas))
+        self.wait(self._load_model(config, replicas))
 
     def unload_model(self, model_id: str) -> list[ServedModel]:
         """Free what a model holds, wherever it is loaded; return what was unloaded."""
-        return self._wait(self._sidecar.unload_model(self._all_providers(), resolved_id(model_id)))
+        return self.wait(
+            self._sidecar.unload_model([self._provider(SIDECAR_PROVIDER)], resolved_id(model_id))
+        )
 
     def logs(self, name: str | None = None, tail: int = 100) -> list[str]:
         """Return the last lines of a deployment's log, by default the sidecar's."""
-        return self._wait(self._logs(name, tail))
+        return self.wait(self._logs(name, tail))
 
     def stop(self, name: str | None = None) -> list[DeploymentInfo]:
-        """End a deployment (by default the sidecar, or "all") and return what was ended.
+        """Stop a deployment, by default the sidecar; return what was stopped.
 
-        Nothing to end is an empty list.
+        "all" ends everything, so that nothing costs any more; nothing to end is an empty list.
         """
-        return self._wait(self._stop(name))
+        return self.wait(self._stop(name))
 
     def close(self) -> None:
         """Cancel what is under way and end the thread, within seconds; servers stay."""
@@ -146,21 +167,23 @@ class Session:
     def _begin(self) -> None:
         self._events = Events()
         self._lock = threading.Lock()
-        self._loop_thread: _LoopThread | None = None
+        self._loop_thread: LoopThread | None = None
         self._sidecar = SidecarManager(events=self._events, hung_after_s=self._hung_after_s)
         self._providers: dict[str, Provider] = {}
+        self._fleet: Fleet | None = None
         self._served: dict[str, _Served] = {}
         self._replaced: list[Endpoint] = []
         self._starting: dict[str, asyncio.Task[_Served]] = {}
         self._failures: dict[str, tuple[float, ConduitError]] = {}
 
-    def _running_loop(self) -> _LoopThread:
+    def _running_loop(self) -> LoopThread:
         with self._lock:
             if self._loop_thread is None:
-                self._loop_thread = _LoopThread()
+                self._loop_thread = LoopThread()
             return self._loop_thread
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` on the session's loop and wait for it, from ordinary code."""
         if self.is_loop_thread():
             work.close()
             raise _waits_for_itself()
@@ -177,9 +200,6 @@ class Session:
         if name not in self._providers:
             self._providers[name] = self._make_provider(name)
         return self._providers[name]
-
-    def _all_providers(self) -> list[Provider]:
-        return [self._provider(name) for name in self._provider_names()]
 
     async def _ensured(self, request: DeploymentRequest) -> _Served:
         """Find or start the server; who asks meanwhile gets the same answer.
@@ -200,17 +220,14 @@ class Session:
 
     async def _ensure(self, request: DeploymentRequest) -> _Served:
         key = _key(request)
-        if not request.is_sidecar:
-            provider = self._provider(request.provider or SIDECAR_PROVIDER)
-            raise DeploymentError(
-                f"Nothing starts {request.runtime} on {provider.name} yet.",
-                hint="Use the local provider, or endpoint=URL.",
+        if request.is_sidecar:
+            endpoint = await self._sidecar.ensure(
+                self._make_runtime(SIDECAR_RUNTIME), self._provider(SIDECAR_PROVIDER)
             )
-        endpoint = await self._sidecar.ensure(
-            self._make_runtime(SIDECAR_RUNTIME), self._provider(SIDECAR_PROVIDER)
-        )
+        else:
+            endpoint = await self.fleet.endpoint(request)
         known = self._served.get(key)
-        if known is not None and known.endpoint.url == endpoint.url:
+        if request.is_sidecar and known is not None and known.endpoint.url == endpoint.url:
             await endpoint.aclose()
             return known
         if known is not None:
@@ -229,10 +246,21 @@ class Session:
             self._failures[key] = (time.monotonic(), error)
 
     async def _ps(self) -> list[DeploymentInfo]:
-        return await self._sidecar.list_deployments(self._all_providers())
+        """Return the sidecar, where it runs, then what is deployed."""
+        sidecars = await self._sidecars()
+        return (
+            sidecars + await self.fleet.list_deployments() if self._may_have_fleet() else sidecars
+        )
+
+    async def _sidecars(self) -> list[DeploymentInfo]:
+        return await self._sidecar.list_deployments([self._provider(SIDECAR_PROVIDER)])
+
+    def _may_have_fleet(self) -> bool:
+        """Say whether anything was ever deployed, without loading what the state is read with."""
+        return read_summary() is not None or settings.db_uri() is not None
 
     async def _models(self) -> list[ServedModel]:
-        served = await self._sidecar.list_models(self._all_providers())
+        served = await self._sidecar.list_models([self._provider(SIDECAR_PROVIDER)])
         here = await asyncio.to_thread(available_offline)
         known = {model.id for model in served}
         return served + [
@@ -256,24 +284,36 @@ class Session:
             return await self._sidecar.read_logs(
                 self._provider(SIDECAR_PROVIDER), self._sidecar_name(), tail=tail
             )
-        for provider in self._all_providers():
-            lines = await self._sidecar.read_logs(provider, name, tail=tail)
-            if lines:
-                return lines
-        raise self._unknown(name, await self._ps())
+        lines = await self._sidecar.read_logs(self._provider(SIDECAR_PROVIDER), name, tail=tail)
+        if lines:
+            return lines
+        running = await self._ps()
+        if not any(name in (found.name, found.id) for found in running):
+            raise self._unknown(name, running)
+        return await self.fleet.read_logs(name, tail=tail)
 
     async def _stop(self, name: str | None) -> list[DeploymentInfo]:
         running = await self._ps()
         wanted = self._sidecar_name() if name is None else name
-        chosen = [found for found in running if wanted in ("all", found.name)]
+        chosen = [found for found in running if wanted in ("all", found.name, found.id)]
         if not chosen and wanted not in ("all", self._sidecar_name()):
             raise self._unknown(wanted, running)
+        stopped: list[DeploymentInfo] = []
         for found in chosen:
+            if found.id is not None:
+                # All means that nothing costs any more, and a stopped node's disk does.
+                ended = self.fleet.terminate if wanted == "all" else self._stopped_one
+                stopped += await ended(found.id)
+                continue
             await self._sidecar.stop(self._provider(found.provider), found.name)
             known = self._served.pop(SIDECAR, None)
             if known is not None:
                 self._replaced.append(known.endpoint)
-        return [replace(found, status="stopped") for found in chosen]
+            stopped.append(replace(found, status="stopped"))
+        return stopped
+
+    async def _stopped_one(self, deployment_id: str) -> list[DeploymentInfo]:
+        return [await self.fleet.stop(deployment_id)]
 
     def _sidecar_name(self) -> str:
         return self._sidecar.deployment_id(
@@ -312,45 +352,6 @@ class _Served:
     def __init__(self, endpoint: Endpoint, events: Events) -> None:
         self.endpoint = endpoint
         self.watch = LoadingWatch(endpoint, events)
-
-
-class _LoopThread:
-    """An event loop that runs in a daemon thread until it is closed."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="conduit", daemon=True)
-        self._thread.start()
-
-    def is_current(self) -> bool:
-        """Say whether the caller runs in this thread."""
-        return threading.current_thread() is self._thread
-
-    def close(self, last_work: Coroutine[Any, Any, None]) -> None:
-        """Cancel every task, do `last_work`, end the thread; give up after some seconds."""
-        ended = asyncio.run_coroutine_threadsafe(_end_tasks(last_work), self.loop)
-        try:
-            ended.result(timeout=CLOSE_TIMEOUT_S)
-        except FutureTimeoutError:
-            ended.cancel()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(timeout=CLOSE_TIMEOUT_S)
-
-    def _run(self) -> None:
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.close()
-
-
-async def _end_tasks(last_work: Coroutine[Any, Any, None]) -> None:
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S / 2)
-    await last_work
-    await asyncio.get_running_loop().shutdown_asyncgens()
 
 
 def process_session() -> Session:

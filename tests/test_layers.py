@@ -39,9 +39,11 @@ LAYERS = {
     "deployments": 4,
     "runs": 4,
     "plans": 4,
+    "loop_thread": 4,
     "evaluation": 4,
     "tuning": 4,
     "telemetry": 4,
+    "fleet": 5,
     "session": 5,
     "notebook": 6,
     "labserver": 6,
@@ -59,12 +61,14 @@ SIBLINGS = {
     ("plugins", "errors"): "a plugin that is broken is an error like any other",
     ("private_files", "errors"): "a file that cannot be kept is an error like any other",
     ("replies", "protocol"): "it reads answers into the wire types",
+    ("session", "fleet"): "the session hands over what is about deployments",
     ("cli", "notebook"): "the shell prints what a notebook shows, in its text form",
     ("__main__", "cli"): "they are one program",
 }
 
 # An import of a name in a string is an import too. These are meant.
 BY_NAME = {
+    ("session.py", "conduit_nb.fleet"): "what reads the state takes a third of a second to load",
     ("blocks/host.py", "conduit_nb.session"): "the seam: a block that is called alone makes one",
 }
 

@@ -320,7 +320,7 @@ def test_a_call_that_is_waiting_when_the_session_is_closed_is_interrupted(sessio
 
     def wait() -> None:
         try:
-            session._wait(never())
+            session.wait(never())
         except Interrupted as error:
             caught.append(error)
 

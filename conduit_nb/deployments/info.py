@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-DeploymentStatus = Literal["starting", "running", "stopping", "not answering", "stopped"]
+DeploymentStatus = str
+"""For the sidecar "starting", "running", "stopping", "not answering" or "stopped"; of a deployment
+its state, or "not answering"."""
 ModelState = Literal["ready", "loading", "failed", "available"]
 
 
@@ -19,6 +21,7 @@ class DeploymentInfo:
     """One deployment as it is now; what only its server can tell is None while that is silent.
 
     `models` maps the models in it to their state; `idle_s` are the seconds since its last request.
+    What costs says how much: `nodes` is how many of them are ready, of how many.
     """
 
     name: str
@@ -32,6 +35,13 @@ class DeploymentInfo:
     models: Mapping[str, str] = field(default_factory=dict[str, str])
     idle_s: float | None = None
     log: str | None = None
+    region: str | None = None
+    nodes: str | None = None
+    usd_per_hour: float | None = None
+    spent_usd: float | None = None
+    lease_until: datetime | None = None
+    id: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

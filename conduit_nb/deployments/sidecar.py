@@ -31,6 +31,7 @@ from conduit_nb.events import Events, Notice
 from conduit_nb.private_files import make_private_folder, to_storage_error
 from conduit_nb.protocol import Dialect, Health, LoadedModel
 from conduit_nb.providers.base import Node, Provider
+from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.runtimes.base import Runtime, ServerRequest
 from conduit_nb.state.installation import Installation, load_installation
 
@@ -88,7 +89,10 @@ class SidecarManager:
             listed = [group.create_task(provider.list_nodes()) for provider in providers]
         async with asyncio.TaskGroup() as group:
             told = [
-                group.create_task(self._tell(node)) for task in listed for node in task.result()
+                group.create_task(self._tell(node))
+                for task in listed
+                for node in task.result()
+                if parse_node_name(node.name) is None  # deployments are told of by their state
             ]
         return [task.result() for task in told]
 

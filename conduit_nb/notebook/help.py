@@ -10,6 +10,7 @@ import textwrap
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import nearest
 from conduit_nb.plans.options import (
+    DEPLOY_OPTIONS,
     GPU_OPTION,
     JSON_OPTION,
     LIMIT_OPTION,
@@ -29,6 +30,9 @@ Conduit turns rows into typed records with a language model.
   %conduit ps        what runs            %conduit logs [NAME]      its last log lines
   %conduit models    loaded models        %conduit stop [NAME|all]  end it
   %conduit plan ID   what a model needs   %conduit offerings        what can hold it, and its price
+  %conduit deploy ID have it running      %conduit terminate NAME   end it for good (also: all)
+  %conduit cost      what it costs        %conduit extend NAME      let it live longer
+  %conduit doctor    what works here      %conduit start, restart   after stop; its programs anew
   %conduit help [WORD]                    this, or more about one of these words
 
 A first cell, for a DataFrame `reviews` with a column `text`:
@@ -159,8 +163,43 @@ STOP = """\
 %conduit stop [NAME|all]
 
 Ends a server and frees its memory; without NAME, the local one. The next request starts it again.
-It also ends by itself after a while without requests (CONDUIT_SIDECAR_IDLE_S).
+It also ends by itself after a while without requests (CONDUIT_SIDECAR_IDLE_S). A deployment that is
+stopped keeps its place and may go on to cost (a disk does); `all` ends everything for good.
 In Python: conduit_nb.stop()."""
+
+DEPLOY = f"""\
+%conduit deploy ID ... [options]
+
+Has models running: what is there already for the same request, else what is started now on the
+best offering of the provider. Blocks and cells with the same models, options and provider use it.
+
+  %conduit deploy Qwen/Qwen3-8B --runtime vllm --provider runpod --gpu L40S --max-usd 3 --hours 2
+
+{option_lines(DEPLOY_OPTIONS)}
+
+Nothing starts that could cost more than the caps allow: CONDUIT_MAX_USD_PER_DEPLOYMENT (or
+--max-usd), CONDUIT_MAX_USD_PER_DAY. Every node ends by itself at its lease, when its money is
+spent, and after a while without a request. In Python: conduit_nb.deploy(); in a shell the same."""
+
+NODE_WORDS = """\
+%conduit start NAME        start what was stopped, with a new lease
+%conduit restart NAME      start its programs anew
+%conduit terminate NAME    end it for good; `all` for everything
+%conduit extend NAME --hours H
+                           let it live H hours from now on (1), as far as its money lasts
+
+%conduit ps shows the names. In Python and in a shell the same words."""
+
+COST = """\
+%conduit cost
+
+What each deployment costs per hour, has cost, and may cost; the last line is the sum, and what
+today (in UTC) has cost of CONDUIT_MAX_USD_PER_DAY. In Python: conduit_nb.cost()."""
+
+DOCTOR = """\
+%conduit doctor
+
+What works on this machine, and what to do for the rest. In Python: conduit_nb.doctor()."""
 
 PLAN = f"""\
 %conduit plan ID_OR_FOLDER ... [options]
@@ -200,6 +239,13 @@ TOPICS = {
     "stop": STOP,
     "plan": PLAN,
     "offerings": OFFERINGS,
+    "deploy": DEPLOY,
+    "start": NODE_WORDS,
+    "restart": NODE_WORDS,
+    "terminate": NODE_WORDS,
+    "extend": NODE_WORDS,
+    "cost": COST,
+    "doctor": DOCTOR,
 }
 
 

@@ -28,6 +28,13 @@ LINE_WORDS = {
     "stop": "conduit_nb.notebook.commands:stop",
     "plan": "conduit_nb.notebook.plan_line:show_plan",
     "offerings": "conduit_nb.notebook.offerings_line:show_offerings",
+    "deploy": "conduit_nb.notebook.deploy_lines:deploy",
+    "start": "conduit_nb.notebook.deploy_lines:start",
+    "restart": "conduit_nb.notebook.deploy_lines:restart",
+    "terminate": "conduit_nb.notebook.deploy_lines:terminate",
+    "extend": "conduit_nb.notebook.deploy_lines:extend",
+    "cost": "conduit_nb.notebook.deploy_lines:cost",
+    "doctor": "conduit_nb.notebook.deploy_lines:doctor",
     "help": "conduit_nb.notebook.commands:show_help",
 }
 CELL_WORDS = {

@@ -6,9 +6,10 @@ Layer 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from conduit_nb.compute.selection import Explanation
 from conduit_nb.compute.throughput import Range
@@ -16,6 +17,9 @@ from conduit_nb.compute.vram import GIB, DevicePlan, ModelPlan, Plan, PlannedMod
 from conduit_nb.errors import ConduitError
 from conduit_nb.plans.answer import PlanAnswer, Target
 from conduit_nb.plans.choice import Choice
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Document = dict[str, Any]
 
@@ -66,6 +70,17 @@ def offerings_document(choice: Choice, *, why: bool = False) -> Document:
     if why:
         document["excluded"] = [_explanation(one, choice) for one in choice.excluded]
     return document
+
+
+def table_document(records: Iterable[DataclassInstance]) -> list[Document]:
+    """Return records as objects, one each, with the names of their fields."""
+    return [
+        {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in asdict(record).items()
+        }
+        for record in records
+    ]
 
 
 def error_document(error: ConduitError) -> Document:

@@ -198,6 +198,62 @@ OFFERINGS_OPTIONS = (
         help=f"wait that long for the sources; the default is {DEFAULT_TIMEOUT_S:g}",
     ),
 )
+DEPLOY_OPTIONS = (
+    Option(
+        name="runtime",
+        kind="text",
+        default="lmlite",
+        metavar="R",
+        help="what serves it: lmlite, vllm, tensorrt, custom; the default is lmlite",
+    ),
+    Option(
+        name="provider",
+        kind="text",
+        default="local",
+        metavar="P",
+        help="where: local, docker, runpod; `any` takes the best offering of all",
+    ),
+    GPU_OPTION,
+    Option(name="gpu_count", kind="count", metavar="N", help="that many of them in a node"),
+    PLAN_OPTIONS[0],
+    Option(
+        name="replicas",
+        kind="text",
+        default="1",
+        metavar="N|N-N",
+        help="nodes that serve the same, or the least and the most of them",
+    ),
+    Option(name="image", kind="text", metavar="NAME", help="instead of the runtime's own image"),
+    Option(
+        name="max_usd",
+        kind="number",
+        metavar="X",
+        help="the most that it may spend, instead of CONDUIT_MAX_USD_PER_DEPLOYMENT",
+    ),
+    Option(
+        name="hours",
+        kind="number",
+        metavar="H",
+        help="its lease: after that it ends itself, unless it is extended",
+    ),
+    Option(name="name", kind="text", metavar="NAME", help="how it is to be called"),
+    Option(name="dtype", kind="text", default="auto", metavar="D", help="precision of the weights"),
+    Option(name="quantization", kind="text", metavar="Q", help="int8, in LmLite"),
+    Option(
+        name="max_model_len",
+        kind="count",
+        metavar="N",
+        help="tokens of prompt and reply together; left out, the model's own limit",
+    ),
+    Option(
+        name="max_model_concurrency",
+        kind="count",
+        metavar="N",
+        written="--concurrency",
+        help="requests of that length at once",
+    ),
+    *CONSTRAINT_OPTIONS,
+)
 # What is said of the answer, not of the question.
 WHY_OPTION = Option(
     name="why", kind="flag", default=False, help="show what is left out as well, and why"

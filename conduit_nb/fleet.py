@@ -1,0 +1,256 @@
+"""The fleet: what the user has deployed anywhere, beside the sidecar; asked of by the session.
+
+Wires the manager of deployments with the installation, the state and the planner, when it is first
+needed: the libraries of the state take a third of a second to load.
+Layer 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from conduit_nb import settings
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.vram import Plan
+from conduit_nb.deployments.info import DeploymentInfo
+from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.money import Caps
+from conduit_nb.deployments.overview import CostReport, DeploymentCost, cost_report
+from conduit_nb.deployments.quote import Quote
+from conduit_nb.deployments.routing import RoutedEndpoint
+from conduit_nb.deployments.tools import Tools
+from conduit_nb.errors import ArgumentError, ConduitError, SpendCapError
+from conduit_nb.events import Events, Notice
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.plans.answer import PlanOptions, make_plan
+from conduit_nb.providers.base import Provider
+from conduit_nb.providers.naming import parse_node_name
+from conduit_nb.runtimes.base import Runtime
+from conduit_nb.state.installation import load_installation
+from conduit_nb.state.records import NodeRecord
+from conduit_nb.state.store import Store
+
+# Whose memory is planned with whose figures; of others nothing is known.
+PLANNED_AS = {"lmlite": "lmlite", "vllm": "vllm", "tensorrt": "vllm"}
+
+
+class Fleet:
+    """Deployments of this installation. Every method is to be awaited on the session's loop."""
+
+    def __init__(
+        self,
+        *,
+        events: Events,
+        provider: Callable[[str], Provider],
+        provider_names: Callable[[], list[str]],
+        runtime: Callable[[str], Runtime],
+    ) -> None:
+        self._events = events
+        self._provider = provider
+        self._provider_names = provider_names
+        self._runtime = functools.cache(runtime)
+        self._made: DeploymentManager | None = None
+
+    async def endpoint(self, request: DeploymentRequest) -> RoutedEndpoint:
+        """Return where the request is served, deploying it where it is not."""
+        return await (await self._manager()).ensure(request)
+
+    async def quote(self, request: DeploymentRequest) -> Quote:
+        """Say what the request would start, and what that costs; nothing is created."""
+        return await (await self._manager()).quote(request)
+
+    async def deploy(self, request: DeploymentRequest) -> DeploymentInfo:
+        """Have the request running, and say what runs then."""
+        manager = await self._manager()
+        record = await manager.deploy(request)
+        return await self._told(record.id)
+
+    async def list_deployments(self) -> list[DeploymentInfo]:
+        """Return every live deployment, after a look at the providers."""
+        manager = await self._manager()
+        await manager.reconcile()
+        return [_to_info(cost) for cost in (await self.cost()).deployments]
+
+    async def stop(self, name: str) -> DeploymentInfo:
+        """Stop a deployment's nodes and keep their places."""
+        record = await (await self._manager()).stop(name)
+        return await self._told(record.id)
+
+    async def start(self, name: str) -> DeploymentInfo:
+        """Start a stopped deployment again."""
+        record = await (await self._manager()).start(name)
+        return await self._told(record.id)
+
+    async def restart(self, name: str) -> DeploymentInfo:
+        """Start the programs of a deployment's nodes anew."""
+        record = await (await self._manager()).restart(name)
+        return await self._told(record.id)
+
+    async def terminate(self, name: str) -> list[DeploymentInfo]:
+        """End a deployment, or "all", for good; return what was ended.
+
+        Where one of all cannot be ended the others are, and its error is raised at the end.
+        """
+        manager = await self._manager()
+        if name != "all":
+            info = await self._told((await manager.find(name)).id)
+            await manager.terminate(name)
+            return [replace(info, status="terminated", usd_per_hour=0.0)]
+        ended: list[DeploymentInfo] = []
+        failure: ConduitError | None = None
+        for record in await manager.deployments():
+            try:
+                ended += await self.terminate(record.id)
+            except ConduitError as err:
+                failure = err
+        if failure is not None:
+            raise failure
+        return ended
+
+    async def extend(self, name: str, seconds: float) -> DeploymentInfo:
+        """Let a deployment live so long from now on."""
+        record = await (await self._manager()).extend(name, seconds)
+        return await self._told(record.id)
+
+    async def cost(self) -> CostReport:
+        """Return what is spent, goes on to be spent, and may be."""
+        return await cost_report((await self._manager()).tools)
+
+    async def gc(self) -> list[str]:
+        """End every node of ours that no deployment wants; return their names."""
+        return await (await self._manager()).gc()
+
+    async def foreign_nodes(self) -> list[str]:
+        """Return the names of nodes that other installations have in the same accounts."""
+        manager = await self._manager()
+        found: list[str] = []
+        for name in self._provider_names():
+            try:
+                listed = await self._provider(name).list_nodes()
+            except ConduitError:
+                continue
+            for node in listed:
+                parsed = parse_node_name(node.name)
+                if parsed is not None and not parsed.is_of(manager.tools.installation.id):
+                    found.append(f"{node.name} ({name}, {node.status})")
+        return found
+
+    async def read_logs(self, name: str, *, tail: int) -> list[str]:
+        """Return the last lines of all nodes of a deployment; ArgumentError where there is none."""
+        manager = await self._manager()
+        record = await manager.find(name)
+        nodes = await manager.tools.read(manager.tools.store.nodes, record.id)
+        lines: list[str] = []
+        for node in nodes:
+            head = [f"--- {node.name}"] if len(nodes) > 1 else []
+            provider = self._provider(node.provider)
+            logs = provider.logs(node.name, node.provider_id, tail=tail)
+            lines += [*head, *[line async for line in logs]]
+        return lines
+
+    async def require_affordable(self, usd: float, *, max_usd: float | None) -> None:
+        """Raise SpendCapError where an estimate is above what is left of the caps."""
+        report = await self.cost()
+        cap = max_usd or settings.max_usd_per_deployment()
+        left = min(cap, max(report.day_cap_usd - report.today_usd, 0.0))
+        if usd > left:
+            raise SpendCapError(
+                f"It is estimated at ${usd:.2f}, and ${left:.2f} may still be spent.",
+                left_usd=left,
+                hint="Raise --max-usd, or CONDUIT_MAX_USD_PER_DAY.",
+            )
+
+    async def _told(self, deployment_id: str) -> DeploymentInfo:
+        for cost in (await self.cost()).deployments:
+            if cost.record.id == deployment_id:
+                return _to_info(cost)
+        raise ArgumentError(
+            f"Deployment {deployment_id} has ended meanwhile.", hint="Look at %conduit ps."
+        )
+
+    async def _manager(self) -> DeploymentManager:
+        if self._made is None:
+            tools = await asyncio.to_thread(self._tools)
+            self._made = self._made or DeploymentManager(tools)
+        return self._made
+
+    def _tools(self) -> Tools:
+        return Tools(
+            store=Store(),
+            installation=load_installation(),
+            provider=self._provider,
+            provider_names=self._provider_names,
+            runtime=self._runtime,
+            plan_of=plan_of,
+            caps=lambda: Caps(
+                deployment_usd=settings.max_usd_per_deployment(),
+                day_usd=settings.max_usd_per_day(),
+            ),
+            tell=lambda text: self._events.emit(Notice(text=text)),
+        )
+
+
+def plan_of(models: Sequence[LmLiteModelConfig], request: DeploymentRequest) -> Plan | None:
+    """Return what one server needs for these models, None where nothing is known of its runtime."""
+    runtime = PLANNED_AS.get(request.runtime)
+    if runtime is None or not models:
+        return None
+    longest = [one.max_model_len for one in models if one.max_model_len is not None]
+    most = [one.max_model_concurrency or 1 for one in models]
+    dtypes = {one.dtype for one in models}
+    quantizations = {one.quantization for one in models}
+    return make_plan(
+        [one.model_id for one in models],
+        PlanOptions(
+            tensor_parallel=request.tensor_parallel,
+            pipeline_parallel=request.pipeline_parallel,
+            dtype=dtypes.pop() if len(dtypes) == 1 else "auto",
+            quantization=quantizations.pop() if len(quantizations) == 1 else None,
+            max_model_len=max(longest) if len(longest) == len(models) else None,
+            max_model_concurrency=max(most),
+            runtime=runtime,
+        ),
+    )
+
+
+def _to_info(cost: DeploymentCost) -> DeploymentInfo:
+    """Return a deployment as people are told of it."""
+    record, nodes = cost.record, cost.nodes
+    first = nodes[0] if nodes else None
+    offering: dict[str, Any] = json.loads(first.offering) if first and first.offering else {}
+    ready = sum(node.status == "running" for node in nodes)
+    return DeploymentInfo(
+        name=record.name,
+        provider=first.provider if first is not None else record.provider or "",
+        runtime=record.runtime,
+        status=_status(record.status, nodes),
+        url=(first.url if first is not None else None) or "",
+        started_at=record.created_at,
+        device=_device(offering),
+        region=offering.get("region"),
+        models={model: "ready" for node in nodes for model in json.loads(node.models)},
+        nodes=f"{ready}/{len(nodes)}",
+        usd_per_hour=cost.usd_per_hour,
+        spent_usd=cost.spent_usd,
+        lease_until=record.lease_until,
+        id=record.id,
+        detail=record.detail or (first.detail if first is not None else ""),
+    )
+
+
+def _status(status: str, nodes: Sequence[NodeRecord]) -> str:
+    if status == "running" and not any(node.status == "running" for node in nodes):
+        return "not answering"
+    return status
+
+
+def _device(offering: dict[str, Any]) -> str | None:
+    if not offering:
+        return None
+    gpu, count = offering.get("gpu"), offering.get("count")
+    return "cpu" if gpu is None else f"{count} x {gpu}" if count != 1 else str(gpu)

@@ -1,0 +1,34 @@
+"""The process's session with echoing servers instead of models, for tests of words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from conduit_nb import session as session_module
+from conduit_nb.providers.local import LocalProvider
+from conduit_nb.session import Session
+from tests.fake_lmlite import FakeRuntime
+
+
+@contextmanager
+def fleet_session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """Let words that people write work on real processes under `folder`."""
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(folder / "state"))
+    monkeypatch.setenv("CONDUIT_DATA_DIR", str(folder / "data"))
+    provider = LocalProvider(grace_s=1)
+    session = Session(
+        make_runtime=lambda name: FakeRuntime(name=name),
+        make_provider=lambda _: provider,
+        provider_names=lambda: ["local"],
+        hung_after_s=1.0,
+    )
+    monkeypatch.setattr(session_module, "_made", lambda: session)
+    try:
+        yield session
+    finally:
+        session.stop("all")
+        session.close()

@@ -1,0 +1,93 @@
+"""notebook/deploying.py: the words in Python, with real processes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import conduit_nb
+from conduit_nb.compute.request import Replicas
+from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.deploying import read_replicas
+from conduit_nb.session import Session
+from tests.notebook.fleet_session import fleet_session
+
+
+@pytest.fixture(autouse=True)
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    with fleet_session(tmp_path, monkeypatch) as session:
+        yield session
+
+
+def test_a_model_is_deployed_told_extended_and_ended():
+    (info,) = conduit_nb.deploy("m/one", runtime="fake", name="mine", hours=2)
+    (extended,) = conduit_nb.extend("mine", 5)
+    listed = conduit_nb.ps()
+    (ended,) = conduit_nb.terminate("mine")
+
+    assert (info.name, info.status) == ("mine", "running")
+    assert extended.lease_until > info.lease_until  # type: ignore[operator]  # both are there
+    assert [one.name for one in listed] == ["mine"]
+    assert ended.status == "terminated"
+    assert conduit_nb.ps() == []
+
+
+def test_lmlite_here_is_the_server_that_is_shared_already():
+    conduit_nb.deploy("m/one")
+
+    (info,) = conduit_nb.ps()
+    assert info.id is None
+    assert "m/one" in [model.id for model in conduit_nb.list_models()]
+
+
+def test_the_sum_stands_under_the_costs():
+    conduit_nb.deploy("m/one", runtime="fake", name="mine")
+
+    rows = conduit_nb.cost()
+
+    assert [row.name for row in rows] == ["mine", "all, today"]
+    assert rows[-1].may_spend_usd == 10
+    assert "mine" in repr(rows)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "what"),
+    [
+        (lambda: conduit_nb.deploy(), "needs a model"),
+        (lambda: conduit_nb.extend("mine", 0), "hours=0"),
+        (lambda: conduit_nb.terminate("nobody"), "'nobody'"),
+        (lambda: conduit_nb.start("nobody"), "'nobody'"),
+        (lambda: conduit_nb.restart("nobody"), "'nobody'"),
+    ],
+)
+def test_what_cannot_be_meant_is_an_error(wrong: object, what: str):
+    with pytest.raises(ArgumentError, match=what):
+        wrong()  # type: ignore[operator]  # they are functions
+
+
+def test_replicas_are_a_number_or_two():
+    assert read_replicas("2") == Replicas(least=2, most=2)
+    assert read_replicas("1-4") == Replicas(least=1, most=4)
+    with pytest.raises(ArgumentError, match="some"):
+        read_replicas("some")
+
+
+def test_the_shell_has_the_same_words(capsys: pytest.CaptureFixture[str]):
+    from conduit_nb.cli import main
+
+    def run(*words: str) -> str:
+        assert main(words) == 0
+        return capsys.readouterr().out
+
+    deployed = json.loads(run("deploy", "m/one", "--runtime", "fake", "--name", "x", "--json"))
+    assert deployed[0]["status"] == "running"
+    assert "x" in run("ps")
+    assert "fake LmLite begins" in run("logs", "x")
+    assert json.loads(run("extend", "x", "--hours", "3", "--json"))[0]["name"] == "x"
+    assert json.loads(run("cost", "--json"))[-1]["name"] == "all, today"
+    assert main(["stop", "x"]) == 1  # a process of this machine is not stopped, only ended
+    assert "terminate" in capsys.readouterr().err
+    assert json.loads(run("terminate", "x", "--json"))[0]["status"] == "terminated"
