@@ -147,6 +147,21 @@ def node_boot_timeout_s() -> float:
     return _positive("CONDUIT_NODE_BOOT_TIMEOUT_S", 15 * 60)
 
 
+def docker_host() -> str | None:
+    """Address of the Docker engine (`DOCKER_HOST`: Docker's own name, not a `CONDUIT_` one)."""
+    return os.environ.get("DOCKER_HOST", "").strip() or None
+
+
+def lmlite_image() -> str | None:
+    """Image of LmLite for containers (`CONDUIT_LMLITE_IMAGE`), made by `conduit image build`."""
+    return os.environ.get("CONDUIT_LMLITE_IMAGE", "").strip() or None
+
+
+def package_url() -> str | None:
+    """Where a public image installs Conduit from (`CONDUIT_PACKAGE_URL`): a wheel or a git URL."""
+    return os.environ.get("CONDUIT_PACKAGE_URL", "").strip() or None
+
+
 def vllm_python() -> Path | None:
     """The Python of an environment of this machine that has vLLM (`CONDUIT_VLLM_PYTHON`)."""
     value = os.environ.get("CONDUIT_VLLM_PYTHON")

@@ -16,6 +16,7 @@ from pathlib import Path
 PACKAGES = {
     "postgresql": "usr/lib/postgresql/*/bin/postgres",
     "docker.io": "usr/sbin/dockerd",
+    "debootstrap": "usr/sbin/debootstrap",
     "iptables": "usr/sbin/iptables",
     "util-linux": "usr/bin/setpriv",
 }

@@ -25,6 +25,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import docker_engine
 from tests.state import postgres_server
 
 FOLDERS = ("CONDUIT_DATA_DIR", "CONDUIT_STATE_DIR")
@@ -168,6 +169,7 @@ def _can_mount() -> bool:
 
 # What tests may need of the system: how to see whether it is there, and how to get it.
 SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
+    "docker": (docker_engine.can_run, "apt-get install docker.io debootstrap iptables, as root"),
     "postgresql": (postgres_server.can_run, "apt-get install postgresql"),
     "mount": (_can_mount, "apt-get install util-linux, and run as root or with user namespaces"),
 }

@@ -27,7 +27,7 @@ from tests import waiting
 
 KEY = "k-0123456789abcdef"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-SERVER = str(Path(__file__).parent / "fake_lmlite.py")
+SERVER = str(Path(__file__).parent / "echo_server.py")
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": False}
 
 

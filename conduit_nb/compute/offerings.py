@@ -24,6 +24,7 @@ class ComputeProvider(StrEnum):
     """Providers that come with Conduit; others are registered by entry points, by name."""
 
     LOCAL = "local"
+    DOCKER = "docker"
     RUNPOD = "runpod"
 
 

@@ -29,6 +29,12 @@ NEEDED = (
     "uvicorn",
 )
 
+# Where the Docker provider mounts the cache of converted models, read-only.
+CONTAINER_CACHE = "/var/cache/conduit"
+# For who has no image: PyTorch's own, by its tag, with Conduit installed at each boot.
+PUBLIC_IMAGE = "docker.io/pytorch/pytorch:2.9.1-cuda12.8-cudnn9-runtime"
+INSTALL = 'pip install --no-cache-dir "conduit-nb[lmlite] @ $CONDUIT_PACKAGE_URL" && exec "$@"'
+
 
 class LmLiteRuntime:
     """Serves Hugging Face models with guided output, on CUDA, MPS or the CPU."""
@@ -46,7 +52,9 @@ class LmLiteRuntime:
         return None
 
     def launch_spec(self, request: ServerRequest) -> LaunchSpec:
-        """Say how LmLite is started in the environment that this process runs in."""
+        """Say how LmLite is started: in the environment that this process runs in, or an image."""
+        if request.place == "container":
+            return self._container(request)
         missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
         if missing:
             raise MissingExtraError(
@@ -68,6 +76,31 @@ class LmLiteRuntime:
             environment={**_folders(), **_quiet(), **_hub()},
             secrets=("CONDUIT_API_KEY",),
             dialect=self.dialect,
+        )
+
+    def _container(self, request: ServerRequest) -> LaunchSpec:
+        image = request.image or settings.lmlite_image()
+        serve = ("python3", "-m", "conduit_nb.lmlite", "--port", "{port}", "--idle-s", "1e9")
+        environment = {**_quiet(), **_hub(), "CONDUIT_CACHE_DIR": CONTAINER_CACHE}
+        if image is None:
+            package = settings.package_url()
+            if package is None:
+                raise MissingExtraError(
+                    "There is no image of LmLite to start a container of.",
+                    hint="Make one (conduit image build) and name it in CONDUIT_LMLITE_IMAGE; or "
+                    "set CONDUIT_PACKAGE_URL to a wheel or git URL of Conduit.",
+                )
+            image, environment["CONDUIT_PACKAGE_URL"] = PUBLIC_IMAGE, package
+            serve = ("sh", "-c", INSTALL, "conduit", *serve)
+        return LaunchSpec(
+            name=request.name,
+            command=request.command or serve,
+            environment=environment,
+            secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.hub_token() else ())),
+            dialect=self.dialect,
+            image=image,
+            devices=request.devices,
+            disk_gib=request.disk_gib,
         )
 
 

@@ -14,7 +14,7 @@ from conduit_nb.testing.runpod_server import RunpodServer
 
 KEY = "k-0123456789abcdef"
 SECRETS = {"CONDUIT_API_KEY": KEY}
-SERVER = str(Path(__file__).parent.parent / "fake_lmlite.py")
+SERVER = str(Path(__file__).parent.parent / "echo_server.py")
 
 
 def name_of(attempt: int = 1, installation: str = "0123456789ab") -> str:

@@ -1,0 +1,316 @@
+"""Docker on this machine: a node is a container, its port published on the loopback address.
+
+NVIDIA GPUs come through the NVIDIA Container Toolkit. Secrets are files that only root in the
+container reads, never part of what `docker inspect` shows; the cache of converted models is
+mounted read-only, and nothing else of the user's.
+Layer 3: the only user of the Docker SDK.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from conduit_nb import settings
+from conduit_nb.compute.detection import detect_devices, local_offerings
+from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.offerings import ComputeOffering
+from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError, MissingExtraError
+from conduit_nb.private_files import make_private_folder, write_private_file
+from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus
+from conduit_nb.providers.docker_errors import TOOLKIT, to_docker_error
+from conduit_nb.providers.guarding import in_container
+
+T = TypeVar("T")
+# The SDK's own, whose types are partial; and it is loaded only where it is used.
+DockerClient = Any
+Container = Any
+
+HOST = "127.0.0.1"
+UNIX = "unix://"
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+KNOB = "CONDUIT_STATE_DIR"
+NODE_LABEL, PORT_LABEL = "conduit.node", "conduit.port"
+SECRETS_FOLDER = "/run/conduit/secrets"
+CACHE_FOLDER = "/var/cache/conduit"
+STOP_TIMEOUT_S, END_TIMEOUT_S = 15, 4
+STATUSES: Mapping[str, NodeStatus] = {
+    "created": "starting",
+    "restarting": "starting",
+    "running": "running",
+    "paused": "stopped",
+    "exited": "stopped",
+    "removing": "gone",
+    "dead": "failed",
+}
+
+
+class DockerProvider:
+    """Containers of the Docker engine that `DOCKER_HOST` or the current context names."""
+
+    name = "docker"
+    capabilities = Capabilities(can_stop=True, is_billable=False, runs_images=True)
+
+    def __init__(
+        self, url: str | None = None, *, tell: Callable[[str], None] | None = None
+    ) -> None:
+        self._url = url
+        self._told = tell
+
+    async def offerings(self, *, timeout_s: float = 20) -> Listing:  # noqa: ARG002  # asks this machine only
+        """Return this machine's CPU, and the GPUs that containers can be given."""
+        return await self._do(self._offerings)
+
+    async def launch(
+        self,
+        spec: LaunchSpec,
+        secrets: Mapping[str, str],
+        offering: ComputeOffering | None = None,  # noqa: ARG002  # there is one machine
+    ) -> Node:
+        """Create and start a container, pulling its image where it is not here."""
+        if spec.image is None or spec.guard is None:
+            raise ArgumentError(
+                f"{spec.name} has no image, and Docker starts nothing else.",
+                hint="Choose a runtime that runs in a container, or the local provider.",
+            )
+        return await asyncio.shield(self._do(lambda client: self._launch(client, spec, secrets)))
+
+    async def describe(self, name: str, node_id: str | None = None) -> Node | None:  # noqa: ARG002  # names are unique
+        """Return the container of that name as it is now."""
+
+        def look(client: DockerClient) -> Node | None:
+            found = _find(client, name)
+            return None if found is None else self._to_node(found)
+
+        return await self._do(look)
+
+    async def list_nodes(self) -> list[Node]:
+        """Return every container that Conduit has made on this engine, whoever's."""
+
+        def look(client: DockerClient) -> list[Node]:
+            found = client.containers.list(all=True, filters={"label": NODE_LABEL})
+            return [self._to_node(one) for one in found]
+
+        return await self._do(look)
+
+    async def start(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # as above
+        """Start a stopped container again."""
+        await self._do(lambda client: _there(client, name).start())
+
+    async def stop(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # as above
+        """Stop a container and keep it."""
+
+        def stop(client: DockerClient) -> None:
+            found = _find(client, name)
+            if found is not None:
+                found.stop(timeout=STOP_TIMEOUT_S)
+
+        await self._do(stop)
+
+    async def restart(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # as above
+        """Start a container's program anew."""
+        await self._do(lambda client: _there(client, name).restart(timeout=STOP_TIMEOUT_S))
+
+    async def terminate(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # as above
+        """End the container and remove it with everything that is its own."""
+
+        def remove(client: DockerClient) -> None:
+            found = _find(client, name)
+            if found is not None:
+                with contextlib.suppress(_sdk().errors.NotFound):
+                    found.stop(timeout=END_TIMEOUT_S)
+                    found.remove(force=True, v=True)
+            shutil.rmtree(self._secrets_folder(name), ignore_errors=True)
+
+        await self._do(remove)
+
+    async def logs(
+        self,
+        name: str,
+        node_id: str | None = None,  # noqa: ARG002  # as above
+        *,
+        tail: int = 100,
+        follow: bool = False,
+    ) -> AsyncIterator[str]:
+        """Yield the container's last lines, then new ones until it ends."""
+
+        def open_stream(client: DockerClient) -> Iterator[bytes] | None:
+            found = _find(client, name)
+            if found is None:
+                return None
+            stream: Any = found.logs(stream=True, follow=follow, tail=tail)
+            return iter(stream)
+
+        stream = await self._do(open_stream)
+        rest = b""
+        while stream is not None:
+            piece = await asyncio.to_thread(next, stream, None)
+            if piece is None:
+                break
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line.decode(errors="replace").rstrip("\r")
+        if rest:
+            yield rest.decode(errors="replace")
+
+    async def billed_usd(self, name: str, node_id: str | None = None) -> float | None:  # noqa: ARG002  # whatever it is
+        """Return 0: what runs here costs nothing."""
+        return 0.0
+
+    def _launch(self, client: DockerClient, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
+        assert spec.image is not None
+        if _find(client, spec.name) is not None:
+            raise DeploymentError(
+                f"A container is called {spec.name} already.",
+                hint=f"Use it, or end it first: %conduit terminate, or docker rm -f {spec.name}.",
+            )
+        self._have_image(client, spec.image)
+        folder = self._secrets_folder(spec.name)
+        for name in spec.secrets:
+            write_private_file(folder / name, secrets[name].encode(), knob=KNOB)
+        started = in_container(spec)
+        volumes = {str(folder): {"bind": SECRETS_FOLDER, "mode": "ro"}}
+        cache = settings.cache_dir().absolute()
+        if cache.is_dir():
+            volumes[str(cache)] = {"bind": CACHE_FOLDER, "mode": "ro"}
+        sdk = _sdk()
+        devices = [
+            sdk.types.DeviceRequest(driver="nvidia", count=spec.devices, capabilities=[["gpu"]])
+        ]
+        try:
+            made = client.containers.create(
+                spec.image,
+                name=spec.name,
+                entrypoint=[started.command[0]],
+                command=list(started.command[1:]),
+                environment={**spec.environment, **started.environment},
+                labels={NODE_LABEL: spec.name, PORT_LABEL: str(spec.port)},
+                ports={f"{spec.port}/tcp": (HOST, None)},
+                volumes=volumes,
+                device_requests=devices if spec.devices else None,
+                mem_limit=int(spec.ram_gib * 2**30) if spec.ram_gib else None,
+                shm_size="1g",
+                security_opt=["no-new-privileges"],
+            )
+            made.start()
+        except sdk.errors.APIError:
+            with contextlib.suppress(sdk.errors.APIError):
+                found = _find(client, spec.name)
+                if found is not None:
+                    found.remove(force=True)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        made.reload()
+        return self._to_node(made)
+
+    def _have_image(self, client: DockerClient, image: str) -> None:
+        sdk = _sdk()
+        try:
+            client.images.get(image)
+        except sdk.errors.ImageNotFound:
+            if self._told is not None:
+                self._told(f"Pulling {image}; this takes a while, once.")
+            name, _, tag = image.rpartition(":")
+            try:
+                client.images.pull(name or image, tag=tag if name else "latest")
+            except sdk.errors.APIError as err:
+                raise DeploymentError(
+                    f"The image {image} is not here and cannot be pulled"
+                    f" ({err.explanation or type(err).__name__}).",
+                    hint="Build it (conduit image build), or check its name and the network.",
+                ) from err
+
+    def _to_node(self, container: Container) -> Node:
+        attrs: dict[str, Any] = container.attrs
+        state: dict[str, Any] = attrs["State"]
+        status = STATUSES.get(container.status, "failed")
+        port = attrs["Config"]["Labels"].get(PORT_LABEL, "8000")
+        ports: dict[str, list[dict[str, str]] | None] = attrs["NetworkSettings"]["Ports"] or {}
+        bound = ports.get(f"{port}/tcp") or []
+        return Node(
+            name=str(container.name),
+            provider=self.name,
+            status=status,
+            id=container.id,
+            url=f"http://{HOST}:{bound[0]['HostPort'] if bound else 9}",
+            started_at=datetime.fromisoformat(f"{attrs['Created'][:19]}+00:00"),
+            exit_code=None if status in ("running", "starting") else state.get("ExitCode"),
+            usd_per_hour=0.0,
+            detail=container.status,
+        )
+
+    def _offerings(self, client: DockerClient) -> Listing:
+        detection = detect_devices()
+        runtimes: dict[str, Any] = client.info().get("Runtimes") or {}
+        found = [replace(one, provider=self.name) for one in local_offerings(detection)]
+        problems = [
+            ComputeError(f"{problem}.", hint=problem.hint) for problem in detection.problems
+        ]
+        if any(one.accelerator is not None for one in found) and "nvidia" not in runtimes:
+            problems.append(
+                ComputeError("Docker cannot give GPUs to containers here.", hint=TOOLKIT)
+            )
+            found = [one for one in found if one.accelerator is None]
+        return Listing(offerings=tuple(found), problems=tuple(problems))
+
+    def _secrets_folder(self, name: str) -> Path:
+        folder = settings.state_dir().absolute() / "docker"
+        return make_private_folder(folder, knob=KNOB) / name
+
+    async def _do(self, work: Callable[[DockerClient], T]) -> T:
+        """Do blocking work with a client of its own; the engine's errors become ours here."""
+
+        def call() -> T:
+            with to_docker_error(_sdk()):
+                client = _connect(self._url)
+                try:
+                    return work(client)
+                finally:
+                    client.close()
+
+        return await asyncio.to_thread(call)
+
+
+def _sdk() -> Any:
+    try:
+        import docker  # noqa: PLC0415  # an extra, and only here
+    except ImportError as err:
+        raise MissingExtraError(
+            "The Docker SDK for Python is not installed.",
+            hint="Install it: pip install 'conduit-nb[docker]'.",
+        ) from err
+    return docker
+
+
+def _connect(url: str | None) -> DockerClient:
+    sdk = _sdk()
+    if url is None and settings.docker_host() is None:
+        context = sdk.ContextAPI.get_current_context()
+        url = context.Host if context is not None else None
+    address = url or settings.docker_host() or DEFAULT_HOST
+    if address.startswith(UNIX):
+        # The SDK asks at once, and leaves an open socket behind where nobody answers.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(address.removeprefix(UNIX))
+    return sdk.DockerClient(base_url=url) if url else sdk.from_env()
+
+
+def _find(client: DockerClient, name: str) -> Container | None:
+    try:
+        return client.containers.get(name)
+    except _sdk().errors.NotFound:
+        return None
+
+
+def _there(client: DockerClient, name: str) -> Container:
+    found = _find(client, name)
+    if found is None:
+        raise DeploymentError(f"No container is called {name}.", hint="Deploy it again.")
+    return found
