@@ -132,3 +132,19 @@ def test_what_is_kept_of_the_last_run_names_no_machine(notebook: Path):
 
 def _is_code(cell: Any) -> bool:
     return cell["cell_type"] == "code"
+
+
+def test_what_was_rented_answers_is_priced_and_ends(tmp_path: Path):
+    notebook = executed(next(path for path in NOTEBOOKS if path.stem == "06_deployments"), tmp_path)
+    said = {
+        str(cell.source).split("\n")[0].split(" --")[0]: text_of(cell)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    }
+
+    assert "running" in said["%conduit deploy HuggingFaceTB/SmolLM2-135M-Instruct"]
+    assert "good" in said['verdicts[["review", "sentiment", "error"]]']
+    assert "terminated" in said["%conduit terminate reader"]
+    last = [text_of(cell) for cell in notebook.cells if str(cell.source) == "%conduit cost"][-1]
+    assert "$0.00" in last
+    assert "reader" not in last

@@ -106,7 +106,7 @@ class Table(list[T]):
         records = [_fields(row) for row in self]
         names = list(dict.fromkeys(name for record in records for name in record))
         used = [name for name in names if any(record.get(name) is not None for record in records)]
-        body = [[_shown(record.get(name)) for name in used] for record in records]
+        body = [[_shown(record.get(name), name) for name in used] for record in records]
         return [name.replace("_", " ") for name in used], body
 
 
@@ -137,9 +137,11 @@ def _fields(row: object) -> dict[str, Any]:
     return {"value": row}
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, name: str = "") -> str:
     if value is None:
         return ""
+    if "usd" in name and isinstance(value, float | int):
+        return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
     if isinstance(value, float):
         return f"{value:,.1f}"
     if isinstance(value, datetime):

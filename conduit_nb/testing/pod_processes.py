@@ -1,8 +1,8 @@
 """Containers of the local Runpod server as processes of this machine, the guard first.
 
-What Conduit asks of an image is run as it stands, but for two things that a machine of one's own
-lacks: the port of the container becomes a free one of the loopback address, and `python3` is the
-Python that runs the tests.
+What Conduit asks of an image is run as it stands, but for what a machine of one's own lacks: the
+port of the container becomes a free one of the loopback address, `python3` is the Python that runs
+this, and converted models are those of this machine.
 Layer 6.
 """
 
@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from conduit_nb import settings
 from conduit_nb.providers.guarding import CONFIG_NAME
 from conduit_nb.testing.runpod_server.containers import Container, ContainerHandle
 
@@ -40,6 +41,8 @@ class PodProcesses:
         config = cast("dict[str, Any]", json.loads(environment[CONFIG_NAME]))
         config["host"], config["port"] = "127.0.0.1", ports[config["port"]]
         config["command"] = [_local(part) for part in config["command"]]
+        if "CONDUIT_CACHE_DIR" in environment:  # models that are here need no network
+            environment["CONDUIT_CACHE_DIR"] = str(settings.cache_dir().absolute())
         environment[CONFIG_NAME] = json.dumps(config)
         return _Running(_command(container.args), environment, ports, container.log, self._grace_s)
 
