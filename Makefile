@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup check test test-gpu demo lab bench soak
+.PHONY: help setup check test test-gpu test-vllm demo lab bench soak
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -26,6 +26,9 @@ test: check ## Every test: the checks, then all on this Python, then what needs 
 
 test-gpu: setup ## Where there is a CUDA device: equality, plan against memory, benchmarks, on it
 	@$(BIN)/python scripts/test_gpu.py
+
+test-vllm: setup ## VllmBlock on a real vLLM (its CPU build, 3.5 GB, installed once): minutes
+	@$(BIN)/python scripts/test_vllm.py
 
 demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
 	@$(BIN)/python scripts/demo.py

@@ -204,8 +204,13 @@ def start_lmlite(*, threads: int, rows: int = 128, dtype: str = "float32") -> Se
     return _server(command, env, port, "lmlite", {"dtype": dtype})
 
 
+def vllm_python() -> str:
+    """Return the Python of an environment with vLLM's CPU build, installed where it is missing."""
+    return _python("vllm", VLLM, without=("torchvision", "torchaudio", "torchcodec"))
+
+
 def _start_vllm(threads: int, rows: int) -> Server:
-    python = _python("vllm", VLLM, without=("torchvision", "torchaudio", "torchcodec"))
+    python = vllm_python()
     port = _free_port()
     guided = {"backend": "guidance", "disable_any_whitespace": True}
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--port", str(port)]

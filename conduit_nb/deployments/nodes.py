@@ -24,6 +24,7 @@ from conduit_nb.errors import (
     ProviderError,
     StateConflictError,
 )
+from conduit_nb.models.hub import folder_here
 from conduit_nb.providers.base import Node, Provider
 from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
 from conduit_nb.runtimes.base import ServerRequest
@@ -300,6 +301,7 @@ def _spec(
             image=request["image"],
             command=tuple(request["command"]),
             disk_gib=slot.server.disk_gib,
+            model_folder=_model_folder(slot) if candidate.place == "process" else None,
         )
     )
     terms = GuardTerms(
@@ -309,6 +311,14 @@ def _spec(
         not_after=node.not_after,
     )
     return replace(spec, guard=terms)
+
+
+def _model_folder(slot: Slot) -> str | None:
+    """Return where the one model of a process lies, where it is here and not on a hub only."""
+    if len(slot.server.models) != 1:
+        return None
+    folder = folder_here(slot.server.models[0].model_id, slot.server.models[0].revision)
+    return str(folder) if folder is not None else None
 
 
 def _secrets(tools: Tools, record: DeploymentRecord) -> dict[str, str]:

@@ -131,8 +131,11 @@ def _suitable(
         and (place == "process" or request.image or runtime.why_not(one.hardware) is None)
     ]
     if plan is not None:
-        ranked = rank_offerings(plan, possible, constraint=request.constraint).ranked
-        return list(ranked)
+        ranked = list(rank_offerings(plan, possible, constraint=request.constraint).ranked)
+        # Plans of runtimes other than ours are made with figures of GPUs; an environment of the
+        # user's own may hold a build for the CPU, of which nothing is known.
+        if ranked or place == "container" or runtime.models_per_server is None:
+            return ranked
     constraint = request.constraint
     accepted = [
         one

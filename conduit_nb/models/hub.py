@@ -27,6 +27,7 @@ __all__ = [
     "Progress",
     "available_offline",
     "find_model",
+    "folder_here",
     "is_local",
     "resolved_id",
 ]
@@ -60,6 +61,21 @@ def available_offline() -> list[str]:
     return found
 
 
+def folder_here(model_id: str, revision: str | None = None) -> Path | None:
+    """Return the folder of safetensors that this machine has of a model, None where it has none.
+
+    Of a GGUF that is what it was converted to, if it was.
+    """
+    try:
+        files = _embedded_or_cached(model_id, revision)
+    except ConduitError:
+        return None
+    if files is None or files.format == "safetensors":
+        return files.folder if files is not None else None
+    converted = converted_folder(files)
+    return converted if is_whole(converted, check_model_folder) else None
+
+
 def is_local(model_id: str) -> bool:
     """Return whether `model_id` is a path, and not a hub's name."""
     return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
@@ -76,6 +92,14 @@ def local_path(model_id: str) -> Path:
         return Path(model_id).expanduser().absolute()
     except RuntimeError:  # "~nobody"
         return Path(model_id).absolute()
+
+
+def _embedded_or_cached(model_id: str, revision: str | None) -> ModelFiles | None:
+    if is_local(model_id):
+        return _local_files(model_id)
+    if model_id == EMBEDDED_MODEL_ID and revision is None:
+        return _embedded_files(silent) if _has_embedded() else None
+    return huggingface.cached_files(model_id, revision)
 
 
 def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles:
