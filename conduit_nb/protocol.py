@@ -32,11 +32,17 @@ class JsonSchemaSpec(TypedDict):
 
 
 class ResponseFormat(TypedDict):
-    """How a reply must look. `json` with a bare `schema` is TensorRT-LLM's word for it."""
+    """How a reply must look."""
 
-    type: Literal["text", "json_object", "json_schema", "json"]
+    type: Literal["text", "json_object", "json_schema"]
     json_schema: NotRequired[JsonSchemaSpec]
-    schema: NotRequired[dict[str, Any]]
+
+
+class TensorRtFormat(TypedDict):
+    """The same in TensorRT-LLM's words, which are no one else's: the bare schema."""
+
+    type: Literal["json"]
+    schema: dict[str, Any]
 
 
 class ModelOptions(TypedDict):
@@ -73,7 +79,7 @@ class ChatRequest(TypedDict):
     top_p: NotRequired[float]
     seed: NotRequired[int | None]
     stop: NotRequired[str | list[str] | None]
-    response_format: NotRequired[ResponseFormat]
+    response_format: NotRequired[ResponseFormat | TensorRtFormat]
     stream: NotRequired[bool]
     stream_options: NotRequired[StreamOptions]
     conduit: NotRequired[ModelOptions]

@@ -158,6 +158,13 @@ def _is_local(host: object) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+@pytest.fixture(scope="session")
+def engine() -> Iterator[str]:
+    """Yield the address of a Docker engine; the test's own mark says what it needs."""
+    with docker_engine.docker_engine() as url:
+        yield url
+
+
 def _can_mount() -> bool:
     """Say whether a mount can be made in a namespace of its own (root, or user namespaces)."""
     unshare = shutil.which("unshare")

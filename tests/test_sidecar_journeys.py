@@ -34,6 +34,7 @@ from tests.waiting import until
 KERNEL = """
 import json, sys, time
 began = time.perf_counter()
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.session import process_session
 session = process_session()
 

@@ -36,6 +36,7 @@ from conduit_nb.protocol import (
     JsonSchemaSpec,
     Message,
     ResponseFormat,
+    TensorRtFormat,
     Usage,
 )
 
@@ -284,11 +285,11 @@ class _Tries:
                 raise error
 
 
-def _response_format(question: Question, dialect: Dialect) -> ResponseFormat:
+def _response_format(question: Question, dialect: Dialect) -> ResponseFormat | TensorRtFormat:
     """Ask for a record in the words of the server."""
     spec = _spec(question, dialect)
     if dialect == "tensorrt":
-        return ResponseFormat(type="json", schema=spec["schema"])
+        return TensorRtFormat(type="json", schema=spec["schema"])
     return ResponseFormat(type="json_schema", json_schema=spec)
 
 
