@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
@@ -158,10 +159,14 @@ def _is_local(host: object) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine() -> Iterator[str]:
-    """Yield the address of a Docker engine; the test's own mark says what it needs."""
-    with docker_engine.docker_engine() as url:
+    """Yield the address of a Docker engine; the test's own mark says what it needs.
+
+    Engines share the machine's bridge, so there is one at a time, whoever else runs tests.
+    """
+    lock = filelock.FileLock(Path(tempfile.gettempdir()) / "conduit-tests-docker.lock")
+    with lock, docker_engine.docker_engine() as url:
         yield url
 
 

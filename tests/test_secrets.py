@@ -1,0 +1,94 @@
+"""Keys stand where they must, and nowhere else: state, logs, outputs, containers, tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.deployments.overview import cost_report
+from conduit_nb.errors import ConduitError
+from conduit_nb.testing.runpod_server import Fault, RunpodServer
+from tests.deployments.deployed import INSTALLATION, Bench, rented, request
+
+HUB_TOKEN = "hf_0123456789abcdefSECRET"
+
+
+@pytest.fixture
+def cloud() -> Iterator[RunpodServer]:
+    with ExitStack() as stack:
+        yield rented(stack)
+
+
+async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
+    cloud: RunpodServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("HF_TOKEN", HUB_TOKEN)
+    bench = Bench(tmp_path, cloud=cloud)
+    manager = bench.manager()
+    shown: list[str] = []
+    for provider in ("local", "runpod"):
+        record = await manager.deploy(request(provider))
+        nodes = await manager.tools.read(manager.tools.store.nodes, record.id)
+        lines = [
+            line
+            for node in nodes
+            async for line in bench.provider(provider).logs(node.name, node.provider_id)
+        ]
+        shown += [repr(record), repr(nodes), *lines, repr(await cost_report(manager.tools))]
+        shown += [repr(await bench.provider(provider).list_nodes())]
+        await manager.terminate(record.name)
+    cloud.spoil(Fault(answer=500, method="POST", path="/pods", detail=f"no: {cloud.key}", times=9))
+    try:
+        await manager.deploy(request("runpod"))
+    except ConduitError as err:
+        shown += [str(err), err.hint, "".join(traceback.format_exception(err))]
+    shown += bench.told
+    for record in await manager.deployments():
+        await manager.terminate(record.name)
+
+    keys = {
+        "the account's": cloud.key,
+        "the hub's": HUB_TOKEN,
+        "the installation's": INSTALLATION.secret.decode(),
+        **{
+            f"the endpoint's of {one.id}": INSTALLATION.endpoint_key(one.id)
+            for one in await manager.tools.read(manager.tools.store.deployments, live_only=False)
+        },
+        **{f"the pod's {pod.name}": pod.key for pod in cloud.account.pods()},
+    }
+    assert len(keys) >= 6
+    texts = {**{f"shown {number}": text for number, text in enumerate(shown)}, **_files(tmp_path)}
+    found = [
+        f"{whose} key in {where}"
+        for where, text in texts.items()
+        for whose, key in keys.items()
+        if key in text
+    ]
+    assert found == []
+    # The one exception: a node's own endpoint key, in the call that creates it.
+    created = [
+        json.loads(one.body)
+        for one in cloud.exchanges
+        if (one.method, one.path) == ("POST", "/v2/pods")
+    ]
+    for body in created:
+        named = {name for name, key in keys.items() if key in json.dumps(body)}
+        assert {name.split(" of ")[0] for name in named} <= {"the endpoint's"}
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return everything that was written below a folder: the state, records, logs, the summary."""
+    found: dict[str, str] = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root) / name
+            found[str(path.relative_to(folder))] = path.read_bytes().decode(errors="replace")
+    assert any("sqlite" in name for name in found)
+    return found
