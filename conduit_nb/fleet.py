@@ -17,6 +17,7 @@ from typing import Any
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.compute.vram import Plan
+from conduit_nb.deployments.autoscale import AutoScale
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.money import Caps
@@ -55,10 +56,16 @@ class Fleet:
         self._provider_names = provider_names
         self._runtime = functools.cache(runtime)
         self._made: DeploymentManager | None = None
+        self._scales: list[AutoScale] = []
 
     async def endpoint(self, request: DeploymentRequest) -> RoutedEndpoint:
         """Return where the request is served, deploying it where it is not."""
-        return await (await self._manager()).ensure(request)
+        manager = await self._manager()
+        endpoint = await manager.ensure(request)
+        if request.replicas.most > request.replicas.least:
+            self._scales = [one for one in self._scales if not one.is_over]
+            self._scales.append(AutoScale(manager, request, endpoint))
+        return endpoint
 
     async def quote(self, request: DeploymentRequest) -> Quote:
         """Say what the request would start, and what that costs; nothing is created."""

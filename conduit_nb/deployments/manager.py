@@ -78,20 +78,35 @@ class DeploymentManager:
     async def ensure(self, request: DeploymentRequest) -> RoutedEndpoint:
         """Return where the request is served, with every node that is running."""
         record = await self.deploy(request)
-        found = await self.tools.read(self.tools.store.nodes, record.id)
-        servers = [
-            Server(
-                endpoint=node_work.endpoint_of(self.tools, record, node),
-                models=tuple(json.loads(node.models)),
-            )
-            for node in found
-            if node.status == "running"
-        ]
-        if not servers:
-            raise DeploymentError(
-                f"{record.name} has no node that answers.", hint="Look at %conduit ps."
-            )
-        return RoutedEndpoint(servers, name=record.name)
+        return RoutedEndpoint(await self._servers(record), name=record.name)
+
+    async def live(self, request: DeploymentRequest) -> DeploymentRecord | None:
+        """Return the request's deployment as it is, None where there is none."""
+        return await self._find(request)
+
+    async def scale(self, request: DeploymentRequest, replicas: int) -> list[Server]:
+        """Have that many replicas of a running deployment, and return who answers then.
+
+        Where more cannot be had, everything that was there stays.
+        """
+        record = await self._find(request)
+        if record is None or record.status != "running":
+            raise DeploymentEndedError("It does not run any more.", hint="Look at %conduit ps.")
+        before = record.wanted_replicas
+        record = await self.tools.set_deployment(record, wanted_replicas=replicas)
+        try:
+            quote = await self.quote(request)
+            async with asyncio.TaskGroup() as group:
+                for slot in await self._missing(record, quote):
+                    group.create_task(node_work.fill(self.tools, record, slot))
+        except BaseExceptionGroup as errors:
+            await self.tools.set_deployment(record, wanted_replicas=before)
+            raise _first(errors) from None
+        for node in await self.tools.read(self.tools.store.nodes, record.id):
+            if node.replica % REPLICAS_OF_A_SERVER >= replicas:
+                await node_work.end(self.tools, node, why="fewer replicas are wanted")
+        await write_overview(self.tools)
+        return await self._servers(record)
 
     async def find(self, name: str) -> DeploymentRecord:
         """Return the live deployment of that name or id; ArgumentError lists those there are."""
@@ -222,18 +237,10 @@ class DeploymentManager:
 
     async def _launch(self, record: DeploymentRecord, quote: Quote) -> DeploymentRecord:
         """Fill every place; where one cannot be filled, everything ends."""
-        found = await self.tools.read(self.tools.store.nodes, record.id)
-        taken = {node.replica for node in found}
-        slots = [
-            Slot(replica=number * REPLICAS_OF_A_SERVER + replica, server=server)
-            for number, server in enumerate(quote.servers)
-            for replica in range(record.wanted_replicas)
-        ]
         try:
             async with asyncio.TaskGroup() as group:
-                for slot in slots:
-                    if slot.replica not in taken:
-                        group.create_task(node_work.fill(self.tools, record, slot))
+                for slot in await self._missing(record, quote):
+                    group.create_task(node_work.fill(self.tools, record, slot))
         except BaseExceptionGroup as errors:
             error = _first(errors)
             await self._end(record, why=str(error))
@@ -263,6 +270,33 @@ class DeploymentManager:
             return await self._launch(record, quote)
         except StateConflictError:  # somebody else does so
             return record
+
+    async def _servers(self, record: DeploymentRecord) -> list[Server]:
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        servers = [
+            Server(
+                endpoint=node_work.endpoint_of(self.tools, record, node),
+                models=tuple(json.loads(node.models)),
+            )
+            for node in found
+            if node.status == "running"
+        ]
+        if not servers:
+            raise DeploymentError(
+                f"{record.name} has no node that answers.", hint="Look at %conduit ps."
+            )
+        return servers
+
+    async def _missing(self, record: DeploymentRecord, quote: Quote) -> list[Slot]:
+        """Return the places that have no node yet."""
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        taken = {node.replica for node in found}
+        slots = [
+            Slot(replica=number * REPLICAS_OF_A_SERVER + replica, server=server)
+            for number, server in enumerate(quote.servers)
+            for replica in range(record.wanted_replicas)
+        ]
+        return [slot for slot in slots if slot.replica not in taken]
 
     async def _end(self, record: DeploymentRecord, *, why: str) -> DeploymentRecord:
         try:

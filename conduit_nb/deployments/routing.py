@@ -47,6 +47,14 @@ class RoutedEndpoint(Endpoint):
         self._clock = clock
         self._turns = itertools.count(len(servers))
 
+    def use(self, servers: Sequence[Server]) -> None:
+        """Ask these from now on; what is under way elsewhere ends where it is."""
+        known = {server.endpoint.url: server for server in self._servers}
+        self._servers = [
+            known.get(server.endpoint.url) or replace(server, turn=next(self._turns))
+            for server in servers
+        ]
+
     async def chat(self, request: ChatRequest, *, timeout_s: float = 600) -> ChatReply:
         """Answer one request whole, by the node whose turn it is."""
         failure: EndpointUnreachableError | None = None
