@@ -109,6 +109,19 @@ def _logs(name: str | None, tail: int) -> None:
         print(plain(line))
 
 
+def _image_build(cuda: bool, tag: str | None, base: str | None, torch_index: str) -> None:
+    build = _load("conduit_nb.images.building:build_image")
+    build(cuda=cuda, tag=tag, base=base, torch_index=torch_index, tell=_say)
+
+
+def _image_push(tag: str) -> None:
+    _load("conduit_nb.images.building:push_image")(tag, tell=_say)
+
+
+def _say(text: str) -> None:
+    print(plain(text), flush=True)
+
+
 def _tell(table: object, *, as_json: bool) -> None:
     """Print a table, as text or as a list of objects."""
     _show(table, _load("conduit_nb.plans.documents:table_document")(table) if as_json else None)
@@ -255,6 +268,34 @@ program = click.Group(
             callback=_word(f"{_DEPLOYING}:cost"),
             params=[_JSON],
             help="What each deployment costs and has cost, and what today has cost.",
+        ),
+        click.Group(
+            "image",
+            help="The image of LmLite for Docker and Runpod.",
+            commands=[
+                click.Command(
+                    "build",
+                    callback=_image_build,
+                    params=[
+                        click.Option(["--cuda"], is_flag=True, help="for NVIDIA GPUs"),
+                        click.Option(["--tag"], metavar="NAME", help="how it is called"),
+                        click.Option(["--base"], metavar="IMAGE", help="Python 3.11 with pip"),
+                        click.Option(
+                            ["--torch-index"],
+                            default="",
+                            metavar="URL",
+                            help="a package index with another build of PyTorch",
+                        ),
+                    ],
+                    help="Build it out of this very package.",
+                ),
+                click.Command(
+                    "push",
+                    callback=_image_push,
+                    params=[click.Argument(["tag"], metavar="NAME")],
+                    help="Push it to its registry, with Docker's login.",
+                ),
+            ],
         ),
         click.Command(
             "doctor",

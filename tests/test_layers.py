@@ -44,6 +44,7 @@ LAYERS = {
     "tuning": 4,
     "telemetry": 4,
     "fleet": 5,
+    "images": 5,
     "session": 5,
     "notebook": 6,
     "labserver": 6,

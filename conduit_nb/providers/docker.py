@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import shutil
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +22,10 @@ from conduit_nb import settings
 from conduit_nb.compute.detection import detect_devices, local_offerings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError, MissingExtraError
+from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError
 from conduit_nb.private_files import make_private_folder, write_private_file
 from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus
-from conduit_nb.providers.docker_errors import TOOLKIT, to_docker_error
+from conduit_nb.providers.docker_errors import TOOLKIT, load_sdk, to_docker_error
 from conduit_nb.providers.guarding import in_container
 
 T = TypeVar("T")
@@ -124,7 +124,7 @@ class DockerProvider:
         def remove(client: DockerClient) -> None:
             found = _find(client, name)
             if found is not None:
-                with contextlib.suppress(_sdk().errors.NotFound):
+                with contextlib.suppress(load_sdk().errors.NotFound):
                     found.stop(timeout=END_TIMEOUT_S)
                     found.remove(force=True, v=True)
             shutil.rmtree(self._secrets_folder(name), ignore_errors=True)
@@ -180,7 +180,7 @@ class DockerProvider:
         cache = settings.cache_dir().absolute()
         if cache.is_dir():
             volumes[str(cache)] = {"bind": CACHE_FOLDER, "mode": "ro"}
-        sdk = _sdk()
+        sdk = load_sdk()
         devices = [
             sdk.types.DeviceRequest(driver="nvidia", count=spec.devices, capabilities=[["gpu"]])
         ]
@@ -211,7 +211,7 @@ class DockerProvider:
         return self._to_node(made)
 
     def _have_image(self, client: DockerClient, image: str) -> None:
-        sdk = _sdk()
+        sdk = load_sdk()
         try:
             client.images.get(image)
         except sdk.errors.ImageNotFound:
@@ -268,29 +268,25 @@ class DockerProvider:
         """Do blocking work with a client of its own; the engine's errors become ours here."""
 
         def call() -> T:
-            with to_docker_error(_sdk()):
-                client = _connect(self._url)
-                try:
-                    return work(client)
-                finally:
-                    client.close()
+            with connect(self._url) as client:
+                return work(client)
 
         return await asyncio.to_thread(call)
 
 
-def _sdk() -> Any:
-    try:
-        import docker  # noqa: PLC0415  # an extra, and only here
-    except ImportError as err:
-        raise MissingExtraError(
-            "The Docker SDK for Python is not installed.",
-            hint="Install it: pip install 'conduit-nb[docker]'.",
-        ) from err
-    return docker
+@contextlib.contextmanager
+def connect(url: str | None) -> Generator[DockerClient]:
+    """Lend a client of the engine at `url`, else the one that the environment or context names."""
+    with to_docker_error():
+        client = _connect(url)
+        try:
+            yield client
+        finally:
+            client.close()
 
 
 def _connect(url: str | None) -> DockerClient:
-    sdk = _sdk()
+    sdk = load_sdk()
     if url is None and settings.docker_host() is None:
         context = sdk.ContextAPI.get_current_context()
         url = context.Host if context is not None else None
@@ -305,7 +301,7 @@ def _connect(url: str | None) -> DockerClient:
 def _find(client: DockerClient, name: str) -> Container | None:
     try:
         return client.containers.get(name)
-    except _sdk().errors.NotFound:
+    except load_sdk().errors.NotFound:
         return None
 
 

@@ -9,7 +9,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from conduit_nb.errors import DeploymentError, ProviderError, ProviderUnreachableError
+from conduit_nb.errors import (
+    DeploymentError,
+    MissingExtraError,
+    ProviderError,
+    ProviderUnreachableError,
+)
 
 START = (
     "Start it: sudo systemctl start docker. Install it: https://docs.docker.com/engine/install/."
@@ -22,9 +27,22 @@ TOOLKIT = (
 DRIVER = "Install NVIDIA's driver, and look whether nvidia-smi shows the card."
 
 
+def load_sdk() -> Any:
+    """Return the Docker SDK for Python, an extra that is loaded where it is used."""
+    try:
+        import docker  # noqa: PLC0415  # an extra, and only here
+    except ImportError as err:
+        raise MissingExtraError(
+            "The Docker SDK for Python is not installed.",
+            hint="Install it: pip install 'conduit-nb[docker]'.",
+        ) from err
+    return docker
+
+
 @contextmanager
-def to_docker_error(sdk: Any) -> Generator[None]:
+def to_docker_error() -> Generator[None]:
     """Turn what the SDK raises into our errors: the one place for it."""
+    sdk = load_sdk()
     try:
         yield
     except sdk.errors.APIError as err:

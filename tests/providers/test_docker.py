@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -46,6 +48,11 @@ def spec_of(name: str | None = None, *flags: str, lease_s: float = 600) -> Launc
         lease_until=now + timedelta(seconds=lease_s),
     )
     return replace(FakeRuntime(flags, in_image=True).launch_spec(request), guard=terms)
+
+
+def inspected(engine: str, name: str) -> dict[str, Any]:
+    with closing(docker.APIClient(base_url=engine)) as client:
+        return client.inspect_container(name)
 
 
 async def running(provider: DockerProvider, name: str) -> Node:
@@ -121,7 +128,8 @@ async def test_the_guard_is_its_first_process_and_ends_it_at_its_lease(provider:
 async def test_a_container_that_was_killed_is_told(provider: DockerProvider, engine: str):
     node = await provider.launch(spec_of(), SECRETS)
     await running(provider, node.name)
-    docker.DockerClient(base_url=engine).containers.get(node.name).kill()
+    with closing(docker.DockerClient(base_url=engine)) as client:
+        client.containers.get(node.name).kill()
 
     found = await provider.describe(node.name)
 
@@ -133,7 +141,7 @@ async def test_no_secret_is_in_what_inspect_shows_and_only_its_owner_reads_the_f
     provider: DockerProvider, engine: str, tmp_path: Path
 ):
     node = await provider.launch(spec_of(), SECRETS)
-    shown = docker.APIClient(base_url=engine).inspect_container(node.name)
+    shown = inspected(engine, node.name)
 
     assert KEY not in json.dumps(shown)
     (file,) = (tmp_path / "state" / "docker" / node.name).iterdir()
@@ -148,7 +156,7 @@ async def test_it_listens_on_the_loopback_address_and_is_not_restarted(
     provider: DockerProvider, engine: str
 ):
     node = await provider.launch(spec_of(), SECRETS)
-    shown = docker.APIClient(base_url=engine).inspect_container(node.name)
+    shown = inspected(engine, node.name)
 
     bound = shown["NetworkSettings"]["Ports"]["8000/tcp"]
     assert [one["HostIp"] for one in bound] == ["127.0.0.1"]
@@ -167,7 +175,7 @@ async def test_gpus_are_asked_for_by_number_and_a_missing_toolkit_says_its_cure(
 
 async def test_memory_is_bounded_where_the_spec_says(provider: DockerProvider, engine: str):
     node = await provider.launch(replace(spec_of(), ram_gib=0.5), SECRETS)
-    shown = docker.APIClient(base_url=engine).inspect_container(node.name)
+    shown = inspected(engine, node.name)
 
     assert shown["HostConfig"]["Memory"] == 2**29
 

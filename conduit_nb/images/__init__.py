@@ -1,0 +1,4 @@
+"""Images of LmLite for containers: how they are built and pushed.
+
+Layer 5.
+"""
