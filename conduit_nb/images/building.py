@@ -112,17 +112,19 @@ def _source_folder() -> str | None:
 
 
 def _follow(steps: Iterable[Any], tell: Callable[[str], None], *, what: str) -> None:
-    """Tell each step, and raise the error that one of them is."""
+    """Tell each step to the end, then raise the error that one of them was."""
     said: list[str] = []
+    failure = ""
     with to_docker_error():
         for step in steps:
             told = cast("dict[str, Any]", step)
-            if "error" in told:
-                last = "\n".join([*said[-LINES_SHOWN:], str(told["error"])])
-                raise DeploymentError(
-                    f"{what} failed:\n{last}", hint="Look at the last step; try it by hand."
-                )
+            failure = str(told.get("error") or failure)
             text = str(told.get("stream") or told.get("status") or "").strip()
             if text:
                 said += text.splitlines()
                 tell(text)
+    if failure:
+        last = "\n".join([*said[-LINES_SHOWN:], failure])
+        raise DeploymentError(
+            f"{what} failed:\n{last}", hint="Look at the last step; try it by hand."
+        )

@@ -6,6 +6,6 @@ ARG TORCH_INDEX=""
 COPY *.whl /tmp/conduit/
 RUN wheel=$(ls /tmp/conduit/*.whl) \
     && python3 -m pip install --no-cache-dir --break-system-packages \
-        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "conduit-nb[lmlite] @ file://$wheel" \
+        ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "$wheel[lmlite]" \
     && rm -rf /tmp/conduit
 ENTRYPOINT []
