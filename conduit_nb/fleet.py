@@ -25,7 +25,12 @@ from conduit_nb.deployments.overview import CostReport, DeploymentCost, cost_rep
 from conduit_nb.deployments.quote import Quote
 from conduit_nb.deployments.routing import RoutedEndpoint
 from conduit_nb.deployments.tools import Tools
-from conduit_nb.errors import ArgumentError, ConduitError, SpendCapError
+from conduit_nb.errors import (
+    ArgumentError,
+    ConduitError,
+    DeploymentEndedError,
+    SpendCapError,
+)
 from conduit_nb.events import Events, Notice
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import PlanOptions, make_plan
@@ -57,11 +62,20 @@ class Fleet:
         self._runtime = functools.cache(runtime)
         self._made: DeploymentManager | None = None
         self._scales: list[AutoScale] = []
+        self._serving: dict[str, str] = {}
 
     async def endpoint(self, request: DeploymentRequest) -> RoutedEndpoint:
-        """Return where the request is served, deploying it where it is not."""
+        """Return where the request is served, deploying it where it is not.
+
+        Raises DeploymentEndedError once where somebody has ended on purpose what served it before:
+        rows that are still on their way are no reason to rent it anew.
+        """
         manager = await self._manager()
+        await self._require_not_ended(manager, request)
         endpoint = await manager.ensure(request)
+        served = await manager.live(request)
+        if served is not None:
+            self._serving[request.identity()] = served.id
         if request.replicas.most > request.replicas.least:
             self._scales = [one for one in self._scales if not one.is_over]
             self._scales.append(AutoScale(manager, request, endpoint))
@@ -171,6 +185,19 @@ class Fleet:
                 left_usd=left,
                 hint="Raise --max-usd, or CONDUIT_MAX_USD_PER_DAY.",
             )
+
+    async def _require_not_ended(
+        self, manager: DeploymentManager, request: DeploymentRequest
+    ) -> None:
+        before = self._serving.pop(request.identity(), None)
+        if before is None:
+            return
+        record = await manager.tools.read(manager.tools.store.deployment, before)
+        if record is None or record.status not in ("terminating", "terminated") or record.detail:
+            return  # it runs, or has ended for a reason of its own
+        raise DeploymentEndedError(
+            f"{record.name} was ended while it was asked.", hint="Ask again to deploy it anew."
+        )
 
     async def _told(self, deployment_id: str) -> DeploymentInfo:
         for cost in (await self.cost()).deployments:

@@ -10,7 +10,12 @@ import pytest
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.deployments.info import DeploymentInfo
-from conduit_nb.errors import ArgumentError, DeploymentError, SpendCapError
+from conduit_nb.errors import (
+    ArgumentError,
+    DeploymentEndedError,
+    DeploymentError,
+    SpendCapError,
+)
 from conduit_nb.fleet import plan_of
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
@@ -141,6 +146,16 @@ def test_a_deployment_that_lost_its_server_is_replaced_for_whoever_asks(session:
 
     assert session.wait(fresh()) != first
     assert info.id is not None
+
+
+def test_what_was_ended_on_purpose_is_not_rented_anew_by_rows_on_their_way(session: Session):
+    ask(session)
+    session.wait(session.fleet.terminate(session.ps()[0].name))
+
+    with pytest.raises(DeploymentEndedError, match="was ended"):
+        session.wait(session.endpoint(REQUEST, fresh=True))
+    assert session.ps() == []
+    assert deploy(session).status == "running"  # asked for again, it is there again
 
 
 def test_an_estimate_above_what_is_left_names_the_knob(session: Session):
