@@ -164,7 +164,7 @@ async def test_what_is_sold_out_makes_room_for_the_next_best(stack: ExitStack, t
 async def test_a_pod_that_never_boots_ends_at_its_deadline_and_the_next_is_tried(
     stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CONDUIT_NODE_BOOT_TIMEOUT_S", "3")
+    monkeypatch.setenv("CONDUIT_NODE_BOOT_TIMEOUT_S", "10")
     bench = rented_bench(stack, tmp_path, Behaviour(never_boots=".*-1"))
     manager = bench.manager()
 

@@ -119,14 +119,14 @@ def test_an_unloaded_model_is_gone_until_somebody_asks_for_it(empty, folders):
 
 def test_a_model_at_work_can_be_unloaded_when_it_is_done(empty, folders):
     body = {"stream": True, "response_format": ENDLESS, "max_tokens": 4000}
-    with empty.client.stream(
-        "POST",
-        "/v1/chat/completions",
-        json={"model": str(folders[1]), "messages": [{"role": "user", "content": "x"}], **body},
-    ) as stream:
-        assert stream.status_code == 200, stream.read()
-        next(stream.iter_lines())
-        refused = unload(empty, folders[1])
+    question = {"model": str(folders[1]), "messages": [{"role": "user", "content": "x"}], **body}
+    for _ in range(5):
+        with empty.client.stream("POST", "/v1/chat/completions", json=question) as stream:
+            assert stream.status_code == 200, stream.read()
+            next(stream.iter_lines())
+            refused = unload(empty, folders[1])
+        if refused.status_code != 200:  # else a busy machine let us ask when it was done already
+            break
 
     assert (refused.status_code, error_of(refused)["code"]) == (429, "endpoint_busy")
     assert int(refused.headers["retry-after"]) > 0

@@ -163,7 +163,8 @@ async def test_a_long_wait_and_a_wrong_key_are_told(cloud: RunpodServer):
     with pytest.raises(ProviderAuthError, match="status 401"):
         await Runpod(cloud.url, key="rpa_wrong").offerings()
 
-    cloud.spoil(Fault(answer=429, path="/catalog/cpus", retry_after_s=600))
+    # More than once: a request of the call above may arrive only now.
+    cloud.spoil(Fault(answer=429, path="/catalog/cpus", retry_after_s=600, times=9))
     with pytest.raises(ProviderBusyError):
         await list_all(cloud)
 
