@@ -214,6 +214,8 @@ async def test_a_create_call_that_broke_off_says_that_it_may_have_arrived(cloud:
         await launched(provider)
 
     assert caught.value.may_have_arrived
+    # The server notes the call when it has hung up, which may be a moment later.
+    await waiting.until(lambda: created(cloud))
     assert len(created(cloud)) == 1
     assert [node.name for node in await provider.list_nodes()] == [name_of()]
 
@@ -224,6 +226,7 @@ async def test_a_body_that_breaks_a_rule_is_not_tried_again(cloud: RunpodServer)
         await launched(provider_of(cloud))
 
     assert caught.value.status == 422
+    await waiting.until(lambda: created(cloud))
     assert len(created(cloud)) == 1
 
 
