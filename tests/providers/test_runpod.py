@@ -73,6 +73,7 @@ async def test_a_pod_is_asked_for_as_the_offering_and_the_spec_say(cloud: Runpod
 
     node = await provider.launch(spec, {**SECRETS, "HF_TOKEN": "hf_secret"}, offering)
 
+    await waiting.until(lambda: created(cloud))
     (body,) = created(cloud)
     assert body["gpu"] == {"id": "NVIDIA L40S", "count": offering.count}
     assert body["cloud"] == offering.metadata["cloud"]
