@@ -285,12 +285,21 @@ async def test_a_model_at_work_is_never_unloaded_and_who_needs_its_room_comes_ba
 async def test_two_models_that_load_together_never_count_on_the_same_room():
     loader = DescribedSource(6, hold=True)
     pool = make_pool(loader)
-    both = [asyncio.create_task(use(pool, named(name))) for name in ("first", "second")]
+    one_is_done = asyncio.Event()
+
+    async def hold(name: str) -> None:  # a model that nobody uses any more would make room
+        try:
+            async with pool.engine(named(name)):
+                await one_is_done.wait()
+        finally:
+            one_is_done.set()
+
+    both = [asyncio.create_task(hold(name)) for name in ("first", "second")]
     await loader.has_begun()
     await loader.has_begun()
     loader.may_end.set()
 
-    done = await asyncio.gather(*both, return_exceptions=True)
+    done = await asyncio.wait_for(asyncio.gather(*both, return_exceptions=True), timeout=60)
 
     assert sum(isinstance(one, EndpointBusyError) for one in done) == 1
     assert sum(place.bytes for place in loader.given) <= 6 * GIB
