@@ -41,6 +41,7 @@ CELL_WORDS = {
     "schema": "conduit_nb.notebook.schema_cell:define_schemas",
     "block": "conduit_nb.notebook.block_cell:define_block",
     "map": "conduit_nb.notebook.map_cell:map_rows",
+    "pipeline": "conduit_nb.notebook.pipeline_cell:define_pipeline",
 }
 HELP = ("-h", "--help")
 
