@@ -53,12 +53,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from conduit_nb.displayed import Displayed
 from conduit_nb.plain_text import plain
 
 LONGEST_LINE = 4_000
 
 
-class ConduitError(Exception):
+class ConduitError(Exception, Displayed):
     """Base of every error: `str(err)` says what happened, `err.hint` what to do."""
 
     code: ClassVar[str] = "conduit"

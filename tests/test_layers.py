@@ -24,6 +24,7 @@ LAYERS = {
     "guard": 0,
     "plugins": 0,
     "plain_text": 0,
+    "displayed": 0,
     "private_files": 0,
     "protocol": 1,
     "replies": 1,
@@ -57,6 +58,7 @@ LAYERS = {
 # A part that may look into parts of its own layer, with the reason.
 SIBLINGS = {
     ("errors", "plain_text"): "a message that is shown is made safe to show",
+    ("errors", "displayed"): "an error that a cell ends with is shown as one",
     ("settings", "errors"): "a setting that is wrong is an error like any other",
     ("events", "errors"): "an event carries the error",
     ("plugins", "errors"): "a plugin that is broken is an error like any other",
@@ -69,6 +71,7 @@ SIBLINGS = {
 
 # An import of a name in a string is an import too. These are meant.
 BY_NAME = {
+    ("displayed.py", "conduit_nb.notebook.looks"): "the seam: how things look is the notebook's",
     ("session.py", "conduit_nb.fleet"): "what reads the state takes a third of a second to load",
     ("blocks/host.py", "conduit_nb.session"): "the seam: a block that is called alone makes one",
 }

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from conduit_nb.blocks.host import Host, current_host
 from conduit_nb.blocks.ports import Port
+from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, Interrupted
 from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
 
@@ -54,7 +55,7 @@ class Call:
         )
 
 
-class Block(Generic[In, Out]):
+class Block(Displayed, Generic[In, Out]):
     """A typed step: call it with a record, or chain it with `>>`.
 
     A block of your own derives from this and writes `_run`; where it can use a result without

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.cell import resolve
-from conduit_nb.notebook.display import Listings
 from conduit_nb.notebook.examples import read_examples
+from conduit_nb.notebook.mdl_display import SchemaListings
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.schemas import schema_of
@@ -20,7 +20,7 @@ from conduit_nb.schemas import schema_of
 USAGE = "%%conduit block NAME --input In --output Out [--model ID]"
 
 
-def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
+def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> SchemaListings:
     """Carry out `%%conduit block`: bind NAME to a callable from In to Out, and show both."""
     arguments = make_parser().parse_line(tokens)
     name = variable(arguments.name, what="NAME")
@@ -36,7 +36,7 @@ def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
         examples=read_examples(arguments.examples, shell.user_ns, takes, gives),
     )
     shell.push({name: task})
-    return Listings(
+    return SchemaListings(
         {"takes": takes.mdl, "gives": gives.mdl},
         head=f"{name}: {takes.name} -> {gives.name}",
     )

@@ -19,6 +19,9 @@ from conduit_nb.plain_text import plain
 T = TypeVar("T")
 
 LONGEST_CELL = 200
+LONGEST_TABLE_CELL = 2_000
+LONGEST_LINE = 4_000
+LONGEST_SHOWN = 100_000
 
 
 class Shown:
@@ -44,10 +47,10 @@ class Line(Shown):
         self._said = text
 
     def _text(self) -> str:
-        return plain(self._said)
+        return bounded(self._said, LONGEST_LINE)
 
     def _html(self) -> str:
-        return f"<div>{escaped(self._said)}</div>"
+        return f"<div>{escaped(shortened(self._said, LONGEST_LINE))}</div>"
 
 
 class Text(Shown):
@@ -57,10 +60,10 @@ class Text(Shown):
         self._said = text
 
     def _text(self) -> str:
-        return plain(self._said)
+        return bounded(self._said)
 
     def _html(self) -> str:
-        return _pre(self._said)
+        return preformatted(self._said)
 
 
 class Listings(Shown):
@@ -73,14 +76,17 @@ class Listings(Shown):
     def _text(self) -> str:
         parts = [self._head] if self._head else []
         parts += [f"{title}\n{_indented(code)}" for title, code in self._listings.items()]
-        return plain("\n\n".join(parts))
+        return bounded("\n\n".join(parts))
 
     def _html(self) -> str:
         parts = [f"<div>{escaped(self._head)}</div>"] if self._head else []
         for title, code in self._listings.items():
             parts.append(f"<div><strong>{escaped(title)}</strong></div>")
-            parts.append(_pre(code))
+            parts.append(self._code(code))
         return "".join(parts)
+
+    def _code(self, code: str) -> str:
+        return preformatted(code)
 
 
 class Table(list[T]):
@@ -112,12 +118,18 @@ class Table(list[T]):
 
 def escaped(text: str) -> str:
     """Return text that HTML shows as it is written."""
-    return html.escape(plain(text), quote=True)
+    return html.escape(bounded(text), quote=True)
 
 
-def _pre(text: str) -> str:
+def bounded(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """Return text that is safe to show, its end left out where it would fill the screen."""
+    return plain(shortened(text, longest))
+
+
+def preformatted(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """Return text in which blanks and line ends matter."""
     # Style sheets of other places (nbconvert's pages) set <pre> in letters of differing width.
-    return f'<pre style="font-family: monospace">{escaped(text)}</pre>'
+    return f'<pre style="font-family: monospace">{escaped(shortened(text, longest))}</pre>'
 
 
 def shortened(text: str, longest: int = LONGEST_CELL) -> str:
@@ -156,7 +168,10 @@ def _shown(value: object, name: str = "") -> str:
 
 def text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """Return columns of text, padded with blanks."""
-    rows = [[plain(cell).replace("\n", " ") for cell in row] for row in [head, *body]]
+    rows = [
+        [bounded(cell, LONGEST_TABLE_CELL).replace("\n", " ") for cell in row]
+        for row in [head, *body]
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -168,7 +183,9 @@ def text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 def html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """Return a table without styles of its own; every cell is escaped."""
     heading = "".join(f'<th scope="col">{escaped(cell)}</th>' for cell in head)
-    rows = "".join(
-        f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in body
-    )
+    rows = "".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in body)
     return f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _html_cell(cell: str) -> str:
+    return f"<td>{escaped(shortened(cell, LONGEST_TABLE_CELL))}</td>"

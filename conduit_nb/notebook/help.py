@@ -34,6 +34,7 @@ Conduit turns rows into typed records with a language model.
   %conduit deploy ID have it running      %conduit terminate NAME   end it for good (also: all)
   %conduit cost      what it costs        %conduit extend NAME      let it live longer
   %conduit doctor    what works here      %conduit start, restart   after stop; its programs anew
+  %conduit debug     all of an error, or the rows of a map that failed, with what the model said
   %conduit help [WORD]                    this, or more about one of these words
 
 A first cell, for a DataFrame `reviews` with a column `text`:
@@ -217,6 +218,16 @@ COST = """\
 What each deployment costs per hour, has cost, and may cost; the last line is the sum, and what
 today (in UTC) has cost of CONDUIT_MAX_USD_PER_DAY. In Python: conduit_nb.cost()."""
 
+DEBUG = """\
+%conduit debug [ERROR|OUT] [--limit N]
+
+All there is about an error: where it came from, its fields, the model's text, and what caused it.
+Without a word, the last error; else an expression.
+
+  %conduit debug                       the last error
+  %conduit debug verdicts              the rows that failed: which, in which field, what was said
+  %conduit debug verdicts.error[3]     one of them, whole"""
+
 DOCTOR = """\
 %conduit doctor
 
@@ -267,6 +278,7 @@ TOPICS = {
     "terminate": NODE_WORDS,
     "extend": NODE_WORDS,
     "cost": COST,
+    "debug": DEBUG,
     "doctor": DOCTOR,
 }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from conduit_nb.errors import ArgumentError
+from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.notebook.arguments import nearest, split_line
 from conduit_nb.notebook.notices import NoticeBoard
 
@@ -37,6 +37,7 @@ LINE_WORDS = {
     "terminate": "conduit_nb.notebook.deploy_lines:terminate",
     "extend": "conduit_nb.notebook.deploy_lines:extend",
     "cost": "conduit_nb.notebook.deploy_lines:cost",
+    "debug": "conduit_nb.notebook.debug_line:debug",
     "doctor": "conduit_nb.notebook.deploy_lines:doctor",
     "help": "conduit_nb.notebook.commands:show_help",
 }
@@ -89,7 +90,11 @@ class ConduitMagics(Magics):
             word, rest = "help", [word]
         command = command_of(word, is_cell=cell is not None)
         self.notices.listen()
-        return command(cast("Shell", self.shell), rest, cell or "")
+        try:
+            return command(cast("Shell", self.shell), rest, cell or "")
+        except SchemaError as error:
+            import_module("conduit_nb.notebook.places").point(error, cell or "")
+            raise
 
 
 def load(shell: InteractiveShell) -> None:

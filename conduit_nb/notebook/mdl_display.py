@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 
-from conduit_nb.notebook.display import Shown, escaped
-from conduit_nb.plain_text import plain
+from conduit_nb.notebook.display import LONGEST_SHOWN, Listings, Shown, bounded, escaped, shortened
 from conduit_nb.schemas import Schema
 
 LONGEST_LINE = 90
@@ -41,15 +40,22 @@ class SchemaView(Shown):
         self._schema = schema
 
     def _text(self) -> str:
-        return plain(self._schema.mdl)
+        return bounded(self._schema.mdl)
 
     def _html(self) -> str:
         return mdl_html(self._schema.mdl)
 
 
+class SchemaListings(Listings):
+    """Titled schemas."""
+
+    def _code(self, code: str) -> str:
+        return mdl_html(code)
+
+
 def mdl_html(mdl: str) -> str:
     """Return MDL as a coloured block."""
-    return f'<pre style="font-family: monospace">{coloured(mdl)}</pre>'
+    return f'<pre style="font-family: monospace">{coloured(shortened(mdl, LONGEST_SHOWN))}</pre>'
 
 
 def coloured(mdl: str) -> str:

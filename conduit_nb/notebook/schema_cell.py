@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conduit_nb.errors import ArgumentError
+from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.cell import define_dataclasses
-from conduit_nb.notebook.display import Listings
+from conduit_nb.notebook.mdl_display import SchemaListings
+from conduit_nb.notebook.places import point
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.schemas import schema_of
 
 
-def define_schemas(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
+def define_schemas(shell: Shell, tokens: Sequence[str], cell: str) -> SchemaListings:
     """Carry out `%%conduit schema`: define the cell's dataclasses and show their MDL."""
     MagicParser("%%conduit schema", usage="%%conduit schema").parse_line(tokens)
     classes = classes_of(shell, cell)
@@ -25,7 +26,7 @@ def define_schemas(shell: Shell, tokens: Sequence[str], cell: str) -> Listings:
             "The cell defines no dataclass.",
             hint="Write one, like `class Review:` with lines `text: str`.",
         )
-    return Listings({kind.__name__: _mdl(kind, shell.user_ns) for kind in classes})
+    return SchemaListings({kind.__name__: _mdl(kind, shell.user_ns) for kind in classes})
 
 
 def is_open(kind: type) -> bool:
@@ -40,6 +41,18 @@ def _mdl(kind: type, namespace: dict[str, Any]) -> str:
 
 
 def classes_of(shell: Shell, cell: str) -> list[type]:
-    """Define the cell's dataclasses in the user's namespace and return them."""
+    """Define the cell's dataclasses in the user's namespace and return them.
+
+    Raises SchemaError, with the line, where one cannot become a schema.
+    """
     filename = shell.compile.cache("\n" + cell, shell.execution_count, raw_code=cell)
-    return define_dataclasses(cell, shell.user_ns, filename=filename, compiler=shell.compile)
+    classes = define_dataclasses(cell, shell.user_ns, filename=filename, compiler=shell.compile)
+    for kind in classes:
+        if is_open(kind):
+            continue
+        try:
+            schema_of(kind, namespace=shell.user_ns)
+        except SchemaError as error:
+            point(error, cell, kind.__name__)
+            raise
+    return classes

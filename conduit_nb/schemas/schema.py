@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin
 
+from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError, Problem, SchemaError, ValidationError
 from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.closing import Completer
@@ -24,7 +25,7 @@ T = TypeVar("T")
 _CACHE = "__conduit_schemas__"
 
 
-class Schema(Generic[T]):
+class Schema(Displayed, Generic[T]):
     """What a dataclass means: made once by `schema_of`, then cheap to use from any thread."""
 
     def __init__(self, record: Record) -> None:
