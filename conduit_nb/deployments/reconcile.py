@@ -192,7 +192,10 @@ def _ended_recently(tools: Tools, node: NodeRecord) -> bool:
     """Say whether a create call that was given up might still take effect."""
     if node.is_live or node.ended_at is None:
         return False
-    lag = timedelta(seconds=tools.provider(node.provider).capabilities.list_lag_s)
+    try:
+        lag = timedelta(seconds=tools.provider(node.provider).capabilities.list_lag_s)
+    except ConduitError:  # a package that is not installed here (any more) has brought it
+        return False
     return tools.clock() < node.ended_at + 2 * lag + LATE
 
 
