@@ -34,8 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
     with lab_server(folder, home) as server:
         yield server
-    stop = "import conduit_nb; conduit_nb.stop('all')"
-    subprocess.run([sys.executable, "-c", stop], check=True, timeout=120)
+    end_all()
 
 
 @pytest.fixture
@@ -63,3 +62,9 @@ def picture(tmp_path: Path) -> Callable[[Page | Locator, str], Path]:
         return path
 
     return take
+
+
+def end_all() -> None:
+    """End everything that the notebooks have started."""
+    stop = "import conduit_nb; conduit_nb.stop('all')"
+    subprocess.run([sys.executable, "-c", stop], check=True, timeout=120)

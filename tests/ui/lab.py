@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +24,8 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Browser, Page, Playwright, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from tests.waiting import until_true
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 ARGUMENTS = [
@@ -213,6 +215,11 @@ class LabPage:
         expect(found).to_be_attached(timeout=seconds * 1000)
         return found
 
+    def progress(self, pattern: str, *, seconds: float = 60) -> None:
+        """Wait until an output says something that the pattern is found in."""
+        found = self.notebook.locator(".jp-OutputArea-output", has_text=re.compile(pattern))
+        expect(found.first).to_be_attached(timeout=seconds * 1000)
+
     def outputs(self) -> str:
         """Return the text of all outputs, whether they are in sight or not."""
         cells = self.page.evaluate(
@@ -245,13 +252,14 @@ def browser_of(playwright: Playwright) -> Iterator[Browser]:
 
 
 def _await_server(server: LabServer, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + SERVER_S
-    while time.monotonic() < deadline and process.poll() is None:
+    def answers_or_ended() -> bool:
         with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
             server.get("api/status")
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+            return True
+        return process.poll() is not None
+
+    until_true(answers_or_ended, within_s=SERVER_S)
+    assert process.poll() is None, f"JupyterLab did not start:\n{log.read_text()[-3000:]}"
 
 
 def _free_port() -> int:
