@@ -86,10 +86,14 @@ class LabServer:
         """Return the kernels that run."""
         return self.get("api/kernels")
 
-    def write(self, name: str, *cells: str) -> str:
-        """Put a notebook of these code cells into the folder; return its name."""
+    def write(self, name: str, *cells: str, goes_on: bool = False) -> str:
+        """Put a notebook of these code cells into the folder; return its name.
+
+        With `goes_on` an error in one cell does not keep the next from running.
+        """
+        kept = {"tags": ["raises-exception"]} if goes_on else {}
         notebook = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            cells=[nbformat.v4.new_code_cell(cell, metadata=kept) for cell in cells],
             metadata={"kernelspec": {"display_name": "Python 3", "name": "python3"}},
         )
         nbformat.write(notebook, self.folder / name)
