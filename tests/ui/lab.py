@@ -226,16 +226,26 @@ class LabPage:
 
     def outputs(self) -> str:
         """Return the text of all outputs, whether they are in sight or not."""
-        cells = self.page.evaluate(
+        return "\n".join(map(_text_of_cell, self._cells()))
+
+    def text_of_cell(self, number: int) -> str:
+        """Return the text of the outputs of one cell, counted from 0."""
+        return _text_of_cell(self._cells()[number])
+
+    def _cells(self) -> list[dict[str, Any]]:
+        return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.context.model.toJSON().cells"
         )
-        return "\n".join(_text(output) for cell in cells for output in cell.get("outputs", []))
 
     def set_theme(self, theme: str) -> None:
         """Choose a theme."""
         self.command("apputils:change-theme", theme=theme)
         light = "true" if "Light" in theme else "false"
         expect(self.page.locator("body")).to_have_attribute("data-jp-theme-light", light)
+
+
+def _text_of_cell(cell: dict[str, Any]) -> str:
+    return "\n".join(_text(output) for output in cell.get("outputs", []))
 
 
 def _text(output: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ class Story:
     story: str'''
 
 BOXED = """from dataclasses import dataclass
+import conduit_nb
 from conduit_nb import ConduitError, CustomBlock, LmLiteModelConfig
 
 @dataclass
@@ -98,17 +99,26 @@ class TestDocker:
             "%load_ext conduit_nb",
             BOXED.format(image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")),
             "%conduit ps",
+            "print('named', *(row.name for row in conduit_nb.ps()))",
         )
         lab.open(name)
         with closing(docker.DockerClient(base_url=engine)) as client:
             lab.run_all()
-            lab.output("running", seconds=120)
+            lab.output("named", seconds=120)
+            assert "running" in lab.outputs()
+            (deployment,) = re.findall(r"^named (\S+)$", lab.outputs(), re.MULTILINE)
             (container,) = client.containers.list()
             assert container.image.tags == [ECHO_IMAGE]
 
-            end = ("%load_ext conduit_nb", "%conduit terminate all", "%conduit ps")
-            lab.open(lab.server.write("end.ipynb", *end))
+            words = ("stop", "start", "restart", "extend", "logs", "terminate")
+            cells = [f"%conduit {word} {deployment}" for word in words]
+            lab.open(lab.server.write("words.ipynb", "%load_ext conduit_nb", *cells))
             lab.run_all()
+            lab.output("terminated", seconds=120)
 
-            lab.output("terminated", seconds=60)
+            said = [lab.text_of_cell(number) for number in range(1, len(words) + 1)]
+            assert "Stopped" in said[0]
+            for number in (1, 2, 3):
+                assert "running" in said[number], words[number]
+            assert "Error" not in said[4], said[4]
             until_true(lambda: not client.containers.list(all=True))
