@@ -1,4 +1,4 @@
-"""A server for each file of tests, one browser for all, a page for each test.
+"""A server and a browser for each file of tests, a page for each test.
 
 `CONDUIT_SCREENSHOTS=1` writes the pictures of the documentation anew.
 """
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs/images"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright, browser_of(playwright) as browser:
         yield browser

@@ -99,7 +99,7 @@ class TestDocker:
             "%load_ext conduit_nb",
             BOXED.format(image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")),
             "%conduit ps",
-            "print('named', *(row.name for row in conduit_nb.ps()))",
+            "print('named', *(row.name for row in conduit_nb.ps() if row.provider == 'docker'))",
         )
         lab.open(name)
         with closing(docker.DockerClient(base_url=engine)) as client:
