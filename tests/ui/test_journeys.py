@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import nbformat
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -99,3 +101,21 @@ def test_a_mistake_is_two_lines_in_its_cell(lab: LabPage):
 
     assert len(shown.inner_text().strip().splitlines()) == 2
     assert "offerings" in shown.inner_text()
+
+
+def test_somebodys_own_table_becomes_records_as_the_first_page_says(lab: LabPage):
+    rows = ["text", "Where is my parcel?", "The lamp broke.", "Two more cups please."]
+    (lab.server.folder / "mine.csv").write_text("\n".join(rows))
+    quickstart = nbformat.read(lab.server.folder / "01_quickstart.ipynb", as_version=4)
+    (page,) = [cell.source for cell in quickstart.cells if "## Your own table" in cell.source]
+    (cell,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    read = re.search(r"`(mine = .+?)`", page)
+    assert read
+
+    start = ("%load_ext conduit_nb", f"import pandas as pd\n{read[1]}")
+    lab.open(lab.server.write("own.ipynb", *start, textwrap.dedent(cell), "answers"))
+    lab.run_all()
+
+    lab.output("3 of 3 rows", seconds=120)
+    lab.output("Two more cups please.")
+    assert "no errors" in lab.outputs()
