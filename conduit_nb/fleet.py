@@ -17,6 +17,7 @@ from typing import Any
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.compute.vram import Plan
+from conduit_nb.deployments.adoption import Unclaimed, unclaimed
 from conduit_nb.deployments.autoscale import AutoScale
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.manager import DeploymentManager
@@ -35,7 +36,6 @@ from conduit_nb.events import Events, Notice
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import PlanOptions, make_plan
 from conduit_nb.providers.base import Provider
-from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import load_installation
 from conduit_nb.state.records import NodeRecord
@@ -146,20 +146,15 @@ class Fleet:
         """End every node of ours that no deployment wants; return their names."""
         return await (await self._manager()).gc()
 
-    async def foreign_nodes(self) -> list[str]:
-        """Return the names of nodes that other installations have in the same accounts."""
+    async def adopt(self, node_name: str) -> DeploymentInfo:
+        """Take a node that no row of the state names into it, as a deployment."""
+        record = await (await self._manager()).adopt(node_name)
+        return await self._told(record.id)
+
+    async def unclaimed(self) -> list[DeploymentInfo]:
+        """Return nodes in our accounts that the state does not name; they are never touched."""
         manager = await self._manager()
-        found: list[str] = []
-        for name in self._provider_names():
-            try:
-                listed = await self._provider(name).list_nodes()
-            except ConduitError:
-                continue
-            for node in listed:
-                parsed = parse_node_name(node.name)
-                if parsed is not None and not parsed.is_of(manager.tools.installation.id):
-                    found.append(f"{node.name} ({name}, {node.status})")
-        return found
+        return [_to_unclaimed_info(one) for one in await unclaimed(manager.tools)]
 
     async def read_logs(self, name: str, *, tail: int) -> list[str]:
         """Return the last lines of all nodes of a deployment; ArgumentError where there is none."""
@@ -274,6 +269,20 @@ def _to_info(cost: DeploymentCost) -> DeploymentInfo:
         lease_until=record.lease_until,
         id=record.id,
         detail=record.detail or (first.detail if first is not None else ""),
+    )
+
+
+def _to_unclaimed_info(one: Unclaimed) -> DeploymentInfo:
+    whose = "no row names it, gc ends it" if one.is_ours else "of another installation"
+    return DeploymentInfo(
+        name=one.node.name,
+        provider=one.node.provider,
+        runtime="",
+        status=one.node.status,
+        url=one.node.url,
+        started_at=one.node.started_at,
+        usd_per_hour=one.node.usd_per_hour,
+        detail=f"{whose}; adopt takes it over",
     )
 
 

@@ -33,6 +33,7 @@ Conduit turns rows into typed records with a language model.
   %conduit deploy ID have it running      %conduit terminate NAME   end it for good (also: all)
   %conduit cost      what it costs        %conduit extend NAME      let it live longer
   %conduit doctor    what works here      %conduit start, restart   after stop; its programs anew
+  %conduit adopt     another's node       %conduit gc               end what nobody wants
   %conduit help [WORD]                    this, or more about one of these words
 
 A first cell, for a DataFrame `reviews` with a column `text`:
@@ -188,6 +189,9 @@ NODE_WORDS = """\
 %conduit extend NAME --hours H
                            let it live H hours from now on (1), as far as its money lasts
 
+%conduit adopt NODE        take over a node that ps shows as another's: its money counts from now on
+%conduit gc                end every node of yours that no deployment wants
+
 %conduit ps shows the names. In Python and in a shell the same words."""
 
 COST = """\
@@ -244,6 +248,8 @@ TOPICS = {
     "restart": NODE_WORDS,
     "terminate": NODE_WORDS,
     "extend": NODE_WORDS,
+    "adopt": NODE_WORDS,
+    "gc": NODE_WORDS,
     "cost": COST,
     "doctor": DOCTOR,
 }

@@ -33,6 +33,8 @@ LINE_WORDS = {
     "restart": "conduit_nb.notebook.deploy_lines:restart",
     "terminate": "conduit_nb.notebook.deploy_lines:terminate",
     "extend": "conduit_nb.notebook.deploy_lines:extend",
+    "adopt": "conduit_nb.notebook.deploy_lines:adopt",
+    "gc": "conduit_nb.notebook.deploy_lines:gc",
     "cost": "conduit_nb.notebook.deploy_lines:cost",
     "doctor": "conduit_nb.notebook.deploy_lines:doctor",
     "help": "conduit_nb.notebook.commands:show_help",
