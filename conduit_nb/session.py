@@ -15,6 +15,7 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
@@ -27,7 +28,7 @@ from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
 from conduit_nb.deployments.sidecar import HUNG_AFTER_S, SidecarManager
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
-from conduit_nb.events import Events
+from conduit_nb.events import Events, Notice
 from conduit_nb.loop_thread import LoopThread
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.hub import available_offline, resolved_id
@@ -174,6 +175,7 @@ class Session:
         self._served: dict[str, _Served] = {}
         self._replaced: list[Endpoint] = []
         self._starting: dict[str, asyncio.Task[_Served]] = {}
+        self._waiting: Counter[str] = Counter()
         self._failures: dict[str, tuple[float, ConduitError]] = {}
 
     def _running_loop(self) -> LoopThread:
@@ -216,7 +218,17 @@ class Session:
                 self._ensure(request), name=f"ensure {key}"
             )
             task.add_done_callback(functools.partial(self._ensure_ended, key))
-        return await asyncio.shield(task)
+        self._waiting[key] += 1
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if self._waiting[key] == 1 and not request.is_sidecar and not task.done():
+                # Nobody wants it any more, and it costs: what it has started ends.
+                self._events.emit(Notice(text="Stopped: what was being started for it is ended."))
+                task.cancel()
+            raise
+        finally:
+            self._waiting[key] -= 1
 
     async def _ensure(self, request: DeploymentRequest) -> _Served:
         key = _key(request)
