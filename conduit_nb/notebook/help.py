@@ -33,6 +33,7 @@ Conduit turns rows into typed records with a language model.
   %conduit deploy ID have it running      %conduit terminate NAME   end it for good (also: all)
   %conduit cost      what it costs        %conduit extend NAME      let it live longer
   %conduit doctor    what works here      %conduit start, restart   after stop; its programs anew
+  %conduit receipts  what maps were and cost, also out of a notebook's file
   %conduit help [WORD]                    this, or more about one of these words
 
 A first cell, for a DataFrame `reviews` with a column `text`:
@@ -229,6 +230,12 @@ and the options of %conduit plan, for the model that --for names. "price only" m
 here can start. The result has .best, .ranked, .failures, and .why(), a DataFrame of every reason.
 In Python: conduit_nb.find_offerings(). In a shell: conduit offerings, with the same words."""
 
+RECEIPTS = """\
+%conduit receipts                  what the last maps were and cost: model, tokens, seconds, dollars
+%conduit receipts NOTEBOOK.ipynb   the same out of a notebook's file, in the order of its cells
+
+Each map leaves its receipt under its line, and in the saved notebook."""
+
 TOPICS = {
     "schema": SCHEMA,
     "block": BLOCK,
@@ -246,6 +253,7 @@ TOPICS = {
     "extend": NODE_WORDS,
     "cost": COST,
     "doctor": DOCTOR,
+    "receipts": RECEIPTS,
 }
 
 

@@ -36,6 +36,7 @@ LINE_WORDS = {
     "extend": "conduit_nb.notebook.deploy_lines:extend",
     "cost": "conduit_nb.notebook.deploy_lines:cost",
     "doctor": "conduit_nb.notebook.deploy_lines:doctor",
+    "receipts": "conduit_nb.notebook.receipts_line:show_receipts",
     "help": "conduit_nb.notebook.commands:show_help",
 }
 CELL_WORDS = {

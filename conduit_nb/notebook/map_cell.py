@@ -28,6 +28,7 @@ from conduit_nb.notebook.frames import (
 from conduit_nb.notebook.progress import progress_view, summary_text
 from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.notebook.schema_cell import classes_of, is_open
+from conduit_nb.notebook.serving import Witness
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.runs import Run
@@ -63,15 +64,17 @@ def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | B
     examples = read_examples(arguments.examples, shell.user_ns, takes, gives)
     title = f"{takes.name} -> {gives.name}"
     task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
-    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details)
+    session = process_session()
+    witness = Witness(session, task, gives, title)
+    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details, witness)
     run = Run(
-        process_session(),
+        session,
         task.detailed,
         records,
         window=max(WINDOW, arguments.max_concurrency or 0),
     )
     if arguments.background:
-        handle = BackgroundMap(run, job.finish, title=title, out=out, shell=shell)
+        handle = BackgroundMap(run, job.finish, witness=witness, title=title, out=out, shell=shell)
         handle.start()
         return handle
     return _wait(run, job, title)
@@ -103,6 +106,7 @@ class MapJob:
     prefix: str
     max_errors: int | None
     details: DetailColumns
+    witness: Witness
 
     def finish(self, run: Run[Any, Any]) -> pd.DataFrame:
         """Bind OUT to what there is; raise where the run was stopped or failed as a whole."""
@@ -144,14 +148,15 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
     """Wait for the run, showing how far it is; an interrupt stops it and keeps what is done."""
     view = progress_view(job.shell, title)
     try:
-        run.start()
+        run.start(beside=lambda: job.witness.look(run))
         while not run.wait(LOOK_EVERY_S):
             view.update(run.progress.snapshot())
     except KeyboardInterrupt:
         run.cancel()
     finally:
         snapshot = run.progress.snapshot()
-        view.finish(snapshot, f"{summary_text(snapshot, title)}; {job.out} is bound")
+        text = f"{summary_text(snapshot, title)}; {job.out} is bound"
+        view.finish(snapshot, text, job.witness.receipt(run))
     return job.finish(run)
 
 
