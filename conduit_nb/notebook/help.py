@@ -111,6 +111,7 @@ dataclass records; any Python expression may stand there: `reviews.head(20)`.
   --prefix p_          put before the name of each new column, `error` included
   --max-errors N       raise when more than N rows failed; left out, when every row failed.
                        OUT is bound in any case
+  --dry-run            say what it will take (rows, tokens, seconds, dollars), and stop there
   --background         return at once with a handle that shows how far it is; the next cell finds
                        it in `_`: `await _`, `_.result()`, `_.cancel()`. OUT is bound when it ends
 

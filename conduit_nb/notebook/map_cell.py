@@ -25,7 +25,8 @@ from conduit_nb.notebook.frames import (
     read_rows,
     to_records,
 )
-from conduit_nb.notebook.progress import progress_view, summary_text
+from conduit_nb.notebook.preflight import Preflight, preflight
+from conduit_nb.notebook.progress import progress_view, show_line, summary_text
 from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
@@ -41,14 +42,19 @@ if TYPE_CHECKING:
 
 USAGE = (
     "%%conduit map ROWS [-o OUT] [--model ID] [--columns a,b] [--prefix p_] [--max-errors N] "
-    "[--on-length keep] [--confidence] [--background]"
+    "[--on-length keep] [--confidence] [--background] [--dry-run]"
 )
 WINDOW = 64
 LOOK_EVERY_S = 0.05
 
 
-def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | BackgroundMap:
-    """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them."""
+def map_rows(
+    shell: Shell, tokens: Sequence[str], cell: str
+) -> pd.DataFrame | BackgroundMap | Preflight:
+    """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them.
+
+    What it will take is said first; where that is above what may be spent it does not begin.
+    """
     arguments = make_parser().parse_line(tokens)
     out = _out_name(arguments)
     rows = read_rows(resolve(arguments.rows, shell.user_ns, what="ROWS"), what=arguments.rows)
@@ -65,6 +71,13 @@ def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | B
     title = f"{takes.name} -> {gives.name}"
     task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
     session = process_session()
+    estimate = preflight(session, task, records, gives)
+    if arguments.dry_run:
+        return estimate
+    if estimate.usd:
+        allowed = session.fleet.require_affordable(estimate.usd, max_usd=arguments.max_usd)
+        session.wait(allowed)
+    show_line(shell, estimate)
     witness = Witness(session, task, gives, title)
     job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details, witness)
     run = Run(
@@ -91,6 +104,7 @@ def make_parser() -> MagicParser:
     parser.option("--prefix", metavar="p_", default="")
     parser.option("--max-errors", metavar="N", type=count)
     parser.option("--background", action="store_true")
+    parser.option("--dry-run", action="store_true")
     add_task_options(parser)
     return parser
 

@@ -22,7 +22,9 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
         yield session
 
 
-@pytest.mark.parametrize(("line", "runtime"), [("", "lmlite"), ("--runtime custom --image x", "custom")])
+@pytest.mark.parametrize(
+    ("line", "runtime"), [("", "lmlite"), ("--runtime custom --image x", "custom")]
+)
 def test_a_receipt_says_who_answered(cells: Cells, session: Session, line: str, runtime: str):
     cells.names["rows"] = pd.DataFrame({"text": ["one", "two"]})
     cells._run(f"%%conduit map rows -o out --model m/one {line}\n{ECHO}")  # the echo fits or not
