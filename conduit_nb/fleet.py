@@ -91,6 +91,11 @@ class Fleet:
         record = await manager.deploy(request)
         return await self._told(record.id)
 
+    async def left_of(self, request: DeploymentRequest) -> DeploymentInfo | None:
+        """Return what there is of the request now, None where nothing of it lives."""
+        record = await (await self._manager()).live(request)
+        return None if record is None else await self._told(record.id)
+
     async def list_deployments(self) -> list[DeploymentInfo]:
         """Return every live deployment, after a look at the providers."""
         manager = await self._manager()
@@ -172,7 +177,7 @@ class Fleet:
     async def require_affordable(self, usd: float, *, max_usd: float | None) -> None:
         """Raise SpendCapError where an estimate is above what is left of the caps."""
         report = await self.cost()
-        cap = max_usd or settings.max_usd_per_deployment()
+        cap = settings.max_usd_per_deployment() if max_usd is None else max_usd
         left = min(cap, max(report.day_cap_usd - report.today_usd, 0.0))
         if usd > left:
             raise SpendCapError(

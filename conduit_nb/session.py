@@ -13,7 +13,6 @@ import functools
 import importlib
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -26,7 +25,8 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
 from conduit_nb.deployments.sidecar import HUNG_AFTER_S, SidecarManager
-from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
+from conduit_nb.deployments.starts import Starts
+from conduit_nb.errors import ArgumentError, Interrupted
 from conduit_nb.events import Events
 from conduit_nb.loop_thread import LoopThread
 from conduit_nb.models.config import LmLiteModelConfig
@@ -47,7 +47,6 @@ T = TypeVar("T")
 SIDECAR = "sidecar"
 SIDECAR_RUNTIME = "lmlite"
 SIDECAR_PROVIDER = "local"
-FAILURE_HOLDS_S = 3.0
 CLOSE_TIMEOUT_S = 2.0
 
 
@@ -155,7 +154,7 @@ class Session:
         if thread is not None:
             thread.close(self._disconnect())
         self._served.clear()
-        self._starting.clear()
+        self._starts.clear()
 
     def forget_parent(self) -> None:
         """Begin anew in a forked child: what the parent has under way stays the parent's."""
@@ -173,8 +172,7 @@ class Session:
         self._fleet: Fleet | None = None
         self._served: dict[str, _Served] = {}
         self._replaced: list[Endpoint] = []
-        self._starting: dict[str, asyncio.Task[_Served]] = {}
-        self._failures: dict[str, tuple[float, ConduitError]] = {}
+        self._starts: Starts[_Served] = Starts(self._events)
 
     def _running_loop(self) -> LoopThread:
         with self._lock:
@@ -202,21 +200,12 @@ class Session:
         return self._providers[name]
 
     async def _ensured(self, request: DeploymentRequest) -> _Served:
-        """Find or start the server; who asks meanwhile gets the same answer.
-
-        A failure holds for a moment, so that a thousand rows do not start a thousand servers.
-        """
-        key = _key(request)
-        failed_at, failure = self._failures.get(key, (0.0, None))
-        if failure is not None and time.monotonic() - failed_at < FAILURE_HOLDS_S:
-            raise failure
-        task = self._starting.get(key)
-        if task is None:
-            task = self._starting[key] = asyncio.create_task(
-                self._ensure(request), name=f"ensure {key}"
-            )
-            task.add_done_callback(functools.partial(self._ensure_ended, key))
-        return await asyncio.shield(task)
+        """Find or start the server; who asks meanwhile gets the same answer."""
+        return await self._starts.join(
+            _key(request),
+            lambda: self._ensure(request),
+            ends_unwanted=not request.is_sidecar,  # what costs ends when nobody wants it any more
+        )
 
     async def _ensure(self, request: DeploymentRequest) -> _Served:
         key = _key(request)
@@ -234,16 +223,6 @@ class Session:
             self._replaced.append(known.endpoint)
         served = self._served[key] = _Served(endpoint, self._events)
         return served
-
-    def _ensure_ended(self, key: str, task: asyncio.Task[_Served]) -> None:
-        if self._starting.get(key) is task:
-            del self._starting[key]
-        if task.cancelled():
-            return
-        error = task.exception()
-        self._failures.pop(key, None)
-        if isinstance(error, ConduitError):
-            self._failures[key] = (time.monotonic(), error)
 
     async def _ps(self) -> list[DeploymentInfo]:
         """Return the sidecar, where it runs, then what is deployed."""

@@ -241,6 +241,10 @@ class DeploymentManager:
             return await self.tools.write(self.tools.store.insert_deployment, record)
         except StateConflictError:
             return None
+        except asyncio.CancelledError:
+            if await self.tools.read(self.tools.store.deployment, record.id) is not None:
+                await self._end(record, why="it was stopped while it started")
+            raise
 
     async def _launch(self, record: DeploymentRecord, quote: Quote) -> DeploymentRecord:
         """Fill every place; where one cannot be filled, everything ends."""
@@ -248,6 +252,7 @@ class DeploymentManager:
             async with asyncio.TaskGroup() as group:
                 for slot in await self._missing(record, quote):
                     group.create_task(node_work.fill(self.tools, record, slot))
+            record = await self.tools.set_deployment(record, status="running")
         except BaseExceptionGroup as errors:
             error = _first(errors)
             await self._end(record, why=str(error))
@@ -255,7 +260,7 @@ class DeploymentManager:
         except asyncio.CancelledError:
             await self._end(record, why="it was stopped while it started")
             raise
-        return await self._done(await self.tools.set_deployment(record, status="running"))
+        return await self._done(record)
 
     async def _is_whole(self, record: DeploymentRecord) -> bool:
         """Say whether every replica has its node."""
