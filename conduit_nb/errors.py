@@ -51,9 +51,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from conduit_nb.plain_text import plain
+
+LONGEST_LINE = 4_000
 
 
 class ConduitError(Exception):
@@ -61,10 +63,21 @@ class ConduitError(Exception):
 
     code: ClassVar[str] = "conduit"
     retryable: ClassVar[bool] = False
+    line: int | None = None
+    """The line of the cell where it happened, where that is known."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+    def at_line(self, line: int, source: str) -> Self:
+        """Say in the message at which line of the cell it happened, and what stands there."""
+        if self.line is None:
+            self.line = line
+            where = f", in `{source}`" if source else ""
+            message = str(self).rstrip(".") if source else str(self)
+            self.args = (f"line {line}: {message}{where}",)
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep attributes through pickling: errors travel in DataFrames and between processes."""
@@ -73,7 +86,10 @@ class ConduitError(Exception):
     def _render_traceback_(self) -> list[str]:
         """Show the user two lines in a notebook, not our stack."""
         lines = [f"{type(self).__name__}: {self}", *([f"  {self.hint}"] if self.hint else [])]
-        return [plain(line) for line in lines]
+        return [
+            plain(line) if len(line) <= LONGEST_LINE else f"{plain(line[:LONGEST_LINE])}…"
+            for line in lines
+        ]
 
 
 def _rebuild(

@@ -20,13 +20,41 @@ from conduit_nb.errors import ArgumentError
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
+class Asking(list[str]):
+    """Tokens that ask a command for its parser instead of its work: see `parser_of`."""
+
+
+class ParserFound(Exception):  # noqa: N818  # no error: the answer to Asking
+    """Carries a command's parser to whoever asked for it."""
+
+    def __init__(self, parser: MagicParser) -> None:
+        super().__init__(parser.prog)
+        self.parser = parser
+
+
+def parser_of(command: Callable[..., object], shell: object) -> MagicParser | None:
+    """Return the parser of a word's command: its line is the first thing that a command reads."""
+    try:
+        command(shell, Asking(), "")
+    except ParserFound as found:
+        return found.parser
+    return None
+
+
 class MagicParser(MagicArgumentParser):
     """An argument parser whose every mistake is an ArgumentError that says how it is written."""
 
     def __init__(self, prog: str, *, usage: str) -> None:
+        self.actions: list[argparse.Action] = []
         super().__init__(prog, usage=usage)  # pyright: ignore[reportUnknownMemberType]  # IPython has no types here
         self.allow_abbrev = False
         self.long_options: list[str] = []
+
+    def add_argument(self, *names: Any, **settings: Any) -> argparse.Action:
+        """Add an argument and remember it, for completion."""
+        action = super().add_argument(*names, **settings)
+        self.actions.append(action)
+        return action
 
     def option(self, *names: str, **settings: Any) -> None:
         """Add an option; it is among those that a mistyped one is compared with."""
@@ -35,6 +63,8 @@ class MagicParser(MagicArgumentParser):
 
     def parse_line(self, tokens: Sequence[str]) -> argparse.Namespace:
         """Return the arguments that `tokens` stand for."""
+        if isinstance(tokens, Asking):
+            raise ParserFound(self)
         arguments, unknown = self.parse_known_args(list(tokens))
         if unknown:
             self._refuse(unknown[0])
@@ -42,7 +72,9 @@ class MagicParser(MagicArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = re.sub(r"argument (\S+): invalid \w+ value: ", r"\1 cannot be ", message)
-        raise ArgumentError(f"{self.prog}: {message}.", hint=self._how())
+        wrong = re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)$", message)
+        near = nearest(wrong[1], re.findall(r"[^\s,']+", wrong[2])) if wrong else ""
+        raise ArgumentError(f"{self.prog}: {message}.", hint=near or self._how())
 
     def _refuse(self, token: str) -> NoReturn:
         if token.startswith("-"):

@@ -14,11 +14,11 @@ import datetime
 import enum
 import traceback
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, TracebackType
 from typing import Any, cast
 
-from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.errors import ArgumentError, BlockError, ConduitError, SchemaError
 from conduit_nb.notebook.arguments import nearest
 from conduit_nb.schemas import Length, Pattern, Range
 
@@ -67,10 +67,10 @@ def define_dataclasses(
     has defined are put into the namespace, as an import would. Raises SchemaError with the line,
     counted from the cell's first.
     """
-    module = _parse(cell, filename)
+    module = parse(cell, filename)
     compiler = compiler or codeop.Compile()
     codes = [(statement, _compile(statement, filename, compiler)) for statement in module.body]
-    for name in _missing_names(module, namespace):
+    for name in _missing_names(module, namespace, PROVIDED):
         namespace[name] = PROVIDED[name]
     names: dict[str, None] = {}
     for statement, code in codes:
@@ -80,8 +80,55 @@ def define_dataclasses(
                 namespace[statement.name] = _as_dataclass(namespace[statement.name])
                 names[statement.name] = None
         except CLASS_ERRORS as error:
-            raise _class_error(error, statement, filename, _classes(module)) from error
+            raise _class_error(
+                error, statement, filename=filename, classes=_classes(module), cell=cell
+            ) from error
     return [namespace[name] for name in names if dataclasses.is_dataclass(namespace[name])]
+
+
+def run_statements(
+    cell: str,
+    namespace: dict[str, Any],
+    *,
+    filename: str,
+    compiler: Callable[..., CodeType],
+    provided: Mapping[str, object],
+    last: Callable[[ast.Module], ast.Expr],
+    hint_for: Callable[[str], str],
+) -> Any:
+    """Run the cell in `namespace` and return the value of its `last` expression.
+
+    Names of `provided` that nobody has defined are put into the namespace. `hint_for` says what to
+    do about a name that is missing. Every error says at which line of the cell it happened.
+    """
+    module = parse(cell, filename, kind=ArgumentError)
+    expression = last(module)
+    try:
+        run = compiler(ast.Module(module.body[:-1], []), filename, "exec")
+        value = compiler(cast("Any", ast.Expression(expression.value)), filename, "eval")
+    except SyntaxError as error:
+        raise _syntax_error(error, ArgumentError) from error
+    for name in _missing_names(module, namespace, provided):
+        namespace[name] = provided[name]
+    try:
+        exec(run, namespace)  # noqa: S102  # running the cell is what the user asked for
+        return eval(value, namespace)  # noqa: S307  # the cell's own last expression
+    except ConduitError as error:
+        line = last_line(error.__traceback__, filename) or expression.lineno
+        error.at_line(line, source_line(cell, line))
+        raise
+    except Exception as error:  # the user's own statements raise what they like
+        line = last_line(error.__traceback__, filename) or expression.lineno
+        missing = error.name if isinstance(error, NameError) else None
+        hint = hint_for(missing) if missing else "Correct this line of the cell."
+        failed = BlockError(f"{type(error).__name__}: {error}", hint=hint)
+        raise failed.at_line(line, source_line(cell, line)) from error
+
+
+def source_line(cell: str, number: int) -> str:
+    """Return a line of the cell; the magic's own line is the first, the body begins on line 2."""
+    lines = cell.splitlines()
+    return lines[number - 2].strip() if 2 <= number < len(lines) + 2 else ""
 
 
 def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
@@ -108,35 +155,51 @@ def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
         ) from error
 
 
-def _parse(cell: str, filename: str) -> ast.Module:
+def parse(cell: str, filename: str, *, kind: type[ConduitError] = SchemaError) -> ast.Module:
+    """Return the cell's syntax tree, with the lines' numbers as the user sees them."""
     try:
         # The magic's own line is the cell's first line, so the body begins on the second.
         return ast.parse("\n" + cell, filename)
     except SyntaxError as error:
-        raise _syntax_error(error) from error
+        raise _syntax_error(error, kind) from error
 
 
 def _compile(statement: ast.stmt, filename: str, compiler: Callable[..., CodeType]) -> CodeType:
     try:
         return compiler(ast.Module([statement], []), filename, "exec")
     except SyntaxError as error:
-        raise _syntax_error(error) from error
+        raise _syntax_error(error, SchemaError) from error
 
 
-def _syntax_error(error: SyntaxError) -> SchemaError:
-    shown = (error.text or "").strip()
-    where = f"line {error.lineno}" if error.lineno else "cell"
-    return SchemaError(
-        f"{error.msg}{f': {shown}' if shown else ''}",
-        path=where,
-        hint="The cell holds Python: dataclasses like `class Review:` with lines `text: str`.",
+def _syntax_error(error: SyntaxError, kind: type[ConduitError]) -> ConduitError:
+    holds = (
+        "dataclasses like `class Review:` with lines `text: str`"
+        if kind is SchemaError
+        else "it ends with a chain like `listing >> extract >> save`"
+    )
+    return _at(
+        error.lineno or 1,
+        (error.text or "").strip(),
+        kind,
+        str(error.msg),
+        f"The cell holds Python: {holds}.",
     )
 
 
+def _at(line: int, source: str, kind: type[ConduitError], message: str, hint: str) -> ConduitError:
+    """Make an error that happened before there was a schema, so that its path is the line."""
+    if kind is not SchemaError:
+        return kind(message, hint=hint).at_line(line, source)
+    where = f", in `{source}`" if source else ""
+    error = SchemaError(f"{message.rstrip('.')}{where}", path=f"line {line}", hint=hint)
+    error.line = line
+    return error
+
+
 def _class_error(
-    error: Exception, statement: ast.stmt, filename: str, classes: list[str]
-) -> SchemaError:
-    line = _last_line(error.__traceback__, filename) or statement.lineno
+    error: Exception, statement: ast.stmt, *, filename: str, classes: list[str], cell: str
+) -> ConduitError:
+    line = last_line(error.__traceback__, filename) or statement.lineno
     hint = "Correct this line of the cell."
     if isinstance(error, NameError) and error.name in classes:
         hint = f"Where {error.name} is not defined yet, write its name in quotes."
@@ -145,14 +208,15 @@ def _class_error(
         hint = nearest(error.name, known) or f"Define {error.name} above it."
     elif isinstance(error, TypeError) and "for |: 'str'" in str(error):
         hint = 'For one of several texts, write Literal["a", "b"].'
-    return SchemaError(f"{type(error).__name__}: {error}", path=f"line {line}", hint=hint)
+    return _at(line, source_line(cell, line), SchemaError, f"{type(error).__name__}: {error}", hint)
 
 
 def _classes(module: ast.Module) -> list[str]:
     return [statement.name for statement in module.body if isinstance(statement, ast.ClassDef)]
 
 
-def _last_line(trace: TracebackType | None, filename: str) -> int | None:
+def last_line(trace: TracebackType | None, filename: str) -> int | None:
+    """Return the last line of that file which the trace went through."""
     walked = traceback.walk_tb(trace)
     lines = [line for frame, line in walked if frame.f_code.co_filename == filename]
     return lines[-1] if lines else None
@@ -167,9 +231,11 @@ def _as_dataclass(made: Any) -> Any:
     return dataclasses.dataclass(kind)
 
 
-def _missing_names(module: ast.Module, namespace: dict[str, Any]) -> list[str]:
+def _missing_names(
+    module: ast.Module, namespace: dict[str, Any], provided: Mapping[str, object]
+) -> list[str]:
     used = {name for node in ast.walk(module) for name in _names(node)}
-    return [name for name in PROVIDED if name in used and name not in namespace]
+    return [name for name in provided if name in used and name not in namespace]
 
 
 def _names(node: ast.AST) -> Iterator[str]:

@@ -26,6 +26,7 @@ Conduit turns rows into typed records with a language model.
   %%conduit schema   define dataclasses and see them as the model will
   %%conduit block    make a typed function out of an instruction
   %%conduit map      fill a dataclass for every row of a DataFrame
+  %%conduit pipeline chain blocks, have the chain checked and see it drawn
 
   %conduit ps        what runs            %conduit logs [NAME]      its last log lines
   %conduit models    loaded models        %conduit stop [NAME|all]  end it
@@ -81,6 +82,26 @@ The cell's text is the instruction; NAME becomes a function from In to Out.
   judge.batch([Review(...), Review(...)])        many at once; errors stand in their places
 
 {model_options}"""
+
+PIPELINE = """\
+%%conduit pipeline NAME
+
+The cell is Python and ends with a chain of blocks; NAME becomes a block from the first one's input
+to the last one's output. The chain is checked at once, and drawn with the schema on every edge.
+
+  %%conduit pipeline file_away
+  save = FileSystemWriteBlock(Report, "report.txt", trusted=True)
+  extract >> report >> save
+
+  file_away(Letter(text="..."))                  one record
+  file_away.batch([Letter(...), Letter(...)])    many at once; errors stand in their places
+
+- Blocks: what %%conduit block made, LMLiteBlock(...).task(In, Out), classes of your own that derive
+  from conduit_nb.Block, and these, which need no import:
+  FileSystemReadBlock, FileSystemWriteBlock, HttpGetBlock, HttpPostBlock, Sqlite3Block,
+  SystemCommandBlock.
+- Two neighbours that do not fit are an error at their line.
+- A block with effects needs trusted=True: in a pipeline, records may come from a model."""
 
 MAP = """\
 %%conduit map ROWS [-o OUT] [options]
@@ -245,6 +266,7 @@ TOPICS = {
     "schema": SCHEMA,
     "block": BLOCK,
     "map": MAP,
+    "pipeline": PIPELINE,
     "ps": PS,
     "models": MODELS,
     "logs": LOGS,

@@ -7,6 +7,8 @@ Layer 6.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +20,7 @@ from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
 
 if TYPE_CHECKING:
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
     from conduit_nb.notebook.shell import Shell
@@ -45,8 +48,10 @@ CELL_WORDS = {
     "schema": "conduit_nb.notebook.schema_cell:define_schemas",
     "block": "conduit_nb.notebook.block_cell:define_block",
     "map": "conduit_nb.notebook.map_cell:map_rows",
+    "pipeline": "conduit_nb.notebook.pipeline_cell:define_pipeline",
 }
 HELP = ("-h", "--help")
+_ASKED = re.compile(r"%{1,2}conduit\s+([a-z]+)\s*\?{1,2}")
 
 
 @magics_class
@@ -60,7 +65,21 @@ class ConduitMagics(Magics):
     @no_var_expand
     @line_cell_magic
     def conduit(self, line: str, cell: str | None = None) -> Any:
-        """Define schemas and blocks, map rows to records, see what runs: `%conduit help`."""
+        """Define schemas and blocks, map rows to records, see what runs, and what it costs.
+
+        Over a cell, for a DataFrame `reviews` with a column `text`::
+
+            %%conduit map reviews -o verdicts
+            class Verdict:
+                '''Say how the reviewer feels about the product.'''
+                sentiment: Literal["positive", "negative"]
+
+        On a line::
+
+            %conduit ps               what runs
+            %conduit cost             what it costs
+            %conduit help             every word; `%conduit help map` or `%conduit map?` for one
+        """
         tokens = split_line(line)
         if not tokens and cell and cell.strip():
             raise ArgumentError(
@@ -72,7 +91,7 @@ class ConduitMagics(Magics):
             word = "help"
         elif any(token in HELP for token in rest):
             word, rest = "help", [word]
-        command = _command(word, cell)
+        command = command_of(word, is_cell=cell is not None)
         self.notices.listen()
         return command(cast("Shell", self.shell), rest, cell or "")
 
@@ -84,8 +103,12 @@ def load(shell: InteractiveShell) -> None:
     shell.events.register("pre_run_cell", magics.notices.listen)
     shell.events.register("post_run_cell", magics.notices.listen)
     shell.input_transformers_cleanup.append(keep_empty_cell)
+<<<<<<< HEAD
     if line := reattached_line():
         print(line)
+=======
+    _matchers(shell).append(complete)
+>>>>>>> h/cells
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -100,21 +123,43 @@ def unload(shell: InteractiveShell) -> None:
     shell.events.unregister("post_run_cell", magics.notices.listen)
     magics.notices.close()
     shell.input_transformers_cleanup.remove(keep_empty_cell)
+    _matchers(shell).remove(complete)
+
+
+def _matchers(shell: InteractiveShell) -> list[object]:
+    return cast("Any", shell).Completer.custom_matchers
 
 
 def keep_empty_cell(lines: list[str]) -> list[str]:
-    """Give `%%conduit …` without a body an empty line.
+    """Give `%%conduit …` without a body an empty line, and answer `%conduit map?` with its help.
 
-    IPython answers a cell magic without a body itself, with an error that does not fail the cell.
+    IPython answers a cell magic without a body itself, with an error that does not fail the cell;
+    and with `map?` it looks for a function of that name.
     """
+    asked = _ASKED.fullmatch("".join(lines).strip())
+    if asked:
+        return [f"%conduit help {asked[1]}\n"]
     if len(lines) == 1 and lines[0].startswith("%%conduit"):
         return [lines[0].rstrip("\n") + "\n", "\n"]
     return lines
 
 
-def _command(word: str, cell: str | None) -> Any:
+def complete(context: CompletionContext) -> SimpleMatcherResult:
+    """Complete what stands behind `%conduit`; what does the work is loaded when there is some."""
+    if "%conduit" not in context.line_with_cursor:
+        return {"completions": []}
+    return import_module("conduit_nb.notebook.completion").complete(context)
+
+
+complete.matcher_api_version = 2  # pyright: ignore[reportFunctionMemberAccess]  # IPython's protocol
+complete.matcher_identifier = "conduit"  # pyright: ignore[reportFunctionMemberAccess]  # IPython's protocol
+complete.matcher_priority = 100  # pyright: ignore[reportFunctionMemberAccess]  # IPython's protocol
+
+
+def command_of(word: str, *, is_cell: bool) -> Callable[..., Any]:
+    """Return what carries out a word, on a line or over a cell. Raises ArgumentError."""
     words, others, sign = (
-        (LINE_WORDS, CELL_WORDS, "%%") if cell is None else (CELL_WORDS, LINE_WORDS, "%")
+        (CELL_WORDS, LINE_WORDS, "%") if is_cell else (LINE_WORDS, CELL_WORDS, "%%")
     )
     if word == "help":
         words = LINE_WORDS
@@ -122,7 +167,7 @@ def _command(word: str, cell: str | None) -> Any:
         module, _, function = words[word].partition(":")
         return getattr(import_module(module), function)
     if word in others:
-        kind = "stands over a cell" if cell is None else "stands on a line of its own"
+        kind = "stands on a line of its own" if is_cell else "stands over a cell"
         raise ArgumentError(
             f"{word} {kind}.", hint=f"Write {sign}conduit {word}; see %conduit help {word}."
         )

@@ -134,7 +134,7 @@ def test_a_docstring_stays_the_instruction():
 @pytest.mark.parametrize(
     ("cell", "line", "message"),
     [
-        ("class V:\n    a int\n", 3, "invalid syntax: a int"),
+        ("class V:\n    a int\n", 3, "invalid syntax, in `a int`"),
         ("class V:\na: int\n", 3, "expected an indented block"),
         ("class V\n    a: int\n", 2, "expected ':'"),
         ("x = 1\nclass V:\n    a: Sometype\n", 4, "NameError: name 'Sometype' is not defined"),
