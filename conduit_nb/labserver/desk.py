@@ -213,11 +213,11 @@ class Desk:
         began = self._clock()
         end = self._session.events.subscribe(heard)
         try:
-            await asyncio.to_thread(self._session.ps)
-        except ConduitError as err:
-            failures.append(str(err)[:500])
+            error = await _error_of(lambda: asyncio.to_thread(self._session.ps), "the look")
         finally:
             end()
+        if error is not None:
+            failures.append(error["message"][:500])
         self._look_failures = failures
         if not failures:
             self._looked_at = began
@@ -240,17 +240,9 @@ class Desk:
         return action
 
     async def _carry_out(self, action: Action, work: Callable[[], Awaitable[object]]) -> None:
-        error: Document | None = None
+        error: Document | None = {"message": "The server was stopped meanwhile.", "hint": None}
         try:
-            await work()
-        except ConduitError as err:
-            error = error_document(err)["error"]
-        except asyncio.CancelledError:
-            error = {"message": "The server was stopped meanwhile.", "hint": None}
-            raise
-        except Exception:  # noqa: BLE001  # nobody awaits it: a bug must be told, not lost
-            _LOG.exception("%s %s failed", action.word, action.target)
-            error = {"message": "It failed inside: the server's log says why.", "hint": None}
+            error = await _error_of(work, f"{action.word} {action.target}")
         finally:
             state = "done" if error is None else "failed"
             ended = replace(action, state=state, error=error, ended_at=self._clock())
@@ -263,6 +255,18 @@ class Desk:
     async def _on_session(self, work: Awaitable[T]) -> T:
         """Await on this loop what goes on on the session's."""
         return await asyncio.wrap_future(self._session.submit(_as_coroutine(work)))
+
+
+async def _error_of(work: Callable[[], Awaitable[object]], what: str) -> Document | None:
+    """Do it, and return the error that it raised, if any: nobody awaits what it returns."""
+    try:
+        await work()
+    except ConduitError as err:
+        return error_document(err)["error"]
+    except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
+        _LOG.exception("%s failed", what)
+        return {"message": "It failed inside: the server's log says why.", "hint": None}
+    return None
 
 
 async def _as_coroutine(work: Awaitable[T]) -> T:
