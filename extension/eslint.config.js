@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['lib/', 'node_modules/'] },
+  { ignores: ['lib/', 'labextension/', 'node_modules/'] },
   {
     files: ['src/**/*.ts', 'tests/**/*.ts'],
     extends: [tseslint.configs.strictTypeChecked],
