@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from conduit_nb import settings
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
@@ -98,7 +99,7 @@ class Desk:
             "usd_per_hour": cost.usd_per_hour if cost else 0.0,
             "spent": {key_of(one): one.spent_usd for one in infos if one.spent_usd is not None},
             "today_usd": cost.today_usd if cost else 0.0,
-            "day_cap_usd": cost.day_cap_usd if cost else 0.0,
+            "day_cap_usd": cost.day_cap_usd if cost else settings.max_usd_per_day(),
             "as_of": as_of.isoformat(),
             "looked_at": self._looked_at.isoformat() if self._looked_at and cost else None,
             "look_failures": self._look_failures,

@@ -72,7 +72,7 @@ def test_an_old_node_is_as_good_as_none(extension: ModuleType, no_node: Path):
         program.write_text("#!/bin/sh\necho v12.22.12\n")
         program.chmod(0o755)
 
-    with pytest.raises(extension.NoNodeError, match="v12.22.12"):
+    with pytest.raises(extension.NoNodeError, match=r"v12\.22\.12"):
         extension.build_extension()
 
 
@@ -150,7 +150,17 @@ def test_the_wheel_brings_an_extension_that_jupyter_calls_enabled_and_ok(
     assert len(entries) == 1, "once, and where JupyterLab looks"
     assert ".data/data/share/jupyter/labextensions/conduit-nb/static/" in entries[0]
     prefix = tmp_path / "prefix"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+    # Without --ignore-installed pip would take away what this environment itself runs on.
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--ignore-installed",
+    ]
     subprocess.run([*install, "--prefix", str(prefix), str(wheel)], check=True)
     environment = {
         **os.environ,
