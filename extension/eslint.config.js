@@ -14,6 +14,13 @@ export default tseslint.config(
         'error',
         { name: 'fetch', message: 'Ask through api.ts: it knows the token and the address.' },
       ],
+      '@typescript-eslint/explicit-function-return-type': ['error', { allowExpressions: true }],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+    },
+  },
+  {
+    files: ['src/**/*.ts'],
+    rules: {
       // Text of models, servers and people is shown: nothing of it may become markup.
       'no-restricted-properties': [
         'error',
@@ -21,8 +28,6 @@ export default tseslint.config(
         { property: 'outerHTML', message: 'Use element() of dom.ts: text nodes only.' },
         { property: 'insertAdjacentHTML', message: 'Use element() of dom.ts: text nodes only.' },
       ],
-      '@typescript-eslint/explicit-function-return-type': ['error', { allowExpressions: true }],
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
     },
   },
   {
