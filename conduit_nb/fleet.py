@@ -100,7 +100,12 @@ class Fleet:
         """Return every live deployment, after a look at the providers."""
         manager = await self._manager()
         await manager.reconcile()
-        return [_to_info(cost) for cost in (await self.cost()).deployments]
+        return (await self.known())[0]
+
+    async def known(self) -> tuple[list[DeploymentInfo], CostReport]:
+        """Return every live deployment as the state has it, asking no provider, and the costs."""
+        report = await self.cost()
+        return [_to_info(cost) for cost in report.deployments], report
 
     async def stop(self, name: str) -> DeploymentInfo:
         """Stop a deployment's nodes and keep their places."""

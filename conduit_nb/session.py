@@ -40,6 +40,7 @@ from conduit_nb.runtimes.registry import make_runtime
 from conduit_nb.state.summary import read_summary
 
 if TYPE_CHECKING:
+    from conduit_nb.deployments.overview import CostReport
     from conduit_nb.fleet import Fleet
 
 T = TypeVar("T")
@@ -115,6 +116,10 @@ class Session:
     def ps(self) -> list[DeploymentInfo]:
         """Return everything of ours that runs, on every provider."""
         return self.wait(self._ps())
+
+    def known(self) -> tuple[list[DeploymentInfo], CostReport | None]:
+        """Return what runs as the state has it, asking no provider; None where nothing was ever."""
+        return self.wait(self._known())
 
     def models(self) -> list[ServedModel]:
         """Return what running servers have loaded, then what can be loaded without a network."""
@@ -230,6 +235,13 @@ class Session:
         return (
             sidecars + await self.fleet.list_deployments() if self._may_have_fleet() else sidecars
         )
+
+    async def _known(self) -> tuple[list[DeploymentInfo], CostReport | None]:
+        sidecars = await self._sidecars()
+        if not self._may_have_fleet():
+            return sidecars, None
+        deployed, report = await self.fleet.known()
+        return sidecars + deployed, report
 
     async def _sidecars(self) -> list[DeploymentInfo]:
         return await self._sidecar.list_deployments([self._provider(SIDECAR_PROVIDER)])
