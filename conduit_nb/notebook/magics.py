@@ -103,12 +103,9 @@ def load(shell: InteractiveShell) -> None:
     shell.events.register("pre_run_cell", magics.notices.listen)
     shell.events.register("post_run_cell", magics.notices.listen)
     shell.input_transformers_cleanup.append(keep_empty_cell)
-<<<<<<< HEAD
+    _matchers(shell).append(complete)
     if line := reattached_line():
         print(line)
-=======
-    _matchers(shell).append(complete)
->>>>>>> h/cells
 
 
 def unload(shell: InteractiveShell) -> None:

@@ -52,7 +52,7 @@ def tiny(tiny_model) -> Path:
 
 @pytest.fixture(scope="module")
 def long_winded(tiny_model) -> Path:
-    """Return a tiny model whose replies can take a minute: longer than a loaded machine looks away."""
+    """Return a tiny model whose replies take longer than a loaded machine looks away."""
     return tiny_model(context_tokens=65536)
 
 
