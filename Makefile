@@ -16,10 +16,11 @@ setup: ## Create .venv and install Conduit with all it needs, once
 	  echo "setup: $(PYTHON) is missing. Install Python 3.11, or: make setup PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) scripts/environment.py full
 
-check: setup ## Lint, formatting, types
+check: setup ## Lint, formatting, types; of the TypeScript its unit tests too
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
+	@$(BIN)/python scripts/extension.py check
 
 test: check ## Every test: the checks, then all on this Python, then what needs no torch on 3.13
 	@$(BIN)/python scripts/run_tests.py
@@ -34,6 +35,7 @@ demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
 	@$(BIN)/python scripts/demo.py
 
 lab: setup ## Open JupyterLab with the notebooks
+	@$(BIN)/python scripts/extension.py build
 	@$(BIN)/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 bench: setup ## Every benchmark in turn, some minutes; all of each, hours: make bench FULL=1

@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         terminate,
     )
     from conduit_nb.notebook.doctor import doctor
+    from conduit_nb.notebook.keeping import adopt, gc
     from conduit_nb.notebook.planning import find_offerings, plan
     from conduit_nb.schemas import (
         Length,
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from conduit_nb.schemas.partial import Partial
 
 __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
+    "adopt",
     "ArgumentError",
     "Block",
     "BlockError",
@@ -146,6 +148,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "FileWriteResult",
     "find_accelerator",
     "find_offerings",
+    "gc",
     "HttpGetBlock",
     "HttpPostBlock",
     "HttpResult",
@@ -289,6 +292,7 @@ _HOMES = {
         "terminate",
     ),
     "conduit_nb.notebook.doctor": ("doctor",),
+    "conduit_nb.notebook.keeping": ("adopt", "gc"),
     "conduit_nb.notebook.planning": ("find_offerings", "plan"),
     "conduit_nb.schemas": (
         "Length",

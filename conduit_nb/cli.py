@@ -264,6 +264,18 @@ program = click.Group(
             help="Let a deployment live so many hours from now on, as far as its money lasts.",
         ),
         click.Command(
+            "adopt",
+            callback=_word("conduit_nb.notebook.keeping:adopt"),
+            params=[click.Argument(["node_name"], metavar="NODE"), _JSON],
+            help="Take over a node of another installation, or one that no deployment names.",
+        ),
+        click.Command(
+            "gc",
+            callback=_word("conduit_nb.notebook.keeping:gc"),
+            params=[_JSON],
+            help="End every node of ours that no deployment wants.",
+        ),
+        click.Command(
             "cost",
             callback=_word(f"{_DEPLOYING}:cost"),
             params=[_JSON],

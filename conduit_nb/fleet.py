@@ -17,6 +17,7 @@ from typing import Any
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.compute.vram import Plan
+from conduit_nb.deployments.adoption import Unclaimed, unclaimed
 from conduit_nb.deployments.autoscale import AutoScale
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.manager import DeploymentManager
@@ -35,7 +36,6 @@ from conduit_nb.events import Events, Notice
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import PlanOptions, make_plan
 from conduit_nb.providers.base import Provider
-from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import load_installation
 from conduit_nb.state.records import NodeRecord
@@ -91,11 +91,21 @@ class Fleet:
         record = await manager.deploy(request)
         return await self._told(record.id)
 
+    async def left_of(self, request: DeploymentRequest) -> DeploymentInfo | None:
+        """Return what there is of the request now, None where nothing of it lives."""
+        record = await (await self._manager()).live(request)
+        return None if record is None else await self._told(record.id)
+
     async def list_deployments(self) -> list[DeploymentInfo]:
         """Return every live deployment, after a look at the providers."""
         manager = await self._manager()
         await manager.reconcile()
-        return [_to_info(cost) for cost in (await self.cost()).deployments]
+        return (await self.known())[0]
+
+    async def known(self) -> tuple[list[DeploymentInfo], CostReport]:
+        """Return every live deployment as the state has it, asking no provider, and the costs."""
+        report = await self.cost()
+        return [_to_info(cost) for cost in report.deployments], report
 
     async def stop(self, name: str) -> DeploymentInfo:
         """Stop a deployment's nodes and keep their places."""
@@ -146,20 +156,15 @@ class Fleet:
         """End every node of ours that no deployment wants; return their names."""
         return await (await self._manager()).gc()
 
-    async def foreign_nodes(self) -> list[str]:
-        """Return the names of nodes that other installations have in the same accounts."""
+    async def adopt(self, node_name: str) -> DeploymentInfo:
+        """Take a node that no row of the state names into it, as a deployment."""
+        record = await (await self._manager()).adopt(node_name)
+        return await self._told(record.id)
+
+    async def unclaimed(self) -> list[DeploymentInfo]:
+        """Return nodes in our accounts that the state does not name; they are never touched."""
         manager = await self._manager()
-        found: list[str] = []
-        for name in self._provider_names():
-            try:
-                listed = await self._provider(name).list_nodes()
-            except ConduitError:
-                continue
-            for node in listed:
-                parsed = parse_node_name(node.name)
-                if parsed is not None and not parsed.is_of(manager.tools.installation.id):
-                    found.append(f"{node.name} ({name}, {node.status})")
-        return found
+        return [_to_unclaimed_info(one) for one in await unclaimed(manager.tools)]
 
     async def read_logs(self, name: str, *, tail: int) -> list[str]:
         """Return the last lines of all nodes of a deployment; ArgumentError where there is none."""
@@ -177,7 +182,7 @@ class Fleet:
     async def require_affordable(self, usd: float, *, max_usd: float | None) -> None:
         """Raise SpendCapError where an estimate is above what is left of the caps."""
         report = await self.cost()
-        cap = max_usd or settings.max_usd_per_deployment()
+        cap = settings.max_usd_per_deployment() if max_usd is None else max_usd
         left = min(cap, max(report.day_cap_usd - report.today_usd, 0.0))
         if usd > left:
             raise SpendCapError(
@@ -274,6 +279,20 @@ def _to_info(cost: DeploymentCost) -> DeploymentInfo:
         lease_until=record.lease_until,
         id=record.id,
         detail=record.detail or (first.detail if first is not None else ""),
+    )
+
+
+def _to_unclaimed_info(one: Unclaimed) -> DeploymentInfo:
+    whose = "no row names it, gc ends it" if one.is_ours else "of another installation"
+    return DeploymentInfo(
+        name=one.node.name,
+        provider=one.node.provider,
+        runtime="",
+        status=one.node.status,
+        url=one.node.url,
+        started_at=one.node.started_at,
+        usd_per_hour=one.node.usd_per_hour,
+        detail=f"{whose}; adopt takes it over",
     )
 
 

@@ -13,7 +13,6 @@ import functools
 import importlib
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -26,7 +25,8 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
 from conduit_nb.deployments.sidecar import HUNG_AFTER_S, SidecarManager
-from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
+from conduit_nb.deployments.starts import Starts
+from conduit_nb.errors import ArgumentError, Interrupted
 from conduit_nb.events import Events
 from conduit_nb.loop_thread import LoopThread
 from conduit_nb.models.config import LmLiteModelConfig
@@ -40,6 +40,7 @@ from conduit_nb.runtimes.registry import make_runtime
 from conduit_nb.state.summary import read_summary
 
 if TYPE_CHECKING:
+    from conduit_nb.deployments.overview import CostReport
     from conduit_nb.fleet import Fleet
 
 T = TypeVar("T")
@@ -47,7 +48,6 @@ T = TypeVar("T")
 SIDECAR = "sidecar"
 SIDECAR_RUNTIME = "lmlite"
 SIDECAR_PROVIDER = "local"
-FAILURE_HOLDS_S = 3.0
 CLOSE_TIMEOUT_S = 2.0
 
 
@@ -117,6 +117,10 @@ class Session:
         """Return everything of ours that runs, on every provider."""
         return self.wait(self._ps())
 
+    def known(self) -> tuple[list[DeploymentInfo], CostReport | None]:
+        """Return what runs as the state has it, asking no provider; None where nothing was ever."""
+        return self.wait(self._known())
+
     def models(self) -> list[ServedModel]:
         """Return what running servers have loaded, then what can be loaded without a network."""
         return self.wait(self._models())
@@ -155,7 +159,7 @@ class Session:
         if thread is not None:
             thread.close(self._disconnect())
         self._served.clear()
-        self._starting.clear()
+        self._starts.clear()
 
     def forget_parent(self) -> None:
         """Begin anew in a forked child: what the parent has under way stays the parent's."""
@@ -173,8 +177,7 @@ class Session:
         self._fleet: Fleet | None = None
         self._served: dict[str, _Served] = {}
         self._replaced: list[Endpoint] = []
-        self._starting: dict[str, asyncio.Task[_Served]] = {}
-        self._failures: dict[str, tuple[float, ConduitError]] = {}
+        self._starts: Starts[_Served] = Starts(self._events)
 
     def _running_loop(self) -> LoopThread:
         with self._lock:
@@ -202,21 +205,12 @@ class Session:
         return self._providers[name]
 
     async def _ensured(self, request: DeploymentRequest) -> _Served:
-        """Find or start the server; who asks meanwhile gets the same answer.
-
-        A failure holds for a moment, so that a thousand rows do not start a thousand servers.
-        """
-        key = _key(request)
-        failed_at, failure = self._failures.get(key, (0.0, None))
-        if failure is not None and time.monotonic() - failed_at < FAILURE_HOLDS_S:
-            raise failure
-        task = self._starting.get(key)
-        if task is None:
-            task = self._starting[key] = asyncio.create_task(
-                self._ensure(request), name=f"ensure {key}"
-            )
-            task.add_done_callback(functools.partial(self._ensure_ended, key))
-        return await asyncio.shield(task)
+        """Find or start the server; who asks meanwhile gets the same answer."""
+        return await self._starts.join(
+            _key(request),
+            lambda: self._ensure(request),
+            ends_unwanted=not request.is_sidecar,  # what costs ends when nobody wants it any more
+        )
 
     async def _ensure(self, request: DeploymentRequest) -> _Served:
         key = _key(request)
@@ -235,22 +229,19 @@ class Session:
         served = self._served[key] = _Served(endpoint, self._events)
         return served
 
-    def _ensure_ended(self, key: str, task: asyncio.Task[_Served]) -> None:
-        if self._starting.get(key) is task:
-            del self._starting[key]
-        if task.cancelled():
-            return
-        error = task.exception()
-        self._failures.pop(key, None)
-        if isinstance(error, ConduitError):
-            self._failures[key] = (time.monotonic(), error)
-
     async def _ps(self) -> list[DeploymentInfo]:
         """Return the sidecar, where it runs, then what is deployed."""
         sidecars = await self._sidecars()
         return (
             sidecars + await self.fleet.list_deployments() if self._may_have_fleet() else sidecars
         )
+
+    async def _known(self) -> tuple[list[DeploymentInfo], CostReport | None]:
+        sidecars = await self._sidecars()
+        if not self._may_have_fleet():
+            return sidecars, None
+        deployed, report = await self.fleet.known()
+        return sidecars + deployed, report
 
     async def _sidecars(self) -> list[DeploymentInfo]:
         return await self._sidecar.list_deployments([self._provider(SIDECAR_PROVIDER)])

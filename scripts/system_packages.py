@@ -14,6 +14,8 @@ from pathlib import Path
 
 # A package, and a file by which it is known to be there (a pattern under /).
 PACKAGES = {
+    "chromium": "usr/bin/chromium",
+    "fonts-dejavu-core": "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
     "postgresql": "usr/lib/postgresql/*/bin/postgres",
     "docker.io": "usr/sbin/dockerd",
     "debootstrap": "usr/sbin/debootstrap",

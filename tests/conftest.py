@@ -180,7 +180,17 @@ def _can_mount() -> bool:
 
 
 # What tests may need of the system: how to see whether it is there, and how to get it.
+_EXTENSION = Path(__file__).resolve().parent.parent / "extension/labextension/sources.sha256"
+
 SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
+    "chromium": (
+        lambda: any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+        "apt-get install chromium fonts-dejavu-core",
+    ),
+    "extension": (
+        _EXTENSION.is_file,
+        "install Node.js 20, then: python scripts/extension.py build",
+    ),
     "docker": (docker_engine.can_run, "apt-get install docker.io debootstrap iptables, as root"),
     "postgresql": (postgres_server.can_run, "apt-get install postgresql"),
     "mount": (_can_mount, "apt-get install util-linux, and run as root or with user namespaces"),

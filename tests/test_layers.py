@@ -100,6 +100,8 @@ CONFINED = {
     "pandas": {"notebook"},
     "IPython": {"__init__", "notebook"},  # there only for type checkers
     "ipywidgets": {"notebook"},
+    "jupyter_server": {"labserver"},
+    "tornado": {"labserver"},
     "matplotlib": set(),
 }
 

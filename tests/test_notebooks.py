@@ -14,9 +14,16 @@ from typing import Any
 import nbformat
 import pytest
 
+from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS
+
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 QUICKSTART, LISTING = NOTEBOOKS[0], NOTEBOOKS[1]
-NEEDS = next(path for path in NOTEBOOKS if path.stem == "05_what_it_needs")
+SCHEMAS, PIPELINES, NEEDS = NOTEBOOKS[2], NOTEBOOKS[3], NOTEBOOKS[4]
+YOUR_OWN = NOTEBOOKS[6]
+ONLY_IN_THE_BROWSER = {"stop", "start", "restart"}
+"""Of what stands on a machine or in a container: tests/ui/test_deployments.py."""
+NOT_YET_SHOWN = {"adopt", "debug", "gc", "panel", "pipeline", "receipts"}
+"""Words that no notebook uses so far."""
 LEAST_RIGHT = 40
 """Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
 
@@ -60,6 +67,12 @@ def text_of(cell: Any) -> str:
         for output in cell.outputs
     ]
     return "\n".join(parts)
+
+
+def error_of(cell: Any) -> str:
+    """Return the name of the error that ended a cell, and what it says."""
+    (error,) = [output for output in cell.outputs if output.output_type == "error"]
+    return f"{error.ename}: {error.evalue}"
 
 
 def tagged(notebook: nbformat.NotebookNode, tag: str) -> Any:
@@ -120,6 +133,67 @@ def test_a_config_becomes_a_ranked_and_explained_table(tmp_path: Path):
     assert "sold out" in why
     assert "The plan needs 24.68 GiB on a device; this one has 23.52 GiB" in why
     assert "1 x L40S in US-KS-2: $0.86 an hour" in text_of(tagged(notebook, "best"))
+
+
+def test_letters_become_orders_that_fit_their_form(tmp_path: Path):
+    notebook = executed(SCHEMAS, tmp_path)
+
+    assert "quantity: int(1..99)" in text_of(tagged(notebook, "schema"))
+    sizes = re.search(r"(\d+) characters in MDL, (\d+)", text_of(tagged(notebook, "sizes")))
+    assert sizes
+    assert 2 * int(sizes[1]) < int(sizes[2])
+    problems = error_of(tagged(notebook, "problems"))
+    for path in ("$.customer", "$.items[0].quantity", "$.delivery", "$.x"):
+        assert path in problems
+    assert error_of(tagged(notebook, "refused")).startswith("SchemaError")
+    shown = text_of(tagged(notebook, "orders"))
+    for right in ("Edsger", "Barbara", "name='candles', quantity=5"):
+        assert right in shown
+
+
+def test_notes_become_rows_of_a_database_and_wrong_chains_errors(tmp_path: Path):
+    notebook = executed(PIPELINES, tmp_path)
+
+    assert "O''Brien" in text_of(tagged(notebook, "quoted"))
+    assert error_of(tagged(notebook, "misfit")).startswith("PipelineError")
+    assert error_of(tagged(notebook, "untrusted")).startswith("UntrustedBlockError")
+    assert "no such table" in error_of(tagged(notebook, "failed"))
+    assert "4 of 4 notes are in the table" in text_of(tagged(notebook, "result"))
+    contacts = text_of(tagged(notebook, "contacts"))
+    assert sum(name in contacts for name in ("Ada", "Grace", "Linus", "Barbara")) >= 3
+
+
+def test_a_block_and_a_provider_of_ones_own_take_part_in_everything(tmp_path: Path):
+    notebook = executed(YOUR_OWN, tmp_path)
+
+    assert "I am (address)," in text_of(tagged(notebook, "redacted"))
+    assert re.search(r"\[Mood\(.+\), Mood\(.+\)\]", text_of(tagged(notebook, "judged")))
+    assert "Shout failed: AttributeError" in text_of(tagged(notebook, "bug"))
+    assert "quiet" in text_of(tagged(notebook, "offered"))
+    assert re.search(r"gentle +quiet +lmlite +running", text_of(tagged(notebook, "deployed")))
+    assert "no errors" in text_of(tagged(notebook, "mapped"))
+    assert text_of(tagged(notebook, "nice")) == "[19]"
+    assert re.search(r"gentle +quiet +lmlite +terminated", text_of(tagged(notebook, "ended")))
+
+
+def test_the_notebooks_lead_from_one_to_the_next():
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(1, 8)]
+    for path in NOTEBOOKS:
+        links = re.findall(r"\]\(([^)#]+\.(?:ipynb|md))\)", path.read_text())
+        for link in links:
+            assert "://" in link or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_every_word_is_used_in_a_notebook_and_in_the_browser():
+    notebooks = "".join(path.read_text() for path in NOTEBOOKS)
+    journeys = "".join(path.read_text() for path in (Path(__file__).parent / "ui").glob("*.py"))
+    both = notebooks + journeys
+
+    for word in {*LINE_WORDS, *CELL_WORDS} - NOT_YET_SHOWN:
+        used = rf"%conduit {word}\b"
+        assert re.search(used, both) or f'"{word}"' in journeys, word
+        if word not in ONLY_IN_THE_BROWSER:
+            assert re.search(used, notebooks), word
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)

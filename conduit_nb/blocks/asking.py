@@ -113,6 +113,11 @@ class ModelAccess:
         if url is not None:
             Endpoint(url)  # says now what is wrong with the address
 
+    @property
+    def deployment(self) -> DeploymentRequest | None:
+        """What has to run for it; None where a server of somebody's own answers."""
+        return self._deployment if self._url is None else None
+
     async def ask(self, question: Question, call: Call) -> Said:
         """Return the whole answer.
 

@@ -16,6 +16,7 @@ from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
 from conduit_nb.blocks.base import Block, Call, observed, run_all, wait_for
 from conduit_nb.blocks.host import current_host
 from conduit_nb.blocks.ports import Port
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, SchemaError, ValidationError
 from conduit_nb.protocol import Message
 from conduit_nb.schemas import Schema, prompt_messages
@@ -62,6 +63,20 @@ class LlmTask(Block[In, Out]):
     def detailed(self) -> DetailedTask[In, Out]:
         """The same task, which answers with a DetailedAnswer: truncated or not, and how sure."""
         return DetailedTask(self)
+
+    @property
+    def model_id(self) -> str:
+        """The model that is asked."""
+        return self._access.config.model_id
+
+    @property
+    def deployment(self) -> DeploymentRequest | None:
+        """What has to run for it; None where a server of somebody's own answers."""
+        return self._access.deployment
+
+    def messages(self, record: In) -> Sequence[Message]:
+        """Return what the model is told for one record."""
+        return self._asking(record).messages
 
     async def stream(self, record: In) -> AsyncGenerator[Partial[Out] | Out]:
         """Yield what there is of the answer each time something comes, at last the record itself.

@@ -5,13 +5,41 @@ Layer 4.
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import httpx2
 
 from conduit_nb.errors import DeploymentError
 
 TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardTold:
+    """Until when a guard lets its node live: the lease, and in any case."""
+
+    lease_until: datetime
+    not_after: datetime | None
+
+
+async def ask_guard(url: str, key: str) -> GuardTold | None:
+    """Ask the guard at `url` what it holds its node to, None where none answers to that key."""
+    try:
+        async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+            response = await client.get(
+                f"{url.rstrip('/')}/conduit/guard", headers={"Authorization": f"Bearer {key}"}
+            )
+        response.raise_for_status()
+        told = cast("dict[str, Any]", response.json())
+        limit = told["not_after"]
+        return GuardTold(
+            lease_until=datetime.fromtimestamp(float(told["lease_until"]), UTC),
+            not_after=None if limit is None else datetime.fromtimestamp(float(limit), UTC),
+        )
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError, OverflowError, OSError):
+        return None
 
 
 async def extend_lease(url: str, key: str, until: datetime) -> datetime:

@@ -21,6 +21,7 @@ from typing import cast
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
+from conduit_nb.deployments.adoption import adopt, require_known
 from conduit_nb.deployments.lease import extend_lease
 from conduit_nb.deployments.nodes import Slot
 from conduit_nb.deployments.overview import write_overview
@@ -142,10 +143,11 @@ class DeploymentManager:
         """Start what was stopped, with a new lease."""
         record = await self.find(name)
         lease = self._lease(None)
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        require_known(record, found)
         record = await self.tools.set_deployment(
             record, status="launching", lease_until=self.tools.clock() + lease
         )
-        found = await self.tools.read(self.tools.store.nodes, record.id)
         await asyncio.gather(*(self._start_node(record, node) for node in found))
         return await self._done(await self.tools.set_deployment(record, status="running"))
 
@@ -153,6 +155,7 @@ class DeploymentManager:
         """Start the programs of all nodes anew."""
         record = await self.find(name)
         found = await self.tools.read(self.tools.store.nodes, record.id)
+        require_known(record, found)
         for node in found:
             provider = self.tools.provider(node.provider)
             node = await self.tools.set_node(  # the same node, later
@@ -182,17 +185,21 @@ class DeploymentManager:
                 f" {seconds / 3600:.1f} h are asked for.",
                 hint="Extend it by less, or end it and deploy it with a larger --max-usd.",
             )
-        record = await self.tools.set_deployment(record, lease_until=until)
         key = self.tools.installation.endpoint_key(record.id)
         for node in found:
             if node.status == "running" and node.url is not None:
                 await extend_lease(node.url, key, until)
-        return await self._done(record)
+        # Only now: what stands in the state is what the guards hold the nodes to.
+        return await self._done(await self.tools.set_deployment(record, lease_until=until))
 
     async def reconcile(self) -> None:
         """Bring the state and the providers together: see `reconcile`."""
         await reconcile(self.tools)
         await write_overview(self.tools)
+
+    async def adopt(self, name: str) -> DeploymentRecord:
+        """Take a node that no row names into this state, as a deployment: see `adoption`."""
+        return await self._done(await adopt(self.tools, name))
 
     async def gc(self) -> list[str]:
         """End every node of ours that no deployment wants; return their names."""
@@ -234,6 +241,10 @@ class DeploymentManager:
             return await self.tools.write(self.tools.store.insert_deployment, record)
         except StateConflictError:
             return None
+        except asyncio.CancelledError:
+            if await self.tools.read(self.tools.store.deployment, record.id) is not None:
+                await self._end(record, why="it was stopped while it started")
+            raise
 
     async def _launch(self, record: DeploymentRecord, quote: Quote) -> DeploymentRecord:
         """Fill every place; where one cannot be filled, everything ends."""
@@ -241,6 +252,7 @@ class DeploymentManager:
             async with asyncio.TaskGroup() as group:
                 for slot in await self._missing(record, quote):
                     group.create_task(node_work.fill(self.tools, record, slot))
+            record = await self.tools.set_deployment(record, status="running")
         except BaseExceptionGroup as errors:
             error = _first(errors)
             await self._end(record, why=str(error))
@@ -248,7 +260,7 @@ class DeploymentManager:
         except asyncio.CancelledError:
             await self._end(record, why="it was stopped while it started")
             raise
-        return await self._done(await self.tools.set_deployment(record, status="running"))
+        return await self._done(record)
 
     async def _is_whole(self, record: DeploymentRecord) -> bool:
         """Say whether every replica has its node."""

@@ -29,7 +29,7 @@ from conduit_nb.providers.base import Node, Provider
 from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
 from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.state.ledger import lasts
-from conduit_nb.state.records import DeploymentRecord, NodeRecord
+from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
 
 PROBE_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.5
@@ -193,6 +193,22 @@ def endpoint_of(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> End
     )
 
 
+async def money_left(tools: Tools, record: DeploymentRecord) -> tuple[float, list[Charge]]:
+    """Return what the caps leave for one more node of the deployment, and what was counted."""
+    now = tools.clock()
+    charges = await tools.read(tools.store.charges, since=money.relevant_since(now))
+    own = await tools.read(tools.store.charges, record.id)
+    every = list({(one.node, one.begin): one for one in (*charges, *own)}.values())
+    left = money.left_usd(
+        replace(tools.caps(), deployment_usd=record.max_usd),
+        deployment=record.id,
+        charges=every,
+        nodes=await tools.read(tools.store.nodes),
+        now=now,
+    )
+    return left, every
+
+
 async def _intend(
     tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
@@ -251,18 +267,11 @@ async def _intent(
 
 
 async def _budget(tools: Tools, record: DeploymentRecord, rate: float) -> float:
-    now = tools.clock()
-    caps = replace(tools.caps(), deployment_usd=record.max_usd)
-    charges = await tools.read(tools.store.charges, since=money.relevant_since(now))
-    own = await tools.read(tools.store.charges, record.id)
-    every = {(one.node, one.begin): one for one in (*charges, *own)}
-    nodes = await tools.read(tools.store.nodes)
-    left = money.left_usd(
-        caps, deployment=record.id, charges=list(every.values()), nodes=nodes, now=now
-    )
+    left, charges = await money_left(tools, record)
     # Each place has its share of the cap, so that one node leaves the others theirs.
     left = min(left, record.max_usd / _places(tools, record))
-    is_day = money.is_day_the_limit(caps, list(every.values()), now)
+    caps = replace(tools.caps(), deployment_usd=record.max_usd)
+    is_day = money.is_day_the_limit(caps, charges, tools.clock())
     money.require_money(left, rate, caps=caps, is_day=is_day)
     return left
 

@@ -30,12 +30,13 @@ async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> list[str]:
     `ends_unknown` ends nodes of this installation that no row of the state has ever named, too.
     A provider that does not answer is left for the next look.
     """
-    live = await tools.read(tools.store.nodes)
-    names = {node.provider for node in live}
+    names = {
+        node.provider
+        for node in await _own_nodes(tools)
+        if node.is_live or _ended_recently(tools, node)
+    }
     if ends_unknown:
         names |= {*tools.provider_names()}
-    recent = await tools.read(tools.store.nodes, live_only=False)
-    names |= {node.provider for node in recent if _ended_recently(tools, node)}
     ended: list[str] = []
     for name in sorted(names):
         try:
@@ -48,25 +49,29 @@ async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> list[str]:
 
 async def _reconcile_provider(tools: Tools, provider: Provider, ends_unknown: bool) -> list[str]:
     listed = {node.name: node for node in await provider.list_nodes()}
-    known = {
-        node.name: node
-        for node in await tools.read(tools.store.nodes, live_only=False)
-        if node.provider == provider.name
-    }
+    known = {node.name: node for node in await _own_nodes(tools) if node.provider == provider.name}
     for node in known.values():
         if node.is_live:
             await _look_at(tools, provider, node, listed.get(node.name))
     ended: list[str] = []
     for name, found in listed.items():
         parsed = parse_node_name(name)
-        if parsed is None or not parsed.is_of(tools.installation.id):
-            continue
         row = known.get(name)
+        if parsed is None or (row is None and not parsed.is_of(tools.installation.id)):
+            continue
         if (row is None and ends_unknown) or (row is not None and not row.is_live):
             # Its row says that it has ended, and there it is: a create call came late.
             await tools.call("terminate", provider.terminate(name, found.id))
             ended.append(name)
     return ended
+
+
+async def _own_nodes(tools: Tools) -> list[NodeRecord]:
+    """Return every node, ended ones too, of this installation: others may share the database."""
+    records = await tools.read(tools.store.deployments, tools.installation.id, live_only=False)
+    own = {record.id for record in records}
+    nodes = await tools.read(tools.store.nodes, live_only=False)
+    return [node for node in nodes if node.deployment in own]
 
 
 async def _look_at(tools: Tools, provider: Provider, node: NodeRecord, found: Node | None) -> None:
@@ -192,7 +197,10 @@ def _ended_recently(tools: Tools, node: NodeRecord) -> bool:
     """Say whether a create call that was given up might still take effect."""
     if node.is_live or node.ended_at is None:
         return False
-    lag = timedelta(seconds=tools.provider(node.provider).capabilities.list_lag_s)
+    try:
+        lag = timedelta(seconds=tools.provider(node.provider).capabilities.list_lag_s)
+    except ConduitError:  # a package that is not installed here (any more) has brought it
+        return False
     return tools.clock() < node.ended_at + 2 * lag + LATE
 
 

@@ -67,7 +67,12 @@ class Tools:
         """Write to the store, in a thread, and see it through whoever loses interest."""
         name = getattr(work, "__name__", "write")
         self.checkpoint(f"before {name}")
-        done = await asyncio.shield(asyncio.to_thread(work, *args, **named))
+        writing = asyncio.ensure_future(asyncio.to_thread(work, *args, **named))
+        try:
+            done = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing])  # who cleans up now must find what was written
+            raise
         self.checkpoint(f"after {name}")
         return done
 

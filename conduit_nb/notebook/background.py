@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from conduit_nb.errors import ConduitError, Interrupted, RunError
-from conduit_nb.notebook.display import Shown
+from conduit_nb.notebook.display import Shown, html_of
 from conduit_nb.notebook.progress import (
     NOTEBOOK_EVERY_S,
     ProgressLine,
@@ -17,8 +17,10 @@ from conduit_nb.notebook.progress import (
     progress_text,
     summary_text,
 )
+from conduit_nb.notebook.receipt_display import ReceiptView
+from conduit_nb.notebook.serving import Witness
 from conduit_nb.notebook.shell import Display, Shell, is_notebook, new_display
-from conduit_nb.runs import Run
+from conduit_nb.runs import Receipt, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,12 +37,15 @@ class BackgroundMap(Shown):
         run: Run[Any, Any],
         finish: Callable[[Run[Any, Any]], pd.DataFrame],
         *,
+        witness: Witness,
         title: str,
         out: str,
         shell: Shell,
     ) -> None:
         self._run = run
         self._finish = finish
+        self._witness = witness
+        self._receipt: Receipt | None = None
         self._title = title
         self._out = out
         self._is_notebook = is_notebook(shell)
@@ -56,7 +61,7 @@ class BackgroundMap(Shown):
 
     def start(self) -> None:
         """Begin; once."""
-        self._run.start(on_row=self._row_ended, when_ended=self._ended)
+        self._run.start(on_row=self._row_ended, when_ended=self._ended, beside=self._look)
 
     def cancel(self) -> None:
         """Stop it; OUT gets what is finished."""
@@ -93,7 +98,11 @@ class BackgroundMap(Shown):
         if self._handles and self._throttle.is_due():
             self._refresh()
 
+    async def _look(self) -> None:
+        await self._witness.look(self._run)
+
     def _ended(self) -> None:
+        self._receipt = self._witness.receipt(self._run)
         try:
             self._frame = self._finish(self._run)
         except ConduitError as error:
@@ -104,7 +113,7 @@ class BackgroundMap(Shown):
         for handle in self._handles:
             handle.update(self._line())
 
-    def _line(self) -> ProgressLine:
+    def _line(self) -> Shown:
         snapshot = self._run.progress.snapshot()
         if self._error is not None:
             said = f"{self._title}: {type(self._error).__name__}: {self._error}"
@@ -113,7 +122,8 @@ class BackgroundMap(Shown):
         else:
             said = f"{progress_text(snapshot, self._title)}; {self._out} is bound when it ends"
             said += " (wait for it in another cell: await _)" if self._is_notebook else ""
-        return ProgressLine(snapshot, said)
+        line = ProgressLine(snapshot, said)
+        return line if self._receipt is None else ReceiptView(self._receipt, line)
 
     def _ipython_display_(self) -> None:
         handle = new_display()
@@ -125,4 +135,4 @@ class BackgroundMap(Shown):
         return repr(self._line())
 
     def _html(self) -> str:
-        return self._line()._repr_mimebundle_()["text/html"]
+        return html_of(self._line())

@@ -9,12 +9,16 @@ from __future__ import annotations
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.notebook.display import Table
+from conduit_nb.notebook.keeping import unclaimed
 from conduit_nb.session import process_session
 
 
 def ps() -> Table[DeploymentInfo]:
-    """Return what Conduit has started and what still runs; a notebook shows it as a table."""
-    return Table(process_session().ps(), empty="Nothing runs.")
+    """Return what Conduit has started and what still runs; a notebook shows it as a table.
+
+    Nodes of others in the same accounts stand at the end, for whoever wants to `adopt` one.
+    """
+    return Table([*process_session().ps(), *unclaimed()], empty="Nothing runs.")
 
 
 def list_models() -> Table[ServedModel]:

@@ -1,4 +1,4 @@
-"""`%conduit deploy | start | restart | terminate | extend | cost | doctor`.
+"""`%conduit deploy | start | restart | terminate | extend | adopt | gc | cost | doctor`.
 
 Layer 6.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from conduit_nb.deployments.info import DeploymentInfo
-from conduit_nb.notebook import deploying
+from conduit_nb.notebook import deploying, keeping
 from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.deploying import CostRow
 from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.doctor import Finding
 from conduit_nb.notebook.doctor import doctor as look
+from conduit_nb.notebook.keeping import EndedNode
 from conduit_nb.notebook.line_options import add_options
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.plans.options import DEPLOY_OPTIONS
@@ -50,6 +51,17 @@ def extend(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentIn
     parser.option("--hours", type=float, default=1.0, metavar="H")
     arguments = parser.parse_line(tokens)
     return deploying.extend(arguments.name, arguments.hours)
+
+
+def adopt(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentInfo]:  # noqa: ARG001  # every command is called alike
+    """Carry out `%conduit adopt`."""
+    return keeping.adopt(_name("adopt", tokens))
+
+
+def gc(shell: Shell, tokens: Sequence[str], cell: str) -> Table[EndedNode]:  # noqa: ARG001  # every command is called alike
+    """Carry out `%conduit gc`."""
+    MagicParser("%conduit gc", usage="%conduit gc").parse_line(tokens)
+    return keeping.gc()
 
 
 def cost(shell: Shell, tokens: Sequence[str], cell: str) -> Table[CostRow]:  # noqa: ARG001  # every command is called alike

@@ -18,6 +18,7 @@ from conduit_nb.deployments.overview import CostReport
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.notebook.display import Table
+from conduit_nb.notebook.stopping import wait_or_end
 from conduit_nb.plans.options import CONSTRAINT_OPTIONS
 from conduit_nb.session import process_session
 
@@ -80,7 +81,8 @@ def deploy(
         for config in request.models:
             session.load_model(config)
         return Table([found for found in session.ps() if found.id is None], empty="Nothing runs.")
-    return Table([session.wait(session.fleet.deploy(request))], empty="Nothing runs.")
+    info = wait_or_end(session, request)
+    return Table([info], empty="Nothing runs.")
 
 
 def start(name: str) -> Table[DeploymentInfo]:

@@ -33,11 +33,16 @@ class Shown:
     def _html(self) -> str:
         raise NotImplementedError
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002  # Jupyter's protocol
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Any:  # noqa: ARG002  # Jupyter's protocol
         return {"text/plain": self._text(), "text/html": self._html()}
 
     def __repr__(self) -> str:
         return self._text()
+
+
+def html_of(shown: Shown) -> str:
+    """Return the HTML of something shown, to stand inside of other HTML."""
+    return shown._html()  # pyright: ignore[reportPrivateUsage]  # this is its family
 
 
 class Line(Shown):

@@ -35,6 +35,8 @@ Conduit turns rows into typed records with a language model.
   %conduit cost      what it costs        %conduit extend NAME      let it live longer
   %conduit doctor    what works here      %conduit start, restart   after stop; its programs anew
   %conduit debug     all of an error, or the rows of a map that failed, with what the model said
+  %conduit adopt     another's node       %conduit gc               end what nobody wants
+  %conduit receipts  what maps were and cost, also out of a notebook's file
   %conduit help [WORD]                    this, or more about one of these words
 
 A first cell, for a DataFrame `reviews` with a column `text`:
@@ -132,6 +134,7 @@ dataclass records; any Python expression may stand there: `reviews.head(20)`.
   --prefix p_          put before the name of each new column, `error` included
   --max-errors N       raise when more than N rows failed; left out, when every row failed.
                        OUT is bound in any case
+  --dry-run            say what it will take (rows, tokens, seconds, dollars), and stop there
   --background         return at once with a handle that shows how far it is; the next cell finds
                        it in `_`: `await _`, `_.result()`, `_.cancel()`. OUT is bound when it ends
 
@@ -210,6 +213,9 @@ NODE_WORDS = """\
 %conduit extend NAME --hours H
                            let it live H hours from now on (1), as far as its money lasts
 
+%conduit adopt NODE        take over a node that ps shows as another's: its money counts from now on
+%conduit gc                end every node of yours that no deployment wants
+
 %conduit ps shows the names. In Python and in a shell the same words."""
 
 COST = """\
@@ -261,6 +267,12 @@ and the options of %conduit plan, for the model that --for names. "price only" m
 here can start. The result has .best, .ranked, .failures, and .why(), a DataFrame of every reason.
 In Python: conduit_nb.find_offerings(). In a shell: conduit offerings, with the same words."""
 
+RECEIPTS = """\
+%conduit receipts                  what the last maps were and cost: model, tokens, seconds, dollars
+%conduit receipts NOTEBOOK.ipynb   the same out of a notebook's file, in the order of its cells
+
+Each map leaves its receipt under its line, and in the saved notebook."""
+
 TOPICS = {
     "schema": SCHEMA,
     "block": BLOCK,
@@ -277,9 +289,12 @@ TOPICS = {
     "restart": NODE_WORDS,
     "terminate": NODE_WORDS,
     "extend": NODE_WORDS,
+    "adopt": NODE_WORDS,
+    "gc": NODE_WORDS,
     "cost": COST,
     "debug": DEBUG,
     "doctor": DOCTOR,
+    "receipts": RECEIPTS,
 }
 
 

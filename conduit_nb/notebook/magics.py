@@ -17,6 +17,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.notebook.arguments import nearest, split_line
 from conduit_nb.notebook.notices import NoticeBoard
+from conduit_nb.notebook.reattached import reattached_line
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -36,9 +37,12 @@ LINE_WORDS = {
     "restart": "conduit_nb.notebook.deploy_lines:restart",
     "terminate": "conduit_nb.notebook.deploy_lines:terminate",
     "extend": "conduit_nb.notebook.deploy_lines:extend",
+    "adopt": "conduit_nb.notebook.deploy_lines:adopt",
+    "gc": "conduit_nb.notebook.deploy_lines:gc",
     "cost": "conduit_nb.notebook.deploy_lines:cost",
     "debug": "conduit_nb.notebook.debug_line:debug",
     "doctor": "conduit_nb.notebook.deploy_lines:doctor",
+    "receipts": "conduit_nb.notebook.receipts_line:show_receipts",
     "help": "conduit_nb.notebook.commands:show_help",
 }
 CELL_WORDS = {
@@ -98,13 +102,15 @@ class ConduitMagics(Magics):
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics, and show notices from now on."""
+    """Register the magics, show notices from now on, and say what still runs."""
     magics = ConduitMagics(shell)
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.notices.listen)
     shell.events.register("post_run_cell", magics.notices.listen)
     shell.input_transformers_cleanup.append(keep_empty_cell)
     _matchers(shell).append(complete)
+    if line := reattached_line():
+        print(line)
 
 
 def unload(shell: InteractiveShell) -> None:

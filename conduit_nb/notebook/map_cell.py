@@ -25,9 +25,11 @@ from conduit_nb.notebook.frames import (
     read_rows,
     to_records,
 )
-from conduit_nb.notebook.progress import progress_view, summary_text
+from conduit_nb.notebook.preflight import Preflight, preflight
+from conduit_nb.notebook.progress import progress_view, show_line, summary_text
 from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.notebook.schema_cell import classes_of, is_open
+from conduit_nb.notebook.serving import Witness
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.runs import Run
@@ -40,14 +42,19 @@ if TYPE_CHECKING:
 
 USAGE = (
     "%%conduit map ROWS [-o OUT] [--model ID] [--columns a,b] [--prefix p_] [--max-errors N] "
-    "[--on-length keep] [--confidence] [--background]"
+    "[--on-length keep] [--confidence] [--background] [--dry-run]"
 )
 WINDOW = 64
 LOOK_EVERY_S = 0.05
 
 
-def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | BackgroundMap:
-    """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them."""
+def map_rows(
+    shell: Shell, tokens: Sequence[str], cell: str
+) -> pd.DataFrame | BackgroundMap | Preflight:
+    """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them.
+
+    What it will take is said first; where that is above what may be spent it does not begin.
+    """
     arguments = make_parser().parse_line(tokens)
     out = _out_name(arguments)
     rows = read_rows(resolve(arguments.rows, shell.user_ns, what="ROWS"), what=arguments.rows)
@@ -63,15 +70,24 @@ def map_rows(shell: Shell, tokens: Sequence[str], cell: str) -> pd.DataFrame | B
     examples = read_examples(arguments.examples, shell.user_ns, takes, gives)
     title = f"{takes.name} -> {gives.name}"
     task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
-    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details)
+    session = process_session()
+    estimate = preflight(session, task, records, gives)
+    if arguments.dry_run:
+        return estimate
+    if estimate.usd:
+        allowed = session.fleet.require_affordable(estimate.usd, max_usd=arguments.max_usd)
+        session.wait(allowed)
+    show_line(shell, estimate)
+    witness = Witness(session, task, gives, title)
+    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details, witness)
     run = Run(
-        process_session(),
+        session,
         task.detailed,
         records,
         window=max(WINDOW, arguments.max_concurrency or 0),
     )
     if arguments.background:
-        handle = BackgroundMap(run, job.finish, title=title, out=out, shell=shell)
+        handle = BackgroundMap(run, job.finish, witness=witness, title=title, out=out, shell=shell)
         handle.start()
         return handle
     return _wait(run, job, title)
@@ -88,6 +104,7 @@ def make_parser() -> MagicParser:
     parser.option("--prefix", metavar="p_", default="")
     parser.option("--max-errors", metavar="N", type=count)
     parser.option("--background", action="store_true")
+    parser.option("--dry-run", action="store_true")
     add_task_options(parser)
     return parser
 
@@ -103,6 +120,7 @@ class MapJob:
     prefix: str
     max_errors: int | None
     details: DetailColumns
+    witness: Witness
 
     def finish(self, run: Run[Any, Any]) -> pd.DataFrame:
         """Bind OUT to what there is; raise where the run was stopped or failed as a whole."""
@@ -144,14 +162,15 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
     """Wait for the run, showing how far it is; an interrupt stops it and keeps what is done."""
     view = progress_view(job.shell, title)
     try:
-        run.start()
+        run.start(beside=lambda: job.witness.look(run))
         while not run.wait(LOOK_EVERY_S):
             view.update(run.progress.snapshot())
     except KeyboardInterrupt:
         run.cancel()
     finally:
         snapshot = run.progress.snapshot()
-        view.finish(snapshot, f"{summary_text(snapshot, title)}; {job.out} is bound")
+        text = f"{summary_text(snapshot, title)}; {job.out} is bound"
+        view.finish(snapshot, text, job.witness.receipt(run))
     return job.finish(run)
 
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from conduit_nb.notebook.display import Shown, escaped, shortened
+from conduit_nb.notebook.receipt_display import ReceiptView
 from conduit_nb.notebook.shell import Shell, is_notebook, new_display
 from conduit_nb.plain_text import plain
-from conduit_nb.runs import Snapshot
+from conduit_nb.runs import Receipt, Snapshot
 
 NOTEBOOK_EVERY_S = 0.25
 TERMINAL_EVERY_S = 0.1
@@ -29,8 +30,8 @@ class ProgressView(Protocol):
         """Show the snapshot, if enough time has passed since the last."""
         ...
 
-    def finish(self, snapshot: Snapshot, text: str) -> None:
-        """Show the end."""
+    def finish(self, snapshot: Snapshot, text: str, receipt: Receipt | None = None) -> None:
+        """Show the end; where a display has room for it, with the receipt."""
         ...
 
 
@@ -41,6 +42,14 @@ def progress_view(shell: Shell, title: str) -> ProgressView:
     if sys.stderr.isatty():
         return TerminalProgress(title, sys.stderr)
     return LogProgress(title, sys.stderr)
+
+
+def show_line(shell: Shell, line: Shown) -> None:
+    """Show a line once, where this shell's progress goes."""
+    if is_notebook(shell):
+        new_display().display(line)
+    else:
+        print(repr(line), file=sys.stderr, flush=True)
 
 
 class NotebookProgress:
@@ -57,11 +66,12 @@ class NotebookProgress:
         if self._throttle.is_due():
             self._show(ProgressLine(snapshot, progress_text(snapshot, self._title)))
 
-    def finish(self, snapshot: Snapshot, text: str) -> None:
-        """Leave the end's line."""
-        self._show(ProgressLine(snapshot, text))
+    def finish(self, snapshot: Snapshot, text: str, receipt: Receipt | None = None) -> None:
+        """Leave the end's line, and the receipt."""
+        line = ProgressLine(snapshot, text)
+        self._show(line if receipt is None else ReceiptView(receipt, line))
 
-    def _show(self, line: ProgressLine) -> None:
+    def _show(self, line: Shown) -> None:
         if self._is_shown:
             self._handle.update(line)
         else:
@@ -83,7 +93,7 @@ class TerminalProgress:
         if self._throttle.is_due():
             self._write(progress_text(snapshot, self._title))
 
-    def finish(self, snapshot: Snapshot, text: str) -> None:  # noqa: ARG002  # the text has its figures
+    def finish(self, snapshot: Snapshot, text: str, receipt: Receipt | None = None) -> None:  # noqa: ARG002  # the text has its figures
         """Write the end's line and go to the next."""
         self._write(text)
         self._stream.write("\n")
@@ -110,7 +120,7 @@ class LogProgress:
         if self._throttle.is_due():
             self._write(progress_text(snapshot, self._title))
 
-    def finish(self, snapshot: Snapshot, text: str) -> None:  # noqa: ARG002  # the text has its figures
+    def finish(self, snapshot: Snapshot, text: str, receipt: Receipt | None = None) -> None:  # noqa: ARG002  # the text has its figures
         """Add the end's line."""
         self._write(text)
 
@@ -167,6 +177,7 @@ def progress_text(snapshot: Snapshot, title: str) -> str:
         parts.append(f"{snapshot.tokens_per_s:,.0f} tokens/s")
     if snapshot.eta_s is not None:
         parts.append(f"{duration(snapshot.eta_s)} left")
+    parts += _spent(snapshot)
     return ", ".join([*parts, *_errors(snapshot)])
 
 
@@ -179,6 +190,7 @@ def summary_text(snapshot: Snapshot, title: str) -> str:
     if snapshot.completion_tokens:
         read, written = snapshot.prompt_tokens, snapshot.completion_tokens
         parts.append(f"{read:,} tokens read, {written:,} written")
+    parts += _spent(snapshot)
     return ", ".join([*parts, *(_errors(snapshot) or ["no errors"])])
 
 
@@ -191,6 +203,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def dollars(usd: float) -> str:
+    """Return an amount as people say it: small ones are not nothing."""
+    return f"${usd:,.2f}" if usd >= 0.995 or usd == 0 else f"${usd:,.4f}"
+
+
+def _spent(snapshot: Snapshot) -> list[str]:
+    return [dollars(snapshot.spent_usd)] if snapshot.spent_usd else []
 
 
 def _errors(snapshot: Snapshot) -> list[str]:

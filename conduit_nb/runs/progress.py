@@ -19,7 +19,10 @@ RATE_WINDOW_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run at one moment. `rows_per_s` and `eta_s` are None until a row has ended."""
+    """A run at one moment. `rows_per_s` and `eta_s` are None until a row has ended.
+
+    `usd_per_hour` is what the servers that answer cost meanwhile; None where nobody knows.
+    """
 
     total: int
     done: int
@@ -29,6 +32,12 @@ class Snapshot:
     elapsed_s: float
     rows_per_s: float | None
     eta_s: float | None
+    usd_per_hour: float | None = None
+
+    @property
+    def spent_usd(self) -> float | None:
+        """What the servers have cost while it ran, where that is known."""
+        return None if self.usd_per_hour is None else self.usd_per_hour * self.elapsed_s / 3600
 
     @property
     def tokens_per_s(self) -> float:
@@ -41,6 +50,7 @@ class Progress:
 
     def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.total = total
+        self.usd_per_hour: float | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._started = clock()
@@ -89,6 +99,7 @@ class Progress:
                 elapsed_s=elapsed_s,
                 rows_per_s=rows_per_s,
                 eta_s=left / rows_per_s if rows_per_s else None,
+                usd_per_hour=self.usd_per_hour,
             )
 
     def _rate(self, now: float, elapsed_s: float) -> float | None:

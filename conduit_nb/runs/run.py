@@ -23,6 +23,8 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 T = TypeVar("T")
 
+BESIDE_S = 2.0
+
 
 class Run(Generic[In, Out]):
     """A run: made, then started once. Safe to ask from any thread."""
@@ -42,6 +44,8 @@ class Run(Generic[In, Out]):
         self._window = window
         self._on_row: Callable[[], None] | None = None
         self._when_ended: Callable[[], None] | None = None
+        self._beside: Callable[[], Coroutine[Any, Any, None]] | None = None
+        self._beside_task: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
         self._outcomes: list[Out | ConduitError | None] = [None] * len(rows)
         self._began = threading.Event()
@@ -54,15 +58,18 @@ class Run(Generic[In, Out]):
         *,
         on_row: Callable[[], None] | None = None,
         when_ended: Callable[[], None] | None = None,
+        beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         """Begin; once.
 
         `on_row` is called after each row that ends, `when_ended` once, however the run ends, and
-        before `wait` returns; both on the host's loop.
+        before `wait` returns; both on the host's loop. `beside` is done there when the first row
+        has ended; the end waits for it, though not for long, and an interrupt not at all.
         """
         assert self._future is None, "a run starts once"
         self._on_row = on_row
         self._when_ended = when_ended
+        self._beside = beside
         self._future = self._host.submit(self._work())
 
     @property
@@ -123,11 +130,16 @@ class Run(Generic[In, Out]):
         try:
             with use_host(_Watched(self._host, self.progress.on_event)):
                 await run_rows(self._block, self._rows, window=self._window, on_row=self._keep)
+            self.progress.end()
+            if self._beside_task is not None:
+                await asyncio.wait([self._beside_task], timeout=BESIDE_S)
         except asyncio.CancelledError:
             self._cancelled = True
             raise
         finally:
             self.progress.end()
+            if self._beside_task is not None:
+                self._beside_task.cancel()
             try:
                 if self._when_ended is not None:
                     self._when_ended()
@@ -138,6 +150,8 @@ class Run(Generic[In, Out]):
         with self._lock:
             self._outcomes[index] = outcome
         self.progress.on_row(index, outcome)
+        if self._beside is not None and self._beside_task is None:
+            self._beside_task = asyncio.get_running_loop().create_task(self._beside())
         if self._on_row is not None:
             self._on_row()
 

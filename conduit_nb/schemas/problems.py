@@ -13,6 +13,7 @@ from typing import Any, cast
 from pydantic_core import ErrorDetails
 
 from conduit_nb.errors import Problem
+from conduit_nb.plain_text import plain
 from conduit_nb.schemas.formats import write_float
 from conduit_nb.schemas.shapes import (
     Bool,
@@ -62,7 +63,7 @@ def to_path(keys: Iterable[str | int]) -> str:
         elif key.isidentifier():
             path += f".{key}"
         else:
-            path += f"[{shortened(json.dumps(key, ensure_ascii=False))}]"
+            path += f"[{shortened(plain(json.dumps(key, ensure_ascii=False)))}]"
     return path
 
 
@@ -120,7 +121,7 @@ def found(value: Any) -> str:
         case Enum():
             return f"{type(value).__name__}.{value.name}"
         case str():
-            shown = shortened(json.dumps(value[: MAX_SHOWN * 2], ensure_ascii=False))
+            shown = shortened(plain(json.dumps(value[: MAX_SHOWN * 2], ensure_ascii=False)))
             return f"str {shown}" if len(value) <= MAX_SHOWN else f"str of {len(value)}: {shown}"
         case int():
             return f"int {_whole(value)}"
@@ -234,7 +235,8 @@ def _number(bound: float) -> str:
 def _shown_key(key: Any) -> str:
     if not isinstance(key, str):
         return type(key).__name__
-    return key if key.isidentifier() else json.dumps(key[: MAX_SHOWN * 2], ensure_ascii=False)
+    shown = key[: MAX_SHOWN * 2]
+    return key if key.isidentifier() else plain(json.dumps(shown, ensure_ascii=False))
 
 
 def _whole(value: int) -> str:

@@ -75,16 +75,26 @@ class Store:
         with self._writing() as (connection, revision):
             return _insert(connection, DEPLOYMENTS, replace(record, revision=revision))
 
-    def insert_node(self, record: NodeRecord, *, as_of: int | None = None) -> NodeRecord:
+    def insert_node(
+        self,
+        record: NodeRecord,
+        *,
+        as_of: int | None = None,
+        charge: ChargeState | None = None,
+    ) -> NodeRecord:
         """Add a node: the intent to create it. Who gets this done creates it, nobody else does.
 
-        Raises StateConflictError where that name, or a live node of that replica, is there; and
-        where anything was written after `as_of`, on which the record's budget rests.
+        One that is there already costs what `charge` says, from its `created_at` on. Raises
+        StateConflictError where that name, or a live node of that replica, is there; and where
+        anything was written after `as_of`, on which the record's budget rests.
         """
         with self._writing() as (connection, revision):
             if as_of is not None and revision != as_of + 1:
                 raise StateConflictError("The state has changed meanwhile.", hint="Look again.")
-            return _insert(connection, NODES, replace(record, revision=revision))
+            node = _insert(connection, NODES, replace(record, revision=revision))
+            if charge is not None:
+                _begin_charge(connection, node, charge, node.created_at)
+            return node
 
     def update_deployment(self, record: DeploymentRecord, **changes: Any) -> DeploymentRecord:
         """Change a deployment as it was read; StateConflictError where it has changed since."""
@@ -113,15 +123,7 @@ class Store:
                 _end_charge(connection, node.name, at, billed_usd)
             if charge is not None:
                 assert at is not None, "money has a moment"
-                rate = node.usd_per_hour if charge == "running" else node.stopped_usd_per_hour
-                begun = Charge(
-                    node=node.name,
-                    deployment=node.deployment,
-                    state=charge,
-                    usd_per_hour=rate,
-                    begin=at,
-                )
-                connection.execute(insert(CHARGES), [_to_row(begun)])
+                _begin_charge(connection, node, charge, at)
             return node
 
     def deployment(self, deployment_id: str) -> DeploymentRecord | None:
@@ -347,6 +349,19 @@ def _update(
             f"Another client has changed {identity} meanwhile.", hint="Look again, and try again."
         )
     return changed
+
+
+def _begin_charge(
+    connection: Connection, node: NodeRecord, state: ChargeState, at: datetime
+) -> None:
+    begun = Charge(
+        node=node.name,
+        deployment=node.deployment,
+        state=state,
+        usd_per_hour=node.usd_per_hour if state == "running" else node.stopped_usd_per_hour,
+        begin=at,
+    )
+    connection.execute(insert(CHARGES), [_to_row(begun)])
 
 
 def _end_charge(connection: Connection, node: str, at: datetime, billed_usd: float | None) -> None:

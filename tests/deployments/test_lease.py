@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from conduit_nb.deployments.lease import extend_lease
+from conduit_nb.deployments.lease import ask_guard, extend_lease
 from conduit_nb.errors import DeploymentError
 from tests.test_guard import KEY, guarded
 
@@ -32,3 +32,16 @@ async def test_a_guard_that_does_not_take_it_is_an_error(key: str):
             await extend_lease(url, key, datetime.now(UTC))
 
     assert key not in str(caught.value)
+
+
+async def test_a_guard_tells_what_it_holds_its_node_to_for_its_key_only():
+    limit = time.time() + 700
+    with guarded(not_after=limit) as node:
+        node.wait_ready()
+        told = await ask_guard(node.url, KEY)
+        refused = await ask_guard(node.url, "wrong")
+
+    assert told is not None
+    assert told.not_after == datetime.fromtimestamp(limit, UTC)
+    assert told.lease_until > datetime.now(UTC)
+    assert refused is None

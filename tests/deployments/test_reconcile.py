@@ -151,3 +151,22 @@ def test_names_of_two_installations_never_meet():
     ours = NodeName(installation="0123456789ab", deployment="abcdefgh", replica=0, attempt=1)
 
     assert not ours.is_of(OTHER.id)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_a_provider_that_is_not_installed_here_stops_no_look_at_the_others(
+    bench: Bench, is_live: bool
+):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    if not is_live:
+        await manager.terminate(record.id)
+        node = await manager.tools.read(manager.tools.store.node, node.name)
+    assert node is not None
+    node = await manager.tools.set_node(node, provider="uninstalled")
+
+    await manager.reconcile()
+    assert len(await manager.deployments()) == is_live
+
+    await manager.tools.set_node(node, provider="runpod")

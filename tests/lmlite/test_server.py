@@ -52,8 +52,8 @@ def tiny(tiny_model) -> Path:
 
 @pytest.fixture(scope="module")
 def long_winded(tiny_model) -> Path:
-    """Return a tiny model whose replies can take long."""
-    return tiny_model(context_tokens=8192)
+    """Return a tiny model whose replies take longer than a loaded machine looks away."""
+    return tiny_model(context_tokens=65536)
 
 
 def error_of(response: httpx2.Response) -> dict[str, Any]:

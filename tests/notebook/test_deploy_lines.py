@@ -44,6 +44,8 @@ def test_the_words_do_what_they_say():
         ("extend", ["x", "--hours", "soon"], "--hours"),
         ("start", ["nobody"], "'nobody'"),
         ("restart", ["nobody"], "'nobody'"),
+        ("adopt", ["conduit-nobody"], "conduit-nobody"),
+        ("gc", ["now"], "too many"),
         ("cost", ["now"], "too many"),
         ("doctor", ["now"], "too many"),
     ],

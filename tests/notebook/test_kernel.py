@@ -156,7 +156,7 @@ def test_progress_is_one_display_that_is_replaced_in_place(kernel: Kernel, serve
     kernel.run(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}")
     wait.join()
 
-    [first] = kernel.contents("display_data")
+    [_, first] = kernel.contents("display_data")
     updates = kernel.contents("update_display_data")
     assert updates
     identities = {shown["transient"]["display_id"] for shown in [first, *updates]}
@@ -170,7 +170,7 @@ def test_a_background_map_is_awaited_and_its_display_follows_it(
 ):
     kernel.run("rows = [{'text': 'WAIT bad'}]")
     kernel.run(f"%%conduit map rows -o out --background --endpoint {server.url}\n{VERDICT}")
-    [shown] = kernel.contents("display_data")
+    [_, shown] = kernel.contents("display_data")
     assert "0 of 1 rows" in shown["data"]["text/plain"]
     server.go_on.set()
 

@@ -109,3 +109,8 @@ def test_a_length_is_written_short():
         "..5",
         "3",
     ]
+
+
+def test_marks_that_make_text_read_otherwise_are_seen_in_what_is_shown():
+    assert found("\u202egnp.exe") == 'str "\ufffdgnp.exe"'
+    assert to_path(["\u2066x y"]) == '$["\ufffdx y"]'

@@ -1,0 +1,274 @@
+"""What the Jupyter server keeps between two questions: revisions, looks, actions under way.
+
+The state is read at every question, so that a change through any Conduit is told at once. The
+providers are asked in the background while somebody asks, every half minute at most. Knows no web
+server.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from conduit_nb import settings
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.info import DeploymentInfo
+from conduit_nb.errors import ArgumentError, ConduitError
+from conduit_nb.events import Event, Notice
+from conduit_nb.labserver.wire import (
+    S_PER_HOUR,
+    Action,
+    Document,
+    action_document,
+    deployment_document,
+    key_of,
+)
+from conduit_nb.plans.choice import choose
+from conduit_nb.plans.documents import error_document, offerings_document
+from conduit_nb.session import Session
+
+T = TypeVar("T")
+
+LOOK_EVERY = timedelta(seconds=30)
+KEPT_ACTIONS = 20
+WORDS = ("start", "stop", "restart", "terminate", "extend")
+SIDECAR_KEY = "sidecar:"
+_LOG = logging.getLogger(__name__)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Desk:
+    """Answers the panels. Every method is called on the server's event loop, and never blocks it.
+
+    Revisions are its own: they cover the sidecar too, which is in no state store. They begin with
+    an epoch, so that a question that was meant for another server is answered in full.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        clock: Callable[[], datetime] = _now,
+        look_every: timedelta = LOOK_EVERY,
+    ) -> None:
+        self._session = session
+        self._clock = clock
+        self._look_every = look_every
+        self._epoch = secrets.token_hex(4)
+        self._revision = 0
+        self._told: dict[str, tuple[int, Document]] = {}
+        self._looked_at: datetime | None = None
+        self._began_look: datetime | None = None
+        self._look_failures: list[str] = []
+        self._look: asyncio.Task[None] | None = None
+        self._actions: dict[str, Action] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
+
+    async def overview(self, since: str | None) -> Document:
+        """Return what runs and costs: all of it, or what has changed since a revision of ours.
+
+        Raises StorageError where the state cannot be read.
+        """
+        self._look_if_due()
+        async with self._reading:
+            infos, cost = await asyncio.to_thread(self._session.known)
+            as_of = self._clock()
+            self._note(infos)
+        from_revision = self._read_since(since)
+        return {
+            "revision": f"{self._epoch}.{self._revision}",
+            "whole": from_revision is None,
+            "deployments": [
+                document
+                for revision, document in self._told.values()
+                if from_revision is None or revision > from_revision
+            ],
+            "live": list(self._told),
+            "nodes": sum(len(one.nodes) for one in cost.deployments) if cost else 0,
+            "usd_per_hour": cost.usd_per_hour if cost else 0.0,
+            "spent": {key_of(one): one.spent_usd for one in infos if one.spent_usd is not None},
+            "today_usd": cost.today_usd if cost else 0.0,
+            "day_cap_usd": cost.day_cap_usd if cost else settings.max_usd_per_day(),
+            "as_of": as_of.isoformat(),
+            "looked_at": self._looked_at.isoformat() if self._looked_at and cost else None,
+            "look_failures": self._look_failures,
+            "actions": [action_document(action) for action in self._actions.values()],
+        }
+
+    async def logs(self, key: str, tail: int) -> list[str]:
+        """Return the last lines of a log."""
+        name = key.removeprefix(SIDECAR_KEY)
+        return await asyncio.to_thread(self._session.logs, name, tail)
+
+    async def offerings(self) -> Document:
+        """Return what is offered now, the cheapest by its memory first."""
+        market = await asyncio.to_thread(self._session.find_offerings)
+        choice = choose(market, constraint=DeploymentConstraint())
+        return await asyncio.to_thread(offerings_document, choice)
+
+    def act(self, key: str, word: str, *, hours: float) -> Action:
+        """Begin what a word says with one thing that runs. Raises ArgumentError."""
+        if key not in self._told:
+            raise ArgumentError(
+                f"Nothing that runs is known as {key[:80]!r}.",
+                hint="It may have ended: look again.",
+            )
+        name = str(self._told[key][1]["name"])
+        if key.startswith(SIDECAR_KEY):
+            if word != "stop":
+                raise ArgumentError(
+                    f"A sidecar cannot be told to {word}.",
+                    hint="Stop it; the next block that needs it starts it.",
+                )
+            return self._begin(word, name, lambda: asyncio.to_thread(self._session.stop, name))
+        fleet = self._session.fleet
+        works: dict[str, Callable[[], Awaitable[object]]] = {
+            "start": lambda: self._on_session(fleet.start(key)),
+            "stop": lambda: self._on_session(fleet.stop(key)),
+            "restart": lambda: self._on_session(fleet.restart(key)),
+            "terminate": lambda: self._on_session(fleet.terminate(key)),
+            "extend": lambda: self._on_session(fleet.extend(key, hours * S_PER_HOUR)),
+        }
+        if word not in works:
+            raise ArgumentError(
+                f"{word[:40]!r} is nothing that can be done.", hint=f"One of {', '.join(WORDS)}."
+            )
+        return self._begin(word, name, works[word])
+
+    def deploy(self, request: DeploymentRequest) -> Action:
+        """Begin a deployment; the sidecar loads what is meant for it."""
+        target = ", ".join(model.model_id for model in request.models)
+        if request.is_sidecar:
+            return self._begin("load", target, lambda: self._load(request))
+        fleet = self._session.fleet
+        return self._begin("deploy", target, lambda: self._on_session(fleet.deploy(request)))
+
+    def stop_all(self) -> Action:
+        """Begin to end everything, so that nothing costs any more."""
+        return self._begin("stop", "all", lambda: asyncio.to_thread(self._session.stop, "all"))
+
+    def action(self, action_id: str) -> Action:
+        """Return an action as it stands. Raises ArgumentError where it is forgotten."""
+        if action_id not in self._actions:
+            raise ArgumentError(
+                f"No action is known as {action_id[:80]!r}.",
+                hint=f"The last {KEPT_ACTIONS} are kept, until the server is started anew.",
+            )
+        return self._actions[action_id]
+
+    async def close(self) -> None:
+        """Cancel what is under way, as ■ does in a notebook; what runs goes on."""
+        tasks = [*self._tasks, *([self._look] if self._look else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _note(self, infos: list[DeploymentInfo]) -> None:
+        """Give what has changed since it was last told the next revision."""
+        documents = {key_of(info): deployment_document(info) for info in infos}
+        changed = [
+            key
+            for key, document in documents.items()
+            if key not in self._told or self._told[key][1] != document
+        ]
+        if changed or documents.keys() != self._told.keys():
+            self._revision += 1
+        self._told = {
+            key: (self._revision if key in changed else self._told[key][0], document)
+            for key, document in documents.items()
+        }
+
+    def _read_since(self, since: str | None) -> int | None:
+        epoch, _, number = (since or "").partition(".")
+        if epoch != self._epoch or not (number.isascii() and number.isdecimal()):
+            return None
+        revision = int(number[:18])
+        return revision if revision <= self._revision else None
+
+    def _look_if_due(self) -> None:
+        now = self._clock()
+        is_due = self._began_look is None or now - self._began_look >= self._look_every
+        if is_due and (self._look is None or self._look.done()):
+            self._began_look = now
+            self._look = asyncio.create_task(self._look_at_providers(), name="look at providers")
+
+    async def _look_at_providers(self) -> None:
+        """Reconcile with the providers; only a look that reached all of them makes news fresh."""
+        failures: list[str] = []
+
+        def heard(event: Event) -> None:
+            if isinstance(event, Notice) and "could not be looked at" in event.text:
+                failures.append(event.text[:500])
+
+        began = self._clock()
+        end = self._session.events.subscribe(heard)
+        try:
+            error = await _error_of(lambda: asyncio.to_thread(self._session.ps), "the look")
+        finally:
+            end()
+        if error is not None:
+            failures.append(error["message"][:500])
+        self._look_failures = failures
+        if not failures:
+            self._looked_at = began
+
+    def _begin(self, word: str, target: str, work: Callable[[], Awaitable[object]]) -> Action:
+        action = Action(
+            id=secrets.token_hex(8),
+            word=word,
+            target=target,
+            state="running",
+            began_at=self._clock(),
+        )
+        self._actions[action.id] = action
+        for old in [one.id for one in self._actions.values() if one.state != "running"]:
+            if len(self._actions) > KEPT_ACTIONS:
+                del self._actions[old]
+        task = asyncio.create_task(self._carry_out(action, work), name=f"{word} {target}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return action
+
+    async def _carry_out(self, action: Action, work: Callable[[], Awaitable[object]]) -> None:
+        error: Document | None = {"message": "The server was stopped meanwhile.", "hint": None}
+        try:
+            error = await _error_of(work, f"{action.word} {action.target}")
+        finally:
+            state = "done" if error is None else "failed"
+            ended = replace(action, state=state, error=error, ended_at=self._clock())
+            self._actions[action.id] = ended
+
+    async def _load(self, request: DeploymentRequest) -> None:
+        for model in request.models:
+            await asyncio.to_thread(self._session.load_model, model)
+
+    async def _on_session(self, work: Awaitable[T]) -> T:
+        """Await on this loop what goes on on the session's."""
+        return await asyncio.wrap_future(self._session.submit(_as_coroutine(work)))
+
+
+async def _error_of(work: Callable[[], Awaitable[object]], what: str) -> Document | None:
+    """Do it, and return the error that it raised, if any: nobody awaits what it returns."""
+    try:
+        await work()
+    except ConduitError as err:
+        return error_document(err)["error"]
+    except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
+        _LOG.exception("%s failed", what)
+        return {"message": "It failed inside: the server's log says why.", "hint": None}
+    return None
+
+
+async def _as_coroutine(work: Awaitable[T]) -> T:
+    return await work

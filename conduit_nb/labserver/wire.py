@@ -1,0 +1,171 @@
+"""What the panels are told and what they ask, as JSON: `extension/src/api.ts` has the other side.
+
+Amounts are US dollars, times ISO 8601. Knows no web server.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from math import inf
+from typing import Any, Literal, cast
+
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.info import DeploymentInfo
+from conduit_nb.errors import ArgumentError
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.plain_text import plain
+
+Document = dict[str, Any]
+ActionState = Literal["running", "done", "failed"]
+
+LONGEST_BODY_BYTES = 64 * 1024
+LONGEST_TEXT = 2000
+MOST_MODELS = 32
+MOST_LOG_LINES = 2000
+S_PER_HOUR = 3600
+_DEPLOY_FIELDS = frozenset({"models", "provider", "runtime", "gpu", "max_usd", "hours", "name"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """Something long that was begun; `error` is the document of what went wrong."""
+
+    id: str
+    word: str
+    target: str
+    state: ActionState
+    began_at: datetime
+    ended_at: datetime | None = None
+    error: Document | None = None
+
+
+def key_of(info: DeploymentInfo) -> str:
+    """Return what names one thing that runs: a deployment's id, or `sidecar:` and its name."""
+    return info.id if info.id is not None else f"sidecar:{info.name}"
+
+
+def deployment_document(info: DeploymentInfo) -> Document:
+    """Return one thing that runs, without what grows by itself: what it has cost, its idle time."""
+    return {
+        "key": key_of(info),
+        "id": info.id,
+        "name": _short(info.name),
+        "provider": info.provider,
+        "runtime": info.runtime,
+        "status": info.status,
+        "device": _short(info.device),
+        "region": _short(info.region),
+        "nodes": info.nodes,
+        "models": {_short(name): _short(state) for name, state in info.models.items()},
+        "usd_per_hour": info.usd_per_hour,
+        "started_at": _moment(info.started_at),
+        "lease_until": _moment(info.lease_until),
+        "detail": _short(info.detail),
+    }
+
+
+def action_document(action: Action) -> Document:
+    """Return an action as it stands."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(action).items()
+    }
+
+
+def log_document(lines: Sequence[str]) -> Document:
+    """Return lines of a log, each cut to what a screen can take."""
+    return {"lines": [_short(line) for line in lines]}
+
+
+def read_body(body: bytes) -> Document:
+    """Read the object that was sent; nothing is an empty one. Raises ArgumentError."""
+    if len(body) > LONGEST_BODY_BYTES:
+        raise ArgumentError(
+            f"{len(body):,} bytes were sent; {LONGEST_BODY_BYTES:,} are the most.",
+            hint="Send less.",
+        )
+    try:
+        told: object = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError) as err:
+        raise ArgumentError("What was sent is no JSON.", hint="Send one JSON object.") from err
+    if not isinstance(told, dict):
+        raise ArgumentError("What was sent is no JSON object.", hint="Send one JSON object.")
+    return cast("Document", told)
+
+
+def read_hours(told: Document) -> float:
+    """Read `hours`, one where it is left out. Raises ArgumentError."""
+    return _positive(told, "hours") or 1.0
+
+
+def read_tail(text: str) -> int:
+    """Read how many lines of a log are wanted. Raises ArgumentError."""
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_LOG_LINES:
+        raise ArgumentError(
+            f"tail={text[:20]!r} cannot be meant.",
+            hint=f"Give a number from 1 to {MOST_LOG_LINES}.",
+        )
+    return int(text)
+
+
+def read_deploy(told: Document) -> DeploymentRequest:
+    """Read a deployment that is asked for, in the words of `%conduit deploy`.
+
+    Raises ArgumentError for what is unknown, missing or cannot be meant.
+    """
+    unknown = sorted(told.keys() - _DEPLOY_FIELDS)
+    if unknown:
+        raise ArgumentError(
+            f"{unknown[0][:80]!r} is not known here.",
+            hint=f"These are: {', '.join(sorted(_DEPLOY_FIELDS))}.",
+        )
+    models: object = told.get("models")
+    if not isinstance(models, list) or not 1 <= len(cast("list[object]", models)) <= MOST_MODELS:
+        raise ArgumentError(
+            "models names no models.", hint=f"Send a list of 1 to {MOST_MODELS} ids."
+        )
+    for model in cast("list[object]", models):
+        if not isinstance(model, str) or not model.strip():
+            raise ArgumentError(f"{model!r:.80} is no model.", hint="Send ids or folders.")
+    provider = _text(told, "provider")
+    hours = _positive(told, "hours")
+    return DeploymentRequest(
+        models=tuple(LmLiteModelConfig(model) for model in cast("list[str]", models)),
+        runtime=_text(told, "runtime") or "lmlite",
+        provider=None if provider == "any" else provider or "local",
+        gpu=_text(told, "gpu"),
+        max_usd=_positive(told, "max_usd"),
+        lease_s=hours * S_PER_HOUR if hours is not None else None,
+        name=_text(told, "name"),
+    )
+
+
+def _text(told: Document, name: str) -> str | None:
+    value = told.get(name)
+    if value is not None and not (isinstance(value, str) and 0 < len(value.strip()) <= 200):
+        raise ArgumentError(f"{name}={value!r:.80} is no name.", hint=f"Leave {name} out.")
+    return value
+
+
+def _positive(told: Document, name: str) -> float | None:
+    value = told.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise ArgumentError(
+            f"{name}={value!r:.80} is no number above 0.", hint=f"Leave {name} out."
+        )
+    return float(value)
+
+
+def _short(text: str | None) -> str:
+    """Return foreign text cut, and without what would change how other text is read."""
+    return plain((text or "")[:LONGEST_TEXT])
+
+
+def _moment(value: datetime | None) -> str | None:
+    return value.isoformat() if value else None

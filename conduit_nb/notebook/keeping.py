@@ -1,0 +1,43 @@
+"""`conduit_nb.adopt()` and `conduit_nb.gc()`: nodes in our accounts that no deployment names.
+
+Knows no IPython, so that a script can use it.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from conduit_nb.deployments.info import DeploymentInfo
+from conduit_nb.notebook.display import Table
+from conduit_nb.session import process_session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedNode:
+    """A node that nobody wanted, and that was ended."""
+
+    name: str
+
+
+def adopt(node_name: str) -> Table[DeploymentInfo]:
+    """Take over a node that `ps` shows as another's, or as one that no row names.
+
+    It is a deployment then, whose money counts from now on. Where it was started with another
+    secret it can be stopped and ended here, not asked.
+    """
+    session = process_session()
+    return Table([session.wait(session.fleet.adopt(node_name))], empty="Nothing runs.")
+
+
+def gc() -> Table[EndedNode]:
+    """End every node of this installation that no deployment wants; return what was ended."""
+    session = process_session()
+    ended = [EndedNode(name=name) for name in session.wait(session.fleet.gc())]
+    return Table(ended, empty="There was nothing that nobody wants.")
+
+
+def unclaimed() -> list[DeploymentInfo]:
+    """Return the nodes in our accounts that no deployment of ours names."""
+    session = process_session()
+    return session.wait(session.fleet.unclaimed())

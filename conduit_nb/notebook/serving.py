@@ -1,0 +1,125 @@
+"""Who answers the rows of a map: asked when the first row has been answered, for its receipt.
+
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from conduit_nb.blocks.tasks import LlmTask
+from conduit_nb.errors import ConduitError, StorageError
+from conduit_nb.models.hub import resolved_id
+from conduit_nb.protocol import ModelInfo
+from conduit_nb.runs import Receipt, Run
+from conduit_nb.runs.receipts import keep_receipt, schema_hash
+from conduit_nb.schemas import Schema
+from conduit_nb.session import Session
+
+ASK_S = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What is known of who answers; what is not is None."""
+
+    runtime: str | None = None
+    runtime_version: str | None = None
+    provider: str | None = None
+    deployment: str | None = None
+    device: str | None = None
+    revision: str | None = None
+    usd_per_hour: float | None = None
+
+
+class Witness:
+    """Watches one map, and writes its receipt."""
+
+    def __init__(
+        self, session: Session, task: LlmTask[Any, Any], gives: Schema[Any], title: str
+    ) -> None:
+        self._session = session
+        self._task = task
+        self._title = title
+        self._hash = schema_hash(gives)
+        self._started = datetime.now(UTC)
+        request = task.deployment
+        self._server = Server() if request is None else Server(runtime=request.runtime)
+        if request is not None and request.is_sidecar:
+            self._server = replace(self._server, provider="local", usd_per_hour=0.0)
+
+    async def look(self, run: Run[Any, Any]) -> None:
+        """Ask who answers; what cannot be asked stays unknown, and is no error of the map."""
+        request = self._task.deployment
+        if request is None:
+            return
+        try:
+            if not request.is_sidecar:
+                info = await self._session.fleet.left_of(request)
+                if info is None:
+                    return
+                self._server = replace(
+                    self._server,
+                    provider=info.provider,
+                    deployment=info.name,
+                    device=info.device,
+                    usd_per_hour=info.usd_per_hour,
+                    runtime_version=request.runtime_version,
+                )
+                run.progress.usd_per_hour = info.usd_per_hour
+            endpoint = await self._session.endpoint(request)
+            health = await endpoint.health(timeout_s=ASK_S)
+            self._server = replace(
+                self._server,
+                deployment=self._server.deployment or endpoint.name,
+                device=self._server.device or health["device"],
+                runtime_version=health["version"],
+            )
+            self._server = replace(
+                self._server,
+                revision=_revision(
+                    await endpoint.models(timeout_s=ASK_S), resolved_id(self._task.model_id)
+                ),
+            )
+        except ConduitError:
+            return
+
+    def receipt(self, run: Run[Any, Any]) -> Receipt:
+        """Return what the run has come to, and keep it for estimates of later ones."""
+        now, server = run.progress.snapshot(), self._server
+        rate = server.usd_per_hour
+        receipt = Receipt(
+            title=self._title,
+            model=self._task.model_id,
+            revision=server.revision,
+            runtime=server.runtime,
+            runtime_version=server.runtime_version,
+            provider=server.provider,
+            deployment=server.deployment,
+            device=server.device,
+            rows=now.total,
+            done=now.done,
+            failed=now.failed,
+            prompt_tokens=now.prompt_tokens,
+            completion_tokens=now.completion_tokens,
+            seconds=round(now.elapsed_s, 3),
+            usd=None if rate is None else rate * now.elapsed_s / 3600,
+            started_at=self._started.isoformat(timespec="seconds"),
+            schema_hash=self._hash,
+            is_stopped=run.is_cancelled,
+        )
+        with contextlib.suppress(StorageError):  # a full disk must not cost anybody their rows
+            keep_receipt(receipt)
+        return receipt
+
+
+def _revision(models: Sequence[ModelInfo], model_id: str) -> str | None:
+    for info in models:
+        loaded = info.get("conduit")
+        if info["id"] == model_id and loaded is not None:
+            return loaded.get("revision")
+    return None

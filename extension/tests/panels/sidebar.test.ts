@@ -1,0 +1,158 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+
+import type { Action, Overview } from '../../src/api.js';
+import { Controller } from '../../src/controller.js';
+import { commandsOf } from '../../src/panels/palette.js';
+import { Sidebar } from '../../src/panels/sidebar.js';
+import { Store } from '../../src/store.js';
+import { StoppedTime, deployment, found, overview, settled } from '../samples.js';
+
+const BEGUN: Action = {
+  id: 'a1',
+  word: 'stop',
+  target: 'x',
+  state: 'running',
+  error: null,
+  began_at: '',
+  ended_at: null,
+};
+
+describe('the sidebar', () => {
+  let calls: string[];
+  let answer: Overview;
+  let time: StoppedTime;
+  let controller: Controller;
+  let sidebar: Sidebar;
+
+  beforeEach(async () => {
+    calls = [];
+    answer = overview();
+    time = new StoppedTime();
+    const note = (call: string): Promise<Action> => {
+      calls.push(call);
+      return Promise.resolve(BEGUN);
+    };
+    const store = new Store({ overview: () => Promise.resolve(answer) }, 3000, time);
+    controller = new Controller(
+      {
+        act: (key, word) => note(`${word} ${key}`),
+        deploy: () => note('deploy'),
+        stopAll: () => note('stop-all'),
+        logs: (key) => {
+          calls.push(`logs ${key}`);
+          return Promise.resolve([`line ${calls.length}`]);
+        },
+        offerings: () => {
+          calls.push('offerings');
+          return Promise.reject(new Error('nobody answers'));
+        },
+      },
+      store,
+      {
+        confirm: () => Promise.resolve(true),
+        tell: () => undefined,
+        insertCell: (text) => {
+          calls.push(`cell ${text.split('\n')[0] ?? ''}`);
+          return Promise.resolve(true);
+        },
+        copy: (text) => {
+          calls.push(`copy ${text.split('\n')[0] ?? ''}`);
+          return Promise.resolve();
+        },
+      },
+    );
+    sidebar = new Sidebar(document.createElement('div'), controller);
+    await store.refresh();
+  });
+
+  async function press(action: string): Promise<void> {
+    found(sidebar.root, `[data-do="${action}"]`).click();
+    await settled();
+  }
+
+  it('does what its buttons say', async () => {
+    await press('extend');
+    await press('terminate');
+    await press('stop-all');
+    await press('insert-cell');
+    await press('copy-cell');
+
+    const cell =
+      '%%conduit block ask --model HuggingFaceTB/SmolLM2-135M-Instruct --provider runpod';
+    expect(calls).toEqual([
+      'extend abcd1234',
+      'terminate abcd1234',
+      'stop-all',
+      `cell ${cell}`,
+      `copy ${cell}`,
+    ]);
+  });
+
+  it('shows a log while it is open, and reads it again', async () => {
+    await press('logs');
+    expect(found(sidebar.root, '.jp-Conduit-log').textContent).toBe('line 1');
+    time.pass(6_000);
+    sidebar.update();
+    await settled();
+    expect(found(sidebar.root, '.jp-Conduit-log').textContent).toBe('line 2');
+    await press('logs');
+
+    expect(sidebar.root.querySelector('.jp-Conduit-log')).toBeNull();
+  });
+
+  it('closes the log of what is gone', async () => {
+    await press('logs');
+    answer = overview({ deployments: [] });
+    await controller.store.refresh();
+    answer = overview();
+    await controller.store.refresh();
+
+    expect(sidebar.root.querySelector('.jp-Conduit-log')).toBeNull();
+  });
+
+  it('tells why there are no prices', async () => {
+    await press('offerings');
+
+    expect(calls).toEqual(['offerings']);
+    expect(sidebar.root.textContent).toContain('nobody answers');
+  });
+
+  it('gives a cell to whoever drags an item', () => {
+    const name = found(sidebar.root, '.jp-Conduit-name');
+
+    expect(sidebar.draggedCell(name)).toContain('%%conduit block');
+    expect(sidebar.draggedCell(found(sidebar.root, 'h2'))).toBeNull();
+  });
+
+  it('keeps the focus on a button while everything around it changes', async () => {
+    document.body.append(sidebar.root);
+    found(sidebar.root, '[data-do=terminate]').focus();
+    answer = overview({ deployments: [deployment({ status: 'degraded', nodes: '0/1' })] });
+    await controller.store.refresh();
+
+    expect(document.activeElement?.getAttribute('data-do')).toBe('terminate');
+    sidebar.root.remove();
+  });
+
+  it('stops listening when it is closed', async () => {
+    sidebar.dispose();
+    answer = overview({ deployments: [] });
+    await controller.store.refresh();
+
+    expect(sidebar.root.querySelector('.jp-Conduit-item')).not.toBeNull();
+  });
+
+  it('has its commands in the palette', async () => {
+    const opened: string[] = [];
+    const commands = commandsOf(controller, () => {
+      opened.push('open');
+    });
+    for (const command of commands) {
+      await command.run();
+    }
+
+    expect(opened).toEqual(['open']);
+    expect(calls).toEqual(['stop-all', 'cell %load_ext conduit_nb', 'cell %conduit offerings']);
+    expect(new Set(commands.map((command) => command.id)).size).toBe(commands.length);
+  });
+});

@@ -1,0 +1,5 @@
+/** What browsers have and jsdom has not; Lumino's drag and drop is built on it. */
+
+class NoDragEvent extends MouseEvent {}
+
+Object.assign(globalThis, { DragEvent: NoDragEvent });

@@ -1,0 +1,220 @@
+"""labserver/desk.py: revisions, looks at providers, and actions under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.errors import ArgumentError
+from conduit_nb.labserver import desk as desk_module
+from conduit_nb.labserver.desk import KEPT_ACTIONS, Desk
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.providers.local import LocalProvider
+from conduit_nb.session import Session
+from tests.labserver.conftest import FarProvider, put_far_node
+from tests.waiting import until
+
+REQUEST = DeploymentRequest(models=(LmLiteModelConfig("m/one"),), runtime="fake", name="mine")
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_s(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def desk(session: Session, clock: Clock) -> AsyncIterator[Desk]:
+    desk = Desk(session, clock=clock)
+    yield desk
+    await desk.close()
+
+
+async def deploy(desk: Desk) -> str:
+    action = desk.deploy(REQUEST)
+    await until(lambda: desk.action(action.id).state != "running", within_s=60)
+    assert desk.action(action.id).state == "done"
+    return (await desk.overview(None))["live"][0]
+
+
+async def test_only_what_has_changed_is_told_again(desk: Desk):
+    await deploy(desk)
+    first = await desk.overview(None)
+
+    same = await desk.overview(first["revision"])
+
+    assert (first["whole"], len(first["deployments"])) == (True, 1)
+    assert (same["whole"], same["deployments"]) == (False, [])
+    assert same["revision"] == first["revision"]
+
+
+async def test_whoever_asks_with_another_servers_revision_is_told_everything(desk: Desk):
+    await deploy(desk)
+    first = await desk.overview(None)
+    epoch = first["revision"].partition(".")[0]
+
+    for since in ("other.1", f"{epoch}.999", f"{epoch}.x", f"{epoch}.²", "", "nonsense"):
+        assert (await desk.overview(since))["whole"], since
+
+
+async def test_what_ended_is_a_new_revision(desk: Desk, session: Session):
+    key = await deploy(desk)
+    before = await desk.overview(None)
+    await asyncio.wrap_future(session.submit(session.fleet.terminate(key)))
+
+    after = await desk.overview(before["revision"])
+
+    assert after["live"] == []
+    assert after["revision"] != before["revision"]
+
+
+async def test_providers_are_looked_at_every_half_minute_while_somebody_asks(
+    desk: Desk, clock: Clock, far: FarProvider
+):
+    put_far_node(far, await deploy(desk))
+
+    async def is_fresh() -> bool:
+        return (await desk.overview(None))["looked_at"] == clock.now.isoformat()
+
+    clock.pass_s(31)
+    await until(is_fresh)
+    seen = far.looks
+    clock.pass_s(10)
+    await desk.overview(None)
+    await desk.overview(None)
+    assert (far.looks, await is_fresh()) == (seen, False)
+    clock.pass_s(21)
+    await until(is_fresh)
+
+    assert far.looks == seen + 1
+
+
+async def test_what_costs_is_told_with_what_it_has_cost(desk: Desk, clock: Clock, far: FarProvider):
+    key = await deploy(desk)
+    before = await desk.overview(None)
+    put_far_node(far, key)
+
+    told = await desk.overview(before["revision"])
+
+    assert (told["nodes"], told["usd_per_hour"]) == (2, 0.42)
+    assert told["deployments"][0]["usd_per_hour"] == 0.42
+    assert told["spent"][key] > 0
+    assert told["today_usd"] > 0
+
+
+async def test_a_node_that_vanished_is_told_after_a_look(desk: Desk, clock: Clock):
+    await deploy(desk)
+    provider = LocalProvider(grace_s=1)
+    for node in await provider.list_nodes():
+        await provider.terminate(node.name, None)
+
+    async def is_told() -> bool:
+        clock.pass_s(31)
+        told = await desk.overview(None)
+        return not any(one["status"] == "running" for one in told["deployments"])
+
+    await until(is_told, within_s=60)
+
+
+async def test_a_provider_that_does_not_answer_leaves_the_news_old(
+    desk: Desk, clock: Clock, far: FarProvider
+):
+    put_far_node(far, await deploy(desk))
+    await until(lambda: _looked_at(desk))
+    before = await _looked_at(desk)
+    far.is_silent = True
+    clock.pass_s(31)
+    told = await until(lambda: _with_failures(desk))
+
+    assert "It does not answer" in told["look_failures"][0]
+    assert told["looked_at"] == before
+    assert [one["name"] for one in told["deployments"]] == ["mine"]
+
+    far.is_silent = False
+    clock.pass_s(31)
+    await until(lambda: _without_failures(desk))
+
+
+async def _looked_at(desk: Desk) -> str | None:
+    return (await desk.overview(None))["looked_at"]
+
+
+async def _without_failures(desk: Desk) -> bool:
+    return not (await desk.overview(None))["look_failures"]
+
+
+async def _with_failures(desk: Desk):
+    told = await desk.overview(None)
+    return told if told["look_failures"] else None
+
+
+async def test_a_state_that_cannot_be_read_is_an_error(
+    desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as setting:
+        setting.setenv("CONDUIT_DB_URI", "postgresql+nothing://nowhere/x")
+        with pytest.raises(ArgumentError, match="CONDUIT_DB_URI"):
+            await desk.overview(None)
+
+    assert (await desk.overview(None))["live"] == []
+
+
+async def test_a_bug_inside_is_told_and_logged(
+    desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def broken(name: str | None = None) -> list[object]:
+        raise ZeroDivisionError("a bug")
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(session, "stop", broken)
+        action = desk.stop_all()
+        await until(lambda: desk.action(action.id).state != "running")
+
+    error = desk.action(action.id).error
+    assert error is not None
+    assert "failed inside" in error["message"]
+    assert "a bug" in caplog.text
+
+
+async def test_what_is_under_way_when_the_server_stops_is_over(desk: Desk):
+    action = desk.deploy(REQUEST)
+    await asyncio.sleep(0)
+    await desk.close()
+
+    assert desk.action(action.id).state == "failed"
+    error = desk.action(action.id).error
+    assert error is not None
+    assert "stopped" in error["message"]
+
+
+async def test_only_the_last_actions_are_kept(desk: Desk):
+    first = desk.stop_all()
+    await until(lambda: desk.action(first.id).state == "done", within_s=60)
+    for _ in range(KEPT_ACTIONS + 2):
+        action = desk.stop_all()
+        await until(lambda action=action: desk.action(action.id).state == "done", within_s=60)
+
+    assert len((await desk.overview(None))["actions"]) <= KEPT_ACTIONS + 1
+    with pytest.raises(ArgumentError):
+        desk.action(first.id)
+
+
+def test_a_change_at_a_provider_is_told_within_a_minute():
+    """A look, and the panel's question after it: the panels ask every 3 s, 60 at the most."""
+    assert timedelta(seconds=30) >= desk_module.LOOK_EVERY

@@ -1,0 +1,147 @@
+"""labserver/wire.py: what is sent and what is read."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from conduit_nb.deployments.info import DeploymentInfo
+from conduit_nb.errors import ArgumentError
+from conduit_nb.labserver.wire import (
+    LONGEST_BODY_BYTES,
+    LONGEST_TEXT,
+    Action,
+    action_document,
+    deployment_document,
+    key_of,
+    log_document,
+    read_body,
+    read_deploy,
+    read_hours,
+    read_tail,
+)
+
+NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+def info(**changes: object) -> DeploymentInfo:
+    told: dict[str, object] = {
+        "name": "mine",
+        "provider": "runpod",
+        "runtime": "vllm",
+        "status": "running",
+        "url": "https://somewhere",
+        "id": "abcd1234",
+        "models": {"m/one": "ready"},
+        "lease_until": NOON,
+        "spent_usd": 1.5,
+        **changes,
+    }
+    return DeploymentInfo(**told)  # type: ignore[arg-type]  # by name
+
+
+def test_a_deployment_is_told_without_what_grows_by_itself():
+    document = deployment_document(info())
+
+    assert document["key"] == "abcd1234"
+    assert document["lease_until"] == "2026-11-27T12:00:00+00:00"
+    assert document == deployment_document(info(spent_usd=2.5, idle_s=3.0))
+    assert json.dumps(document, allow_nan=False)
+
+
+def test_no_address_and_no_key_goes_to_the_panels():
+    assert "url" not in deployment_document(info())
+    assert "somewhere" not in json.dumps(deployment_document(info()))
+
+
+def test_a_sidecar_is_known_by_its_name():
+    assert key_of(info(id=None, name="lmlite-1")) == "sidecar:lmlite-1"
+
+
+def test_foreign_text_is_cut_and_made_safe():
+    document = deployment_document(info(detail="\x1b[31m" + "x" * 10_000_000))
+    (line,) = log_document(["a\u202eb" + "y" * 10_000_000])["lines"]
+
+    assert len(document["detail"]) <= LONGEST_TEXT + 10
+    assert "\x1b" not in document["detail"]
+    assert len(line) <= LONGEST_TEXT + 10
+    assert "\u202e" not in line
+
+
+def test_an_action_is_told_as_it_stands():
+    action = Action(id="1", word="stop", target="all", state="running", began_at=NOON)
+
+    assert action_document(action)["began_at"] == "2026-11-27T12:00:00+00:00"
+    assert action_document(action)["ended_at"] is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"1", b"\xff", b"[" * 20_000, b" " * (LONGEST_BODY_BYTES + 1)]
+)
+def test_a_body_that_is_no_object_is_refused(body: bytes):
+    with pytest.raises(ArgumentError) as caught:
+        read_body(body)
+
+    assert caught.value.hint
+
+
+def test_no_body_is_an_empty_object():
+    assert read_body(b"") == {}
+    assert read_hours({}) == 1.0
+    assert read_hours({"hours": 2}) == 2.0
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "", "1e3", "99999999999999999999", "2001"])
+def test_a_tail_that_cannot_be_meant_is_refused(text: str):
+    with pytest.raises(ArgumentError, match="tail"):
+        read_tail(text)
+
+
+def test_a_tail_is_a_number_of_lines():
+    assert read_tail("50") == 50
+
+
+def test_a_deployment_is_asked_for_in_the_words_of_the_magic():
+    request = read_deploy(
+        {
+            "models": ["m/one", "m/two"],
+            "provider": "any",
+            "runtime": "vllm",
+            "gpu": "L4",
+            "max_usd": 2,
+            "hours": 0.5,
+            "name": "mine",
+        }
+    )
+
+    assert [model.model_id for model in request.models] == ["m/one", "m/two"]
+    assert (request.provider, request.runtime, request.gpu) == (None, "vllm", "L4")
+    assert (request.max_usd, request.lease_s, request.name) == (2.0, 1800.0, "mine")
+    assert read_deploy({"models": ["m/one"]}).is_sidecar
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"models": []},
+        {"models": "m/one"},
+        {"models": [""]},
+        {"models": [3]},
+        {"models": ["m"] * 33},
+        {"models": ["m"], "unknown": 1},
+        {"models": ["m"], "gpu": 4},
+        {"models": ["m"], "gpu": "x" * 300},
+        {"models": ["m"], "max_usd": True},
+        {"models": ["m"], "max_usd": 0},
+        {"models": ["m"], "hours": float("inf")},
+        {"models": ["m"], "hours": "2"},
+    ],
+)
+def test_a_deployment_that_cannot_be_meant_is_refused(told: dict[str, object]):
+    with pytest.raises(ArgumentError) as caught:
+        read_deploy(told)
+
+    assert caught.value.hint

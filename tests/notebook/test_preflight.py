@@ -1,0 +1,140 @@
+"""notebook/preflight.py: what a map will take, before it starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conduit_nb.errors import SpendCapError
+from conduit_nb.notebook.preflight import Preflight
+from conduit_nb.runs.receipts import keep_receipt, read_receipts
+from conduit_nb.session import Session
+from tests.notebook.conftest import Cells
+from tests.notebook.fleet_session import PricedProvider, fleet_session
+from tests.notebook.openai_server import OpenAIServer
+from tests.runs.test_receipts import ONE
+
+VERDICT = "class Verdict:\n    mood: Literal['good', 'bad']\n"
+SAID = Preflight(
+    rows=1240,
+    prompt_tokens=250_000,
+    completion_tokens=61_234,
+    seconds=180.0,
+    usd=0.11,
+    place="an L4",
+    basis="an estimate from sizes",
+)
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def rows(cells: Cells) -> pd.DataFrame:
+    frame = pd.DataFrame({"text": ["good one", "bad one"] * 50})
+    cells.names["rows"] = frame
+    return frame
+
+
+def test_it_says_rows_tokens_seconds_and_dollars():
+    assert repr(SAID) == (
+        "1,240 rows, about 310k tokens, 3 min 00 s on an L4, $0.1100 (an estimate from sizes)"
+    )
+
+
+def test_what_nobody_knows_is_said_to_be_unknown():
+    said = dataclasses.replace(SAID, seconds=None, usd=None)
+
+    assert "time not known on an L4, dollars not known" in repr(said)
+    assert "$0.4200/h" in repr(dataclasses.replace(said, usd_per_hour=0.42))
+
+
+def test_a_dry_run_asks_nobody_and_binds_nothing(
+    cells: Cells, rows: pd.DataFrame, server: OpenAIServer
+):
+    said = cells.run(f"%%conduit map rows -o out --dry-run --endpoint {server.url}\n{VERDICT}")
+
+    assert (said.rows, said.seconds, said.usd) == (len(rows), None, None)
+    assert said.prompt_tokens > 100 * 10
+    assert 100 < said.completion_tokens < 2000
+    assert "out" not in cells.names
+    assert server.requests == []
+    assert read_receipts() == []
+
+
+def test_a_map_says_it_and_starts(cells: Cells, rows: pd.DataFrame, server: OpenAIServer):
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}")
+
+    assert f"{len(rows)} rows, about" in cells.stderr
+    assert "out" in cells.names
+
+
+class TestOnADeployment:
+    """Where nodes are rented, at a price, or seem to be."""
+
+    @pytest.fixture(autouse=True)
+    def session(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+        with fleet_session(tmp_path, monkeypatch) as session:
+            yield session
+
+    LINE = "%%conduit map rows -o out --model m/one --runtime custom --image x"
+
+    def test_a_quote_starts_nothing(self, cells: Cells, rows: pd.DataFrame, session: Session):
+        said = cells.run(f"{self.LINE} --dry-run\n{VERDICT}")
+
+        assert said.usd == 0.0
+        assert session.ps() == []
+
+    def test_the_last_such_map_tells_the_time(
+        self, cells: Cells, rows: pd.DataFrame, session: Session
+    ):
+        keep_receipt(dataclasses.replace(ONE, provider="local", failed=0, seconds=3.0))
+        said = cells.run(f"{self.LINE} --dry-run\n{VERDICT}")
+
+        tokens = said.prompt_tokens + said.completion_tokens
+        assert said.seconds == pytest.approx(3.0 / 39 * tokens)
+        assert said.basis == "at the last map's speed"
+
+
+class TestAtAPrice:
+    """Where a node costs half a dollar an hour."""
+
+    LINE = TestOnADeployment.LINE
+
+    @pytest.fixture(autouse=True)
+    def session(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+        provider = PricedProvider(0.5)
+        with fleet_session(tmp_path, monkeypatch, provider=provider) as session:
+            yield session
+
+    def test_the_boot_is_in_the_dollars(self, cells: Cells, rows: pd.DataFrame):
+        keep_receipt(dataclasses.replace(ONE, provider="local", failed=0, seconds=3.0))
+        said = cells.run(f"{self.LINE} --dry-run\n{VERDICT}")
+
+        assert said.boots
+        assert said.seconds > 180
+        assert said.usd == pytest.approx(0.5 * said.seconds / 3600)
+
+    def test_a_map_above_what_is_left_does_not_begin(
+        self, cells: Cells, rows: pd.DataFrame, session: Session
+    ):
+        keep_receipt(dataclasses.replace(ONE, provider="local", failed=0, seconds=3.0))
+
+        error = cells.fail(f"{self.LINE} --max-usd 0.01\n{VERDICT}", SpendCapError)
+
+        assert "--max-usd" in error.hint
+        assert session.ps() == []
+        assert "out" not in cells.names
+
+    def test_what_a_map_spends_is_on_its_receipt(self, cells: Cells, rows: pd.DataFrame):
+        cells._run(f"{self.LINE}\nclass Echo:\n    said: str\n")  # the echo fits or not
+
+        (receipt,) = read_receipts()
+        assert receipt.usd == pytest.approx(0.5 * receipt.seconds / 3600, rel=0.01)
+        assert f"{len(rows)} rows" in cells.stderr

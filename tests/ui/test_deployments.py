@@ -1,0 +1,124 @@
+"""Deployments from a notebook in a real browser: started, seen, and ended, here and in Docker."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.fake_lmlite import ECHO_IMAGE, ECHO_IN_IMAGE
+from tests.ui.conftest import end_all
+from tests.ui.lab import LabPage, LabServer, lab_server
+from tests.waiting import until_true
+
+pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
+
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+LONG_MAP = '''%%conduit map rows -o verdicts --max-tokens 400
+class Story:
+    """Tell what happened, in many words."""
+
+    story: str'''
+
+BOXED = """from dataclasses import dataclass
+import conduit_nb
+from conduit_nb import ConduitError, CustomBlock, LmLiteModelConfig
+
+@dataclass
+class Text:
+    text: str
+
+boxed = CustomBlock(
+    [LmLiteModelConfig("echo")], compute_provider="docker", image={image!r}, command={command}
+)
+try:
+    print(boxed(input=Text("here"), output=Text))
+except ConduitError as error:  # it is no model, and what it says need not fit
+    print("said:", type(error).__name__)"""
+
+
+def test_on_this_machine_from_deploy_to_terminate(lab: LabPage):
+    lab.open(
+        lab.server.write(
+            "local.ipynb",
+            "%load_ext conduit_nb",
+            f"%conduit deploy {MODEL} --provider local --max-model-len 1024",
+            "%conduit ps",
+            "%conduit cost",
+            "%conduit stop",
+            "%conduit ps",
+        )
+    )
+    lab.run_all()
+    lab.output("Nothing runs", seconds=180)
+
+    assert lab.outputs().count("running") >= 2
+    lab.save()
+    lab.open("local.ipynb")
+    assert lab.outputs().count("running") >= 2
+
+
+def test_the_stop_button_keeps_what_a_map_has_done(lab: LabPage):
+    name = lab.server.write(
+        "stop.ipynb",
+        "%load_ext conduit_nb",
+        "rows = ['Once upon a time.'] * 400",
+        LONG_MAP,
+    )
+    lab.open(name)
+    lab.run_all()
+    lab.progress(r"[1-9]\d* of 400", seconds=180)
+
+    lab.page.locator(".jp-NotebookPanel-toolbar [data-command='notebook:interrupt-kernel']").click()
+
+    lab.output("Interrupted", seconds=30)
+    assert re.search(r"\d+ of 400 rows", lab.outputs())
+    assert "verdicts is bound" in lab.outputs()
+
+
+@pytest.mark.needs("docker")
+class TestDocker:
+    @pytest.fixture
+    def server(
+        self, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[LabServer]:
+        monkeypatch.setenv("DOCKER_HOST", engine)
+        folder = tmp_path / "notebooks"
+        folder.mkdir()
+        with lab_server(folder, tmp_path) as server:
+            yield server
+        end_all()
+
+    def test_a_container_lives_from_the_first_call_to_terminate(self, lab: LabPage, engine: str):
+        name = lab.server.write(
+            "docker.ipynb",
+            "%load_ext conduit_nb",
+            BOXED.format(image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")),
+            "%conduit ps",
+            "print('named', *(row.name for row in conduit_nb.ps() if row.provider == 'docker'))",
+        )
+        lab.open(name)
+        with closing(docker.DockerClient(base_url=engine)) as client:
+            lab.run_all()
+            lab.output("named", seconds=120)
+            assert "running" in lab.outputs()
+            (deployment,) = re.findall(r"^named (\S+)$", lab.outputs(), re.MULTILINE)
+            (container,) = client.containers.list()
+            assert container.image.tags == [ECHO_IMAGE]
+
+            words = ("stop", "start", "restart", "extend", "logs", "terminate")
+            cells = [f"%conduit {word} {deployment}" for word in words]
+            lab.open(lab.server.write("words.ipynb", "%load_ext conduit_nb", *cells))
+            lab.run_all()
+            lab.output("terminated", seconds=120)
+
+            said = [lab.text_of_cell(number) for number in range(1, len(words) + 1)]
+            assert "Stopped" in said[0]
+            for number in (1, 2, 3):
+                assert "running" in said[number], words[number]
+            assert "Error" not in said[4], said[4]
+            until_true(lambda: not client.containers.list(all=True))

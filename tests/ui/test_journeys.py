@@ -1,0 +1,121 @@
+"""What a reader does with the notebooks: in a real browser, and with the real model."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.ui.lab import LabPage, LabServer
+
+pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
+
+VERDICT = '''%%conduit map rows -o verdicts
+class Verdict:
+    """Find out whether the customer is satisfied."""
+
+    sentiment: Literal["good", "bad"]'''
+ROWS = "rows = ['Lovely, I use it every day.', 'It broke on day two.'] * {times}"
+
+
+def test_the_quickstart_by_clicks_and_what_is_left_of_it_without_a_kernel(
+    lab: LabPage, picture: Callable[..., Any]
+):
+    lab.open("01_quickstart.ipynb")
+    lab.run_all()
+    lab.output("of 50 verdicts agree with the labels", seconds=240)
+    lab.output("lmlite")  # %conduit ps, the last cell
+    chart = lab.notebook.locator(".jp-OutputArea-output img")
+    expect(chart).to_be_visible()
+    chart.scroll_into_view_if_needed()
+    picture(lab.page, "quickstart_in_lab")
+    said = lab.outputs()
+    lab.save()
+    (kernel,) = lab.server.kernels()
+
+    lab.command("kernelmenu:shutdown")
+    lab.open("01_quickstart.ipynb", kernel=False)
+
+    assert "verdicts agree" in said
+    assert lab.outputs() == said
+    expect(lab.notebook.locator(".jp-OutputArea-output img")).to_be_visible()
+    assert kernel["id"] not in {one["id"] for one in lab.server.kernels()}
+
+
+def test_a_kernel_restart_finds_what_runs(lab: LabPage):
+    name = lab.server.write("restart.ipynb", "%load_ext conduit_nb", ROWS.format(times=1), VERDICT)
+    lab.open(name)
+    lab.run_all()
+    lab.output("2 of 2 rows", seconds=120)
+
+    lab.restart_kernel()
+    lab.run_all()
+
+    lab.output("2 of 2 rows", seconds=60)
+    assert "Starting the model server" not in lab.outputs()
+    assert "no errors" in lab.outputs()
+
+
+def test_two_notebooks_at_once_share_one_server(browser: Browser, server: LabServer):
+    pages = [browser.new_page(), browser.new_page()]
+    labs = [LabPage(page, server) for page in pages]
+    cells = ("%load_ext conduit_nb", ROWS.format(times=4), VERDICT, "%conduit ps")
+    for number, lab in enumerate(labs):
+        lab.open(server.write(f"at_once_{number}.ipynb", *cells))
+
+    for lab in labs:
+        lab.run_all()
+
+    for lab in labs:
+        lab.output("8 of 8 rows", seconds=180)
+        lab.output("device")
+    found = {name for lab in labs for name in re.findall(r"lmlite-local-\w+", lab.outputs())}
+    assert len(found) == 1
+    for page in pages:
+        page.close()
+
+
+def test_the_keyboard_alone_is_enough(lab: LabPage):
+    lab.open(lab.server.write("keyboard.ipynb", ""))
+    keys = lab.page.keyboard
+    lab.notebook.locator(".jp-Notebook").focus()
+    for source in ("%load_ext conduit_nb", ROWS.format(times=1), VERDICT):
+        keys.press("Enter")
+        keys.insert_text(source)
+        keys.press("Shift+Enter")
+
+    lab.output("2 of 2 rows", seconds=120)
+    assert lab.outputs().count("verdicts is bound") == 1
+
+
+def test_a_mistake_is_two_lines_in_its_cell(lab: LabPage):
+    lab.open(lab.server.write("mistake.ipynb", "%load_ext conduit_nb", "%conduit offer"))
+    lab.run_all()
+
+    shown = lab.output("There is no %conduit offer.")
+
+    assert len(shown.inner_text().strip().splitlines()) == 2
+    assert "offerings" in shown.inner_text()
+
+
+def test_somebodys_own_table_becomes_records_as_the_first_page_says(lab: LabPage):
+    rows = ["text", "Where is my parcel?", "The lamp broke.", "Two more cups please."]
+    (lab.server.folder / "mine.csv").write_text("\n".join(rows))
+    quickstart = nbformat.read(lab.server.folder / "01_quickstart.ipynb", as_version=4)
+    (page,) = [cell.source for cell in quickstart.cells if "## Your own table" in cell.source]
+    (cell,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    read = re.search(r"`(mine = .+?)`", page)
+    assert read
+
+    start = ("%load_ext conduit_nb", f"import pandas as pd\n{read[1]}")
+    lab.open(lab.server.write("own.ipynb", *start, textwrap.dedent(cell), "answers"))
+    lab.run_all()
+
+    lab.output("3 of 3 rows", seconds=120)
+    lab.output("Two more cups please.")
+    assert "no errors" in lab.outputs()
