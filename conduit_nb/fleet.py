@@ -35,14 +35,12 @@ from conduit_nb.errors import (
 from conduit_nb.events import Events, Notice
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import PlanOptions, make_plan
+from conduit_nb.plans.options import PLANNED_AS
 from conduit_nb.providers.base import Provider
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import load_installation
 from conduit_nb.state.records import NodeRecord
 from conduit_nb.state.store import Store
-
-# Whose memory is planned with whose figures; of others nothing is known.
-PLANNED_AS = {"lmlite": "lmlite", "vllm": "vllm", "tensorrt": "vllm"}
 
 
 class Fleet:
@@ -80,6 +78,10 @@ class Fleet:
             self._scales = [one for one in self._scales if not one.is_over]
             self._scales.append(AutoScale(manager, request, endpoint))
         return endpoint
+
+    async def reach(self, name: str) -> RoutedEndpoint:
+        """Return the endpoint of what runs under that name or id; nothing is started."""
+        return await (await self._manager()).reach(name)
 
     async def quote(self, request: DeploymentRequest) -> Quote:
         """Say what the request would start, and what that costs; nothing is created."""
