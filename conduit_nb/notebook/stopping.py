@@ -7,8 +7,11 @@ Layer 6.
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
@@ -21,6 +24,23 @@ CLEAN_UP_S = 120.0
 
 SETTLE_S = 15.0
 LOOK_EVERY_S = 0.25
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let what is short come to its end: an interrupt meanwhile changes nothing, a second one does.
+
+    Only the main thread is ever interrupted; elsewhere nothing has to be kept off.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, before))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_or_end(session: Session, request: DeploymentRequest) -> DeploymentInfo:
