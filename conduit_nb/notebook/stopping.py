@@ -10,7 +10,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -28,7 +28,7 @@ LOOK_EVERY_S = 0.25
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Generator[None]:
     """Let what is short come to its end: an interrupt meanwhile changes nothing, a second one does.
 
     Only the main thread is ever interrupted; elsewhere nothing has to be kept off.
