@@ -81,6 +81,10 @@ class Fleet:
             self._scales.append(AutoScale(manager, request, endpoint))
         return endpoint
 
+    async def reach(self, name: str) -> RoutedEndpoint:
+        """Return the endpoint of what runs under that name or id; nothing is started."""
+        return await (await self._manager()).reach(name)
+
     async def quote(self, request: DeploymentRequest) -> Quote:
         """Say what the request would start, and what that costs; nothing is created."""
         return await (await self._manager()).quote(request)

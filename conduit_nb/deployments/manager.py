@@ -34,6 +34,7 @@ from conduit_nb.errors import (
     ArgumentError,
     DeploymentEndedError,
     DeploymentError,
+    EndpointUnreachableError,
     StateConflictError,
 )
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
@@ -80,6 +81,20 @@ class DeploymentManager:
         """Return where the request is served, with every node that is running."""
         record = await self.deploy(request)
         return RoutedEndpoint(await self._servers(record), name=record.name)
+
+    async def reach(self, name: str) -> RoutedEndpoint:
+        """Return the endpoint of what runs under that name or id; nothing is started.
+
+        Raises ArgumentError where nothing is called so, EndpointUnreachableError where none of its
+        nodes runs.
+        """
+        record = await self.find(name)
+        servers = await self._servers(record)
+        if not servers:
+            raise EndpointUnreachableError(
+                f"None of the nodes of {record.name} runs.", hint="%conduit ps says what it does."
+            )
+        return RoutedEndpoint(servers, name=record.name)
 
     async def live(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return the request's deployment as it is, None where there is none."""

@@ -24,6 +24,7 @@ from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.events import Event, Notice
 from conduit_nb.labserver.wire import (
     S_PER_HOUR,
+    SIDECAR_MARK,
     Action,
     Document,
     action_document,
@@ -39,7 +40,6 @@ T = TypeVar("T")
 LOOK_EVERY = timedelta(seconds=30)
 KEPT_ACTIONS = 20
 WORDS = ("start", "stop", "restart", "terminate", "extend")
-SIDECAR_KEY = "sidecar:"
 _LOG = logging.getLogger(__name__)
 
 
@@ -72,7 +72,7 @@ class Desk:
         self._look_failures: list[str] = []
         self._look: asyncio.Task[None] | None = None
         self._actions: dict[str, Action] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._carrying: dict[str, asyncio.Task[None]] = {}
         self._reading = asyncio.Lock()
 
     async def overview(self, since: str | None) -> Document:
@@ -108,8 +108,10 @@ class Desk:
 
     async def logs(self, key: str, tail: int) -> list[str]:
         """Return the last lines of a log."""
-        name = key.removeprefix(SIDECAR_KEY)
-        return await asyncio.to_thread(self._session.logs, name, tail)
+        if key.startswith(SIDECAR_MARK):
+            name = key.removeprefix(SIDECAR_MARK)
+            return await asyncio.to_thread(self._session.logs, name, tail)
+        return await self._on_session(self._session.fleet.read_logs(key, tail=tail))
 
     async def offerings(self) -> Document:
         """Return what is offered now, the cheapest by its memory first."""
@@ -125,7 +127,7 @@ class Desk:
                 hint="It may have ended: look again.",
             )
         name = str(self._told[key][1]["name"])
-        if key.startswith(SIDECAR_KEY):
+        if key.startswith(SIDECAR_MARK):
             if word != "stop":
                 raise ArgumentError(
                     f"A sidecar cannot be told to {word}.",
@@ -167,9 +169,16 @@ class Desk:
             )
         return self._actions[action_id]
 
+    async def ended(self, action_id: str) -> Action:
+        """Wait until an action has ended, and return it."""
+        task = self._carrying.get(action_id)
+        if task is not None:
+            await asyncio.wait([task])
+        return self.action(action_id)
+
     async def close(self) -> None:
         """Cancel what is under way, as ■ does in a notebook; what runs goes on."""
-        tasks = [*self._tasks, *([self._look] if self._look else [])]
+        tasks = [*self._carrying.values(), *([self._look] if self._look else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -236,8 +245,8 @@ class Desk:
             if len(self._actions) > KEPT_ACTIONS:
                 del self._actions[old]
         task = asyncio.create_task(self._carry_out(action, work), name=f"{word} {target}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._carrying[action.id] = task
+        task.add_done_callback(lambda _: self._carrying.pop(action.id))
         return action
 
     async def _carry_out(self, action: Action, work: Callable[[], Awaitable[object]]) -> None:

@@ -27,6 +27,7 @@ LONGEST_TEXT = 2000
 MOST_MODELS = 32
 MOST_LOG_LINES = 2000
 S_PER_HOUR = 3600
+SIDECAR_MARK = "sidecar:"
 _DEPLOY_FIELDS = frozenset({"models", "provider", "runtime", "gpu", "max_usd", "hours", "name"})
 
 
@@ -45,7 +46,7 @@ class Action:
 
 def key_of(info: DeploymentInfo) -> str:
     """Return what names one thing that runs: a deployment's id, or `sidecar:` and its name."""
-    return info.id if info.id is not None else f"sidecar:{info.name}"
+    return info.id if info.id is not None else f"{SIDECAR_MARK}{info.name}"
 
 
 def deployment_document(info: DeploymentInfo) -> Document:
@@ -57,6 +58,7 @@ def deployment_document(info: DeploymentInfo) -> Document:
         "provider": info.provider,
         "runtime": info.runtime,
         "status": info.status,
+        "url": info.url,
         "device": _short(info.device),
         "region": _short(info.region),
         "nodes": info.nodes,

@@ -90,7 +90,7 @@ class OfferingsView(Shown):
         return offerings_document(self.choice, why=why)
 
     def _text(self) -> str:
-        parts = [self._title()]
+        parts = [self.title]
         if self.choice.ranked:
             parts.append(text_table(*self._table(self.choice.ranked)))
         notes = list(self._notes())
@@ -101,7 +101,7 @@ class OfferingsView(Shown):
         return plain("\n\n".join(parts))
 
     def _html(self) -> str:
-        lines = [f"<div><strong>{escaped(self._title())}</strong></div>"]
+        lines = [f"<div><strong>{escaped(self.title)}</strong></div>"]
         if self.choice.ranked:
             lines.append(html_table(*self._table(self.choice.ranked)))
         lines += [f"<div>{escaped(note)}</div>" for note in self._notes()]
@@ -110,7 +110,9 @@ class OfferingsView(Shown):
             lines.append(html_table(*self._table(self.choice.excluded)))
         return "".join(lines)
 
-    def _title(self) -> str:
+    @property
+    def title(self) -> str:
+        """Return one line of how many there are, and of what for."""
         choice = self.choice
         number = len(choice.ranked)
         offers = f"{number:,} offering{'' if number == 1 else 's'}"

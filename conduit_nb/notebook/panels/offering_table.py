@@ -1,0 +1,211 @@
+"""The live table of offerings: what they are told as, asking again, and deploying on one.
+
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.offerings import ComputeOffering
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.selection import Explanation
+from conduit_nb.errors import ArgumentError
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.notebook.offerings_display import OfferingsView
+from conduit_nb.notebook.panels.widget import Message, Panel
+from conduit_nb.plain_text import plain
+from conduit_nb.plans.choice import Choice
+from conduit_nb.plans.documents import error_document
+from conduit_nb.session import Session
+
+REFRESH_S = 30.0
+TOKENS = 1e6
+S_PER_HOUR = 3600
+COLUMNS = (
+    "key",
+    "fits",
+    "why",
+    "gpu",
+    "count",
+    "gib",
+    "usd_per_hour",
+    "usd_per_gib",
+    "usd_per_mtok",
+    "tokens_per_s",
+    "speed_range",
+    "availability",
+    "as_of",
+    "region",
+    "provider",
+    "launchable",
+)
+
+
+class OfferingTable(Panel):
+    """Every offering against a plan, asked for again every half minute while somebody looks.
+
+    `ask` asks the providers; `asked` are the options of the line, as what is deployed on an
+    offering has them too.
+    """
+
+    script: ClassVar[str] = "offering_table.js"
+
+    def __init__(
+        self,
+        session: Session,
+        view: OfferingsView,
+        *,
+        ask: Callable[[], OfferingsView],
+        asked: Mapping[str, Any],
+        refresh_s: float = REFRESH_S,
+    ) -> None:
+        self._view = view
+        self._at = datetime.now(UTC)
+        self._ask = ask
+        self._asked = asked
+        self._refresh_s = refresh_s
+        self._asking = asyncio.Lock()
+        super().__init__(session)
+
+    async def answer(self, message: Mapping[str, Any]) -> None:
+        """Answer a view that is `here`, wants a `refresh`, or wants to `deploy`."""
+        match message.get("kind"):
+            case "here":
+                await self._tell_table()
+            case "refresh":
+                await self._refresh()
+            case "deploy":
+                await self.follow(self.desk.deploy(self._request(str(message.get("key")))))
+            case _:
+                raise ArgumentError("The table does not know that.", hint="Run the cell again.")
+
+    async def every_beat(self) -> None:
+        """Ask again when the answer is old."""
+        if (datetime.now(UTC) - self._at).total_seconds() >= self._refresh_s:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
+        if self._asking.locked():
+            return
+        async with self._asking:
+            self._view = await asyncio.to_thread(self._ask)
+            self._at = datetime.now(UTC)
+        await self._tell_table()
+
+    async def _tell_table(self) -> None:
+        message = await asyncio.to_thread(
+            table_message, self._view, at=self._at, can_deploy=bool(self._asked.get("models"))
+        )
+        self.tell("table", **message)
+
+    def _request(self, key: str) -> DeploymentRequest:
+        return request_on(offering_of(self._view.choice, key), self._asked)
+
+
+def table_message(view: OfferingsView, *, at: datetime, can_deploy: bool) -> Message:
+    """Return all offerings, those that are left out as well, as rows of `COLUMNS`.
+
+    All text in it is plain: it comes from providers.
+    """
+    choice = view.choice
+    return {
+        "title": plain(view.title),
+        "at": at.isoformat(),
+        "has_plan": choice.plan is not None,
+        "can_deploy": can_deploy,
+        "columns": COLUMNS,
+        "rows": [_row(one, choice) for one in _all(choice)],
+        "failures": [
+            {"provider": plain(one.provider), **error_document(one.error)["error"]}
+            for one in choice.failures
+        ],
+    }
+
+
+def offering_of(choice: Choice, key: str) -> ComputeOffering:
+    """Return the offering that a row's key names. Raises ArgumentError."""
+    for one in _all(choice):
+        if key_of(one.offering) == key:
+            return one.offering
+    raise ArgumentError("That is not offered any more.", hint="Refresh, and take another.")
+
+
+def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> DeploymentRequest:
+    """Return the deployment that is meant: the models of the line on just this offering."""
+    return DeploymentRequest(
+        models=tuple(
+            LmLiteModelConfig(
+                model_id,
+                max_model_len=asked.get("max_model_len"),
+                max_model_concurrency=asked.get("max_model_concurrency"),
+            )
+            for model_id in asked["models"]
+        ),
+        runtime=str(asked.get("runtime") or "lmlite"),
+        provider=offering.provider,
+        gpu=offering.accelerator,
+        gpu_count=offering.count if offering.accelerator else None,
+        tensor_parallel=asked.get("tensor_parallel") or 1,
+        pipeline_parallel=asked.get("pipeline_parallel") or 1,
+        constraint=_just(offering),
+    )
+
+
+def key_of(offering: ComputeOffering) -> str:
+    """Return what tells an offering from every other, the same at every look."""
+    spot = "spot" if offering.interruptible else ""
+    parts = (offering.provider, offering.id, offering.region or "", str(offering.count), spot)
+    return plain("|".join(parts))
+
+
+def _just(offering: ComputeOffering) -> DeploymentConstraint:
+    if not offering.usd_per_hour:
+        return DeploymentConstraint()  # a machine of one's own: there is only one
+    return DeploymentConstraint(
+        max_usd_per_hour=offering.usd_per_hour,
+        regions=(offering.region,) if offering.region else None,
+        interruptible=offering.interruptible,
+    )
+
+
+def _all(choice: Choice) -> Iterator[Explanation]:
+    yield from choice.ranked
+    yield from choice.excluded
+
+
+def _row(one: Explanation, choice: Choice) -> list[object]:
+    offering, speed = one.offering, one.tokens_per_s
+    tokens_per_s = speed.expected if speed and speed.expected else None
+    as_of = offering.availability_as_of or offering.price_as_of
+    per_token = (
+        one.usd_per_hour / (tokens_per_s * S_PER_HOUR) * TOKENS
+        if tokens_per_s and one.fits
+        else None
+    )
+    return [
+        key_of(offering),
+        one.fits if choice.plan or one.reasons else None,
+        _plain("; ".join(reason.text for reason in one.reasons)),
+        _plain(offering.hardware.name),
+        offering.count,
+        round(offering.total_gib, 2),
+        offering.usd_per_hour,
+        round(offering.usd_per_gib_hour, 6),
+        per_token,
+        tokens_per_s,
+        str(speed) if tokens_per_s else "",
+        offering.availability,
+        as_of.isoformat() if as_of else None,
+        _plain(offering.region or ""),
+        _plain(offering.provider + (", spot" if offering.interruptible else "")),
+        choice.is_launchable(offering),
+    ]
+
+
+_plain = lru_cache(maxsize=4096)(plain)  # ten thousand rows say few different things

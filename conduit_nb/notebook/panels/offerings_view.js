@@ -1,0 +1,500 @@
+/**
+ * A table of offerings that sorts, filters and searches by itself, and draws only the rows that are
+ * in sight: ten thousand cost what forty cost.
+ *
+ * @typedef {object} Offering Amounts are US dollars, sizes GiB; null is what nobody knows.
+ * @property {string} key
+ * @property {boolean | null} fits Null where there is no plan to be held.
+ * @property {string} why
+ * @property {string} gpu
+ * @property {number} count
+ * @property {number} gib
+ * @property {number} usd_per_hour
+ * @property {number} usd_per_gib
+ * @property {number | null} usd_per_mtok
+ * @property {number | null} tokens_per_s
+ * @property {string} speed_range
+ * @property {string} availability
+ * @property {string | null} as_of
+ * @property {string} region
+ * @property {string} provider
+ * @property {boolean} launchable
+ *
+ * @typedef {object} Table
+ * @property {string} title
+ * @property {string} at
+ * @property {boolean} has_plan
+ * @property {boolean} can_deploy
+ * @property {string[]} columns
+ * @property {unknown[][]} rows
+ * @property {(import('./elements.js').Problem & { provider: string })[]} failures
+ *
+ * @typedef {keyof Offering} Field
+ * @typedef {object} Column
+ * @property {Field} field
+ * @property {string} head
+ * @property {string} about
+ * @property {boolean} [isNumber]
+ * @property {(one: Offering, now: number) => string} text
+ */
+
+import {
+  button,
+  clock,
+  confirm,
+  element,
+  fill,
+  labelled,
+  problemLine,
+  select,
+  span,
+  usd,
+} from './elements.js';
+
+/** Rows above and below what is in sight. */
+const MARGIN = 8;
+/** Until a row is drawn, its height is guessed. */
+const ROW_PX = 26;
+const LONGEST_WHY = 160;
+
+/** @type {readonly Column[]} */
+const COLUMNS = [
+  { field: 'fits', head: 'fits', about: 'Whether it holds the plan', text: verdict },
+  { field: 'gpu', head: 'GPU', about: 'Device', text: (one) => one.gpu },
+  {
+    field: 'count',
+    head: 'count',
+    about: 'Devices',
+    isNumber: true,
+    text: (one) => `${one.count}`,
+  },
+  {
+    field: 'gib',
+    head: 'GiB',
+    about: 'Memory of all devices',
+    isNumber: true,
+    text: (one) => one.gib.toFixed(1),
+  },
+  {
+    field: 'usd_per_hour',
+    head: '$/h',
+    about: 'Dollars per hour',
+    isNumber: true,
+    text: (one) => one.usd_per_hour.toFixed(2),
+  },
+  {
+    field: 'usd_per_gib',
+    head: '$/h per GiB',
+    about: 'Dollars per hour and GiB',
+    isNumber: true,
+    text: (one) => one.usd_per_gib.toFixed(4),
+  },
+  {
+    field: 'usd_per_mtok',
+    head: '$/1M tokens',
+    about: 'Dollars per million tokens, an estimate',
+    isNumber: true,
+    text: (one) => (one.usd_per_mtok === null ? '' : one.usd_per_mtok.toFixed(2)),
+  },
+  {
+    field: 'tokens_per_s',
+    head: 'tokens/s',
+    about: 'Tokens per second, an estimate',
+    isNumber: true,
+    text: (one) => (one.tokens_per_s === null ? '' : one.tokens_per_s.toFixed(0)),
+  },
+  { field: 'availability', head: 'availability', about: 'Stock, and how old that is', text: stock },
+  { field: 'region', head: 'region', about: 'Region', text: (one) => one.region },
+  { field: 'provider', head: 'provider', about: 'Provider', text: (one) => one.provider },
+];
+/** What may change between two looks; a change of it is marked. @type {readonly Field[]} */
+const WATCHED = ['fits', 'usd_per_hour', 'availability'];
+
+/**
+ * Draws an empty table into `place`.
+ *
+ * @param {Element} place
+ * @param {{ deploy: (key: string) => void, refresh: () => void }} asks What the table asks for.
+ */
+export function offeringsView(place, asks) {
+  /** @type {Offering[]} */ let all = [];
+  /** @type {Offering[]} */ let shown = [];
+  /** @type {Map<string, Map<Field, string>>} */ let changes = new Map();
+  /** @type {Table | null} */ let table = null;
+  /** @type {{ field: Field, isDown: boolean } | null} */ let order = null;
+  let selected = '';
+  let rowPx = ROW_PX;
+  let news = '';
+
+  const title = element('strong', { class: 'conduit-title' });
+  const search = element('input', { type: 'search', placeholder: 'GPU, region, provider' });
+  const provider = select([['', 'all']]);
+  const onlyFits = element('input', { type: 'checkbox' });
+  const onlyHere = element('input', { type: 'checkbox' });
+  const deploy = button('Deploy …', askDeploy, 'Deploy on the selected offering');
+  const refresh = button('Refresh', asks.refresh, 'Ask every provider again');
+  const question = element('div');
+  const status = element('p', { class: 'conduit-status', role: 'status' });
+  const problems = element('div');
+  const heads = COLUMNS.map(head);
+  const above = element(
+    'tr',
+    { 'aria-hidden': 'true' },
+    element('td', { colspan: `${COLUMNS.length}` }),
+  );
+  const below = element(
+    'tr',
+    { 'aria-hidden': 'true' },
+    element('td', { colspan: `${COLUMNS.length}` }),
+  );
+  const body = element('tbody', {}, above, below);
+  const grid = element(
+    'table',
+    { role: 'grid', 'aria-label': 'Offerings', tabindex: '0' },
+    element('thead', {}, element('tr', { 'aria-rowindex': '1' }, ...heads)),
+    body,
+  );
+  const scroller = element('div', { class: 'conduit-scroller' }, grid);
+  const bar = element(
+    'div',
+    { class: 'conduit-bar', role: 'group', 'aria-label': 'Filter and act' },
+    labelled('search', search),
+    labelled('provider', provider),
+    labelled('only what fits', onlyFits),
+    labelled('only what can be started', onlyHere),
+    refresh,
+    deploy,
+  );
+  place.append(title, bar, question, scroller, status, problems);
+
+  search.addEventListener('input', arrange);
+  for (const control of [provider, onlyFits, onlyHere]) {
+    control.addEventListener('change', arrange);
+  }
+  scroller.addEventListener('scroll', draw);
+  grid.addEventListener('keydown', pressed);
+  body.addEventListener('click', (event) => {
+    const row = event.target instanceof Element ? event.target.closest('tr[data-key]') : null;
+    pick(row?.getAttribute('data-key') ?? selected);
+  });
+  body.addEventListener('dblclick', askDeploy);
+  arrange();
+
+  return {
+    /** @param {Table} told */
+    show(told) {
+      const before = new Map(all.map((one) => [one.key, one]));
+      all = told.rows.map((row) => offering(told.columns, row));
+      changes = new Map();
+      let fresh = 0;
+      for (const one of all) {
+        const old = before.get(one.key);
+        before.delete(one.key);
+        if (!old) {
+          fresh += 1;
+          continue;
+        }
+        for (const field of WATCHED) {
+          if (old[field] !== one[field]) {
+            const marks = changes.get(one.key) ?? new Map();
+            changes.set(one.key, marks.set(field, `${old[field]}`));
+          }
+        }
+      }
+      news = table ? newsOf(changes.size, fresh, before.size) : '';
+      table = told;
+      title.textContent = told.title;
+      deploy.hidden = !told.can_deploy;
+      for (const control of [onlyFits, onlyHere]) {
+        /** @type {HTMLElement} */ (control.parentElement).hidden =
+          !told.has_plan && control === onlyFits;
+      }
+      fillProviders();
+      fill(
+        problems,
+        ...told.failures.map((one) =>
+          problemLine({ ...one, message: `${one.provider}: ${one.message}` }),
+        ),
+      );
+      arrange();
+    },
+    /** Says that nothing of it can be relied on or done any more, or that it can again. @param {boolean} isAlive */
+    setAlive(isAlive) {
+      deploy.disabled = !isAlive;
+      refresh.disabled = !isAlive;
+    },
+    /** How many rows pass the filters. */
+    count: () => shown.length,
+  };
+
+  /** @param {Column} column */
+  function head(column) {
+    const cell = element('th', {
+      scope: 'col',
+      'aria-sort': 'none',
+      class: column.isNumber ? 'conduit-number' : '',
+    });
+    cell.append(button(column.head, () => sortBy(column.field), `${column.about}: sort`));
+    return cell;
+  }
+
+  /** @param {Field} field */
+  function sortBy(field) {
+    const isSame = order?.field === field;
+    order = isSame && order?.isDown ? null : { field, isDown: isSame };
+    COLUMNS.forEach((column, index) => {
+      const sorted =
+        order?.field === column.field ? (order.isDown ? 'descending' : 'ascending') : 'none';
+      heads[index]?.setAttribute('aria-sort', sorted);
+    });
+    arrange();
+  }
+
+  function fillProviders() {
+    const names = [...new Set(all.map((one) => one.provider))].sort();
+    const chosen = names.includes(provider.value) ? provider.value : '';
+    fill(
+      provider,
+      ...select([
+        ['', 'all'],
+        ...names.map((name) => /** @type {[string, string]} */ ([name, name])),
+      ]).children,
+    );
+    provider.value = chosen;
+  }
+
+  /** Sorts and filters, then draws. */
+  function arrange() {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    shown = all.filter(
+      (one) =>
+        (!provider.value || one.provider === provider.value) &&
+        (!onlyFits.checked || one.fits === true) &&
+        (!onlyHere.checked || one.launchable) &&
+        words.every((word) =>
+          `${one.gpu} ${one.region} ${one.provider}`.toLowerCase().includes(word),
+        ),
+    );
+    if (order) {
+      const { field, isDown } = order;
+      shown.sort((one, other) => compare(one[field], other[field], isDown));
+    }
+    grid.setAttribute('aria-rowcount', `${shown.length + 1}`);
+    say();
+    draw();
+  }
+
+  function say() {
+    const hidden = all.length - shown.length;
+    const parts = [
+      hidden
+        ? `${shown.length.toLocaleString()} of ${all.length.toLocaleString()} offerings`
+        : `${all.length.toLocaleString()} offerings`,
+      table ? `as of ${clock(table.at)}` : 'asking every provider …',
+      news,
+    ];
+    status.textContent = parts.filter(Boolean).join('; ');
+  }
+
+  /** Draws the rows in sight. */
+  function draw() {
+    const first = Math.max(0, Math.floor(scroller.scrollTop / rowPx) - MARGIN);
+    const inSight = Math.ceil((scroller.clientHeight || 10 * ROW_PX) / rowPx) + 2 * MARGIN;
+    const last = Math.min(shown.length, first + inSight);
+    const now = Date.now();
+    const rows = shown.slice(first, last).map((one, index) => row(one, first + index, now));
+    above.hidden = first === 0;
+    below.hidden = last === shown.length;
+    cellOf(above).style.height = `${first * rowPx}px`;
+    cellOf(below).style.height = `${(shown.length - last) * rowPx}px`;
+    body.replaceChildren(above, ...rows, below);
+    const drawn = rows[0]?.offsetHeight;
+    if (drawn && Math.abs(drawn - rowPx) > 0.5) {
+      rowPx = drawn;
+      draw();
+    }
+  }
+
+  /**
+   * @param {Offering} one
+   * @param {number} index
+   * @param {number} now
+   */
+  function row(one, index, now) {
+    const marks = changes.get(one.key);
+    const cells = COLUMNS.map((column) => {
+      const was = marks?.get(column.field);
+      const text = column.text(one, now);
+      return element(
+        'td',
+        {
+          class: [column.isNumber && 'conduit-number', was !== undefined && 'conduit-changed']
+            .filter(Boolean)
+            .join(' '),
+          title:
+            was !== undefined
+              ? `was ${was}`
+              : column.field === 'tokens_per_s' && one.speed_range
+                ? one.speed_range
+                : text,
+        },
+        text,
+      );
+    });
+    return element(
+      'tr',
+      {
+        'data-key': one.key,
+        'aria-rowindex': `${index + 2}`,
+        'aria-selected': `${one.key === selected}`,
+        class: one.fits === false ? 'conduit-out' : '',
+      },
+      ...cells,
+    );
+  }
+
+  /** @param {KeyboardEvent} event */
+  function pressed(event) {
+    const page = Math.max(1, Math.floor(scroller.clientHeight / rowPx) - 2);
+    const at = shown.findIndex((one) => one.key === selected);
+    /** @type {Record<string, number>} */
+    const targets = {
+      ArrowDown: at + 1,
+      ArrowUp: Math.max(0, at - 1),
+      PageDown: at + page,
+      PageUp: Math.max(0, at - page),
+      Home: 0,
+      End: shown.length - 1,
+    };
+    const target = targets[event.key];
+    if (target !== undefined) {
+      event.preventDefault();
+      goTo(Math.min(target, shown.length - 1));
+    } else if (event.key === 'Enter' && !(event.target instanceof HTMLButtonElement)) {
+      askDeploy();
+    }
+  }
+
+  /** @param {number} index */
+  function goTo(index) {
+    const one = shown[index];
+    if (!one) {
+      return;
+    }
+    const head = /** @type {HTMLElement} */ (grid.tHead).offsetHeight;
+    const top = index * rowPx;
+    const room = scroller.clientHeight - head - rowPx;
+    if (top < scroller.scrollTop) {
+      scroller.scrollTop = top;
+    } else if (top > scroller.scrollTop + room) {
+      scroller.scrollTop = top - room;
+    }
+    pick(one.key);
+  }
+
+  /** @param {string} key */
+  function pick(key) {
+    selected = key;
+    draw();
+    const one = all.find((other) => other.key === key);
+    if (one) {
+      status.textContent = `${one.gpu}, ${usd(one.usd_per_hour)}/h at ${one.provider}: ${verdict(one)}`;
+    }
+  }
+
+  function askDeploy() {
+    const one = all.find((other) => other.key === selected);
+    if (!table?.can_deploy || deploy.disabled) {
+      return;
+    }
+    if (!one) {
+      fill(
+        question,
+        problemLine({
+          message: 'No offering is selected.',
+          hint: 'Click a row, or use the arrow keys.',
+        }),
+      );
+      return;
+    }
+    if (one.fits === false || !one.launchable) {
+      fill(question, problemLine({ message: `It cannot be started here: ${verdict(one)}.` }));
+      return;
+    }
+    const where = `${one.count > 1 ? `${one.count} x ` : ''}${one.gpu} at ${one.provider}${one.region ? `, ${one.region}` : ''}`;
+    confirm(
+      question,
+      `Deploy on ${where} for ${usd(one.usd_per_hour)}/h?`,
+      'Deploy',
+      () => asks.deploy(one.key),
+      () => grid.focus(),
+    );
+  }
+}
+
+/**
+ * @param {readonly string[]} columns
+ * @param {readonly unknown[]} row
+ */
+function offering(columns, row) {
+  return /** @type {Offering} */ (
+    /** @type {unknown} */ (Object.fromEntries(columns.map((name, index) => [name, row[index]])))
+  );
+}
+
+/** @param {Offering} one */
+function verdict(one) {
+  if (one.fits === false || one.why) {
+    return one.why.length > LONGEST_WHY ? `${one.why.slice(0, LONGEST_WHY)} …` : one.why;
+  }
+  return [one.fits ? 'fits' : '', one.launchable ? '' : 'price only'].filter(Boolean).join(', ');
+}
+
+/**
+ * @param {Offering} one
+ * @param {number} now
+ */
+function stock(one, now) {
+  return one.as_of
+    ? `${one.availability}, ${span((now - Date.parse(one.as_of)) / 1000)} ago`
+    : one.availability;
+}
+
+/**
+ * What is not known stands last, whichever way is sorted.
+ *
+ * @param {string | number | boolean | null} one
+ * @param {string | number | boolean | null} other
+ * @param {boolean} isDown
+ */
+function compare(one, other, isDown) {
+  if (one === null || other === null) {
+    return Number(one === null) - Number(other === null);
+  }
+  const order = one < other ? -1 : one > other ? 1 : 0;
+  return isDown ? -order : order;
+}
+
+/**
+ * @param {number} changed
+ * @param {number} fresh
+ * @param {number} gone
+ */
+function newsOf(changed, fresh, gone) {
+  return [counted(changed, 'changed'), counted(fresh, 'new'), counted(gone, 'gone')]
+    .filter(Boolean)
+    .join(', ');
+}
+
+/**
+ * @param {number} count
+ * @param {string} what
+ */
+function counted(count, what) {
+  return count ? `${count.toLocaleString()} ${what}` : '';
+}
+
+/** @param {HTMLTableRowElement} row */
+function cellOf(row) {
+  return /** @type {HTMLTableCellElement} */ (row.cells[0]);
+}

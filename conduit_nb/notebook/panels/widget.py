@@ -1,0 +1,141 @@
+"""What all panels are: a widget in the notebook, and the kernel's side that answers it.
+
+A panel hears messages and tells messages, each an object with a `kind`. Its work goes on on the
+session's event loop, so that no cell waits for it and it lives on while a cell runs.
+Layer 6.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import anywidget
+from traitlets import Unicode
+
+from conduit_nb.errors import ConduitError, Interrupted
+from conduit_nb.labserver.desk import Desk
+from conduit_nb.labserver.wire import Action
+from conduit_nb.plans.documents import error_document
+from conduit_nb.session import Session
+
+Message = dict[str, Any]
+
+HERE = Path(__file__).parent
+_IMPORT = re.compile(r"^import \{[^}]*\} from '\./(\w+\.js)';\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=function |const )", re.MULTILINE)
+_LOG = logging.getLogger(__name__)
+
+
+class _Widget(anywidget.AnyWidget):
+    """The model of a panel's views; what is in a trait is saved with the notebook."""
+
+    _esm = Unicode("").tag(sync=True)
+    _css = Unicode("").tag(sync=True)
+    seen_at = Unicode("").tag(sync=True)
+
+
+class Panel(ABC):
+    """A live thing on the screen. `script` names what draws it."""
+
+    script: ClassVar[str]
+    beat_s: ClassVar[float] = 5.0
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.desk = Desk(session)
+        self.widget = _Widget(_esm=bundled(self.script), _css=_read("panels.css"), seen_at=_now())
+        cast("Any", self.widget).on_msg(self._heard)
+        session.submit(self._beat())
+
+    @abstractmethod
+    async def answer(self, message: Mapping[str, Any]) -> None:
+        """Answer what a view has said; a ConduitError is shown as a problem."""
+
+    @abstractmethod
+    async def every_beat(self) -> None:
+        """Do what is due every few seconds."""
+
+    def tell(self, kind: str, **content: Any) -> None:
+        """Send a message to every view."""
+        cast("Any", self.widget).send({"kind": kind, **content})
+
+    def close(self) -> None:
+        """End the panel; its views go."""
+        cast("Any", self.widget).close()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody can see it any more."""
+        return cast("Any", self.widget).comm is None
+
+    async def follow(self, action: Action) -> Action:
+        """Wait until an action has ended; tell when it begins and how it ends."""
+        self.tell("action", text=f"{action.word} {action.target} …", state="running")
+        now = await self.desk.ended(action.id)
+        if now.error is not None:
+            self.tell("problem", **now.error)
+        else:
+            self.tell("action", text=f"{now.word} {now.target}: done", state="done")
+        return now
+
+    def _heard(self, widget: object, message: object, buffers: object) -> None:  # noqa: ARG002  # ipywidgets' protocol
+        if isinstance(message, Mapping):
+            self.session.submit(self._answered(cast("Mapping[str, Any]", message)))
+
+    async def _answered(self, message: Mapping[str, Any]) -> None:
+        try:
+            await self.answer(message)
+        except ConduitError as err:
+            self.tell("problem", **error_document(err)["error"])
+        except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
+            _LOG.exception("A panel failed at %r", message.get("kind"))
+            self.tell("problem", message="It failed inside: the kernel's log says why.", hint=None)
+
+    async def _beat(self) -> None:
+        """Let views know that the kernel lives, also while a cell runs."""
+        while not self.is_closed:
+            cast("Any", self.widget).seen_at = _now()
+            await self._due()
+            await asyncio.sleep(self.beat_s)
+        await self.desk.close()
+
+    async def _due(self) -> None:
+        try:
+            await self.every_beat()
+        except Interrupted:
+            raise
+        except ConduitError as err:
+            self.tell("problem", **error_document(err)["error"])
+
+
+@cache
+def bundled(script: str) -> str:
+    """Return a script and what it imports from this folder as the one file that a widget takes."""
+    parts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name in parts:
+            return
+        source = _read(name)
+        for needed in _IMPORT.findall(source):
+            add(needed)
+        parts[name] = _EXPORT.sub("", _IMPORT.sub("", source))
+
+    add(script)
+    return "\n".join(parts.values())
+
+
+def _read(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
