@@ -22,6 +22,7 @@ LONGEST_CELL = 200
 LONGEST_TABLE_CELL = 2_000
 LONGEST_LINE = 4_000
 LONGEST_SHOWN = 100_000
+TABLE_TYPE = "application/vnd.conduit.table+json"  # JupyterLab's part draws it
 
 
 class Shown:
@@ -101,14 +102,18 @@ class Table(list[T]):
         super().__init__(rows)
         self._empty = empty
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:  # noqa: ARG002  # Jupyter's protocol
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:  # noqa: ARG002  # Jupyter's protocol
         head, body = self._cells()
         if not body:
             return {
                 "text/plain": plain(self._empty),
                 "text/html": f"<div>{escaped(self._empty)}</div>",
             }
-        return {"text/plain": text_table(head, body), "text/html": html_table(head, body)}
+        return {
+            "text/plain": text_table(head, body),
+            "text/html": html_table(head, body),
+            TABLE_TYPE: {"columns": head, "rows": [[plain(cell) for cell in row] for row in body]},
+        }
 
     def __repr__(self) -> str:
         return self._repr_mimebundle_()["text/plain"]

@@ -15,8 +15,9 @@ class Renderer extends Widget implements IRenderMime.IRenderer {
   renderModel(model: IRenderMime.IMimeModel): Promise<void> {
     const data: unknown = model.data[this.mimeType];
     const text: unknown = model.data['text/plain'];
-    const fallback = element('pre', {}, typeof text === 'string' ? text : 'It cannot be shown.');
-    show(this.node, recordView(this.mimeType, data) ?? fallback);
+    const line = typeof text === 'string' ? text : '';
+    const fallback = element('pre', {}, line || 'It cannot be shown.');
+    show(this.node, recordView(this.mimeType, data, line) ?? fallback);
     return Promise.resolve();
   }
 }

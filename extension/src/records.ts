@@ -9,13 +9,16 @@ export const RECEIPT_TYPE = 'application/vnd.conduit.receipt+json';
 const MOST_ROWS = 500;
 const MOST_COLUMNS = 50;
 
-/** Draws a document of that type; null where it is none, so that something else may show it. */
-export function recordView(mimeType: string, data: unknown): HTMLElement | null {
+/**
+ * Draws a document of that type; null where it is none, so that something else may show it.
+ * `line` is what the same output says as text: a receipt stands folded below it.
+ */
+export function recordView(mimeType: string, data: unknown, line = ''): HTMLElement | null {
   const document = fields(data);
   if (!document) {
     return null;
   }
-  return mimeType === TABLE_TYPE ? tableView(document) : receiptView(document);
+  return mimeType === TABLE_TYPE ? tableView(document) : receiptView(document, line);
 }
 
 /** A table: `{columns: [text], rows: [[text]], caption?: text}`. */
@@ -52,24 +55,29 @@ function tableView(document: Record<string, unknown>): HTMLElement | null {
 }
 
 /** A receipt: names and plain values, in the order in which they were written. */
-function receiptView(document: Record<string, unknown>): HTMLElement {
+function receiptView(document: Record<string, unknown>, line: string): HTMLElement {
   const rows = Object.entries(document).slice(0, MOST_ROWS);
   return element(
     'div',
     { class: 'jp-Conduit-record' },
+    line ? element('pre', {}, plain(line)) : null,
     element(
-      'table',
-      { class: 'jp-Conduit-table' },
-      element('caption', {}, 'Receipt'),
+      'details',
+      {},
+      element('summary', {}, 'Receipt'),
       element(
-        'tbody',
-        {},
-        ...rows.map(([name, value]) =>
-          element(
-            'tr',
-            {},
-            element('th', { scope: 'row' }, plain(name.replaceAll('_', ' '), 80)),
-            element('td', {}, said(value)),
+        'table',
+        { class: 'jp-Conduit-table' },
+        element(
+          'tbody',
+          {},
+          ...rows.map(([name, value]) =>
+            element(
+              'tr',
+              {},
+              element('th', { scope: 'row' }, plain(name.replaceAll('_', ' '), 80)),
+              element('td', {}, said(value)),
+            ),
           ),
         ),
       ),

@@ -38,6 +38,14 @@ describe('documents that a notebook keeps', () => {
     expect(view?.textContent).toContain('{"name":"lmlite"}');
   });
 
+  it('stand folded below the line that a receipt belongs to', () => {
+    const view = recordView(RECEIPT_TYPE, { model: 'm/one' }, '2 of 2 rows; out is bound');
+
+    expect(view?.firstElementChild?.textContent).toBe('2 of 2 rows; out is bound');
+    expect(view?.querySelector('details')?.open).toBe(false);
+    expect(view?.querySelector('details')?.textContent).toContain('m/one');
+  });
+
   it.each([null, 3, 'text', [], { columns: 1 }, { columns: [], rows: 'x' }])(
     'are left to others where they are none',
     (data) => {

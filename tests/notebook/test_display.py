@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conduit_nb.notebook.display import Line, Listings, Shown, Table, Text, escaped
+from conduit_nb.notebook.display import TABLE_TYPE, Line, Listings, Shown, Table, Text, escaped
 from conduit_nb.plain_text import plain
 
 HOSTILE = [
@@ -141,3 +143,15 @@ def test_everything_shown_has_a_repr_of_text():
     things: list[Shown] = [Line("a"), Text("a"), Listings({}, head="a")]
 
     assert [repr(thing) for thing in things] == ["a", "a", "a"]
+
+
+def test_a_table_is_kept_as_data_that_jupyterlabs_part_draws():
+    bundle = Table([{"name": "<b>one\x1b[31m", "usd": 1.5}], empty="None.")._repr_mimebundle_()
+
+    assert bundle[TABLE_TYPE] == {
+        "columns": ["name", "usd"],
+        "rows": [[plain("<b>one\x1b[31m"), "$1.50"]],
+    }
+    assert "\x1b" not in json.dumps(bundle[TABLE_TYPE]).replace("\\u001b", "\x1b")
+    renderer = Path(__file__).parents[2] / "extension/src/records.ts"
+    assert f"'{TABLE_TYPE}'" in renderer.read_text()

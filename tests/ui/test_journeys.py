@@ -73,7 +73,7 @@ def test_two_notebooks_at_once_share_one_server(browser: Browser, server: LabSer
 
     for lab in labs:
         lab.output("8 of 8 rows", seconds=180)
-        lab.output("device")
+        lab.output("lmlite-local-")
     found = {name for lab in labs for name in re.findall(r"lmlite-local-\w+", lab.outputs())}
     assert len(found) == 1
     for page in pages:
