@@ -35,14 +35,12 @@ from conduit_nb.errors import (
 from conduit_nb.events import Events, Notice
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import PlanOptions, make_plan
+from conduit_nb.plans.options import PLANNED_AS
 from conduit_nb.providers.base import Provider
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import load_installation
 from conduit_nb.state.records import NodeRecord
 from conduit_nb.state.store import Store
-
-# Whose memory is planned with whose figures; of others nothing is known.
-PLANNED_AS = {"lmlite": "lmlite", "vllm": "vllm", "tensorrt": "vllm"}
 
 
 class Fleet:

@@ -66,6 +66,7 @@ SIBLINGS = {
     ("replies", "protocol"): "it reads answers into the wire types",
     ("session", "fleet"): "the session hands over what is about deployments",
     ("cli", "notebook"): "the shell prints what a notebook shows, in its text form",
+    ("notebook", "labserver"): "a panel in a cell asks the same desk as JupyterLab's panels",
     ("__main__", "cli"): "they are one program",
 }
 
@@ -99,7 +100,9 @@ CONFINED = {
     "docker": {"providers"},
     "pandas": {"notebook"},
     "IPython": {"__init__", "notebook"},  # there only for type checkers
+    "anywidget": {"notebook"},
     "ipywidgets": {"notebook"},
+    "traitlets": {"notebook"},
     "jupyter_server": {"labserver"},
     "tornado": {"labserver"},
     "matplotlib": set(),

@@ -36,6 +36,7 @@ Conduit turns rows into typed records with a language model.
   %conduit doctor    what works here      %conduit start, restart   after stop; its programs anew
   %conduit debug     all of an error, or the rows of a map that failed, with what the model said
   %conduit adopt     another's node       %conduit gc               end what nobody wants
+  %conduit panel     deploy, watch, try and end by hand, alive on the screen
   %conduit receipts  what maps were and cost, also out of a notebook's file
   %conduit help [WORD]                    this, or more about one of these words
 
@@ -263,9 +264,21 @@ With --for, what holds the model is ranked, with an estimate of its speed and th
 
 {option_lines((*OFFERINGS_OPTIONS, WHY_OPTION, LIMIT_OPTION, JSON_OPTION))}
 
+  --static                  a table that stays as it is; in notebooks it asks again by itself
+
 and the options of %conduit plan, for the model that --for names. "price only" marks what nothing
 here can start. The result has .best, .ranked, .failures, and .why(), a DataFrame of every reason.
 In Python: conduit_nb.find_offerings(). In a shell: conduit offerings, with the same words."""
+
+PANEL = """\
+%conduit panel [ID_OR_FOLDER]
+
+A panel of everything that runs: its state, log, endpoint, cost so far, and when it ends by itself;
+with buttons to extend, stop and terminate it, and a box to try it. Name a model to see what holds
+it, pick an offering, and deploy on it. It goes on while cells run, and says so when its kernel is
+gone.
+
+  %conduit panel HuggingFaceTB/SmolLM2-135M-Instruct"""
 
 RECEIPTS = """\
 %conduit receipts                  what the last maps were and cost: model, tokens, seconds, dollars
@@ -294,6 +307,7 @@ TOPICS = {
     "cost": COST,
     "debug": DEBUG,
     "doctor": DOCTOR,
+    "panel": PANEL,
     "receipts": RECEIPTS,
 }
 

@@ -47,7 +47,8 @@ AGES = ((172_800, "days", 86_400), (7_200, "h", 3_600), (120, "min", 60), (1, "s
 class OfferingsView(Shown):
     """What is offered, as a table; `choice` has everything.
 
-    `best` is None where nothing is left. `document()` is what `--json` prints.
+    `best` is None where nothing is left. `document()` is what `--json` prints. `limit` rows are
+    shown, and with `show_why` as many of those that are left out.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class OfferingsView(Shown):
         now: datetime | None = None,
     ) -> None:
         self.choice = choice
-        self._limit = limit
-        self._show_why = show_why
+        self.limit = limit
+        self.show_why = show_why
         self._now = now or datetime.now(UTC)
 
     @property
@@ -96,7 +97,7 @@ class OfferingsView(Shown):
         notes = list(self._notes())
         if notes:
             parts.append("\n".join(notes))
-        if self._show_why and self.choice.excluded:
+        if self.show_why and self.choice.excluded:
             parts.append(f"Left out:\n{text_table(*self._table(self.choice.excluded))}")
         return plain("\n\n".join(parts))
 
@@ -105,7 +106,7 @@ class OfferingsView(Shown):
         if self.choice.ranked:
             lines.append(html_table(*self._table(self.choice.ranked)))
         lines += [f"<div>{escaped(note)}</div>" for note in self._notes()]
-        if self._show_why and self.choice.excluded:
+        if self.show_why and self.choice.excluded:
             lines.append("<div><strong>Left out</strong></div>")
             lines.append(html_table(*self._table(self.choice.excluded)))
         return "".join(lines)
@@ -129,7 +130,7 @@ class OfferingsView(Shown):
 
     def _table(self, shown: Sequence[Explanation]) -> tuple[list[str], list[list[str]]]:
         """Return the head and the first rows; columns that nothing stands in are left out."""
-        rows = [self._row(one) for one in islice(shown, self._limit)]
+        rows = [self._row(one) for one in islice(shown, self.limit)]
         used = [
             column for column in range(len(HEAD)) if column < 2 or any(row[column] for row in rows)
         ]
@@ -163,7 +164,7 @@ class OfferingsView(Shown):
 
     def _notes(self) -> Iterator[str]:
         choice = self.choice
-        hidden = len(choice.ranked) - self._limit
+        hidden = len(choice.ranked) - self.limit
         if hidden > 0:
             yield f"{hidden:,} more: --limit shows them."
         counts = choice.reason_counts()
@@ -171,7 +172,7 @@ class OfferingsView(Shown):
             said = ", ".join(
                 f"{code.replace('_', ' ')} {number:,}" for code, number in counts.items()
             )
-            ask = "" if self._show_why else "; --why shows them"
+            ask = "" if self.show_why else "; --why shows them"
             yield f"{len(choice.excluded):,} left out ({said}){ask}."
         if not choice.ranked and counts:
             text = "; or ".join(KNOBS[code] for code in islice(counts, 2))

@@ -61,6 +61,8 @@ OBJECTIVES = (
 )
 LEVELS = ("none", "low", "medium", "high")
 DEFAULT_RUNTIME = "vllm"
+# Whose memory is planned with whose figures; of others nothing is known.
+PLANNED_AS = {"lmlite": "lmlite", "vllm": "vllm", "tensorrt": "vllm"}
 DEFAULT_LIMIT = 20
 DEFAULT_TIMEOUT_S = 20.0
 HELP_COLUMNS = 98

@@ -64,7 +64,7 @@ export function fill(parent, ...children) {
 }
 
 /**
- * Asks before it does what cannot be undone: the question stands where the button was.
+ * Asks before it does what costs or cannot be undone; Escape is a no.
  *
  * @param {Element} place
  * @param {string} question
@@ -93,7 +93,8 @@ export function confirm(place, question, yes, act, after) {
     }
   });
   fill(place, box);
-  box.querySelector('button')?.focus();
+  // On what costs nothing: nobody rents or ends a machine by a key too many.
+  /** @type {HTMLElement} */ (box.lastElementChild).focus();
 }
 
 /**

@@ -17,8 +17,10 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.compute.selection import Explanation
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.notebook.display import Shown, html_of
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.widget import Message, Panel
+from conduit_nb.notebook.shell import new_display
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import Choice
 from conduit_nb.plans.documents import error_document
@@ -106,6 +108,33 @@ class OfferingTable(Panel):
 
     def _request(self, key: str) -> DeploymentRequest:
         return request_on(offering_of(self._view.choice, key), self._asked)
+
+
+class LiveOfferings(OfferingsView):
+    """What is offered, as a table that is alive, and as it was when it was asked for."""
+
+    def __init__(self, view: OfferingsView, table: OfferingTable) -> None:
+        super().__init__(view.choice, limit=view.limit, show_why=view.show_why)
+        self.table = table
+
+    def _ipython_display_(self) -> None:
+        self.table.show(plain(self.title))
+        new_display().display(Snapshot(self))
+
+
+class Snapshot(Shown):
+    """A display as it was, folded: for readers without a kernel."""
+
+    def __init__(self, shown: Shown, *, at: datetime | None = None) -> None:
+        self._shown = shown
+        self._at = at or datetime.now(UTC)
+
+    def _text(self) -> str:
+        return repr(self._shown)
+
+    def _html(self) -> str:
+        head = f"As of {self._at:%Y-%m-%d %H:%M} UTC, without a kernel"
+        return f"<details><summary>{head}</summary>{html_of(self._shown)}</details>"
 
 
 def table_message(view: OfferingsView, *, at: datetime, can_deploy: bool) -> Message:

@@ -371,6 +371,7 @@ export function offeringsView(place, asks) {
       event.preventDefault();
       goTo(Math.min(target, shown.length - 1));
     } else if (event.key === 'Enter' && !(event.target instanceof HTMLButtonElement)) {
+      event.preventDefault(); // else the same key presses the button that gets the focus now
       askDeploy();
     }
   }

@@ -23,6 +23,7 @@ from traitlets import Unicode
 from conduit_nb.errors import ConduitError, Interrupted
 from conduit_nb.labserver.desk import Desk
 from conduit_nb.labserver.wire import Action
+from conduit_nb.notebook.shell import new_display
 from conduit_nb.plans.documents import error_document
 from conduit_nb.session import Session
 
@@ -40,6 +41,16 @@ class _Widget(anywidget.AnyWidget):
     _esm = Unicode("").tag(sync=True)
     _css = Unicode("").tag(sync=True)
     seen_at = Unicode("").tag(sync=True)
+
+
+class Bundle:
+    """Something whose forms are known already."""
+
+    def __init__(self, forms: dict[str, Any]) -> None:
+        self._forms = forms
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:  # noqa: ARG002  # Jupyter's protocol
+        return self._forms
 
 
 class Panel(ABC):
@@ -66,6 +77,11 @@ class Panel(ABC):
     def tell(self, kind: str, **content: Any) -> None:
         """Send a message to every view."""
         cast("Any", self.widget).send({"kind": kind, **content})
+
+    def show(self, text: str) -> None:
+        """Put a view into the running cell's output; `text` is for those who draw no widgets."""
+        bundle, _ = cast("Any", self.widget)._repr_mimebundle_()
+        new_display().display(Bundle({**bundle, "text/plain": text}))
 
     def close(self) -> None:
         """End the panel; its views go."""

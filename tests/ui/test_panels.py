@@ -1,0 +1,201 @@
+"""The live table and the panel in a real JupyterLab: sorted, filtered, used to deploy, to end."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from playwright.sync_api import Locator, expect
+
+from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
+from tests.fake_lmlite import ECHO_IMAGE, ECHO_IN_IMAGE
+from tests.ui.conftest import end_all
+from tests.ui.lab import LabPage, LabServer, lab_server
+from tests.ui.test_deployments import BOXED
+from tests.ui.test_looks import serious_findings
+from tests.waiting import until_true
+
+pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
+
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NO_PRICE_LIST = {"CONDUIT_GPUHUNT_URL": "http://127.0.0.1:9"}
+OFFERINGS = "%conduit offerings --for ./data/Qwen2.5-7B-Instruct --max-model-len 8192"
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[RunpodServer]:
+    with runpod_server() as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, cloud: RunpodServer) -> Iterator[LabServer]:
+    home = tmp_path_factory.mktemp("panels")
+    shutil.copytree(NOTEBOOKS / "data", home / "notebooks/data")
+    with lab_server(home / "notebooks", home, **NO_PRICE_LIST, **cloud.environment) as server:
+        yield server
+    end_all()
+
+
+def panel_of(lab: LabPage, name: str) -> Locator:
+    """Wait for a panel's view, and return it."""
+    found = lab.notebook.get_by_role("region", name=name)
+    expect(found).to_be_visible(timeout=60_000)
+    return found
+
+
+def column(table: Locator, number: int) -> list[str]:
+    """Return the texts of a column, of the rows that are drawn."""
+    return table.locator(f"tbody tr[data-key] td:nth-child({number})").all_inner_texts()
+
+
+def test_the_table_sorts_filters_and_is_worked_with_keys_alone(
+    lab: LabPage, picture: Callable[..., Any]
+):
+    lab.open(lab.server.write("table.ipynb", "%load_ext conduit_nb", OFFERINGS))
+    lab.run_all()
+    table = panel_of(lab, "Offerings")
+    rows = table.locator("tbody tr[data-key]")
+    expect(rows.first).to_be_visible(timeout=60_000)
+    picture(table, "offering_table")
+
+    table.get_by_role("button", name="Dollars per hour: sort").click()
+    prices = [float(text) for text in column(table, 5)]
+    assert len(prices) > 5
+    assert prices == sorted(prices)
+    table.get_by_role("button", name="Dollars per hour: sort").click()
+    prices = [float(text) for text in column(table, 5)]
+    assert prices == sorted(prices, reverse=True)
+    assert table.get_by_role("columnheader").nth(4).get_attribute("aria-sort") == "descending"
+
+    table.get_by_label("search").fill("a100")
+    assert column(table, 2)
+    assert all("A100" in name for name in column(table, 2))
+    table.get_by_label("search").fill("no such device")
+    assert column(table, 2) == []
+    table.get_by_label("search").fill("")
+    table.get_by_label("only what fits").check()
+    assert {text.split(",")[0] for text in column(table, 1)} == {"fits"}
+
+    table.get_by_role("grid").focus()
+    lab.page.keyboard.press("ArrowDown")
+    lab.page.keyboard.press("ArrowDown")
+    chosen = table.locator("tr[aria-selected='true']")
+    assert chosen.count() == 1
+    lab.page.keyboard.press("Enter")
+    question = table.get_by_role("group", name=re.compile("^Deploy on"))
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    lab.page.keyboard.press("Escape")
+    expect(question).to_have_count(0)
+    assert lab.notebook.locator(".jp-Cell").count() == 2  # no key has reached the notebook
+
+    assert serious_findings(lab) == {}
+
+
+def test_what_is_left_of_the_table_without_a_kernel(lab: LabPage):
+    lab.open(lab.server.write("left.ipynb", "%load_ext conduit_nb", OFFERINGS))
+    lab.run_all()
+    table = panel_of(lab, "Offerings")
+    expect(table.locator("tbody tr[data-key]").first).to_be_visible(timeout=60_000)
+    lab.save()
+    lab.command("kernelmenu:shutdown")
+
+    expect(table.get_by_text("Disconnected, last seen")).to_be_visible(timeout=30_000)
+    expect(table.get_by_role("button", name="Ask every provider again")).to_be_disabled()
+    lab.notebook.get_by_text("without a kernel").click()
+    expect(lab.notebook.locator("details table")).to_contain_text("MI300X")
+
+
+def test_from_a_models_id_to_an_answer_and_back_to_nothing(
+    lab: LabPage, picture: Callable[..., Any]
+):
+    lab.open(lab.server.write("panel.ipynb", "%load_ext conduit_nb", f"%conduit panel {MODEL}"))
+    lab.run_all()
+    panel = panel_of(lab, "Deployments")
+    expect(panel).to_contain_text("Nothing runs", timeout=60_000)
+
+    panel.get_by_label("runtime").select_option("lmlite")
+    panel.get_by_role("button", name="Show what holds it").click()
+    row = panel.get_by_role("row").filter(has_text="local").first
+    expect(row).to_be_visible(timeout=60_000)
+    row.click()
+    panel.get_by_role("button", name="Deploy on the selected offering").click()
+    panel.get_by_role("button", name="Deploy", exact=True).click()
+    card = panel.get_by_role("article")
+    expect(card).to_contain_text("running", timeout=120_000)
+
+    card.get_by_text("Try it").click()
+    card.get_by_label("Question").fill("Say hello.")
+    card.get_by_role("button", name="Ask the model").click()
+    expect(card.get_by_label("Answer")).to_have_text(re.compile(r"\w{2,}"), timeout=120_000)
+    picture(panel, "deployment_panel")
+
+    assert serious_findings(lab) == {}
+    card.get_by_role("button", name=re.compile("^Stop ")).click()
+    card.get_by_role("button", name="Stop", exact=True).click()
+    expect(panel).to_contain_text("Nothing runs", timeout=60_000)
+
+
+def test_after_a_restart_the_panel_says_disconnected_and_never_running(lab: LabPage):
+    name = lab.server.write(
+        "gone.ipynb",
+        "%load_ext conduit_nb",
+        f"conduit_nb.load_model('{MODEL}')".replace(
+            "conduit_nb.", "import conduit_nb; conduit_nb."
+        ),
+        "%conduit panel",
+    )
+    lab.open(name)
+    lab.run_all()
+    panel = panel_of(lab, "Deployments")
+    state = panel.locator(".conduit-state")
+    expect(state).to_contain_text("running", timeout=120_000)
+
+    lab.restart_kernel()
+
+    expect(state).to_have_text(re.compile(r"^disconnected, last seen \S+"), timeout=30_000)
+    expect(panel.locator(".conduit-connection")).to_be_visible()
+
+
+@pytest.mark.needs("docker")
+class TestDocker:
+    @pytest.fixture
+    def server(
+        self, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[LabServer]:
+        monkeypatch.setenv("DOCKER_HOST", engine)
+        folder = tmp_path / "notebooks"
+        folder.mkdir()
+        with lab_server(folder, tmp_path, **NO_PRICE_LIST) as server:
+            yield server
+        end_all()
+
+    def test_a_container_is_seen_extended_and_ended(self, lab: LabPage, engine: str):
+        name = lab.server.write(
+            "boxed.ipynb",
+            "%load_ext conduit_nb",
+            BOXED.format(image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")),
+            "%conduit panel",
+        )
+        lab.open(name)
+        lab.run_all()
+        panel = panel_of(lab, "Deployments")
+        card = panel.get_by_role("article").filter(has_text="docker")
+        expect(card).to_contain_text("running", timeout=120_000)
+        expect(card).to_contain_text("ends in")
+
+        card.get_by_role("button", name=re.compile("^Extend ")).click()
+        expect(panel).to_contain_text("extend", timeout=30_000)
+        card.get_by_role("button", name=re.compile("^Terminate ")).click()
+        card.get_by_role("button", name="Terminate", exact=True).click()
+
+        expect(card).to_have_count(0, timeout=60_000)
+        with closing(docker.DockerClient(base_url=engine)) as client:
+            until_true(lambda: not client.containers.list(all=True))
