@@ -83,18 +83,11 @@ class DeploymentManager:
         return RoutedEndpoint(await self._servers(record), name=record.name)
 
     async def reach(self, name: str) -> RoutedEndpoint:
-        """Return the endpoint of what runs under that name or id; nothing is started.
-
-        Raises ArgumentError where nothing is called so, EndpointUnreachableError where none of its
-        nodes runs.
-        """
+        """Return the endpoint of what runs under that name or id; nothing is started."""
         record = await self.find(name)
-        servers = await self._servers(record)
-        if not servers:
-            raise EndpointUnreachableError(
-                f"None of the nodes of {record.name} runs.", hint="%conduit ps says what it does."
-            )
-        return RoutedEndpoint(servers, name=record.name)
+        if servers := await self._servers(record):
+            return RoutedEndpoint(servers, name=record.name)
+        raise EndpointUnreachableError(f"No node of {record.name} runs.", hint="See %conduit ps.")
 
     async def live(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return the request's deployment as it is, None where there is none."""

@@ -58,7 +58,6 @@ def deployment_document(info: DeploymentInfo) -> Document:
         "provider": info.provider,
         "runtime": info.runtime,
         "status": info.status,
-        "url": info.url,
         "device": _short(info.device),
         "region": _short(info.region),
         "nodes": info.nodes,

@@ -135,7 +135,8 @@ def test_from_a_models_id_to_an_answer_and_back_to_nothing(
     card.get_by_label("Question").fill("Say hello.")
     card.get_by_role("button", name="Ask the model").click()
     expect(card.get_by_label("Answer")).to_have_text(re.compile(r"\w{2,}"), timeout=120_000)
-    picture(panel, "deployment_panel")
+    card.get_by_text("Log").click()
+    picture(card, "deployment_panel")
 
     assert serious_findings(lab) == {}
     card.get_by_role("button", name=re.compile("^Stop ")).click()

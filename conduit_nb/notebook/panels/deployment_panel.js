@@ -8,7 +8,6 @@
  * @property {string} provider
  * @property {string} runtime
  * @property {string} status
- * @property {string} url
  * @property {string} device
  * @property {string} region
  * @property {string | null} nodes
@@ -23,6 +22,7 @@
  * @property {Record<string, number>} spent
  * @property {number} today_usd
  * @property {number} day_cap_usd
+ * @property {Record<string, string>} urls Where each is asked.
  * @property {string} as_of
  * @property {string[]} look_failures
  *
@@ -286,7 +286,7 @@ function deploymentCard(key, asks) {
       ]
         .filter(Boolean)
         .join(', ');
-      endpoint.textContent = one.url ? `Endpoint: ${one.url}` : '';
+      endpoint.textContent = told.urls[key] ? `Endpoint: ${told.urls[key]}` : '';
       const isBooting = BOOTING.includes(one.status);
       if (isBooting && isShownFirst) {
         logs.open = true;

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ArgumentError, ConduitError
-from conduit_nb.labserver.wire import SIDECAR_MARK, read_hours
+from conduit_nb.labserver.wire import SIDECAR_MARK, key_of, read_hours
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import offering_of, request_on, table_message
 from conduit_nb.notebook.panels.widget import Panel
@@ -64,7 +64,8 @@ class DeploymentPanel(Panel):
     async def every_beat(self) -> None:
         """Tell what runs and what it costs, with the logs of what boots or is looked at."""
         overview = await self.desk.overview(None)
-        self.tell("overview", **overview)
+        infos, _ = await asyncio.to_thread(self.session.known)
+        self.tell("overview", **overview, urls={key_of(one): plain(one.url) for one in infos})
         for one in overview["deployments"]:
             if one["status"] in BOOTING or one["key"] in self._logs:
                 await self._tell_logs(one["key"])

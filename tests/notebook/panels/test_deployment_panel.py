@@ -1,0 +1,142 @@
+"""notebook/panels/deployment_panel.py: plan, pick, deploy, watch, try, extend and end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import conduit_nb
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.notebook.offerings_display import OfferingsView
+from conduit_nb.notebook.panels.deployment_panel import DeploymentPanel
+from conduit_nb.plans.choice import choose
+from conduit_nb.providers.sources import Market
+from conduit_nb.session import Session
+from tests.compute.made_plans import made_plan
+from tests.notebook.fleet_session import fleet_session
+from tests.notebook.panels.views import View, listening, say
+from tests.plans.described_market import offered
+
+LOCAL = offered("local", None, 16, 0.0)
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    with fleet_session(tmp_path, monkeypatch) as session:
+        yield session
+
+
+@pytest.fixture
+def view(monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
+    with listening(monkeypatch) as view:
+        yield view
+
+
+@pytest.fixture
+def panel(session: Session, view: View) -> Iterator[DeploymentPanel]:
+    def ask(model: str, runtime: str) -> OfferingsView:
+        market = Market(offerings=(LOCAL,), failures=())
+        return OfferingsView(
+            choose(market, made_plan(1, runtime="lmlite"), constraint=DeploymentConstraint())
+        )
+
+    panel = DeploymentPanel(session, ask=ask, runtimes=["lmlite", "custom"], model="owner/m")
+    yield panel
+    panel.close()
+
+
+def deployed(name: str) -> str:
+    conduit_nb.deploy("m/one", runtime="custom", image="x", name=name)
+    return name
+
+
+def test_a_view_is_told_what_can_be_chosen_and_what_runs(panel: DeploymentPanel, view: View):
+    say(panel, kind="here")
+
+    choices = view.await_("choices")
+    assert (choices["runtimes"], choices["model"]) == (["lmlite", "custom"], "owner/m")
+    assert view.await_("overview")["deployments"] == []
+
+
+def test_what_is_deployed_elsewhere_is_seen_extended_and_ended(panel: DeploymentPanel, view: View):
+    deployed("mine")
+    overview = view.await_("overview", lambda told: bool(told["deployments"]))
+    [one] = overview["deployments"]
+    assert (one["name"], one["status"]) == ("mine", "running")
+    assert overview["urls"][one["key"]].startswith("http://127.0.0.1:")
+
+    say(panel, kind="act", key=one["key"], word="extend", hours=2)
+    longer = view.await_(
+        "overview",
+        lambda told: (
+            told["deployments"][:1] and told["deployments"][0]["lease_until"] > one["lease_until"]
+        ),
+    )
+    assert longer["deployments"][0]["name"] == "mine"
+    say(panel, kind="act", key=one["key"], word="terminate")
+
+    view.await_("action", lambda told: told["text"] == "terminate mine: done")
+    view.await_("overview", lambda told: not told["deployments"])
+
+
+def test_a_deployment_answers_in_the_box_word_by_word(panel: DeploymentPanel, view: View):
+    deployed("mine")
+    [one] = view.await_("overview", lambda told: bool(told["deployments"]))["deployments"]
+
+    say(panel, kind="ask", key=one["key"], model="m/one", text="Say hello.")
+
+    view.await_("answer", lambda told: told.get("state") == "done")
+    assert "".join(told["text"] for told in view.of("answer"))
+
+
+def test_asking_what_is_gone_is_told_in_its_box(panel: DeploymentPanel, view: View):
+    say(panel, kind="ask", key="gone", model="m/one", text="Say hello.")
+
+    told = view.await_("answer", lambda told: told.get("state") == "failed")
+    assert "No deployment is called 'gone'" in told["error"]["message"]
+
+
+def test_the_log_is_told_while_it_is_open(panel: DeploymentPanel, view: View):
+    deployed("mine")
+    [one] = view.await_("overview", lambda told: bool(told["deployments"]))["deployments"]
+
+    say(panel, kind="logs", key=one["key"], open=True)
+    assert view.await_("logs")["key"] == one["key"]
+    say(panel, kind="logs", key=one["key"], open=False)
+
+
+def test_from_a_plan_to_a_deployment(panel: DeploymentPanel, view: View):
+    say(panel, kind="deploy", key="x")
+    assert "plan first" in view.await_("problem")["hint"]
+    say(panel, kind="plan", model="m/one", runtime="custom")
+    table = view.await_("table")
+    [row] = table["rows"]
+
+    say(panel, kind="deploy", key=row[0])
+
+    view.await_("action", lambda told: told["text"] == "deploy m/one: done")
+    running = view.await_("overview", lambda told: bool(told["deployments"]))
+    assert running["deployments"][0]["runtime"] == "custom"
+    say(panel, kind="stop_all")
+    view.await_("overview", lambda told: not told["deployments"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"kind": "plan", "model": "", "runtime": "lmlite"},
+        {"kind": "plan", "model": "m" * 1000, "runtime": "lmlite"},
+        {"kind": "act", "key": "none", "word": "stop"},
+        {"kind": "act", "key": ["x"], "word": "stop"},
+        {"kind": "nonsense"},
+        {},
+    ],
+)
+def test_what_cannot_be_meant_is_a_problem(
+    panel: DeploymentPanel, view: View, message: dict[str, object]
+):
+    say(panel, **message)
+
+    assert view.await_("problem")["message"]

@@ -1,0 +1,175 @@
+"""notebook/panels/offering_table.py: what the live table tells, asks again, and deploys on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import conduit_nb
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.errors import ArgumentError, ProviderAuthError
+from conduit_nb.notebook.offerings_display import OfferingsView
+from conduit_nb.notebook.panels.offering_table import (
+    COLUMNS,
+    LiveOfferings,
+    OfferingTable,
+    Snapshot,
+    key_of,
+    offering_of,
+    request_on,
+    table_message,
+)
+from conduit_nb.plans.choice import choose
+from conduit_nb.providers.sources import Market, SourceFailure
+from conduit_nb.session import Session
+from tests.compute.made_plans import made_plan
+from tests.notebook.fleet_session import fleet_session
+from tests.notebook.panels.views import View, listening, say
+from tests.plans.described_market import MARKET, offered
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ASKED = {"models": ["owner/m"], "runtime": "lmlite", "max_model_len": 4096}
+
+
+def view_of(market: Market = MARKET, plan: Any = None) -> OfferingsView:
+    return OfferingsView(choose(market, plan, constraint=DeploymentConstraint()), now=NOW)
+
+
+def rows_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    return [dict(zip(message["columns"], row, strict=True)) for row in message["rows"]]
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    with fleet_session(tmp_path, monkeypatch) as session:
+        yield session
+
+
+@pytest.fixture
+def view(monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
+    with listening(monkeypatch) as view:
+        yield view
+
+
+def test_every_offering_is_a_row_with_its_price_of_tokens_or_why_it_does_not_fit():
+    shown = view_of(plan=made_plan(40, runtime="lmlite"))
+
+    message = json.loads(json.dumps(table_message(shown, at=NOW, can_deploy=True), allow_nan=False))
+
+    rows = rows_of(message)
+    assert tuple(message["columns"]) == COLUMNS
+    assert len(rows) == len(MARKET.offerings)
+    fits, out = [row for row in rows if row["fits"]], [row for row in rows if not row["fits"]]
+    assert fits
+    assert out
+    for row, one in zip(fits, shown.choice.ranked, strict=True):
+        assert one.tokens_per_s is not None
+        usd = one.usd_per_hour / (one.tokens_per_s.expected * 3600) * 1e6
+        assert row["usd_per_mtok"] == pytest.approx(usd)
+    assert all(row["why"] and row["usd_per_mtok"] is None for row in out)
+    assert len({row["key"] for row in rows}) == len(rows)
+
+
+def test_without_a_plan_nothing_fits_or_does_not():
+    message = table_message(view_of(), at=NOW, can_deploy=False)
+
+    assert {row["fits"] for row in rows_of(message) if not row["why"]} == {None}
+    assert message["has_plan"] is False
+
+
+def test_text_of_providers_is_made_plain_and_who_failed_is_named():
+    hostile = "EU\x1b[31m\u202e<script>"
+    failure = SourceFailure(provider="x", error=ProviderAuthError("No key.", hint="Set it."))
+    market = Market(offerings=(offered("x", "L4", 22, 0.5, region=hostile),), failures=(failure,))
+
+    message = table_message(view_of(market), at=NOW, can_deploy=False)
+
+    [row] = rows_of(message)
+    assert "\x1b" not in row["region"] + row["key"]
+    assert "\u202e" not in row["region"] + row["key"]
+    [told] = message["failures"]
+    assert (told["provider"], told["message"], told["hint"]) == ("x", "No key.", "Set it.")
+    assert offering_of(view_of(market).choice, row["key"]) is market.offerings[0]
+
+
+def test_a_deployment_is_asked_for_on_just_that_offering_and_no_dearer():
+    offering = next(one for one in MARKET.offerings if one.usd_per_hour and one.accelerator)
+
+    request = request_on(offering, ASKED)
+
+    assert [one.model_id for one in request.models] == ["owner/m"]
+    assert request.models[0].max_model_len == 4096
+    assert (request.provider, request.gpu) == (offering.provider, offering.accelerator)
+    assert request.gpu_count == offering.count
+    assert request.constraint.max_usd_per_hour == offering.usd_per_hour
+    assert request.constraint.interruptible == offering.interruptible
+
+
+def test_what_is_not_offered_any_more_is_said():
+    with pytest.raises(ArgumentError, match="not offered any more"):
+        offering_of(view_of().choice, "runpod|gone||1|")
+
+
+def test_a_view_gets_the_table_and_a_new_one_when_it_asks(session: Session, view: View):
+    dearer = Market(offerings=(offered("x", "L4", 22, 0.75),), failures=())
+    cheap = Market(offerings=(offered("x", "L4", 22, 0.5),), failures=())
+    table = OfferingTable(session, view_of(cheap), ask=lambda: view_of(dearer), asked={})
+
+    say(table, kind="here")
+    [before] = rows_of(view.await_("table"))
+    say(table, kind="refresh")
+    [after] = rows_of(view.await_("table", lambda told: told["rows"][0] != view.told[0]["rows"][0]))
+
+    assert (before["usd_per_hour"], after["usd_per_hour"]) == (0.5, 0.75)
+    assert before["key"] == after["key"] == key_of(dearer.offerings[0])
+    table.close()
+
+
+def test_it_asks_again_by_itself(session: Session, view: View):
+    asked: list[int] = []
+
+    def ask() -> OfferingsView:
+        asked.append(1)
+        return view_of()
+
+    table = OfferingTable(session, view_of(), ask=ask, asked={}, refresh_s=0.0)
+
+    view.await_("table")
+    assert asked
+    table.close()
+
+
+def test_deploying_from_it_says_how_that_ended(session: Session, view: View):
+    local = offered("local", None, 16, 0.0)
+    shown = view_of(Market(offerings=(local,), failures=()), made_plan(1, runtime="lmlite"))
+    asked = {"models": ["good/one"], "runtime": "custom"}
+    table = OfferingTable(session, shown, ask=lambda: shown, asked=asked)
+
+    say(table, kind="deploy", key=key_of(local))
+    view.await_("action", lambda told: told["text"] == "deploy good/one …")
+    view.await_("action", lambda told: told["text"] == "deploy good/one: done")
+
+    [running] = conduit_nb.ps()
+    assert (running.runtime, running.status) == ("custom", "running")
+    say(table, kind="dance")
+    assert "does not know" in view.await_("problem")["message"]
+    table.close()
+
+
+def test_beside_the_table_stands_what_it_was_for_readers_without_a_kernel(
+    session: Session, view: View
+):
+    shown = view_of()
+    live = LiveOfferings(shown, OfferingTable(session, shown, ask=lambda: shown, asked={}))
+
+    snapshot = Snapshot(live, at=NOW)._repr_mimebundle_()
+
+    assert snapshot["text/html"].startswith("<details><summary>As of 2026-11-24 12:00 UTC")
+    assert "<table>" in snapshot["text/html"]
+    assert snapshot["text/plain"] == repr(shown)
+    live.table.close()
