@@ -81,7 +81,11 @@ def check_extension() -> None:
     """Check formatting, lint and types, and run the unit tests. Raises ExtensionError."""
     install_packages()
     for title, command in {
-        "formatting (npm run format)": ("prettier/bin/prettier.cjs", "--check", "."),
+        "formatting (npm run format)": (
+            "prettier/bin/prettier.cjs",
+            *("--config", "package.json", "--check", "."),
+            "../conduit_nb/notebook/panels",
+        ),
         "lint": ("eslint/bin/eslint.js", "--max-warnings", "0", "."),
         "types": ("typescript/bin/tsc", "--noEmit"),
         "unit tests": ("vitest/vitest.mjs", "run"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
+from conduit_nb.compute.request import LMLITE
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import MissingExtraError
 from conduit_nb.notebook import control
@@ -43,7 +44,7 @@ def show_panel(shell: Shell, tokens: Sequence[str], cell: str) -> Table[Deployme
         panel = panels.DeploymentPanel(
             process_session(),
             ask=_holding,
-            runtimes=registered_names(RUNTIMES_GROUP),
+            runtimes=sorted(registered_names(RUNTIMES_GROUP), key=lambda name: name != LMLITE),
             model=arguments.model,
         )
         panel.show("The panel of deployments; what ran when it was opened:")

@@ -39,9 +39,10 @@ import {
   element,
   fill,
   labelled,
+  named,
+  offer,
   panelRoot,
   problemLine,
-  select,
   span,
   usd,
   watchKernel,
@@ -68,7 +69,7 @@ function render({ model, el }) {
     size: '40',
     required: true,
   });
-  const runtime = select([]);
+  const runtime = element('select');
   const form = element(
     'form',
     { class: 'conduit-form', 'aria-label': 'Deploy a model' },
@@ -105,10 +106,7 @@ function render({ model, el }) {
         draw(message);
         break;
       case 'choices':
-        fill(
-          runtime,
-          ...select(message.runtimes.map((/** @type {string} */ name) => [name, name])).children,
-        );
+        offer(runtime, message.runtimes.map(named));
         modelId.value ||= message.model;
         break;
       case 'table':
@@ -233,7 +231,7 @@ function deploymentCard(key, asks) {
   const lines = element('pre', { tabindex: '0', 'aria-label': 'Log' });
   const logs = element('details', {}, element('summary', {}, 'Log'), lines);
   const said = element('textarea', { rows: '2', 'aria-label': 'Question' });
-  const which = select([]);
+  const which = element('select');
   const answered = element('pre', {
     tabindex: '0',
     'aria-label': 'Answer',
@@ -296,11 +294,7 @@ function deploymentCard(key, asks) {
       const models = Object.keys(one.models);
       if (models.join('\n') !== offered) {
         offered = models.join('\n');
-        fill(
-          which,
-          ...select(models.map((model) => /** @type {[string, string]} */ ([model, model])))
-            .children,
-        );
+        offer(which, models.map(named));
       }
       if (before?.status !== one.status) {
         drawActions(one);

@@ -178,17 +178,25 @@ export function labelled(label, control) {
 }
 
 /**
+ * Lets people choose among these; what was chosen stays, where it is still there.
+ *
+ * @param {HTMLSelectElement} control
  * @param {readonly [string, string][]} choices Values and how they are called.
- * @param {string} [chosen]
  */
-export function select(choices, chosen) {
-  return element(
-    'select',
-    {},
-    ...choices.map(([value, name]) =>
-      element('option', { value, selected: value === chosen }, name),
-    ),
-  );
+export function offer(control, choices) {
+  const before = control.value;
+  fill(control, ...choices.map(([value, name]) => element('option', { value }, name)));
+  control.value = choices.some(([value]) => value === before) ? before : (choices[0]?.[0] ?? '');
+}
+
+/**
+ * A choice that is called what it is.
+ *
+ * @param {string} value
+ * @returns {[string, string]}
+ */
+export function named(value) {
+  return [value, value];
 }
 
 /** @param {number} value Dollars. */

@@ -45,14 +45,17 @@ import {
   element,
   fill,
   labelled,
+  named,
+  offer,
   problemLine,
-  select,
   span,
   usd,
 } from './elements.js';
 
 /** Rows above and below what is in sight. */
 const MARGIN = 8;
+/** Rows that are drawn at most, however high the table has become. */
+const MOST_ROWS = 200;
 /** Until a row is drawn, its height is guessed. */
 const ROW_PX = 26;
 const LONGEST_WHY = 160;
@@ -128,7 +131,7 @@ export function offeringsView(place, asks) {
 
   const title = element('strong', { class: 'conduit-title' });
   const search = element('input', { type: 'search', placeholder: 'GPU, region, provider' });
-  const provider = select([['', 'all']]);
+  const provider = element('select');
   const onlyFits = element('input', { type: 'checkbox' });
   const onlyHere = element('input', { type: 'checkbox' });
   const deploy = button('Deploy …', askDeploy, 'Deploy on the selected offering');
@@ -209,7 +212,7 @@ export function offeringsView(place, asks) {
         /** @type {HTMLElement} */ (control.parentElement).hidden =
           !told.has_plan && control === onlyFits;
       }
-      fillProviders();
+      offerProviders();
       fill(
         problems,
         ...told.failures.map((one) =>
@@ -250,17 +253,9 @@ export function offeringsView(place, asks) {
     arrange();
   }
 
-  function fillProviders() {
+  function offerProviders() {
     const names = [...new Set(all.map((one) => one.provider))].sort();
-    const chosen = names.includes(provider.value) ? provider.value : '';
-    fill(
-      provider,
-      ...select([
-        ['', 'all'],
-        ...names.map((name) => /** @type {[string, string]} */ ([name, name])),
-      ]).children,
-    );
-    provider.value = chosen;
+    offer(provider, [['', 'all'], ...names.map(named)]);
   }
 
   /** Sorts and filters, then draws. */
@@ -300,7 +295,7 @@ export function offeringsView(place, asks) {
   function draw() {
     const first = Math.max(0, Math.floor(scroller.scrollTop / rowPx) - MARGIN);
     const inSight = Math.ceil((scroller.clientHeight || 10 * ROW_PX) / rowPx) + 2 * MARGIN;
-    const last = Math.min(shown.length, first + inSight);
+    const last = Math.min(shown.length, first + Math.min(inSight, MOST_ROWS));
     const now = Date.now();
     const rows = shown.slice(first, last).map((one, index) => row(one, first + index, now));
     above.hidden = first === 0;
