@@ -13,12 +13,14 @@ from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.deployments import money
+from conduit_nb.deployments.lease import ask_guard, extend_lease
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate, ServerQuote
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (
     BootError,
     ConduitError,
+    DeploymentError,
     EndpointError,
     NoCapacityError,
     ProviderError,
@@ -120,7 +122,9 @@ async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Node
             if seen is not None and seen.url != node.url:
                 node = await tools.set_node(node, url=seen.url)
             if seen is not None and seen.status == "running" and await answers(tools, record, node):
-                return await tools.set_node(node, status="running", ready_at=tools.clock())
+                node = await tools.set_node(node, status="running", ready_at=tools.clock())
+                await _pass_on_lease(tools, node)
+                return node
             is_gone = seen is not None and seen.status in ("gone", "failed", "stopped")
             if is_gone or tools.clock() >= node.boot_until:
                 break
@@ -133,6 +137,20 @@ async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Node
     error = await _boot_error(provider, node, seen)
     await end(tools, node, why=str(error))
     raise error
+
+
+async def _pass_on_lease(tools: Tools, node: NodeRecord) -> None:
+    """Tell the guard of a lease that was extended while nobody could reach it."""
+    record = await tools.read(tools.store.deployment, node.deployment)
+    key = tools.installation.endpoint_key(node.deployment)
+    told = await ask_guard(node.url, key) if node.url is not None else None
+    if record is not None and node.url is not None and told is not None:
+        missing_s = (record.lease_until - told.lease_until).total_seconds()
+        if missing_s > 1:  # its clock counts in floats
+            try:
+                await extend_lease(node.url, key, record.lease_until)
+            except DeploymentError as err:  # the node runs, until its first lease ends
+                tools.tell(f"{record.name}: {err} {err.hint}")
 
 
 async def answers(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> bool:

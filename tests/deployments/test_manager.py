@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conduit_nb.compute.request import Replicas
+from conduit_nb.deployments.lease import ask_guard
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.money import Caps
 from conduit_nb.deployments.overview import cost_report
@@ -22,6 +24,7 @@ from conduit_nb.errors import (
     SpendCapError,
 )
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.state.records import DeploymentRecord
 from conduit_nb.state.summary import read_summary
 from conduit_nb.testing.runpod_server import Behaviour, Fault
 from tests.deployments.deployed import Bench, rented, request
@@ -248,6 +251,26 @@ async def test_a_lease_is_extended_on_the_node_itself(local: Bench):
     local.clock.advance(minutes=5)
     await local.manager().reconcile()
     assert len(local.running()) == 1
+
+
+async def test_a_lease_that_is_extended_during_the_boot_reaches_the_guard(local: Bench):
+    extended: list[DeploymentRecord] = []
+
+    async def extend_once(_: float) -> None:
+        if not extended:
+            (record,) = await local.manager().deployments()
+            extended.append(await local.manager().extend(record.name, 3600))
+        await asyncio.sleep(0.02)
+
+    tools = replace(local.tools(), pause=extend_once)
+    record = await DeploymentManager(tools).deploy(request(lease_s=60))
+    (node,) = await tools.read(tools.store.nodes, record.id)
+    assert node.url is not None
+    told = await ask_guard(node.url, tools.installation.endpoint_key(record.id))
+
+    assert extended
+    assert told is not None
+    assert abs((told.lease_until - extended[0].lease_until).total_seconds()) < 1
 
 
 async def test_a_lease_that_is_over_ends_the_deployment_in_every_client(local: Bench):
