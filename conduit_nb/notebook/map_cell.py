@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
 from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.stopping import uninterrupted
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.runs import Run
 from conduit_nb.schemas import Schema, schema_of
@@ -124,11 +126,21 @@ class MapJob:
 
     def finish(self, run: Run[Any, Any]) -> pd.DataFrame:
         """Bind OUT to what there is; raise where the run was stopped or failed as a whole."""
-        outcomes = run.outcomes()
+        frame = self.bind(run)
+        self.require_whole(run)
+        return frame
+
+    def bind(self, run: Run[Any, Any]) -> pd.DataFrame:
+        """Bind OUT to what there is."""
         frame = result_frame(
-            self.rows, self.gives, outcomes, prefix=self.prefix, details=self.details
+            self.rows, self.gives, run.outcomes(), prefix=self.prefix, details=self.details
         )
         self.shell.push({self.out: frame})
+        return frame
+
+    def require_whole(self, run: Run[Any, Any]) -> None:
+        """Raise Interrupted where the run was stopped, RunError where it failed as a whole."""
+        outcomes = run.outcomes()
         if run.is_cancelled:
             done = run.progress.snapshot().done
             raise Interrupted(
@@ -137,7 +149,6 @@ class MapJob:
                 "which rows are not.",
             )
         self._require_few_errors(outcomes)
-        return frame
 
     @property
     def _error_column(self) -> str:
@@ -159,19 +170,26 @@ class MapJob:
 
 
 def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
-    """Wait for the run, showing how far it is; an interrupt stops it and keeps what is done."""
+    """Wait for the run, showing how far it is; an interrupt stops it and keeps what is done.
+
+    What is said to be bound is bound: an interrupt does not come between.
+    """
     view = progress_view(job.shell, title)
-    try:
-        run.start(beside=lambda: job.witness.look(run))
-        while not run.wait(LOOK_EVERY_S):
-            view.update(run.progress.snapshot())
-    except KeyboardInterrupt:
-        run.cancel()
-    finally:
+    with ExitStack() as end:
+        try:
+            run.start(beside=lambda: job.witness.look(run))
+            while not run.wait(LOOK_EVERY_S):
+                view.update(run.progress.snapshot())
+            end.enter_context(uninterrupted())
+        except KeyboardInterrupt:
+            end.enter_context(uninterrupted())
+            run.cancel()
+        frame = job.bind(run)
         snapshot = run.progress.snapshot()
         text = f"{summary_text(snapshot, title)}; {job.out} is bound"
         view.finish(snapshot, text, job.witness.receipt(run))
-    return job.finish(run)
+        job.require_whole(run)
+    return frame
 
 
 def _out_name(arguments: argparse.Namespace) -> str:

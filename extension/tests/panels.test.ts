@@ -41,6 +41,11 @@ class Kernel {
     },
   };
 
+  /** What was said, without that somebody looks. */
+  asked(): Record<string, unknown>[] {
+    return this.said.filter(({ kind }) => kind !== 'look' && kind !== 'gone');
+  }
+
   constructor() {
     document.body.replaceChildren(this.el);
   }
@@ -123,7 +128,7 @@ describe('the table of offerings', () => {
   });
 
   it('asks for its rows when it is there', () => {
-    expect(kernel.said).toEqual([{ kind: 'here' }]);
+    expect(kernel.asked()).toEqual([{ kind: 'here' }]);
   });
 
   it('sorts by a column, the other way, and not at all', () => {
@@ -204,9 +209,9 @@ describe('the table of offerings', () => {
     enter();
     expect(kernel.el.textContent).toContain('Deploy on GPU a at runpod, EU for $1.00/h?');
     expect(document.activeElement?.textContent).toBe('Cancel');
-    expect(kernel.said).toHaveLength(1);
+    expect(kernel.asked()).toHaveLength(1);
     kernel.press(/^Deploy$/);
-    expect(kernel.said[1]).toEqual({ kind: 'deploy', key: 'a' });
+    expect(kernel.asked()[1]).toEqual({ kind: 'deploy', key: 'a' });
   });
 
   it('refuses what does not fit, with the reason', () => {
@@ -247,6 +252,43 @@ describe('the connection', () => {
     kernel.fire('comm_live_update');
     expect(line.hidden).toBe(false);
     vi.useRealTimers();
+  });
+
+  it('says that it is looked at while it is, and that it is gone when it is', () => {
+    vi.useFakeTimers();
+    const kernel = new Kernel();
+    const end = offeringTable.render(kernel);
+    const looks = (): unknown[] => kernel.said.filter(({ kind }) => kind === 'look');
+    expect(looks()).toEqual([]);
+
+    kernel.fire('change:seen_at');
+    expect(looks()).toHaveLength(1);
+    for (let beat = 0; beat < 13; beat += 1) {
+      vi.advanceTimersByTime(5_000);
+      kernel.fire('change:seen_at');
+    }
+    expect(looks()).toHaveLength(2);
+
+    end();
+    expect(kernel.said.at(-1)).toEqual({ ...kernel.said.at(-2), kind: 'gone' });
+    vi.advanceTimersByTime(120_000);
+    expect(looks()).toHaveLength(2);
+    vi.useRealTimers();
+  });
+
+  it('takes back a question that nobody can answer any more, and asks nobody', () => {
+    const kernel = new Kernel();
+    offeringTable.render(kernel);
+    expect(kernel.find('.conduit-status').textContent).toContain('Without a kernel');
+    kernel.tell('table', table([row('a', 1)]));
+    kernel.find('tr[data-key] td').click();
+    kernel.press(/^Deploy on the selected/);
+    expect(kernel.el.querySelector('.conduit-confirm')).not.toBeNull();
+
+    kernel.fire('comm_live_update');
+
+    expect(kernel.el.querySelector('.conduit-confirm')).toBeNull();
+    expect(kernel.asked()).toEqual([{ kind: 'here' }]);
   });
 });
 
@@ -310,23 +352,23 @@ describe('the panel of deployments', () => {
 
   it('plans, and deploys on what is picked', () => {
     (kernel.find('form') as HTMLFormElement).requestSubmit();
-    expect(kernel.said.at(-1)).toEqual({ kind: 'plan', model: 'owner/m', runtime: 'lmlite' });
+    expect(kernel.asked().at(-1)).toEqual({ kind: 'plan', model: 'owner/m', runtime: 'lmlite' });
     kernel.tell('table', table([row('a', 1)]));
     kernel.find('tr[data-key] td').click();
     kernel.press(/^Deploy on the selected/);
     kernel.press(/^Deploy$/);
 
-    expect(kernel.said.at(-1)).toEqual({ kind: 'deploy', key: 'a' });
+    expect(kernel.asked().at(-1)).toEqual({ kind: 'deploy', key: 'a' });
   });
 
   it('ends a deployment only when asked twice, and extends at once', () => {
     kernel.tell('overview', overview(DEPLOYMENT));
     kernel.press(/^Extend mine/);
-    expect(kernel.said.at(-1)).toEqual({ kind: 'act', key: 'abc', word: 'extend' });
+    expect(kernel.asked().at(-1)).toEqual({ kind: 'act', key: 'abc', word: 'extend' });
     kernel.press(/^Terminate mine/);
-    expect(kernel.said.at(-1)).toHaveProperty('word', 'extend');
+    expect(kernel.asked().at(-1)).toHaveProperty('word', 'extend');
     kernel.press(/^Terminate$/);
-    expect(kernel.said.at(-1)).toEqual({ kind: 'act', key: 'abc', word: 'terminate' });
+    expect(kernel.asked().at(-1)).toEqual({ kind: 'act', key: 'abc', word: 'terminate' });
   });
 
   it('shows the log of what boots, and the answer as it comes', () => {
@@ -338,7 +380,12 @@ describe('the panel of deployments', () => {
     kernel.tell('overview', overview(DEPLOYMENT));
     (kernel.find('textarea') as HTMLTextAreaElement).value = 'Hello?';
     kernel.press(/^Ask the model/);
-    expect(kernel.said.at(-1)).toEqual({ kind: 'ask', key: 'abc', model: 'm/one', text: 'Hello?' });
+    expect(kernel.asked().at(-1)).toEqual({
+      kind: 'ask',
+      key: 'abc',
+      model: 'm/one',
+      text: 'Hello?',
+    });
     kernel.tell('answer', { key: 'abc', text: 'Good ' });
     kernel.tell('answer', { key: 'abc', text: 'day', state: 'done' });
     expect(kernel.find('[aria-label=Answer]').textContent).toBe('Good day');

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from math import inf
 from typing import Any, ClassVar
 
 from conduit_nb.compute.request import DeploymentRequest
@@ -15,9 +16,8 @@ from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.labserver.wire import SIDECAR_MARK, key_of, read_hours
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import offering_of, request_on, table_message
-from conduit_nb.notebook.panels.widget import Panel
+from conduit_nb.notebook.panels.widget import Panel, problem_of
 from conduit_nb.plain_text import plain
-from conduit_nb.plans.documents import error_document
 from conduit_nb.protocol import ChatRequest
 from conduit_nb.session import Session
 
@@ -36,6 +36,7 @@ class DeploymentPanel(Panel):
 
     script: ClassVar[str] = "deployment_panel.js"
     beat_s: ClassVar[float] = 2.0
+    looked_at_for_s: ClassVar[float] = inf  # while its kernel beats, what it says must be true
 
     def __init__(self, session: Session, *, ask: Ask, runtimes: list[str], model: str = "") -> None:
         self._ask = ask
@@ -135,7 +136,7 @@ class DeploymentPanel(Panel):
                     self.tell("answer", key=key, text=plain(choice["delta"].get("content") or ""))
             self.tell("answer", key=key, text="", state="done")
         except ConduitError as err:
-            self.tell("answer", key=key, text="", state="failed", **error_document(err))
+            self.tell("answer", key=key, text="", state="failed", error=problem_of(err))
 
 
 def _text(message: Mapping[str, Any], name: str, *, longest: int = 400) -> str:

@@ -17,6 +17,8 @@
 
 /** Without a beat for so long the kernel counts as gone; it sends one every five seconds. */
 const SILENT_MS = 12_000;
+/** How often a view says that it is looked at; of one that is silent the kernel stops asking. */
+const LOOK_MS = 60_000;
 
 /**
  * Makes an element; an attribute that is `true` stands without a value.
@@ -129,6 +131,13 @@ export function watchKernel(model, changed) {
     if (now !== isAlive) {
       isAlive = now;
       changed(isAlive);
+      look();
+    }
+  };
+  const view = `${Date.now()}-${Math.random()}`;
+  const look = () => {
+    if (isAlive && !document.hidden) {
+      model.send({ kind: 'look', view });
     }
   };
   const heard = () => {
@@ -141,6 +150,8 @@ export function watchKernel(model, changed) {
     tell(false);
   };
   const timer = setInterval(() => tell(Date.now() - heardAt < SILENT_MS), 1000);
+  const looking = setInterval(look, LOOK_MS);
+  document.addEventListener('visibilitychange', look);
   model.on('change:seen_at', heard);
   model.on('msg:custom', heard);
   model.on('comm_live_update', lost);
@@ -150,9 +161,14 @@ export function watchKernel(model, changed) {
     seenAt: () => clock(model.get('seen_at')),
     end: () => {
       clearInterval(timer);
+      clearInterval(looking);
+      document.removeEventListener('visibilitychange', look);
       model.off('change:seen_at', heard);
       model.off('msg:custom', heard);
       model.off('comm_live_update', lost);
+      if (isAlive) {
+        model.send({ kind: 'gone', view });
+      }
     },
   };
 }

@@ -9,21 +9,21 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.request import DeploymentRequest, to_replicas
 from conduit_nb.compute.selection import Explanation
 from conduit_nb.errors import ArgumentError
-from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.models.config import QUANTIZATIONS, LmLiteModelConfig
 from conduit_nb.notebook.display import Shown, html_of
 from conduit_nb.notebook.offerings_display import OfferingsView
-from conduit_nb.notebook.panels.widget import Message, Panel
+from conduit_nb.notebook.panels.widget import Message, Panel, problem_of
 from conduit_nb.notebook.shell import new_display
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import Choice
-from conduit_nb.plans.documents import error_document
+from conduit_nb.plans.options import DTYPE_ALIASES
 from conduit_nb.session import Session
 
 REFRESH_S = 30.0
@@ -50,7 +50,7 @@ COLUMNS = (
 
 
 class OfferingTable(Panel):
-    """Every offering against a plan, asked for again every half minute while somebody looks.
+    """Every offering against a plan, asked for again every half minute while it is looked at.
 
     `ask` asks the providers; `asked` are the options of the line, as what is deployed on an
     offering has them too.
@@ -151,8 +151,7 @@ def table_message(view: OfferingsView, *, at: datetime, can_deploy: bool) -> Mes
         "columns": COLUMNS,
         "rows": [_row(one, choice) for one in _all(choice)],
         "failures": [
-            {"provider": plain(one.provider), **error_document(one.error)["error"]}
-            for one in choice.failures
+            {"provider": plain(one.provider), **problem_of(one.error)} for one in choice.failures
         ],
     }
 
@@ -166,24 +165,54 @@ def offering_of(choice: Choice, key: str) -> ComputeOffering:
 
 
 def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> DeploymentRequest:
-    """Return the deployment that is meant: the models of the line on just this offering."""
+    """Return the deployment that is meant: the models as planned, on just this offering.
+
+    Raises ArgumentError where the plan rests on what no deployment can be told: what is started
+    must be what was planned.
+    """
+    _refuse_untold(asked)
+    dtype = _dtype(asked)
     return DeploymentRequest(
         models=tuple(
             LmLiteModelConfig(
                 model_id,
                 max_model_len=asked.get("max_model_len"),
                 max_model_concurrency=asked.get("max_model_concurrency"),
+                dtype=cast("Any", dtype),  # the config checks it
+                quantization=asked.get("quantization"),
             )
             for model_id in asked["models"]
         ),
         runtime=str(asked.get("runtime") or "lmlite"),
+        runtime_version=asked.get("runtime_version"),
         provider=offering.provider,
         gpu=offering.accelerator,
         gpu_count=offering.count if offering.accelerator else None,
         tensor_parallel=asked.get("tensor_parallel") or 1,
         pipeline_parallel=asked.get("pipeline_parallel") or 1,
+        replicas=to_replicas(asked.get("replicas") or 1),
         constraint=_just(offering),
     )
+
+
+def _refuse_untold(asked: Mapping[str, Any]) -> None:
+    quantization, kv_dtype = asked.get("quantization"), asked.get("kv_dtype") or "auto"
+    untold = {
+        "--quantization": quantization if quantization not in (None, *QUANTIZATIONS) else None,
+        "--kv-dtype": kv_dtype if kv_dtype != "auto" else None,
+        "--dtype": "fp8" if _dtype(asked) == "fp8" else None,
+    }
+    for flag, value in untold.items():
+        if value is not None:
+            raise ArgumentError(
+                f"The plan has {flag} {value}, which a deployment cannot be told.",
+                hint=f"Plan without {flag}, or deploy a model that is stored that way.",
+            )
+
+
+def _dtype(asked: Mapping[str, Any]) -> str:
+    dtype = str(asked.get("dtype") or "auto")
+    return DTYPE_ALIASES.get(dtype, dtype)
 
 
 def key_of(offering: ComputeOffering) -> str:

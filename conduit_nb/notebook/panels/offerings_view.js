@@ -128,6 +128,7 @@ export function offeringsView(place, asks) {
   let selected = '';
   let rowPx = ROW_PX;
   let news = '';
+  let canAsk = true;
 
   const title = element('strong', { class: 'conduit-title' });
   const search = element('input', { type: 'search', placeholder: 'GPU, region, provider' });
@@ -223,8 +224,13 @@ export function offeringsView(place, asks) {
     },
     /** Says that nothing of it can be relied on or done any more, or that it can again. @param {boolean} isAlive */
     setAlive(isAlive) {
+      canAsk = isAlive;
       deploy.disabled = !isAlive;
       refresh.disabled = !isAlive;
+      if (!isAlive) {
+        fill(question); // what it offers to do cannot be done now
+      }
+      say();
     },
     /** How many rows pass the filters. */
     count: () => shown.length,
@@ -280,12 +286,18 @@ export function offeringsView(place, asks) {
   }
 
   function say() {
+    if (!table) {
+      status.textContent = canAsk
+        ? 'Asking every provider …'
+        : 'Without a kernel nothing is asked; what was offered stands below, where it was saved.';
+      return;
+    }
     const hidden = all.length - shown.length;
     const parts = [
       hidden
         ? `${shown.length.toLocaleString()} of ${all.length.toLocaleString()} offerings`
         : `${all.length.toLocaleString()} offerings`,
-      table ? `as of ${clock(table.at)}` : 'asking every provider …',
+      `as of ${clock(table.at)}`,
       news,
     ];
     status.textContent = parts.filter(Boolean).join('; ');

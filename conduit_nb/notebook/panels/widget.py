@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,12 +25,14 @@ from conduit_nb.errors import ConduitError, Interrupted
 from conduit_nb.labserver.desk import Desk
 from conduit_nb.labserver.wire import Action
 from conduit_nb.notebook.shell import new_display
+from conduit_nb.plain_text import plain
 from conduit_nb.plans.documents import error_document
 from conduit_nb.session import Session
 
 Message = dict[str, Any]
 
 HERE = Path(__file__).parent
+LONGEST_TEXT = 2_000
 _IMPORT = re.compile(r"^import \{[^}]*\} from '\./(\w+\.js)';\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=function |const )", re.MULTILINE)
 _LOG = logging.getLogger(__name__)
@@ -58,11 +61,14 @@ class Panel(ABC):
 
     script: ClassVar[str]
     beat_s: ClassVar[float] = 5.0
+    # Views say so every minute; the kernel may hear none of it while a cell runs.
+    looked_at_for_s: ClassVar[float] = 600.0
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.desk = Desk(session)
         self.widget = _Widget(_esm=bundled(self.script), _css=_read("panels.css"), seen_at=_now())
+        self._looks: dict[str, float] = {"": time.monotonic()}
         cast("Any", self.widget).on_msg(self._heard)
         session.submit(self._beat())
 
@@ -72,7 +78,7 @@ class Panel(ABC):
 
     @abstractmethod
     async def every_beat(self) -> None:
-        """Do what is due every few seconds."""
+        """Do what is due every few seconds, while somebody looks."""
 
     def tell(self, kind: str, **content: Any) -> None:
         """Send a message to every view."""
@@ -88,6 +94,12 @@ class Panel(ABC):
         cast("Any", self.widget).close()
 
     @property
+    def is_looked_at(self) -> bool:
+        """Whether a view said so lately: of a page that was closed nothing more is heard."""
+        now = time.monotonic()
+        return any(now - at < self.looked_at_for_s for at in list(self._looks.values()))
+
+    @property
     def is_closed(self) -> bool:
         """Whether nobody can see it any more."""
         return cast("Any", self.widget).comm is None
@@ -97,20 +109,28 @@ class Panel(ABC):
         self.tell("action", text=f"{action.word} {action.target} …", state="running")
         now = await self.desk.ended(action.id)
         if now.error is not None:
-            self.tell("problem", **now.error)
+            self.tell("problem", **_bounded(now.error))
         else:
             self.tell("action", text=f"{now.word} {now.target}: done", state="done")
         return now
 
     def _heard(self, widget: object, message: object, buffers: object) -> None:  # noqa: ARG002  # ipywidgets' protocol
-        if isinstance(message, Mapping):
-            self.session.submit(self._answered(cast("Mapping[str, Any]", message)))
+        if not isinstance(message, Mapping):
+            return
+        said = cast("Mapping[str, Any]", message)
+        match said.get("kind"), str(said.get("view") or ""):
+            case "look", view:
+                self._looks[view] = time.monotonic()
+            case "gone", view:
+                self._looks = {one: at for one, at in self._looks.items() if one not in (view, "")}
+            case _:
+                self.session.submit(self._answered(said))
 
     async def _answered(self, message: Mapping[str, Any]) -> None:
         try:
             await self.answer(message)
         except ConduitError as err:
-            self.tell("problem", **error_document(err)["error"])
+            self.tell("problem", **problem_of(err))
         except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
             _LOG.exception("A panel failed at %r", message.get("kind"))
             self.tell("problem", message="It failed inside: the kernel's log says why.", hint=None)
@@ -119,7 +139,8 @@ class Panel(ABC):
         """Let views know that the kernel lives, also while a cell runs."""
         while not self.is_closed:
             cast("Any", self.widget).seen_at = _now()
-            await self._due()
+            if self.is_looked_at:
+                await self._due()
             await asyncio.sleep(self.beat_s)
         await self.desk.close()
 
@@ -129,7 +150,19 @@ class Panel(ABC):
         except Interrupted:
             raise
         except ConduitError as err:
-            self.tell("problem", **error_document(err)["error"])
+            self.tell("problem", **problem_of(err))
+
+
+def problem_of(error: ConduitError) -> Message:
+    """Return an error as views are told it: plain and not endless, whoever said it."""
+    return _bounded(error_document(error)["error"])
+
+
+def _bounded(problem: Mapping[str, Any]) -> Message:
+    return {
+        name: plain(value[:LONGEST_TEXT]) if isinstance(value, str) else value
+        for name, value in problem.items()
+    }
 
 
 @cache

@@ -84,7 +84,8 @@ def test_without_a_plan_nothing_fits_or_does_not():
 
 def test_text_of_providers_is_made_plain_and_who_failed_is_named():
     hostile = "EU\x1b[31m\u202e<script>"
-    failure = SourceFailure(provider="x", error=ProviderAuthError("No key.", hint="Set it."))
+    error = ProviderAuthError("No key.\x1b[2J", hint="Set it.")
+    failure = SourceFailure(provider="x", error=error)
     market = Market(offerings=(offered("x", "L4", 22, 0.5, region=hostile),), failures=(failure,))
 
     message = table_message(view_of(market), at=NOW, can_deploy=False)
@@ -93,7 +94,7 @@ def test_text_of_providers_is_made_plain_and_who_failed_is_named():
     assert "\x1b" not in row["region"] + row["key"]
     assert "\u202e" not in row["region"] + row["key"]
     [told] = message["failures"]
-    assert (told["provider"], told["message"], told["hint"]) == ("x", "No key.", "Set it.")
+    assert (told["provider"], told["message"], told["hint"]) == ("x", "No key.\ufffd[2J", "Set it.")
     assert offering_of(view_of(market).choice, row["key"]) is market.offerings[0]
 
 
@@ -108,6 +109,36 @@ def test_a_deployment_is_asked_for_on_just_that_offering_and_no_dearer():
     assert request.gpu_count == offering.count
     assert request.constraint.max_usd_per_hour == offering.usd_per_hour
     assert request.constraint.interruptible == offering.interruptible
+
+
+def test_what_is_deployed_is_what_was_planned():
+    asked = {
+        **ASKED,
+        "dtype": "bf16",
+        "quantization": "int8",
+        "replicas": 2,
+        "runtime_version": "0.9",
+        "tensor_parallel": 2,
+        "max_model_concurrency": 8,
+    }
+
+    request = request_on(MARKET.offerings[0], asked)
+
+    [model] = request.models
+    assert (model.dtype, model.quantization) == ("bfloat16", "int8")
+    assert model.max_model_concurrency == 8
+    assert (request.replicas.least, request.replicas.most) == (2, 2)
+    assert (request.runtime_version, request.tensor_parallel) == ("0.9", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("kv_dtype", "fp8"), ("quantization", "gguf:Q4_K_M"), ("dtype", "fp8_e4m3")]
+)
+def test_a_plan_that_no_deployment_can_follow_is_refused(name: str, value: str):
+    with pytest.raises(ArgumentError, match="cannot be told") as caught:
+        request_on(MARKET.offerings[0], {**ASKED, name: value})
+
+    assert f"--{name.replace('_', '-')}" in caught.value.hint
 
 
 def test_what_is_not_offered_any_more_is_said():

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.panels.widget import HERE, Panel, bundled
+from conduit_nb.notebook.panels.widget import HERE, Panel, bundled, problem_of
 from conduit_nb.session import Session
 from tests.notebook.fleet_session import fleet_session
 from tests.notebook.panels.views import View, listening, say
@@ -35,7 +35,13 @@ class Echo(Panel):
         self.tell("heard", what=message["what"])
 
     async def every_beat(self) -> None:
-        return
+        self.tell("beat")
+
+
+class Hasty(Echo):
+    """Takes silence for absence at once."""
+
+    looked_at_for_s: ClassVar[float] = 0.0
 
 
 @pytest.fixture
@@ -74,6 +80,40 @@ def test_it_beats_until_it_is_closed(session: Session, view: View):
     panel.close()
 
     assert panel.is_closed
+
+
+def test_it_works_only_while_a_view_is_there(session: Session, view: View):
+    panel = Echo(session)
+    say(panel, kind="look", view="one")
+    say(panel, kind="look", view="two")
+    say(panel, kind="gone", view="one")
+    assert panel.is_looked_at
+    say(panel, kind="gone", view="two")
+
+    assert not panel.is_looked_at
+    beats = len(view.states)
+    until_true(lambda: len(view.states) > beats + 2)  # one that was under way has been told
+    told = len(view.of("beat"))
+    until_true(lambda: len(view.states) > beats + 8)
+    assert len(view.of("beat")) == told  # it still says that the kernel lives, and does no more
+    say(panel, kind="look", view="three")
+    view.await_("beat", lambda _: len(view.of("beat")) > told)
+    panel.close()
+
+
+def test_a_view_that_is_silent_for_long_counts_as_gone(session: Session, view: View):
+    panel = Hasty(session)
+    say(panel, kind="look", view="one")
+
+    assert not panel.is_looked_at
+    panel.close()
+
+
+def test_what_others_said_in_an_error_is_plain_and_not_endless():
+    told = problem_of(ArgumentError("a\x1b[31m\u202e" + "x" * 5_000_000, hint="do\x07"))
+
+    assert len(told["message"]) <= 2_000
+    assert not {"\x1b", "\u202e", "\x07"} & set(told["message"] + told["hint"])
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
