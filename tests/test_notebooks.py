@@ -14,16 +14,16 @@ from typing import Any
 import nbformat
 import pytest
 
+from conduit_nb.images.building import default_tag
 from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS
+from tests.lmlite_image import built_image
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 QUICKSTART, LISTING = NOTEBOOKS[0], NOTEBOOKS[1]
 SCHEMAS, PIPELINES, NEEDS = NOTEBOOKS[2], NOTEBOOKS[3], NOTEBOOKS[4]
-YOUR_OWN = NOTEBOOKS[6]
-ONLY_IN_THE_BROWSER = {"stop", "start", "restart"}
+DEPLOYMENTS, YOUR_OWN = NOTEBOOKS[5], NOTEBOOKS[6]
+ONLY_IN_THE_BROWSER = {"adopt", "stop", "start", "restart"}
 """Of what stands on a machine or in a container: tests/ui/test_deployments.py."""
-NOT_YET_SHOWN = {"adopt", "debug", "gc", "panel", "pipeline", "receipts"}
-"""Words that no notebook uses so far."""
 LEAST_RIGHT = 40
 """Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
 
@@ -79,8 +79,29 @@ def tagged(notebook: nbformat.NotebookNode, tag: str) -> Any:
     return next(cell for cell in notebook.cells if tag in cell.metadata.get("tags", []))
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module")
+def docker_host(engine: str) -> Iterator[None]:
+    """Lead Conduit to an engine that has LmLite's image, under the name that it has by default."""
+    built_image(engine, default_tag(cuda=False), [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", engine)
+        yield
+
+
+@pytest.mark.parametrize(
+    "notebook", [path for path in NOTEBOOKS if path != DEPLOYMENTS], ids=lambda path: path.stem
+)
 def test_every_cell_passes_under_nbval(notebook: Path):
+    passes_under_nbval(notebook)
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.usefixtures("docker_host")
+def test_every_cell_of_deployments_passes_under_nbval():
+    passes_under_nbval(DEPLOYMENTS)
+
+
+def passes_under_nbval(notebook: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", "600"]
     ran = subprocess.run(
         [*command, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", notebook.name],
@@ -189,7 +210,7 @@ def test_every_word_is_used_in_a_notebook_and_in_the_browser():
     journeys = "".join(path.read_text() for path in (Path(__file__).parent / "ui").glob("*.py"))
     both = notebooks + journeys
 
-    for word in {*LINE_WORDS, *CELL_WORDS} - NOT_YET_SHOWN:
+    for word in {*LINE_WORDS, *CELL_WORDS}:
         used = rf"%conduit {word}\b"
         assert re.search(used, both) or f'"{word}"' in journeys, word
         if word not in ONLY_IN_THE_BROWSER:
@@ -208,8 +229,10 @@ def _is_code(cell: Any) -> bool:
     return cell["cell_type"] == "code"
 
 
-def test_what_was_rented_answers_is_priced_and_ends(tmp_path: Path):
-    notebook = executed(next(path for path in NOTEBOOKS if path.stem == "06_deployments"), tmp_path)
+@pytest.mark.needs("docker")
+@pytest.mark.usefixtures("docker_host")
+def test_what_was_deployed_answers_is_priced_and_ends(tmp_path: Path):
+    notebook = executed(DEPLOYMENTS, tmp_path)
     said = {
         str(cell.source).split("\n")[0].split(" --")[0]: text_of(cell)
         for cell in notebook.cells
@@ -219,6 +242,14 @@ def test_what_was_rented_answers_is_priced_and_ends(tmp_path: Path):
     assert "running" in said["%conduit deploy HuggingFaceTB/SmolLM2-135M-Instruct"]
     assert "good" in said['verdicts[["review", "sentiment", "error"]]']
     assert "terminated" in said["%conduit terminate reader"]
-    last = [text_of(cell) for cell in notebook.cells if str(cell.source) == "%conduit cost"][-1]
-    assert "$0.00" in last
-    assert "reader" not in last
+    rented, boxed = [
+        text_of(cell) for cell in notebook.cells if str(cell.source) == "%conduit cost"
+    ][1:]
+    assert "$0.00" in rented
+    assert "reader" not in rented
+    assert "boxed" in boxed
+    same = re.search(r"the same verdict in (\d) of 6 rows", text_of(tagged(notebook, "same")))
+    assert same
+    assert int(same[1]) >= 5
+    assert "Stopped boxed" in said["%conduit stop boxed"]
+    assert "terminated" in said["%conduit terminate boxed"]

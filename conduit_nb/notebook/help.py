@@ -36,6 +36,7 @@ Conduit turns rows into typed records with a language model.
   %conduit doctor    what works here      %conduit start, restart   after stop; its programs anew
   %conduit debug     all of an error, or the rows of a map that failed, with what the model said
   %conduit adopt     another's node       %conduit gc               end what nobody wants
+  %conduit image     build or push the image that containers run
   %conduit panel     deploy, watch, try and end by hand, alive on the screen
   %conduit receipts  what maps were and cost, also out of a notebook's file
   %conduit help [WORD]                    this, or more about one of these words
@@ -270,6 +271,13 @@ and the options of %conduit plan, for the model that --for names. "price only" m
 here can start. The result has .best, .ranked, .failures, and .why(), a DataFrame of every reason.
 In Python: conduit_nb.find_offerings(). In a shell: conduit offerings, with the same words."""
 
+IMAGE = """\
+%conduit image build [--cuda] [--tag NAME] [--base IMAGE] [--torch-index URL]
+%conduit image push NAME
+
+LmLite's image for Docker and Runpod, made of this very package; every step is told. --cuda is for
+NVIDIA GPUs. It is used once CONDUIT_LMLITE_IMAGE names it. In a shell: conduit image, the same."""
+
 PANEL = """\
 %conduit panel [ID_OR_FOLDER]
 
@@ -307,6 +315,7 @@ TOPICS = {
     "cost": COST,
     "debug": DEBUG,
     "doctor": DOCTOR,
+    "image": IMAGE,
     "panel": PANEL,
     "receipts": RECEIPTS,
 }

@@ -42,6 +42,7 @@ LINE_WORDS = {
     "cost": "conduit_nb.notebook.deploy_lines:cost",
     "debug": "conduit_nb.notebook.debug_line:debug",
     "doctor": "conduit_nb.notebook.deploy_lines:doctor",
+    "image": "conduit_nb.notebook.image_line:image",
     "panel": "conduit_nb.notebook.panel_line:show_panel",
     "receipts": "conduit_nb.notebook.receipts_line:show_receipts",
     "help": "conduit_nb.notebook.commands:show_help",

@@ -10,8 +10,9 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from types import FrameType
 
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
@@ -27,7 +28,7 @@ LOOK_EVERY_S = 0.25
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Generator[None]:
     """Let what is short come to its end: an interrupt meanwhile changes nothing, a second one does.
 
     Only the main thread is ever interrupted; elsewhere nothing has to be kept off.
@@ -36,7 +37,11 @@ def uninterrupted() -> Iterator[None]:
     if before is None or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, before))
+
+    def let_the_next_through(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # a handler's signature
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, let_the_next_through)
     try:
         yield
     finally:

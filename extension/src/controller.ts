@@ -74,9 +74,32 @@ export class Controller {
   }
 
   async deploy(request: DeployRequest): Promise<void> {
-    const capped = this.maxUsd === null ? request : { ...request, max_usd: this.maxUsd };
+    // This machine costs nothing; a cap would make a deployment of what is the sidecar's.
+    const isHere = request.provider === undefined || request.provider === 'local';
+    const capped = this.maxUsd === null || isHere ? request : { ...request, max_usd: this.maxUsd };
     const names = request.models.map((model) => plain(model, 80)).join(', ');
     await this.send(() => this.api.deploy(capped), `Deploying ${names}`);
+  }
+
+  /** Rents what an offering says for a model, after a question where it costs. */
+  async deployOffering(offering: Offering, model: string): Promise<void> {
+    if (offering.provider === 'local') {
+      await this.deploy({ models: [model] });
+      return;
+    }
+    const gpu = offering.accelerator;
+    const cap =
+      this.maxUsd === null
+        ? 'It may spend what CONDUIT_MAX_USD_PER_DEPLOYMENT allows.'
+        : `It may spend ${usd(this.maxUsd)} at most.`;
+    const body =
+      `This rents the cheapest ${plain(gpu ?? 'machine', 80)} of ${plain(offering.provider, 80)}` +
+      ` that ${plain(model, 120)} fits, for about ${usd(offering.usd_per_hour)} an hour. ${cap}`;
+    const title = `Deploy on ${plain(offering.provider, 80)}?`;
+    if (await this.lab.confirm(title, body, 'Deploy')) {
+      const where = { models: [model], provider: offering.provider };
+      await this.deploy(gpu === null ? where : { ...where, gpu });
+    }
   }
 
   /** The last lines of a log, or the words of what went wrong. */
@@ -99,8 +122,8 @@ export class Controller {
     }
   }
 
-  async copyOffering(offering: Offering): Promise<void> {
-    await this.copyText(cellForOffering(offering));
+  async copyOffering(offering: Offering, model?: string): Promise<void> {
+    await this.copyText(cellForOffering(offering, model));
   }
 
   async insertCell(text: string): Promise<void> {

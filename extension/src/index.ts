@@ -16,11 +16,10 @@ import { beginDrag } from './drag.js';
 import { CATEGORY, commandsOf } from './panels/palette.js';
 import { Sidebar } from './panels/sidebar.js';
 import { Ticker } from './panels/ticker.js';
-import { Store } from './store.js';
+import { DEFAULT_REFRESH_S, Store } from './store.js';
 
 export const PLUGIN_ID = 'conduit-nb:plugin';
 const SIDEBAR_ID = 'conduit-sidebar';
-const DEFAULT_REFRESH_S = 3;
 const REDRAW_EVERY_MS = 1_000;
 
 const icon = new LabIcon({

@@ -53,7 +53,12 @@ export const REAL_TIME: Time = {
   },
 };
 
+/** What the settings say too: a change is told within twice this and what an answer takes. */
+export const DEFAULT_REFRESH_S = 2;
+
 const LONGEST_PAUSE_MS = 30_000;
+/** A server that answers slowly is left in peace for so long at least. */
+const SHORTEST_PAUSE_MS = 500;
 
 export class Store {
   private told: State = NOTHING;
@@ -63,6 +68,7 @@ export class Store {
   private cancelTimer: (() => void) | null = null;
   private asking: Promise<void> | null = null;
   private failures = 0;
+  private beganAt = 0;
   private isRunning = false;
 
   constructor(
@@ -130,13 +136,16 @@ export class Store {
       return;
     }
     const pause = Math.min(this.everyMs * 2 ** Math.min(this.failures, 5), LONGEST_PAUSE_MS);
-    this.cancelTimer = this.time.after(Math.max(pause, this.everyMs), () => {
+    // From question to question, so that a slow answer does not make the next one later.
+    const left = Math.max(pause, this.everyMs) - (this.time.now() - this.beganAt);
+    this.cancelTimer = this.time.after(Math.max(left, SHORTEST_PAUSE_MS), () => {
       this.cancelTimer = null;
       void this.refresh();
     });
   }
 
   private async ask(): Promise<void> {
+    this.beganAt = this.time.now();
     try {
       const overview = await this.api.overview(this.revision);
       this.failures = 0;

@@ -4,7 +4,7 @@ import { ApiError } from '../src/api.js';
 import type { Action, DeployRequest, Overview } from '../src/api.js';
 import { Controller } from '../src/controller.js';
 import { Store } from '../src/store.js';
-import { StoppedTime, overview } from './samples.js';
+import { StoppedTime, offering, overview } from './samples.js';
 
 const BEGUN: Action = {
   id: 'a1',
@@ -120,9 +120,41 @@ describe('the controller', () => {
 
   it('puts its spend cap on what it deploys', async () => {
     world.controller.maxUsd = 2;
+    await world.controller.deploy({ models: ['m/one'], provider: 'runpod' });
     await world.controller.deploy({ models: ['m/one'] });
 
-    expect(world.calls).toEqual([['deploy', { models: ['m/one'], max_usd: 2 }]]);
+    expect(world.calls).toEqual([
+      ['deploy', { models: ['m/one'], provider: 'runpod', max_usd: 2 }],
+      ['deploy', { models: ['m/one'] }],
+    ]);
+  });
+
+  it('rents what is offered after a question that says what it costs', async () => {
+    world.accepts = false;
+    await world.controller.deployOffering(offering(), 'm/one');
+    expect(world.calls).toEqual([]);
+
+    world.accepts = true;
+    world.controller.maxUsd = 2;
+    await world.controller.deployOffering(offering(), 'm/one');
+    await world.controller.deployOffering(offering({ accelerator: null }), 'm/one');
+
+    const request = { models: ['m/one'], provider: 'runpod', max_usd: 2 };
+    expect(world.calls).toEqual([
+      ['deploy', { ...request, gpu: 'L4' }],
+      ['deploy', request],
+    ]);
+    expect(world.asked[0]).toContain('CONDUIT_MAX_USD_PER_DEPLOYMENT');
+    expect(world.asked[1]).toBe(
+      'Deploy on runpod? This rents the cheapest L4 of runpod that m/one fits, for about $0.42' +
+        ' an hour. It may spend $2.00 at most. [Deploy]',
+    );
+  });
+
+  it('asks nothing where nothing costs', async () => {
+    await world.controller.deployOffering(offering({ provider: 'local' }), 'm/one');
+
+    expect([world.asked, world.calls]).toEqual([[], [['deploy', { models: ['m/one'] }]]]);
   });
 
   it('tells once how what it began has ended, and nothing of what others began', async () => {

@@ -1,6 +1,6 @@
 /** Answers of the server, and a clock that stands still, for tests. */
 
-import type { Deployment, Overview } from '../src/api.js';
+import type { Deployment, Offering, Overview } from '../src/api.js';
 import type { Time } from '../src/store.js';
 
 export const NOW = Date.parse('2026-11-27T12:00:00Z');
@@ -34,6 +34,24 @@ export function deployment(changes: Partial<Deployment> = {}): Deployment {
     started_at: '2026-11-27T11:00:00Z',
     lease_until: '2026-11-27T12:38:00Z',
     detail: null,
+    ...changes,
+  };
+}
+
+export function offering(changes: Partial<Offering> = {}): Offering {
+  return {
+    rank: 1,
+    provider: 'runpod',
+    id: 'l4',
+    region: null,
+    accelerator: 'L4',
+    count: 1,
+    total_gib: 24,
+    usd_per_hour: 0.42,
+    usd_per_gib_hour: 0.0175,
+    availability: 'high',
+    availability_as_of: null,
+    launchable: true,
     ...changes,
   };
 }

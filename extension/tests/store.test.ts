@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 
+import schema from '../schema/plugin.json';
+
 import type { Overview } from '../src/api.js';
-import { Store, ageOf, spentBy, todayBy, untilMoment } from '../src/store.js';
+import { DEFAULT_REFRESH_S, Store, ageOf, spentBy, todayBy, untilMoment } from '../src/store.js';
 import { StoppedTime, deployment, overview, settled } from './samples.js';
 
 /** A server that gives these answers in turn, the last again and again. */
@@ -91,6 +93,43 @@ describe('the store', () => {
     await settled();
     expect(store.state.problem).toBeNull();
     expect(time.pauses).toEqual([3000]);
+  });
+
+  it('tells a change within five seconds, even where every answer takes two', async () => {
+    const time = new StoppedTime();
+    let isChanged = false;
+    const store = new Store(
+      {
+        overview: () =>
+          new Promise((resolve) => {
+            const answer = overview(isChanged ? { deployments: [] } : {}); // as it was when asked
+            time.after(2000, () => {
+              resolve(answer);
+            });
+          }),
+      },
+      DEFAULT_REFRESH_S * 1000,
+      time,
+    );
+    store.start();
+    const pass = async (milliseconds: number): Promise<void> => {
+      for (let passed = 0; passed < milliseconds; passed += 100) {
+        time.pass(100);
+        await settled();
+      }
+    };
+    await pass(2000);
+    expect(store.state.deployments).toHaveLength(1);
+    await pass(600); // the next question has just been asked
+    isChanged = true;
+    await pass(5000);
+
+    expect(store.state.deployments).toEqual([]);
+  });
+
+  it('has the pace of the settings, which say what else is asked', () => {
+    expect(schema.properties.refreshSeconds.default).toBe(DEFAULT_REFRESH_S);
+    expect(schema.properties.refreshSeconds.description).toContain('providers are asked every 30');
   });
 
   it('asks no more once it is stopped', async () => {

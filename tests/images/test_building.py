@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import re
-import tarfile
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import docker
@@ -25,29 +20,19 @@ from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.runtimes.lmlite import LmLiteRuntime
 from tests import waiting
 from tests.docker_engine import BASE_IMAGE
+from tests.lmlite_image import built_image
 from tests.providers.runpod_nodes import KEY, SECRETS, name_of
 
 pytestmark = [pytest.mark.model, pytest.mark.needs("docker")]
 
-PYTHON_IMAGE = "conduit/python:1"
-PACKAGES = "/usr/local/lib/python3.11/dist-packages"
-TAG = "conduit/lmlite:test"
-
 
 @pytest.fixture(scope="module")
-def image(engine: str) -> Iterator[str]:
-    """Build LmLite's image on a Python that has what it needs: no registry is asked here."""
-    client = docker.DockerClient(base_url=engine)
-    made = client.containers.create(BASE_IMAGE, "true")
-    made.start()
-    made.wait()
-    made.put_archive("/", _archive())
-    made.commit(*PYTHON_IMAGE.split(":"))
-    made.remove()
+def image(engine: str) -> str:
+    """Build LmLite's image."""
     told: list[str] = []
-    yield build_image(tag=TAG, base=PYTHON_IMAGE, url=engine, tell=told.append)
+    image = built_image(engine, "conduit/lmlite:test", told)
     assert any("Built" in line for line in told)
-    client.close()
+    return image
 
 
 async def test_it_answers_is_killed_and_found_again(
@@ -129,37 +114,3 @@ async def _ask(provider: DockerProvider, name: str) -> str:
         return reply["choices"][0]["message"]["content"]
 
     return await waiting.until(answer, within_s=240)
-
-
-def _archive() -> bytes:
-    """Return what conduit-nb[lmlite] needs, and pip, as this environment has it."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name in sorted(_needed("conduit-nb", "lmlite") | {"pip"}):
-            found = distribution(name)
-            for file in found.files or ():
-                path = Path(str(found.locate_file(file)))
-                if ".." not in file.parts and path.is_file() and path.suffix != ".pyc":
-                    archive.add(path, f"{PACKAGES}/{file}")
-    return buffer.getvalue()
-
-
-def _needed(name: str, extra: str = "") -> set[str]:
-    """Return the names of all distributions that one needs, itself left out."""
-    found: set[str] = set()
-    waiting_for = [(name, extra)]
-    while waiting_for:
-        current, wanted = waiting_for.pop()
-        for line in distribution(current).requires or ():
-            requirement, _, marker = line.partition(";")
-            if "extra" in marker and (not wanted or f'"{wanted}"' not in marker.replace("'", '"')):
-                continue
-            needed = re.split(r"[\s\[<>=!~(]", requirement.strip(), maxsplit=1)[0]
-            try:
-                distribution(needed)
-            except PackageNotFoundError:
-                continue
-            if needed.lower() not in {one.lower() for one in found}:
-                found.add(needed)
-                waiting_for.append((needed, ""))
-    return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,12 +67,27 @@ class FarProvider(LocalProvider):
         self.has: list[Node] = []
         self.is_silent = False
         self.looks = 0
+        self.is_asked = False
+        self._goes_on = threading.Event()
+        self._goes_on.set()
 
     async def list_nodes(self) -> list[Node]:
         self.looks += 1
         if self.is_silent:
             raise ProviderUnreachableError("It does not answer.")
+        self.is_asked = True
+        await asyncio.to_thread(self._goes_on.wait)
+        self.is_asked = False
         return self.has
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Answer nobody before the block ends."""
+        self._goes_on.clear()
+        try:
+            yield
+        finally:
+            self._goes_on.set()
 
     async def terminate(self, name: str, node_id: str | None = None) -> None:
         self.has = []

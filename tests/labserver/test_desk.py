@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ArgumentError
-from conduit_nb.labserver import desk as desk_module
-from conduit_nb.labserver.desk import KEPT_ACTIONS, Desk
+from conduit_nb.labserver.desk import KEPT_ACTIONS, LOOK_EVERY, Desk
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
 from tests.labserver.conftest import FarProvider, put_far_node
 from tests.waiting import until
 
+ROOT = Path(__file__).resolve().parents[2]
 REQUEST = DeploymentRequest(models=(LmLiteModelConfig("m/one"),), runtime="fake", name="mine")
 
 
@@ -216,5 +218,29 @@ async def test_only_the_last_actions_are_kept(desk: Desk):
 
 
 def test_a_change_at_a_provider_is_told_within_a_minute():
-    """A look, and the panel's question after it: the panels ask every 3 s, 60 at the most."""
-    assert timedelta(seconds=30) >= desk_module.LOOK_EVERY
+    """It may happen just after a look: then the next, a question that begins it, one that tells."""
+    schema = json.loads((ROOT / "extension/schema/plugin.json").read_text())
+    slowest = timedelta(seconds=schema["properties"]["refreshSeconds"]["maximum"])
+    for_a_look = timedelta(seconds=10)
+
+    assert LOOK_EVERY + 2 * slowest + for_a_look <= timedelta(minutes=1)
+
+
+async def test_a_look_that_does_not_end_keeps_no_change_of_ours_back(
+    desk: Desk, clock: Clock, far: FarProvider
+):
+    put_far_node(far, await deploy(desk))
+    await until(lambda: _looked_at(desk))
+    with far.held():
+        clock.pass_s(31)
+        await desk.overview(None)
+        await until(lambda: far.is_asked)
+
+        told = await asyncio.wait_for(desk.overview(None), 30)
+        action = desk.act(told["live"][0], "extend", hours=1)
+        ended = await asyncio.wait_for(desk.ended(action.id), 30)
+        after = await asyncio.wait_for(desk.overview(told["revision"]), 30)
+
+        assert far.is_asked, "the look is under way still"
+        assert (ended.state, after["live"]) == ("done", told["live"])
+        assert after["deployments"][0]["lease_until"] > told["deployments"][0]["lease_until"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx2
 import pytest
 
@@ -86,6 +88,16 @@ async def test_what_cannot_be_done_is_the_actions_error(panel: Panel):
     assert action["state"] == "failed"
     assert "cannot stop" in action["error"]["message"]
     assert "terminate" in action["error"]["hint"]
+
+
+async def test_a_model_of_this_machine_is_loaded_by_the_sidecar(panel: Panel, session: Session):
+    begun = await panel.done(await panel.post("deployments", {"models": ["m/one"]}))
+    assert (begun["word"], begun["target"], begun["state"]) == ("load", "m/one", "done"), begun
+
+    (sidecar,) = (await panel.told("overview"))["deployments"]
+
+    assert (sidecar["id"], sidecar["status"]) == (None, "running")
+    assert await asyncio.to_thread(session.unload_model, "m/one"), "it was loaded"
 
 
 async def test_the_sidecar_is_told_and_stopped(panel: Panel, session: Session):

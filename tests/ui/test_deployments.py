@@ -122,3 +122,39 @@ class TestDocker:
                 assert "running" in said[number], words[number]
             assert "Error" not in said[4], said[4]
             until_true(lambda: not client.containers.list(all=True))
+
+    def test_another_installation_sees_it_and_takes_it_over_only_by_name(
+        self, lab: LabPage, engine: str, tmp_path: Path
+    ):
+        image = BOXED.format(
+            image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")
+        )
+        lab.open(lab.server.write("here.ipynb", "%load_ext conduit_nb", image, "print('begun')"))
+        lab.run_all()
+        lab.output("begun", seconds=120)
+        with closing(docker.DockerClient(base_url=engine)) as client:
+            (container,) = client.containers.list()
+            elsewhere = "\n".join(
+                f"os.environ['CONDUIT_{kind}_DIR'] = {str(tmp_path / kind)!r}"
+                for kind in ("STATE", "DATA")
+            )
+            name = lab.server.write(
+                "elsewhere.ipynb",
+                f"import os\n{elsewhere}",
+                "%load_ext conduit_nb",
+                "%conduit ps",
+                "%conduit gc",
+                f"%conduit adopt {container.name}",
+                "%conduit terminate all",
+                "print('at the end')",
+            )
+            lab.open(name)
+            lab.run_all()
+            lab.output("at the end", seconds=120)
+
+            said = [lab.text_of_cell(number) for number in range(2, 6)]
+            assert "of another installation" in said[0]
+            assert container.name not in said[1]
+            assert "running" in said[2]
+            assert "terminated" in said[3]
+            until_true(lambda: not client.containers.list(all=True))

@@ -41,7 +41,7 @@ export function offeringsView(state: OfferingsState): Child[] {
 }
 
 function table(offerings: readonly Offering[]): HTMLElement {
-  const heads = ['Provider', 'GPU', 'GiB', '$/h', 'Available', 'Cell'];
+  const heads = ['Provider', 'GPU', 'GiB', '$/h', 'Available', 'Use'];
   return element(
     'table',
     { class: 'jp-Conduit-table', 'aria-label': 'Offerings' },
@@ -75,6 +75,10 @@ function row(one: Offering, index: number): HTMLElement {
       one.launchable
         ? button('Copy', 'copy-offering', `Copy a cell that deploys on ${plain(gpu, 80)}`)
         : 'price only',
+      // How many of them a deployment is to have can be said in a cell only.
+      one.launchable && one.count <= 1
+        ? button('Deploy', 'deploy-offering', `Deploy the model above on ${plain(gpu, 80)}`)
+        : null,
     ),
   );
 }

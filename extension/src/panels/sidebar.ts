@@ -1,13 +1,14 @@
 /** The sidebar: what runs with what can be done to it, and what compute costs. */
 
 import { ApiError } from '../api.js';
-import type { Word } from '../api.js';
+import type { Offering, Word } from '../api.js';
 import type { Controller } from '../controller.js';
 import { button, element, meantBy, show } from '../dom.js';
 import { cellFor } from '../cells.js';
 import { WORDS, deploymentsView } from './deployments.js';
 import { offeringsView } from './offerings.js';
 import type { OfferingsState } from './offerings.js';
+import { StartForm } from './start.js';
 
 /** Logs that are open are read again with every so many states. */
 const LOGS_EVERY_MS = 5_000;
@@ -15,6 +16,7 @@ const LOGS_EVERY_MS = 5_000;
 export class Sidebar {
   private readonly deployments = element('section', { 'aria-label': 'What runs' });
   private readonly market = element('section', { 'aria-label': 'Prices' });
+  private readonly start = new StartForm(() => void this.startHere());
   private readonly logs = new Map<string, readonly string[]>();
   private offered: OfferingsState = 'unasked';
   private logsReadAt = 0;
@@ -34,6 +36,8 @@ export class Sidebar {
         button('Stop all', 'stop-all', 'Stop all: end all that costs'),
       ),
       this.deployments,
+      element('h3', {}, 'Start a model'),
+      this.start.root,
       element('h3', {}, 'Prices'),
       this.market,
     );
@@ -94,8 +98,12 @@ export class Sidebar {
       await this.controller.copyCell(key);
     } else if (action === 'offerings') {
       await this.askOfferings();
+    } else if (action === 'start-here') {
+      await this.startHere();
     } else if (action === 'copy-offering') {
       await this.copyOffering(key);
+    } else if (action === 'deploy-offering') {
+      await this.deployOffering(key);
     }
   }
 
@@ -131,13 +139,32 @@ export class Sidebar {
     this.update();
   }
 
+  private async startHere(): Promise<void> {
+    const model = this.start.wanted();
+    if (model !== null) {
+      await this.controller.deploy({ models: [model] });
+    }
+  }
+
   private async copyOffering(key: string): Promise<void> {
-    if (this.offered instanceof ApiError || typeof this.offered === 'string') {
-      return;
-    }
-    const offering = this.offered.offerings[Number(key.replace('offering:', ''))];
+    const offering = this.offeringOf(key);
     if (offering) {
-      await this.controller.copyOffering(offering);
+      await this.controller.copyOffering(offering, this.start.typed);
     }
+  }
+
+  private async deployOffering(key: string): Promise<void> {
+    const offering = this.offeringOf(key);
+    const model = this.start.wanted();
+    if (offering && model !== null) {
+      await this.controller.deployOffering(offering, model);
+    }
+  }
+
+  private offeringOf(key: string): Offering | undefined {
+    if (this.offered instanceof ApiError || typeof this.offered === 'string') {
+      return undefined;
+    }
+    return this.offered.offerings[Number(key.replace('offering:', ''))];
   }
 }

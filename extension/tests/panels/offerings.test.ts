@@ -1,29 +1,10 @@
 import { describe, expect, it } from 'vitest';
 
 import { ApiError } from '../../src/api.js';
-import type { Offering } from '../../src/api.js';
 import { show } from '../../src/dom.js';
 import { MOST_ROWS, offeringsView } from '../../src/panels/offerings.js';
 import type { OfferingsState } from '../../src/panels/offerings.js';
-import { HOSTILE, found } from '../samples.js';
-
-function offering(changes: Partial<Offering> = {}): Offering {
-  return {
-    rank: 1,
-    provider: 'runpod',
-    id: 'l4',
-    region: null,
-    accelerator: 'L4',
-    count: 1,
-    total_gib: 24,
-    usd_per_hour: 0.42,
-    usd_per_gib_hour: 0.0175,
-    availability: 'high',
-    availability_as_of: null,
-    launchable: true,
-    ...changes,
-  };
-}
+import { HOSTILE, found, offering } from '../samples.js';
 
 function drawn(state: OfferingsState): HTMLElement {
   const root = document.createElement('div');
@@ -45,13 +26,18 @@ describe('the list of prices', () => {
 
   it('shows what is offered and what can be started', () => {
     const root = drawn({
-      offerings: [offering(), offering({ accelerator: 'H100', count: 8, launchable: false })],
+      offerings: [
+        offering(),
+        offering({ accelerator: 'H100', count: 8, launchable: false }),
+        offering({ count: 2 }),
+      ],
       failures: [],
     });
 
     expect(rows(root)).toEqual([
-      ['runpod', 'L4', '24', '$0.42', 'high', 'Copy'],
+      ['runpod', 'L4', '24', '$0.42', 'high', 'CopyDeploy'],
       ['runpod', '8 × H100', '24', '$0.42', 'high', 'price only'],
+      ['runpod', '2 × L4', '24', '$0.42', 'high', 'Copy'],
     ]);
   });
 

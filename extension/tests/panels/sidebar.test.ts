@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
-import type { Action, Overview } from '../../src/api.js';
+import type { Action, Offerings, Overview } from '../../src/api.js';
 import { Controller } from '../../src/controller.js';
 import { commandsOf } from '../../src/panels/palette.js';
 import { Sidebar } from '../../src/panels/sidebar.js';
 import { Store } from '../../src/store.js';
-import { StoppedTime, deployment, found, overview, settled } from '../samples.js';
+import { StoppedTime, deployment, found, offering, overview, settled } from '../samples.js';
 
 const BEGUN: Action = {
   id: 'a1',
@@ -19,6 +19,7 @@ const BEGUN: Action = {
 
 describe('the sidebar', () => {
   let calls: string[];
+  let offered: Offerings | null;
   let answer: Overview;
   let time: StoppedTime;
   let controller: Controller;
@@ -26,6 +27,7 @@ describe('the sidebar', () => {
 
   beforeEach(async () => {
     calls = [];
+    offered = null;
     answer = overview();
     time = new StoppedTime();
     const note = (call: string): Promise<Action> => {
@@ -36,7 +38,7 @@ describe('the sidebar', () => {
     controller = new Controller(
       {
         act: (key, word) => note(`${word} ${key}`),
-        deploy: () => note('deploy'),
+        deploy: (request) => note(`deploy ${JSON.stringify(request)}`),
         stopAll: () => note('stop-all'),
         logs: (key) => {
           calls.push(`logs ${key}`);
@@ -44,7 +46,7 @@ describe('the sidebar', () => {
         },
         offerings: () => {
           calls.push('offerings');
-          return Promise.reject(new Error('nobody answers'));
+          return offered ? Promise.resolve(offered) : Promise.reject(new Error('nobody answers'));
         },
       },
       store,
@@ -115,6 +117,46 @@ describe('the sidebar', () => {
 
     expect(calls).toEqual(['offerings']);
     expect(sidebar.root.textContent).toContain('nobody answers');
+  });
+
+  function type(model: string): void {
+    (found(sidebar.root, 'input[name=model]') as HTMLInputElement).value = model;
+  }
+
+  it('starts the model that is typed, by its button and by Enter', async () => {
+    type('  m/one ');
+    await press('start-here');
+    found(sidebar.root, 'form').dispatchEvent(new Event('submit', { cancelable: true }));
+    await settled();
+
+    expect(calls).toEqual(['deploy {"models":["m/one"]}', 'deploy {"models":["m/one"]}']);
+  });
+
+  it('wants an id before it starts anything', async () => {
+    document.body.append(sidebar.root);
+    await press('start-here');
+
+    expect(calls).toEqual([]);
+    expect(document.activeElement?.getAttribute('name')).toBe('model');
+    sidebar.root.remove();
+  });
+
+  it('rents what is offered for the model that is typed, which stays typed', async () => {
+    offered = { offerings: [offering()], failures: [] };
+    type('m/one');
+    await press('offerings');
+    await press('deploy-offering');
+    await press('copy-offering');
+    type('');
+    await press('deploy-offering');
+    await press('copy-offering');
+
+    expect(calls).toEqual([
+      'offerings',
+      'deploy {"models":["m/one"],"provider":"runpod","gpu":"L4"}',
+      'copy %conduit deploy m/one --provider runpod --gpu L4',
+      'copy %conduit deploy MODEL_ID --provider runpod --gpu L4',
+    ]);
   });
 
   it('gives a cell to whoever drags an item', () => {
