@@ -152,6 +152,12 @@ def docker_host() -> str | None:
     return os.environ.get("DOCKER_HOST", "").strip() or None
 
 
+def docker_gpus() -> frozenset[str]:
+    """GPUs that containers may be given, by index or UUID (`CONDUIT_DOCKER_GPUS=0,2`; all)."""
+    named = os.environ.get("CONDUIT_DOCKER_GPUS", "").split(",")
+    return frozenset(one.strip() for one in named if one.strip())
+
+
 def lmlite_image() -> str | None:
     """Image of LmLite for containers (`CONDUIT_LMLITE_IMAGE`), made by `conduit image build`."""
     return os.environ.get("CONDUIT_LMLITE_IMAGE", "").strip() or None

@@ -25,7 +25,7 @@ from conduit_nb.errors import (
     StateConflictError,
 )
 from conduit_nb.models.hub import folder_here
-from conduit_nb.providers.base import Node, Provider
+from conduit_nb.providers.base import Node, Provider, Telling
 from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
 from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.state.ledger import lasts
@@ -71,6 +71,8 @@ async def create(
     provider = tools.provider(candidate.provider)
     secrets = _secrets(tools, record)
     spec = _spec(tools, record, slot, candidate, node)
+    if isinstance(provider, Telling):
+        provider.tell = tools.tell
     try:
         created = await tools.call(
             "launch",

@@ -5,10 +5,10 @@ Layer 3.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
@@ -75,6 +75,13 @@ class OfferingSource(Protocol):
     async def offerings(self, *, timeout_s: float = 20) -> Listing:
         """Return all offerings with their ages; raise ConduitError where there is no list."""
         ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A provider that can say what takes it time, to whoever sets `tell`."""
+
+    tell: Callable[[str], None]
 
 
 class Provider(OfferingSource, Protocol):

@@ -12,20 +12,25 @@ import asyncio
 import contextlib
 import shutil
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import filelock
+
 from conduit_nb import settings
-from conduit_nb.compute.detection import detect_devices, local_offerings
+from conduit_nb.compute.detection import Detection, detect_devices, local_offerings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError
+from conduit_nb.errors import ArgumentError, ComputeError, ConduitError, DeploymentError
 from conduit_nb.private_files import make_private_folder, write_private_file
 from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus
 from conduit_nb.providers.docker_errors import TOOLKIT, load_sdk, to_docker_error
+from conduit_nb.providers.docker_gpus import allowed_gpus, choose_gpus
+from conduit_nb.providers.docker_images import have_image, stopped
 from conduit_nb.providers.guarding import in_container
 
 T = TypeVar("T")
@@ -37,7 +42,7 @@ HOST = "127.0.0.1"
 UNIX = "unix://"
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 KNOB = "CONDUIT_STATE_DIR"
-NODE_LABEL, PORT_LABEL = "conduit.node", "conduit.port"
+NODE_LABEL, PORT_LABEL, GPUS_LABEL = "conduit.node", "conduit.port", "conduit.gpus"
 SECRETS_FOLDER = "/run/conduit/secrets"
 CACHE_FOLDER = "/var/cache/conduit"
 STOP_TIMEOUT_S, END_TIMEOUT_S = 15, 4
@@ -59,10 +64,11 @@ class DockerProvider:
     capabilities = Capabilities(can_stop=True, is_billable=False, runs_images=True)
 
     def __init__(
-        self, url: str | None = None, *, tell: Callable[[str], None] | None = None
+        self, url: str | None = None, *, detect: Callable[[], Detection] = detect_devices
     ) -> None:
         self._url = url
-        self._told = tell
+        self._detect = detect
+        self.tell: Callable[[str], None] = _keep_silent
 
     async def offerings(self, *, timeout_s: float = 20) -> Listing:  # noqa: ARG002  # asks this machine only
         """Return this machine's CPU, and the GPUs that containers can be given."""
@@ -72,7 +78,7 @@ class DockerProvider:
         self,
         spec: LaunchSpec,
         secrets: Mapping[str, str],
-        offering: ComputeOffering | None = None,  # noqa: ARG002  # there is one machine
+        offering: ComputeOffering | None = None,
     ) -> Node:
         """Create and start a container, pulling its image where it is not here."""
         if spec.image is None or spec.guard is None:
@@ -80,7 +86,14 @@ class DockerProvider:
                 f"{spec.name} has no image, and Docker starts nothing else.",
                 hint="Choose a runtime that runs in a container, or the local provider.",
             )
-        return await asyncio.shield(self._do(lambda client: self._launch(client, spec, secrets)))
+        is_unwanted = threading.Event()
+        try:
+            return await self._do(
+                lambda client: self._launch(client, spec, secrets, offering, is_unwanted.is_set)
+            )
+        except asyncio.CancelledError:
+            is_unwanted.set()  # its thread goes on: until it sees this, and leaves nothing behind
+            raise
 
     async def describe(self, name: str, node_id: str | None = None) -> Node | None:  # noqa: ARG002  # names are unique
         """Return the container of that name as it is now."""
@@ -164,14 +177,21 @@ class DockerProvider:
         """Return 0: what runs here costs nothing."""
         return 0.0
 
-    def _launch(self, client: DockerClient, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
+    def _launch(
+        self,
+        client: DockerClient,
+        spec: LaunchSpec,
+        secrets: Mapping[str, str],
+        offering: ComputeOffering | None,
+        is_unwanted: Callable[[], bool],
+    ) -> Node:
         assert spec.image is not None
         if _find(client, spec.name) is not None:
             raise DeploymentError(
                 f"A container is called {spec.name} already.",
                 hint=f"Use it, or end it first: %conduit terminate, or docker rm -f {spec.name}.",
             )
-        self._have_image(client, spec.image)
+        have_image(client, spec.image, self.tell, is_unwanted=is_unwanted)
         folder = self._secrets_folder(spec.name)
         for name in spec.secrets:
             write_private_file(folder / name, secrets[name].encode(), knob=KNOB)
@@ -181,26 +201,30 @@ class DockerProvider:
         if cache.is_dir():
             volumes[str(cache)] = {"bind": CACHE_FOLDER, "mode": "ro"}
         sdk = load_sdk()
-        devices = [
-            sdk.types.DeviceRequest(driver="nvidia", count=spec.devices, capabilities=[["gpu"]])
-        ]
         try:
-            made = client.containers.create(
-                spec.image,
-                name=spec.name,
-                entrypoint=[started.command[0]],
-                command=list(started.command[1:]),
-                environment={**spec.environment, **started.environment},
-                labels={NODE_LABEL: spec.name, PORT_LABEL: str(spec.port)},
-                ports={f"{spec.port}/tcp": (HOST, None)},
-                volumes=volumes,
-                device_requests=devices if spec.devices else None,
-                mem_limit=int(spec.ram_gib * 2**30) if spec.ram_gib else None,
-                shm_size="1g",
-                security_opt=["no-new-privileges"],
-            )
+            with self._gpus(client, spec.devices, offering) as gpus:
+                made = client.containers.create(
+                    spec.image,
+                    name=spec.name,
+                    entrypoint=[started.command[0]],
+                    command=list(started.command[1:]),
+                    environment={**spec.environment, **started.environment},
+                    labels={
+                        NODE_LABEL: spec.name,
+                        PORT_LABEL: str(spec.port),
+                        GPUS_LABEL: ",".join(gpus),
+                    },
+                    ports={f"{spec.port}/tcp": (HOST, None)},
+                    volumes=volumes,
+                    device_requests=_device_requests(spec.devices, gpus),
+                    mem_limit=int(spec.ram_gib * 2**30) if spec.ram_gib else None,
+                    shm_size="1g",
+                    security_opt=["no-new-privileges"],
+                )
             made.start()
-        except sdk.errors.APIError:
+            if is_unwanted():
+                raise stopped(spec.name)
+        except (sdk.errors.APIError, ConduitError):
             with contextlib.suppress(sdk.errors.APIError):
                 found = _find(client, spec.name)
                 if found is not None:
@@ -210,22 +234,27 @@ class DockerProvider:
         made.reload()
         return self._to_node(made)
 
-    def _have_image(self, client: DockerClient, image: str) -> None:
-        sdk = load_sdk()
-        try:
-            client.images.get(image)
-        except sdk.errors.ImageNotFound:
-            if self._told is not None:
-                self._told(f"Pulling {image}; this takes a while, once.")
-            name, _, tag = image.rpartition(":")
-            try:
-                client.images.pull(name or image, tag=tag if name else "latest")
-            except sdk.errors.APIError as err:
-                raise DeploymentError(
-                    f"The image {image} is not here and cannot be pulled"
-                    f" ({err.explanation or type(err).__name__}).",
-                    hint="Build it (conduit image build), or check its name and the network.",
-                ) from err
+    @contextlib.contextmanager
+    def _gpus(
+        self, client: DockerClient, count: int, offering: ComputeOffering | None
+    ) -> Generator[tuple[str, ...]]:
+        """Lend the ids of GPUs that no container has; one launch at a time, until it has them.
+
+        Nothing where GPUs are not wanted, or nobody knows those that there are.
+        """
+        devices = allowed_gpus(self._detect()) if count and offering is not None else ()
+        if not devices or offering is None:
+            yield ()
+            return
+        folder = make_private_folder(settings.state_dir().absolute() / "docker", knob=KNOB)
+        with filelock.FileLock(folder.with_name("docker-gpus.lock"), mode=0o600):
+            containers = client.containers.list(all=True, filters={"label": GPUS_LABEL})
+            taken = {
+                one
+                for container in containers
+                for one in container.attrs["Config"]["Labels"][GPUS_LABEL].split(",")
+            }
+            yield choose_gpus(devices, offering, count, taken=taken)
 
     def _to_node(self, container: Container) -> Node:
         attrs: dict[str, Any] = container.attrs
@@ -247,7 +276,8 @@ class DockerProvider:
         )
 
     def _offerings(self, client: DockerClient) -> Listing:
-        detection = detect_devices()
+        detection = self._detect()
+        detection = replace(detection, devices=allowed_gpus(detection))
         runtimes: dict[str, Any] = client.info().get("Runtimes") or {}
         found = [replace(one, provider=self.name) for one in local_offerings(detection)]
         problems = [
@@ -296,6 +326,18 @@ def _connect(url: str | None) -> DockerClient:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(address.removeprefix(UNIX))
     return sdk.DockerClient(base_url=url) if url else sdk.from_env()
+
+
+def _device_requests(count: int, ids: tuple[str, ...]) -> list[Any] | None:
+    """Return what asks Docker for GPUs: these, or so many of any; None for none."""
+    if not count:
+        return None
+    which: dict[str, Any] = {"device_ids": list(ids)} if ids else {"count": count}
+    return [load_sdk().types.DeviceRequest(driver="nvidia", capabilities=[["gpu"]], **which)]
+
+
+def _keep_silent(_: str) -> None:
+    """Tell nobody."""
 
 
 def _find(client: DockerClient, name: str) -> Container | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +18,16 @@ import docker
 import pytest
 
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.detection import detect_devices, local_offerings
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.errors import ArgumentError, DeploymentError, ProviderUnreachableError
 from conduit_nb.providers.base import Node
 from conduit_nb.providers.docker import DockerProvider
 from conduit_nb.runtimes.base import ServerRequest
 from tests import waiting
+from tests.compute.described_nvml import Card, DescribedNvml
 from tests.fake_lmlite import FakeRuntime
+from tests.image_registry import image_registry
 from tests.providers.runpod_nodes import KEY, SECRETS, name_of
 
 pytestmark = pytest.mark.needs("docker")
@@ -171,6 +177,67 @@ async def test_gpus_are_asked_for_by_number_and_a_missing_toolkit_says_its_cure(
 
     assert "nvidia-ctk runtime configure" in caught.value.hint
     assert await provider.list_nodes() == []
+
+
+@asynccontextmanager
+async def listening_between(engine: str, folder: Path) -> AsyncIterator[tuple[str, bytearray]]:
+    """Stand between a client and the engine; yield the address, and all that clients say."""
+    said = bytearray()
+
+    async def pass_on(source: asyncio.StreamReader, to: asyncio.StreamWriter, kept: bytearray):
+        while piece := await source.read(65536):
+            kept += piece
+            to.write(piece)
+        to.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
+        there = await asyncio.open_unix_connection(engine.removeprefix("unix://"))
+        await asyncio.gather(
+            pass_on(reader, there[1], said), pass_on(there[0], writer, bytearray())
+        )
+
+    server = await asyncio.start_unix_server(serve, folder / "between.sock")
+    async with server:
+        yield f"unix://{folder}/between.sock", said
+
+
+async def test_gpus_are_asked_for_by_their_ids(
+    engine: str, provider: DockerProvider, tmp_path: Path
+):
+    cards = [Card("Tesla T4", uuid=uuid, total_gib=15) for uuid in ("GPU-t", "GPU-u")]
+    seen = detect_devices(DescribedNvml(*cards))
+    offering = next(one for one in local_offerings(seen) if one.accelerator == "Tesla T4")
+    async with listening_between(engine, tmp_path) as (url, said):
+        with_gpus = DockerProvider(url, detect=lambda: seen)
+        with pytest.raises(DeploymentError, match="no GPU"):
+            await with_gpus.launch(replace(spec_of(), devices=1), SECRETS, offering)
+
+    assert b'"DeviceIDs": ["GPU-t"]' in said
+    assert b'"conduit.gpus": "GPU-t"' in said
+    assert await provider.list_nodes() == []
+
+
+async def test_a_launch_that_is_stopped_leaves_no_container(
+    provider: DockerProvider, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
+    with image_registry() as registry:
+        registry.push("1", os.urandom(1000))
+        registry.hold.clear()
+        threads = ThreadPoolExecutor()
+        asyncio.get_running_loop().set_default_executor(threads)
+        spec = replace(spec_of(), image=f"{registry.address}/owner/image:1")
+        launching = asyncio.create_task(provider.launch(spec, SECRETS))
+        await waiting.until(lambda: registry.asked, within_s=30)
+        launching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await launching
+        await provider.terminate(spec.name)
+        registry.hold.set()
+        threads.shutdown()  # the launch has ended, too
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+
+    assert await provider.describe(spec.name) is None
 
 
 async def test_memory_is_bounded_where_the_spec_says(provider: DockerProvider, engine: str):
