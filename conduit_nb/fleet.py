@@ -96,7 +96,7 @@ class Fleet:
     async def left_of(self, request: DeploymentRequest) -> DeploymentInfo | None:
         """Return what there is of the request now, None where nothing of it lives."""
         record = await (await self._manager()).live(request)
-        return None if record is None else await self._told(record.id)
+        return None if record is None else await self._live(record.id)
 
     async def list_deployments(self) -> list[DeploymentInfo]:
         """Return every live deployment, after a look at the providers."""
@@ -207,12 +207,18 @@ class Fleet:
         )
 
     async def _told(self, deployment_id: str) -> DeploymentInfo:
+        info = await self._live(deployment_id)
+        if info is None:
+            raise ArgumentError(
+                f"Deployment {deployment_id} has ended meanwhile.", hint="Look at %conduit ps."
+            )
+        return info
+
+    async def _live(self, deployment_id: str) -> DeploymentInfo | None:
         for cost in (await self.cost()).deployments:
             if cost.record.id == deployment_id:
                 return _to_info(cost)
-        raise ArgumentError(
-            f"Deployment {deployment_id} has ended meanwhile.", hint="Look at %conduit ps."
-        )
+        return None
 
     async def _manager(self) -> DeploymentManager:
         if self._made is None:

@@ -180,7 +180,9 @@ def _can_mount() -> bool:
 
 
 # What tests may need of the system: how to see whether it is there, and how to get it.
-_EXTENSION = Path(__file__).resolve().parent.parent / "extension/labextension/sources.sha256"
+_NODE = Path(__file__).resolve().parent.parent / "extension"
+_EXTENSION = _NODE / "labextension/sources.sha256"
+_HTML_MANAGER = _NODE / "node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js"
 
 SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
     "chromium": (
@@ -190,6 +192,10 @@ SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
     "extension": (
         _EXTENSION.is_file,
         "install Node.js 20, then: python scripts/extension.py build",
+    ),
+    "html-manager": (
+        _HTML_MANAGER.is_file,
+        "install Node.js 20, then: python scripts/extension.py check",
     ),
     "docker": (docker_engine.can_run, "apt-get install docker.io debootstrap iptables, as root"),
     "postgresql": (postgres_server.can_run, "apt-get install postgresql"),

@@ -76,8 +76,8 @@ class Listings(Shown):
     """Titled code: the MDL of schemas, for one."""
 
     def __init__(self, listings: Mapping[str, str], *, head: str = "") -> None:
-        self._listings = dict(listings)
-        self._head = head
+        self._listings = {shortened(title, LONGEST_LINE): listings[title] for title in listings}
+        self._head = shortened(head, LONGEST_LINE)
 
     def _text(self) -> str:
         parts = [self._head] if self._head else []
@@ -100,7 +100,7 @@ class Table(list[T]):
 
     def __init__(self, rows: Iterable[T], *, empty: str) -> None:
         super().__init__(rows)
-        self._empty = empty
+        self._empty = shortened(empty, LONGEST_LINE)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:  # noqa: ARG002  # Jupyter's protocol
         head, body = self._cells()
@@ -112,7 +112,10 @@ class Table(list[T]):
         return {
             "text/plain": text_table(head, body),
             "text/html": html_table(head, body),
-            TABLE_TYPE: {"columns": head, "rows": [[plain(cell) for cell in row] for row in body]},
+            TABLE_TYPE: {
+                "columns": head,
+                "rows": [[bounded(cell, LONGEST_TABLE_CELL) for cell in row] for row in body],
+            },
         }
 
     def __repr__(self) -> str:

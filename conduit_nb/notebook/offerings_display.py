@@ -17,7 +17,14 @@ from conduit_nb.compute.selection import Explanation
 from conduit_nb.compute.throughput import Range
 from conduit_nb.compute.vram import GIB
 from conduit_nb.errors import plain
-from conduit_nb.notebook.display import Shown, escaped, html_table, shortened, text_table
+from conduit_nb.notebook.display import (
+    LONGEST_LINE,
+    Shown,
+    escaped,
+    html_table,
+    shortened,
+    text_table,
+)
 from conduit_nb.notebook.plan_display import short_name
 from conduit_nb.plans.choice import Choice
 from conduit_nb.plans.documents import offerings_document
@@ -149,8 +156,8 @@ class OfferingsView(Shown):
             f"{offering.usd_per_gib_hour:.4f}",
             _speed(one.tokens_per_s),
             self._availability(offering),
-            offering.region or "",
-            offering.provider + (", spot" if offering.interruptible else ""),
+            shortened(offering.region or ""),
+            shortened(offering.provider) + (", spot" if offering.interruptible else ""),
             _verdict(one, self.choice),
         ]
 
@@ -189,7 +196,7 @@ def _failure_lines(failures: Sequence[SourceFailure]) -> Iterator[str]:
         alike.setdefault((failure.provider, failure.error.hint), []).append(failure)
     for same in alike.values():
         more = f" (And {len(same) - 1} more like it.)" if len(same) > 1 else ""
-        yield f"Missing: {same[0]}{more}"
+        yield f"Missing: {shortened(str(same[0]), LONGEST_LINE)}{more}"
 
 
 def _speed(tokens_per_s: Range | None) -> str:

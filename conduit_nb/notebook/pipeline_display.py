@@ -27,7 +27,9 @@ class PipelineView(Shown):
 
     def __init__(self, block: Block[Any, Any], *, name: str = "") -> None:
         self.block = block
-        self._head = f"{name or _short(block)}: {block.input_port} -> {block.output_port}"
+        self._head = (
+            f"{shortened(name or _short(block))}: {block.input_port} -> {block.output_port}"
+        )
 
     def _text(self) -> str:
         return plain("\n".join([self._head, "", *_text_lines(self.block)]))

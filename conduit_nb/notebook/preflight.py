@@ -17,9 +17,8 @@ from conduit_nb.compute.throughput import estimate_tokens_per_s
 from conduit_nb.compute.vram import Plan
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.hub import available_offline, resolved_id
-from conduit_nb.notebook.display import Shown, escaped
+from conduit_nb.notebook.display import LONGEST_LINE, Shown, bounded, escaped
 from conduit_nb.notebook.progress import dollars, duration
-from conduit_nb.plain_text import plain
 from conduit_nb.plans.answer import PlanOptions, make_plan
 from conduit_nb.runs import Receipt
 from conduit_nb.runs.receipts import read_receipts, schema_hash
@@ -69,7 +68,7 @@ class Preflight(Shown):
         else:
             parts.append("dollars not known")
         boot = "; a node has to boot first, which is in it" if self.boots else ""
-        return plain(f"{', '.join(parts)} ({self.basis}{boot})")
+        return bounded(f"{', '.join(parts)} ({self.basis}{boot})", LONGEST_LINE)
 
     def _html(self) -> str:
         return f"<div>{escaped(self._text())}</div>"

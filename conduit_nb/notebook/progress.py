@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
-from conduit_nb.notebook.display import Shown, escaped, shortened
+from conduit_nb.notebook.display import LONGEST_LINE, Shown, escaped, shortened
 from conduit_nb.notebook.receipt_display import ReceiptView
 from conduit_nb.notebook.shell import Shell, is_notebook, new_display
 from conduit_nb.plain_text import plain
@@ -134,7 +134,7 @@ class ProgressLine(Shown):
 
     def __init__(self, snapshot: Snapshot, text: str) -> None:
         self._snapshot = snapshot
-        self._said = text
+        self._said = shortened(text, LONGEST_LINE)
 
     def _text(self) -> str:
         return plain(self._said)

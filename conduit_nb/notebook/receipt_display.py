@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from conduit_nb.notebook.display import Shown, html_of, html_table
+from conduit_nb.notebook.display import LONGEST_LINE, Shown, html_of, html_table, shortened
 from conduit_nb.runs.receipts import MIME, Receipt
 
 
@@ -17,7 +17,12 @@ class ReceiptView(Shown):
     """The end's line of a run and its receipt; front ends of our own get the receipt as JSON."""
 
     def __init__(self, receipt: Receipt, line: Shown) -> None:
-        self._receipt = receipt
+        texts = {
+            field.name: shortened(value, LONGEST_LINE)
+            for field in dataclasses.fields(receipt)
+            if isinstance(value := getattr(receipt, field.name), str)
+        }
+        self._receipt = dataclasses.replace(receipt, **texts)
         self._line = line
 
     def _text(self) -> str:

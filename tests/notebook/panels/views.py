@@ -18,6 +18,7 @@ class View:
     """What a browser would get of a panel, and what it says."""
 
     def __init__(self) -> None:
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []  # all: whose, what kind, what
         self.told: list[dict[str, Any]] = []
         self.states: list[dict[str, Any]] = []
 
@@ -33,8 +34,12 @@ class View:
 
 def say(panel: Panel, **message: Any) -> None:
     """Let a view say something to the kernel."""
-    content = {"data": {"method": "custom", "content": message}}
-    panel.widget.comm.handle_msg({"content": content, "buffers": []})
+    hear(panel, {"method": "custom", "content": message})
+
+
+def hear(panel: Panel, data: dict[str, Any]) -> None:
+    """Let the kernel hear what came over the wire."""
+    panel.widget.comm.handle_msg({"content": {"data": data}, "buffers": []})
 
 
 @contextmanager
@@ -44,6 +49,7 @@ def listening(monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
 
     class Wire(BaseComm):
         def publish_msg(self, msg_type: str, data: Any = None, **rest: Any) -> None:
+            view.sent.append((self.comm_id, msg_type, data or {}))
             content = (data or {}).get("content")
             if msg_type == "comm_msg" and content is not None:
                 view.told.append(content)

@@ -1,0 +1,132 @@
+"""JupyterLab's sidebar and ticker in a real JupyterLab: start, log, cell, stop, rent, stop all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, expect
+
+from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
+from tests.ui.conftest import end_all
+from tests.ui.lab import LabPage, LabServer, lab_server
+from tests.waiting import until_true
+
+pytestmark = [pytest.mark.model, pytest.mark.needs("chromium", "extension")]
+
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+# Only Runpod has prices; its pods are billed, and run nothing.
+SETTINGS = {"CONDUIT_GPUHUNT_URL": "http://127.0.0.1:9", "CONDUIT_LMLITE_IMAGE": "conduit/lmlite:1"}
+OURS = {"include": [["#conduit-sidebar"], [".jp-Conduit-ticker"]]}
+IDLE = re.compile(r"\$0\.00/h · 0 nodes")
+# The ticker's word is 5 s (tests of extension/src/store.ts, by a clock); a loaded machine has more.
+TOLD_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[RunpodServer]:
+    with runpod_server() as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, cloud: RunpodServer) -> Iterator[LabServer]:
+    home = tmp_path_factory.mktemp("sidebar")
+    (home / "notebooks").mkdir()
+    with lab_server(home / "notebooks", home, **SETTINGS, **cloud.environment) as server:
+        yield server
+    end_all()
+
+
+@pytest.fixture
+def sidebar(lab: LabPage) -> Locator:
+    """Open a notebook and, by the ticker, the sidebar."""
+    lab.open(lab.server.write("beside.ipynb", "%load_ext conduit_nb"))
+    ticker_of(lab).get_by_role("button").first.click()
+    found = lab.page.locator("#conduit-sidebar")
+    expect(found).to_be_visible()
+    return found
+
+
+def ticker_of(lab: LabPage) -> Locator:
+    return lab.page.get_by_role("group", name="Conduit: what runs and what it costs")
+
+
+def accept(lab: LabPage, word: str) -> None:
+    """Answer the question that stands before the page."""
+    lab.page.locator(".jp-Dialog").get_by_role("button", name=word, exact=True).click()
+
+
+def test_a_model_of_this_machine_is_started_used_and_stopped(
+    lab: LabPage, sidebar: Locator, picture: Callable[..., Any]
+):
+    expect(sidebar).to_contain_text("Nothing runs, and nothing costs.", timeout=30_000)
+    sidebar.get_by_label("A model's id or folder").fill(MODEL)
+    sidebar.get_by_label("A model's id or folder").press("Enter")
+    item = sidebar.locator(".jp-Conduit-item")
+    expect(item.locator(".jp-Conduit-status")).to_have_text("running", timeout=120_000)
+    expect(item).to_contain_text(MODEL, timeout=120_000)
+
+    item.get_by_role("button", name=re.compile("^Show logs")).click()
+    expect(item.locator(".jp-Conduit-log")).to_contain_text(re.compile(r"\w+ .*\w+"))
+    item.get_by_role("button", name=re.compile("^Insert a cell")).click()
+    inserted = lab.notebook.locator(".jp-Cell.jp-mod-active .cm-content")
+    expect(inserted).to_contain_text(f"%%conduit block ask --model {MODEL}")
+    picture(lab.page, "lab_sidebar")
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        lab.set_theme(theme)
+        assert serious_findings(lab) == {}
+
+    item.get_by_role("button", name=re.compile("^Stop")).click()
+    accept(lab, "Stop")
+    expect(sidebar).to_contain_text("Nothing runs, and nothing costs.", timeout=60_000)
+
+
+def test_what_is_rented_costs_in_the_ticker_until_all_is_stopped(
+    lab: LabPage, sidebar: Locator, cloud: RunpodServer
+):
+    ticker = ticker_of(lab)
+    expect(ticker).to_contain_text(IDLE, timeout=30_000)
+    sidebar.get_by_label("A model's id or folder").fill(MODEL)
+    sidebar.get_by_role("button", name="Ask every provider for its prices").click()
+    row = sidebar.get_by_role("row").filter(has_text="RTX 4090").first
+    expect(row).to_be_visible(timeout=60_000)
+    row.get_by_role("button", name=re.compile("^Deploy ")).click()
+    accept(lab, "Deploy")
+    until_true(cloud.account.billing_pods, within_s=120)
+
+    expect(ticker).to_contain_text(re.compile(r"\$0\.[1-9]\d/h · 1 node"), timeout=TOLD_MS)
+    ticker.get_by_role("button", name="Stop all: end all that costs").click()
+    accept(lab, "Stop all")
+    until_true(lambda: not cloud.account.billing_pods(), within_s=120)
+
+    expect(ticker).to_contain_text(IDLE, timeout=60_000)
+
+
+def test_what_a_cell_starts_and_ends_stands_in_the_ticker(lab: LabPage):
+    deploy = f"%conduit deploy {MODEL} --provider local --max-model-len 1024"
+    lab.open(lab.server.write("cell.ipynb", "%load_ext conduit_nb", deploy, "%conduit stop all"))
+    ticker = ticker_of(lab)
+    expect(ticker).to_contain_text(IDLE, timeout=30_000)
+
+    lab.command("notebook:run-cell-and-select-next")
+    lab.command("notebook:run-cell-and-select-next")
+    assert "running" in lab.text_of_cell(1)
+    expect(ticker.get_by_role("button", name="Stop all")).to_be_visible(timeout=TOLD_MS)
+    lab.command("notebook:run-cell")
+    expect(ticker.get_by_role("button", name="Stop all")).to_have_count(0, timeout=TOLD_MS)
+
+
+def serious_findings(lab: LabPage) -> dict[str, list[str]]:
+    """Return what axe finds in the sidebar and the ticker, rule by rule."""
+    lab.page.evaluate("() => { document.body.style.height = '100vh'; }")
+    report = Axe().run(lab.page, context=OURS).response
+    assert report["passes"], "axe has looked at nothing"
+    return {
+        violation["id"]: [node["html"][:300] for node in violation["nodes"]]
+        for violation in report["violations"]
+        if violation["impact"] in ("serious", "critical")
+    }
