@@ -11,7 +11,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from conduit_nb.providers.naming import NodeName, parse_node_name
 from conduit_nb.state.records import NodeRecord
 from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
 from conduit_nb.testing.runpod_server.wire import CreatePod
+from tests.deployments import killed
 from tests.deployments.deployed import INSTALLATION, Bench, rented
 
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
@@ -42,24 +42,15 @@ class World:
     folder: Path
     provider: str
     cloud: RunpodServer | None
+    engine: str | None = None
 
     def client(self, kill_at: int) -> subprocess.CompletedProcess[str]:
         """Run a client to its end, or to where it is killed."""
-        told: dict[str, Any] = {
-            "folder": str(self.folder),
-            "provider": self.provider,
-            "kill_at": kill_at,
-            "list_lag_s": LIST_LAG_S if self.cloud else 0.0,
-        }
+        more: dict[str, Any] = {}
         if self.cloud is not None:
-            told.update(api=self.cloud.url, key=self.cloud.key, proxy=self.cloud.proxy_url)
-        return subprocess.run(
-            [sys.executable, "-m", "tests.deployments.killed", json.dumps(told)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+            more = {"api": self.cloud.url, "key": self.cloud.key, "proxy": self.cloud.proxy_url}
+            more["list_lag_s"] = LIST_LAG_S
+        return killed.run(self.folder, self.provider, kill_at, engine=self.engine, **more)
 
     def bench(self) -> Bench:
         return Bench(self.folder, cloud=self.cloud, list_lag_s=LIST_LAG_S if self.cloud else 0.0)
