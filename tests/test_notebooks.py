@@ -22,8 +22,8 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 QUICKSTART, LISTING = NOTEBOOKS[0], NOTEBOOKS[1]
 SCHEMAS, PIPELINES, NEEDS = NOTEBOOKS[2], NOTEBOOKS[3], NOTEBOOKS[4]
 DEPLOYMENTS, YOUR_OWN = NOTEBOOKS[5], NOTEBOOKS[6]
-ONLY_IN_THE_BROWSER = {"adopt", "stop", "start", "restart"}
-"""Of what stands on a machine or in a container: tests/ui/test_deployments.py."""
+ONLY_IN_THE_BROWSER = {"adopt"}
+"""It takes two installations: tests/ui/test_deployments.py."""
 LEAST_RIGHT = 40
 """Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
 
@@ -252,4 +252,6 @@ def test_what_was_deployed_answers_is_priced_and_ends(tmp_path: Path):
     assert same
     assert int(same[1]) >= 5
     assert "Stopped boxed" in said["%conduit stop boxed"]
+    for word in ("start", "restart"):
+        assert "running" in said[f"%conduit {word} boxed"], word
     assert "terminated" in said["%conduit terminate boxed"]

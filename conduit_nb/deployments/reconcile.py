@@ -98,6 +98,7 @@ async def _missing(tools: Tools, provider: Provider, node: NodeRecord) -> None:
     now = tools.clock()
     if node.status == "launching":
         if now >= node_work.settled_at(provider, node):
+            await provider.terminate(node.name)  # no list may show what was only half made
             await tools.set_node(node, status="failed", detail="never came to be", ended_at=now)
         return
     since = node.missing_since

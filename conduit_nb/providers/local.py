@@ -118,6 +118,7 @@ class LocalProvider:
         """End the process (SIGTERM, then SIGKILL) and everything that it started."""
         record = await asyncio.to_thread(self._read, name)
         if record is None:
+            await asyncio.to_thread(self._end_unrecorded, name)
             return
         await end_process(
             record.pid, record.created, mark=self._mark(record), grace_s=self._grace_s
@@ -172,9 +173,17 @@ class LocalProvider:
                     f"{spec.name} already runs (process {known.pid}).",
                     hint=f"Use it, or end it first: conduit_nb.stop({spec.name!r}).",
                 )
-            # What a launch left that was itself killed before it could write its record.
-            kill_all(marked_processes(f"{self._record_path(spec.name)}#"))
+            self._kill_unrecorded(spec.name)
             return self._start(spec, secrets)
+
+    def _end_unrecorded(self, name: str) -> None:
+        with self._locked():  # a launch under way has its record when it lets go
+            if self._read(name) is None:
+                self._kill_unrecorded(name)
+
+    def _kill_unrecorded(self, name: str) -> None:
+        """End what a launch left that was itself killed before it could write its record."""
+        kill_all(marked_processes(f"{self._record_path(name)}#"))
 
     def _start(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> Node:
         port, launch, now = self._choose_port(), randoms.token_hex(8), datetime.now(UTC)

@@ -329,3 +329,17 @@ async def test_what_this_machine_cannot_see_of_itself_is_told_with_what_to_do(
 
     assert all(problem.hint and str(problem).endswith(".") for problem in listing.problems)
     assert len(listing.problems) == len(detect_devices().problems)
+
+
+async def test_what_a_killed_launch_left_without_a_record_is_ended_by_its_name(
+    provider: LocalProvider, state_dir: Path
+):
+    node = await provider.launch(spec(), SECRETS)
+    await until(provider, "one", "running")
+    (state_dir / "nodes" / "one.json").unlink()  # as if the launcher had died before it wrote it
+    provider = LocalProvider(state_dir=state_dir, grace_s=2)
+    assert await provider.list_nodes() == []
+
+    await provider.terminate("one")
+
+    await waiting.until(lambda: not psutil.pid_exists(node.pid or 0))
