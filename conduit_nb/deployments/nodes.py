@@ -134,7 +134,7 @@ async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Node
     except BaseException:  # the user has stopped it
         await end(tools, node, why="it was stopped while it booted")
         raise
-    error = await _boot_error(provider, node, seen)
+    error = await boot_error(provider, node, seen)
     await end(tools, node, why=str(error))
     raise error
 
@@ -378,7 +378,8 @@ async def _billed(provider: Provider, node: NodeRecord) -> float | None:
         return None  # the bill can be asked for later; the end cannot wait for it
 
 
-async def _boot_error(provider: Provider, node: NodeRecord, seen: Node | None) -> BootError:
+async def boot_error(provider: Provider, node: NodeRecord, seen: Node | None) -> BootError:
+    """Return what to say of a node that did not get ready: its last words."""
     try:
         lines = [
             line async for line in provider.logs(node.name, node.provider_id, tail=LOG_LINES_SHOWN)

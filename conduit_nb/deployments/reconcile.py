@@ -131,6 +131,10 @@ async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
         await node_work.end(tools, node, why=why)
     elif found.status == "failed":
         await node_work.end(tools, node, why=f"the provider says: {found.detail}")
+    elif found.status == "stopped" and node.status == "booting" and node.ready_at is None:
+        # It has ended by itself, at its deadline or before: there is nothing in it to keep.
+        why = str(await node_work.boot_error(tools.provider(node.provider), node, found))
+        await node_work.end(tools, node, why=why)
     elif found.status == "stopped" and node.status in ("running", "booting", "stopping"):
         await tools.set_node(node, status="stopped", charge="stopped", at=tools.clock())
     elif node.status == "booting":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import docker
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import DeploymentRequest
@@ -17,6 +19,7 @@ from conduit_nb.deployments.money import Caps
 from conduit_nb.deployments.tools import Tools, utc_now
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.base import Provider
+from conduit_nb.providers.docker import NODE_LABEL, DockerProvider
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.providers.runpod import Runpod
 from conduit_nb.state.installation import Installation
@@ -48,6 +51,7 @@ class Bench:
 
     folder: Path
     cloud: RunpodServer | None = None
+    engine: str | None = None
     flags: tuple[str, ...] = ()
     models_per_server: int | None = None
     list_lag_s: float = 0.0
@@ -64,6 +68,8 @@ class Bench:
     def provider(self, name: str) -> Provider:
         if name == "local":
             return self.local
+        if name == "docker":
+            return DockerProvider(self.engine)
         assert self.cloud is not None
         provider = Runpod(self.cloud.url, key=self.cloud.key, proxy_url=self.cloud.proxy_url)
         provider.capabilities = type(provider.capabilities)(
@@ -72,12 +78,16 @@ class Bench:
         return provider
 
     def tools(self, installation: Installation = INSTALLATION) -> Tools:
-        runtime = FakeRuntime(self.flags, models_per_server=self.models_per_server)
+        runtime = FakeRuntime(
+            self.flags,
+            models_per_server=self.models_per_server,
+            in_image=self.engine is not None,
+        )
         return Tools(
             store=Store(self.url),
             installation=installation,
             provider=self.provider,
-            provider_names=lambda: ["local"] if self.cloud is None else ["local", "runpod"],
+            provider_names=self._provider_names,
             runtime=lambda _: runtime,
             plan_of=lambda *_: None,
             caps=lambda: self.caps,
@@ -87,6 +97,10 @@ class Bench:
             checkpoint=self.checkpoint,
         )
 
+    def _provider_names(self) -> list[str]:
+        there = {"local": True, "runpod": self.cloud, "docker": self.engine}
+        return [name for name, given in there.items() if given]
+
     def manager(self, installation: Installation = INSTALLATION) -> DeploymentManager:
         return DeploymentManager(self.tools(installation))
 
@@ -95,6 +109,10 @@ class Bench:
         names = [path.stem for path in (self.folder / "nodes" / "nodes").glob("*.json")]
         if self.cloud is not None:
             names += [pod.name for pod in self.cloud.account.pods() if pod.status != "TERMINATED"]
+        if self.engine is not None:
+            with closing(docker.DockerClient(base_url=self.engine)) as client:
+                found = client.containers.list(all=True, filters={"label": NODE_LABEL})
+                names += [str(container.name) for container in found]
         return sorted(names)
 
 

@@ -1,4 +1,6 @@
-"""A client that is killed at its Nth checkpoint: `python -m tests.deployments.killed JSON`.
+"""A client that is killed at a checkpoint: `python -m tests.deployments.killed JSON`.
+
+`kill_at` is the checkpoint's number or its name, 0 for none.
 
 Creates a deployment, stops it (where that can be done), starts it, adds a replica, and ends it.
 Prints the number of checkpoints that it has passed, if it lives to do so.
@@ -10,15 +12,19 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.providers.base import Provider
 from conduit_nb.providers.runpod import Runpod
 from tests.deployments.deployed import Bench, request
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @dataclass
@@ -30,11 +36,23 @@ class Client(Bench):
     proxy: str = ""
 
     def provider(self, name: str) -> Provider:
-        if name == "local":
-            return self.local
+        if name != "runpod":
+            return super().provider(name)
         provider = Runpod(self.api, key=self.key, proxy_url=self.proxy)
         provider.capabilities = replace(provider.capabilities, list_lag_s=self.list_lag_s)
         return provider
+
+
+def run(folder: Path, provider: str, kill_at: int | str, **more: Any) -> CompletedProcess[str]:
+    """Run a client to its end, or to where it is killed."""
+    told = {"folder": str(folder), "provider": provider, "kill_at": kill_at, **more}
+    return subprocess.run(
+        [sys.executable, "-m", "tests.deployments.killed", json.dumps(told)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
 
 
 def wanted(provider: str) -> DeploymentRequest:
@@ -44,7 +62,7 @@ def wanted(provider: str) -> DeploymentRequest:
 async def work(client: Client, provider: str) -> None:
     manager = client.manager()
     record = await manager.deploy(wanted(provider))
-    if provider == "runpod":
+    if provider != "local":
         await manager.stop(record.name)
         record = await manager.deploy(wanted(provider))
     tools = manager.tools
@@ -57,15 +75,17 @@ def main() -> None:
     told: dict[str, Any] = json.loads(sys.argv[1])
     passed = 0
 
-    def checkpoint(_: str) -> None:
+    def checkpoint(name: str) -> None:
         nonlocal passed
         passed += 1
-        if passed == told["kill_at"]:
+        if told["kill_at"] in (passed, name):
             os.kill(os.getpid(), signal.SIGKILL)
 
     client = Client(
         Path(told["folder"]),
-        list_lag_s=told["list_lag_s"],
+        list_lag_s=told.get("list_lag_s", 0.0),
+        engine=told.get("engine"),
+        flags=tuple(told.get("flags", ())),
         api=told.get("api", ""),
         key=told.get("key", ""),
         proxy=told.get("proxy", ""),

@@ -11,26 +11,29 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
+from conduit_nb.providers.docker import NODE_LABEL
 from conduit_nb.providers.naming import NodeName, parse_node_name
 from conduit_nb.state.records import NodeRecord
 from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
 from conduit_nb.testing.runpod_server.wire import CreatePod
+from tests.deployments import killed
 from tests.deployments.deployed import INSTALLATION, Bench, rented
+from tests.fake_lmlite import ECHO_IMAGE
 
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
 ROOT = Path(__file__).resolve().parent.parent.parent
-POINTS = {"local": 26, "runpod": 36}
-SOAK_POINTS = {"local": 200, "runpod": 320}
+POINTS = {"local": 26, "runpod": 36, "docker": 8}
+SOAK_POINTS = {"local": 200, "runpod": 320, "docker": 132}
 LIST_LAG_S = 0.2
 FOREIGN = str(NodeName(installation="f" * 12, deployment="foreign1", replica=0, attempt=1))
 
@@ -42,30 +45,24 @@ class World:
     folder: Path
     provider: str
     cloud: RunpodServer | None
+    engine: str | None = None
 
     def client(self, kill_at: int) -> subprocess.CompletedProcess[str]:
         """Run a client to its end, or to where it is killed."""
-        told: dict[str, Any] = {
-            "folder": str(self.folder),
-            "provider": self.provider,
-            "kill_at": kill_at,
-            "list_lag_s": LIST_LAG_S if self.cloud else 0.0,
-        }
+        more: dict[str, Any] = {}
         if self.cloud is not None:
-            told.update(api=self.cloud.url, key=self.cloud.key, proxy=self.cloud.proxy_url)
-        return subprocess.run(
-            [sys.executable, "-m", "tests.deployments.killed", json.dumps(told)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+            more = {"api": self.cloud.url, "key": self.cloud.key, "proxy": self.cloud.proxy_url}
+            more["list_lag_s"] = LIST_LAG_S
+        return killed.run(self.folder, self.provider, kill_at, engine=self.engine, **more)
 
     def bench(self) -> Bench:
-        return Bench(self.folder, cloud=self.cloud, list_lag_s=LIST_LAG_S if self.cloud else 0.0)
+        lag_s = LIST_LAG_S if self.cloud else 0.0
+        return Bench(self.folder, cloud=self.cloud, engine=self.engine, list_lag_s=lag_s)
 
 
-@pytest.fixture(params=["local", "runpod"])
+@pytest.fixture(
+    params=["local", "runpod", pytest.param("docker", marks=pytest.mark.needs("docker"))]
+)
 def world(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
@@ -76,7 +73,12 @@ def world(
             cloud = rented(stack, Behaviour(list_lag_s=LIST_LAG_S))
             gpu = {"id": "NVIDIA L40S", "count": 1}
             cloud.account.create(CreatePod(name=FOREIGN, image="i", gpu=gpu))  # type: ignore[typeddict-item]  # a plain dict is one
-        yield World(tmp_path, request.param, cloud)
+        engine = None
+        if request.param == "docker":
+            engine = request.getfixturevalue("engine")
+            with closing(docker.DockerClient(base_url=engine)) as client:
+                client.containers.create(ECHO_IMAGE, name=FOREIGN, labels={NODE_LABEL: FOREIGN})
+        yield World(tmp_path, request.param, cloud, engine)
 
 
 async def test_whenever_a_client_is_killed_the_next_one_puts_all_in_order(
@@ -123,8 +125,12 @@ async def _put_in_order(world: World) -> None:
     assert not [node.name for node in every if node.is_live], "a row claims what is gone"
     charges = await manager.tools.read(manager.tools.store.charges)
     assert all(charge.end is not None for charge in charges), "a charge goes on"
-    if bench.cloud is not None:
+    if world.provider == "docker":
+        keys = [path.name for path in (world.folder / "summary" / "docker").glob("*")]
+        assert keys == [], "a key stays on the disk"
+    if world.provider != "local":
         assert FOREIGN in bench.running(), "a foreign node was touched"
+    if bench.cloud is not None:
         charged = {charge.node for charge in charges}
         created = {pod.name for pod in bench.cloud.account.pods() if pod.name != FOREIGN}
         assert created <= charged, "a pod has cost money that no charge tells of"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import docker
 import pytest
 
 from conduit_nb.providers.naming import NodeName
 from conduit_nb.state.installation import Installation
 from conduit_nb.testing.runpod_server import Behaviour
+from tests.deployments import killed
 from tests.deployments.deployed import Bench, rented, request
 
 OTHER = Installation(id="fedcba9876543210", secret=b"o" * 32)
@@ -170,3 +175,45 @@ async def test_a_provider_that_is_not_installed_here_stops_no_look_at_the_others
     assert len(await manager.deployments()) == is_live
 
     await manager.tools.set_node(node, provider="runpod")
+
+
+@pytest.mark.needs("docker")
+@pytest.mark.parametrize("killed_at", ["after launch", "after update_node"])
+async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+):
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "4")
+    flags = ["--never-listens"]
+    client = await asyncio.to_thread(
+        killed.run, tmp_path, "docker", killed_at, engine=engine, flags=flags
+    )
+    assert client.returncode == -signal.SIGKILL, client.stderr
+    bench = Bench(tmp_path, engine=engine)
+    manager = bench.manager()
+    (node,) = await manager.tools.read(manager.tools.store.nodes)
+    assert bench.running() == [node.name]
+
+    # Nobody of ours looks: it is the engine that tells when its first process ends.
+    with closing(docker.DockerClient(base_url=engine)) as engine_client:
+        container = engine_client.containers.get(node.name)
+        ended = await asyncio.to_thread(container.wait, timeout=120)
+        container.reload()
+        finished = datetime.fromisoformat(f"{container.attrs['State']['FinishedAt'][:19]}+00:00")
+        said = container.logs().decode()
+    assert ended["StatusCode"] == 0
+    assert "not ready in time" in said
+    assert timedelta(seconds=-1) <= finished - node.boot_until < timedelta(seconds=60)
+
+    await manager.reconcile()
+
+    assert bench.running() == []
+    assert not list((tmp_path / "state" / "docker").glob("*")), "its key stays on the disk"
+    assert await manager.deployments() == []
+    record = await manager.tools.read(manager.tools.store.deployment, node.deployment)
+    assert record is not None
+    assert record.status == "failed"
+    assert "not ready in time" in record.detail
+    gone = await manager.tools.read(manager.tools.store.node, node.name)
+    assert gone is not None
+    assert gone.status == "terminated"
