@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from conduit_nb.displayed import Displayed
+
 DeploymentStatus = str
 """For the sidecar "starting", "running", "stopping", "not answering" or "stopped"; of a deployment
 its state, or "not answering"."""
@@ -17,7 +19,7 @@ ModelState = Literal["ready", "loading", "failed", "available"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeploymentInfo:
+class DeploymentInfo(Displayed):
     """One deployment as it is now; what only its server can tell is None while that is silent.
 
     `models` maps the models in it to their state; `idle_s` are the seconds since its last request.

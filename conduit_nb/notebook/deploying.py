@@ -78,11 +78,24 @@ def deploy(
     )
     session = process_session()
     if request.is_sidecar:  # the server beside the kernels is that already: load it there
+        _require_nothing_of_its_own(name, hours)
         for config in request.models:
             session.load_model(config)
         return Table([found for found in session.ps() if found.id is None], empty="Nothing runs.")
     info = wait_or_end(session, request)
     return Table([info], empty="Nothing runs.")
+
+
+def _require_nothing_of_its_own(name: str | None, hours: float | None) -> None:
+    """Raise ArgumentError where something is asked that the server of all kernels cannot have."""
+    asked = {"name": name, "hours": hours}
+    for option, value in asked.items():
+        if value is not None:
+            raise ArgumentError(
+                f"{option}={value!r} cannot be meant: on this machine all notebooks share one "
+                "LmLite server, which ends when nobody asks it.",
+                hint=f"Leave {option} out, or take another provider (docker) or runtime.",
+            )
 
 
 def start(name: str) -> Table[DeploymentInfo]:

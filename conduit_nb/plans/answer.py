@@ -15,6 +15,7 @@ from conduit_nb.compute.judging import KNOBS, Reason, ReasonCode, hardware_reaso
 from conduit_nb.compute.offerings import ComputeOffering, hardware_of
 from conduit_nb.compute.planning import plan as plan_models
 from conduit_nb.compute.vram import GIB, Plan, PlannedModel
+from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.files import Progress, silent
 from conduit_nb.plans.options import DEFAULT_RUNTIME
@@ -45,7 +46,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanAnswer:
+class PlanAnswer(Displayed):
     """A plan, and what it means for a device.
 
     `target` is None where there is nothing to hold it against; `why_unknown` says why then.

@@ -24,6 +24,7 @@ from conduit_nb.compute.objectives import Objective
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.compute.selection import Explanation, Selection, rank_offerings
 from conduit_nb.compute.vram import Plan
+from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError
 from conduit_nb.plans.options import OBJECTIVES
 from conduit_nb.plugins import registered_names
@@ -38,7 +39,7 @@ _WORTH: Mapping[str, Callable[[ComputeOffering], float]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Displayed):
     """What is offered: `ranked` the best first, `excluded` with everything that speaks against it.
 
     `selection` is the ranking against a plan, None where no plan was given. `other_gpus` counts

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from conduit_nb import settings
+from conduit_nb.displayed import Displayed
 from conduit_nb.errors import StorageError
 from conduit_nb.private_files import (
     make_private_folder,
@@ -32,7 +33,7 @@ LONGEST_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Displayed):
     """One run over rows. What nobody could say is None; `usd` is what the servers cost meanwhile.
 
     `schema_hash` is that of what was filled, in the form in which the model was held to it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,11 @@ def test_the_shell_has_the_same_words(capsys: pytest.CaptureFixture[str]):
     assert main(["stop", "x"]) == 1  # a process of this machine is not stopped, only ended
     assert "terminate" in capsys.readouterr().err
     assert json.loads(run("terminate", "x", "--json"))[0]["status"] == "terminated"
+
+
+@pytest.mark.parametrize("asked", [{"name": "mine"}, {"hours": 2.0}])
+def test_the_server_that_all_share_has_no_name_and_no_lease_of_ones_own(asked: dict[str, Any]):
+    with pytest.raises(ArgumentError, match="all notebooks share one") as caught:
+        conduit_nb.deploy("HuggingFaceTB/SmolLM2-135M-Instruct", **asked)
+
+    assert next(iter(asked)) in caught.value.hint
