@@ -12,6 +12,8 @@ from typing import Any, cast
 import httpx2
 
 from conduit_nb.errors import DeploymentError
+from conduit_nb.providers.base import Provider, Renewing
+from conduit_nb.state.records import NodeRecord
 
 TIMEOUT_S = 10.0
 
@@ -40,6 +42,14 @@ async def ask_guard(url: str, key: str) -> GuardTold | None:
         )
     except (httpx2.HTTPError, ValueError, KeyError, TypeError, OverflowError, OSError):
         return None
+
+
+async def renew(provider: Provider, node: NodeRecord, lease_until: datetime | None) -> None:
+    """Give a node that is to be started again its new moments, where its provider can."""
+    if isinstance(provider, Renewing) and lease_until is not None:
+        await provider.renew(
+            node.name, node.provider_id, boot_until=node.boot_until, lease_until=lease_until
+        )
 
 
 async def extend_lease(url: str, key: str, until: datetime) -> datetime:

@@ -16,13 +16,13 @@ import string
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import cast
+from typing import Any, Literal, cast
 
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments.adoption import adopt, require_known
-from conduit_nb.deployments.lease import extend_lease
+from conduit_nb.deployments.lease import extend_lease, renew
 from conduit_nb.deployments.nodes import Slot
 from conduit_nb.deployments.overview import write_overview
 from conduit_nb.deployments.owners import is_gone, this_process
@@ -165,14 +165,7 @@ class DeploymentManager:
         found = await self.tools.read(self.tools.store.nodes, record.id)
         require_known(record, found)
         for node in found:
-            provider = self.tools.provider(node.provider)
-            node = await self.tools.set_node(  # the same node, later
-                node,
-                status="booting",
-                boot_until=self.tools.clock() + timedelta(seconds=settings.node_boot_timeout_s()),
-            )
-            await self.tools.call("restart", provider.restart(node.name, node.provider_id))
-            await node_work.boot(self.tools, record, node)
+            await self._boot_again(record, node, "restart")
         return await self._done(record)
 
     async def terminate(self, name: str) -> DeploymentRecord:
@@ -340,15 +333,22 @@ class DeploymentManager:
         await self.tools.set_node(node, status="stopped", charge="stopped", at=self.tools.clock())
 
     async def _start_node(self, record: DeploymentRecord, node: NodeRecord) -> None:
-        provider, now = self.tools.provider(node.provider), self.tools.clock()
-        node = await self.tools.set_node(
-            node,
-            status="booting",
-            boot_until=now + timedelta(seconds=settings.node_boot_timeout_s()),
-            charge="running",
-            at=now,
-        )
-        await self.tools.call("start", provider.start(node.name, node.provider_id))
+        await self._boot_again(record, node, "start", charge="running", at=self.tools.clock())
+
+    async def _boot_again(
+        self,
+        record: DeploymentRecord,
+        node: NodeRecord,
+        word: Literal["start", "restart"],
+        **changes: Any,
+    ) -> None:
+        """Have the same node start its program, with a boot deadline of its own."""
+        provider = self.tools.provider(node.provider)
+        until = self.tools.clock() + timedelta(seconds=settings.node_boot_timeout_s())
+        node = await self.tools.set_node(node, status="booting", boot_until=until, **changes)
+        await renew(provider, node, record.lease_until)
+        act = provider.start if word == "start" else provider.restart
+        await self.tools.call(word, act(node.name, node.provider_id))
         await node_work.boot(self.tools, record, node)
 
     async def _wait_for(self, record: DeploymentRecord) -> None:

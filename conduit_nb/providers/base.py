@@ -84,6 +84,22 @@ class Telling(Protocol):
     tell: Callable[[str], None]
 
 
+@runtime_checkable
+class Renewing(Protocol):
+    """A provider that can tell a node's guard later moments before the node is started again."""
+
+    async def renew(
+        self,
+        name: str,
+        node_id: str | None = None,
+        *,
+        boot_until: datetime,
+        lease_until: datetime,
+    ) -> None:
+        """Let the guard hold the node to these from its next start on."""
+        ...
+
+
 class Provider(OfferingSource, Protocol):
     """Where nodes come from.
 

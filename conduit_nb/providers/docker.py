@@ -31,7 +31,7 @@ from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus
 from conduit_nb.providers.docker_errors import TOOLKIT, load_sdk, to_docker_error
 from conduit_nb.providers.docker_gpus import allowed_gpus, choose_gpus
 from conduit_nb.providers.docker_images import have_image, stopped
-from conduit_nb.providers.guarding import in_container
+from conduit_nb.providers.guarding import CONFIG_NAME, in_container, renewed
 
 T = TypeVar("T")
 # The SDK's own, whose types are partial; and it is loaded only where it is used.
@@ -112,6 +112,24 @@ class DockerProvider:
             return [self._to_node(one) for one in found]
 
         return await self._do(look)
+
+    async def renew(
+        self,
+        name: str,
+        node_id: str | None = None,  # noqa: ARG002  # as above
+        *,
+        boot_until: datetime,
+        lease_until: datetime,
+    ) -> None:
+        """Put the guard's new terms beside the node's secrets, where they go before the old."""
+
+        def write(client: DockerClient) -> None:
+            told = dict(one.split("=", 1) for one in _there(client, name).attrs["Config"]["Env"])
+            terms = renewed(told[CONFIG_NAME], boot_until=boot_until, lease_until=lease_until)
+            path = self._secrets_folder(name) / CONFIG_NAME
+            write_private_file(path, terms.encode(), knob=KNOB)
+
+        await self._do(write)
 
     async def start(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # as above
         """Start a stopped container again."""

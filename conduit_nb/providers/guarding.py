@@ -14,6 +14,7 @@ import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from conduit_nb import guard
 from conduit_nb.compute.launch import LaunchSpec
@@ -74,6 +75,12 @@ def _config(spec: LaunchSpec, *, host: str, port: int, end: dict[str, str]) -> s
         end=end,
     )
     return json.dumps(asdict(config))
+
+
+def renewed(config: str, *, boot_until: datetime, lease_until: datetime) -> str:
+    """Return a guard's terms with later moments; what its money allows stays as it was."""
+    moments = {"boot_until": boot_until.timestamp(), "lease_until": lease_until.timestamp()}
+    return json.dumps({**json.loads(config), **moments})
 
 
 def _source() -> str:

@@ -131,6 +131,27 @@ async def test_the_guard_is_its_first_process_and_ends_it_at_its_lease(provider:
     assert any("its lease is over" in line for line in lines)
 
 
+async def test_what_is_started_long_after_its_first_deadlines_lives_by_new_ones(
+    provider: DockerProvider,
+):
+    node = await provider.launch(spec_of(lease_s=4), SECRETS)
+
+    async def ended() -> bool:
+        found = await provider.describe(node.name)
+        return found is not None and found.status == "stopped"
+
+    await waiting.until(ended, within_s=60)
+    now = datetime.now(UTC)
+    await provider.renew(
+        node.name,
+        boot_until=now + timedelta(seconds=60),
+        lease_until=now + timedelta(seconds=600),
+    )
+    await provider.start(node.name)
+
+    await running(provider, node.name)
+
+
 async def test_a_container_that_was_killed_is_told(provider: DockerProvider, engine: str):
     node = await provider.launch(spec_of(), SECRETS)
     await running(provider, node.name)
