@@ -167,6 +167,10 @@ async def _settle_deployments(tools: Tools) -> None:
                     await tools.set_deployment(record, status="running")
                 elif by_state.keys() == {"stopped"} and record.status == "stopping":
                     await tools.set_deployment(record, status="stopped")
+            elif record.status == "running" and by_state.keys() == {"stopped"}:
+                # By themselves, as when nobody asks for long: whoever asks next starts them again.
+                record = await tools.set_deployment(record, status="stopping")
+                await tools.set_deployment(record, status="stopped")
             elif record.status == "terminating":
                 await asyncio.gather(*(node_work.end(tools, node) for node in nodes))
             elif now >= record.lease_until and "stopped" not in by_state:

@@ -138,6 +138,23 @@ async def test_a_pod_that_stopped_by_itself_is_charged_as_stopped(bench: Bench):
     assert [charge.state for charge in charges] == ["running", "stopped"]
 
 
+async def test_what_has_stopped_by_itself_is_started_again_by_whoever_asks_next(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    assert bench.cloud is not None
+    bench.cloud.account.act(node.provider_id or "", "stop")
+    await manager.reconcile()
+    assert (await manager.find(record.id)).status == "stopped"
+
+    endpoint = await manager.ensure(request("runpod"))
+
+    (again,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    assert (again.name, again.status) == (node.name, "running")
+    assert (await manager.find(record.id)).status == "running"
+    await endpoint.aclose()
+
+
 async def test_a_provider_that_does_not_answer_is_told_and_changes_nothing(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
