@@ -44,10 +44,11 @@ def openai_server() -> Iterator[OpenAIServer]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            sent = self.rfile.read(length := int(self.headers["Content-Length"]))
-        if len(sent) < length:
-            return  # the kernel was killed while it asked
-        body = json.loads(sent)
+            length = int(self.headers["Content-Length"])
+            sent = self.rfile.read(length)
+            if len(sent) < length:
+                return  # the kernel was killed while it asked
+            body = json.loads(sent)
             with told.lock:
                 told.requests.append(body)
                 told.authorizations.append(self.headers.get("Authorization"))
