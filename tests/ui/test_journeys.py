@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.ui.lab import LabPage, LabServer
+from tests.waiting import until_true
 
 pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
 
@@ -20,6 +21,7 @@ class Verdict:
     """Find out whether the customer is satisfied."""
 
     sentiment: Literal["good", "bad"]'''
+SERVER = re.compile(r"lmlite-local-\w+")
 ROWS = "rows = ['Lovely, I use it every day.', 'It broke on day two.'] * {times}"
 
 
@@ -29,7 +31,8 @@ def test_the_quickstart_by_clicks_and_what_is_left_of_it_without_a_kernel(
     lab.open("01_quickstart.ipynb")
     lab.run_all()
     lab.output("of 50 verdicts agree with the labels", seconds=240)
-    lab.output("lmlite")  # %conduit ps, the last cell
+    running = lab.notebook.locator(".jp-InputPrompt", has_text="*")
+    expect(running).to_have_count(0, timeout=60_000)
     chart = lab.notebook.locator(".jp-OutputArea-output img")
     expect(chart).to_be_visible()
     chart.scroll_into_view_if_needed()
@@ -73,8 +76,8 @@ def test_two_notebooks_at_once_share_one_server(browser: Browser, server: LabSer
 
     for lab in labs:
         lab.output("8 of 8 rows", seconds=180)
-        lab.output("lmlite-local-")
-    found = {name for lab in labs for name in re.findall(r"lmlite-local-\w+", lab.outputs())}
+        until_true(lambda: SERVER.search(lab.outputs()), within_s=60)  # noqa: B023  # called at once
+    found = {name for lab in labs for name in SERVER.findall(lab.outputs())}
     assert len(found) == 1
     for page in pages:
         page.close()
