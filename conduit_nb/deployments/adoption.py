@@ -20,8 +20,8 @@ from datetime import timedelta
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.intent import money_left
 from conduit_nb.deployments.lease import GuardTold, ask_guard
-from conduit_nb.deployments.nodes import money_left
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (

@@ -22,8 +22,8 @@ from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments.adoption import adopt, require_known
+from conduit_nb.deployments.intent import Slot
 from conduit_nb.deployments.lease import extend_lease, renew
-from conduit_nb.deployments.nodes import Slot
 from conduit_nb.deployments.overview import write_overview
 from conduit_nb.deployments.owners import is_gone, this_process
 from conduit_nb.deployments.quote import Quote, make_quote

@@ -5,46 +5,29 @@ Layer 4.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from conduit_nb import settings
 from conduit_nb.client import Endpoint
-from conduit_nb.compute.launch import GuardTerms, LaunchSpec
-from conduit_nb.deployments import money
+from conduit_nb.deployments.intent import Slot, intend, launch_spec, secrets_of
 from conduit_nb.deployments.lease import ask_guard, extend_lease
-from conduit_nb.deployments.owners import this_process
-from conduit_nb.deployments.quote import Candidate, ServerQuote
+from conduit_nb.deployments.quote import Candidate
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (
     BootError,
     ConduitError,
+    DeploymentEndedError,
     DeploymentError,
     EndpointError,
     NoCapacityError,
     ProviderError,
-    StateConflictError,
 )
-from conduit_nb.models.hub import folder_here
 from conduit_nb.providers.base import Node, Provider, Telling
-from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
-from conduit_nb.runtimes.base import ServerRequest
-from conduit_nb.state.ledger import lasts
-from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
+from conduit_nb.state.records import DeploymentRecord, NodeRecord
 
 PROBE_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.5
 LOG_LINES_SHOWN = 15
 SOON = timedelta(seconds=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slot:
-    """A place that one node of a deployment fills: which server, which of its replicas."""
-
-    replica: int
-    server: ServerQuote
 
 
 async def fill(tools: Tools, record: DeploymentRecord, slot: Slot) -> NodeRecord:
@@ -69,10 +52,10 @@ async def create(
     tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
     """Write the intent, create the node, write that it is there."""
-    node = await _intend(tools, record, slot, candidate)
+    node = await intend(tools, record, slot, candidate)
     provider = tools.provider(candidate.provider)
-    secrets = _secrets(tools, record)
-    spec = _spec(tools, record, slot, candidate, node)
+    secrets = secrets_of(tools, record)
+    spec = launch_spec(tools, record, slot, candidate, node)
     if isinstance(provider, Telling):
         provider.tell = tools.tell
     try:
@@ -170,10 +153,22 @@ async def end(
 ) -> NodeRecord:
     """End a node for good; where its creation may still be under way, as much as can be now.
 
-    Then it stays "terminating", and the next look finishes it. Idempotent.
+    Then it stays "terminating", and the next look finishes it. Idempotent, also where two
+    clients end it at once: both go through every step, and who comes second finds it done.
     """
     if not node.is_live:
         return node
+    try:
+        return await _end(tools, node, why, is_failed)
+    except DeploymentEndedError:
+        ended = await tools.read(tools.store.node, node.name)
+        assert ended is not None, "nodes are never removed"
+        if ended.is_live:
+            raise
+        return ended
+
+
+async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> NodeRecord:
     provider = tools.provider(node.provider)
     node = await tools.set_node(node, status="terminating", detail=why)
     if node.provider_id is None:
@@ -211,149 +206,6 @@ def endpoint_of(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> End
         dialect=tools.runtime(record.runtime).dialect,
         name=record.name,
     )
-
-
-async def money_left(tools: Tools, record: DeploymentRecord) -> tuple[float, list[Charge]]:
-    """Return what the caps leave for one more node of the deployment, and what was counted."""
-    now = tools.clock()
-    charges = await tools.read(tools.store.charges, since=money.relevant_since(now))
-    own = await tools.read(tools.store.charges, record.id)
-    every = list({(one.node, one.begin): one for one in (*charges, *own)}.values())
-    left = money.left_usd(
-        replace(tools.caps(), deployment_usd=record.max_usd),
-        deployment=record.id,
-        charges=every,
-        nodes=await tools.read(tools.store.nodes),
-        now=now,
-    )
-    return left, every
-
-
-async def _intend(
-    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
-) -> NodeRecord:
-    """Write who is to be created, for how much; SpendCapError where there is no money."""
-    while True:
-        as_of = await tools.read(tools.store.revision)
-        node = await _intent(tools, record, slot, candidate)
-        try:
-            return await tools.write(tools.store.insert_node, node, as_of=as_of)
-        except StateConflictError:
-            # Somebody has written meanwhile: the money is counted again, unless that was our node.
-            nodes = await tools.read(tools.store.nodes, record.id)
-            if any(one.replica == slot.replica for one in nodes):
-                raise
-
-
-async def _intent(
-    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
-) -> NodeRecord:
-    now = tools.clock()
-    rate = candidate.rates.running_usd_per_hour
-    budget = await _budget(tools, record, rate) if rate > 0 else None
-    attempt = await tools.read(tools.store.last_attempt, record.id) + 1
-    name = NodeName(
-        installation=tools.installation.id[:INSTALLATION_LENGTH],
-        deployment=record.id,
-        replica=slot.replica,
-        attempt=attempt,
-    )
-    lifetime = lasts(budget, rate) if budget is not None else None
-    return NodeRecord(
-        name=str(name),
-        deployment=record.id,
-        replica=slot.replica,
-        attempt=attempt,
-        provider=candidate.provider,
-        status="launching",
-        owner=this_process(),
-        created_at=now,
-        boot_until=now + timedelta(seconds=_boot_s(tools, candidate)),
-        usd_per_hour=rate,
-        stopped_usd_per_hour=candidate.rates.stopped_usd_per_hour,
-        budget_usd=budget,
-        not_after=now + lifetime if lifetime is not None else None,
-        offering=json.dumps(
-            {
-                "id": candidate.offering.id,
-                "region": candidate.offering.region,
-                "gpu": candidate.offering.accelerator,
-                "count": candidate.offering.count,
-                "memory_gib": candidate.offering.memory_gib,
-            }
-        ),
-        models=json.dumps([model.model_id for model in slot.server.models]),
-    )
-
-
-async def _budget(tools: Tools, record: DeploymentRecord, rate: float) -> float:
-    left, charges = await money_left(tools, record)
-    # Each place has its share of the cap, so that one node leaves the others theirs.
-    left = min(left, record.max_usd / _places(tools, record))
-    caps = replace(tools.caps(), deployment_usd=record.max_usd)
-    is_day = money.is_day_the_limit(caps, charges, tools.clock())
-    money.require_money(left, rate, caps=caps, is_day=is_day)
-    return left
-
-
-def _places(tools: Tools, record: DeploymentRecord) -> int:
-    """Return how many nodes the deployment may have at most."""
-    request = json.loads(record.request)
-    is_split = tools.runtime(record.runtime).models_per_server is not None
-    return request["replicas"]["most"] * (len(request["models"]) if is_split else 1)
-
-
-def _boot_s(tools: Tools, candidate: Candidate) -> float:
-    is_rented = tools.provider(candidate.provider).capabilities.is_billable
-    return settings.node_boot_timeout_s() if is_rented else settings.boot_timeout_s()
-
-
-def _spec(
-    tools: Tools,
-    record: DeploymentRecord,
-    slot: Slot,
-    candidate: Candidate,
-    node: NodeRecord,
-) -> LaunchSpec:
-    runtime = tools.runtime(record.runtime)
-    request = json.loads(record.request)
-    offering = candidate.offering
-    spec = runtime.launch_spec(
-        ServerRequest(
-            name=node.name,
-            models=slot.server.models,
-            place=candidate.place,
-            devices=0 if offering.hardware.is_cpu else offering.count,
-            tensor_parallel=request["tensor_parallel"],
-            pipeline_parallel=request["pipeline_parallel"],
-            version=request["runtime_version"],
-            image=request["image"],
-            command=tuple(request["command"]),
-            disk_gib=slot.server.disk_gib,
-            model_folder=_model_folder(slot) if candidate.place == "process" else None,
-        )
-    )
-    terms = GuardTerms(
-        idle_s=record.idle_s,
-        boot_until=node.boot_until,
-        lease_until=record.lease_until,
-        not_after=node.not_after,
-    )
-    return replace(spec, guard=terms)
-
-
-def _model_folder(slot: Slot) -> str | None:
-    """Return where the one model of a process lies, where it is here and not on a hub only."""
-    if len(slot.server.models) != 1:
-        return None
-    folder = folder_here(slot.server.models[0].model_id, slot.server.models[0].revision)
-    return str(folder) if folder is not None else None
-
-
-def _secrets(tools: Tools, record: DeploymentRecord) -> dict[str, str]:
-    """Return every secret that a spec may name, by name."""
-    key = tools.installation.endpoint_key(record.id)
-    return {"CONDUIT_API_KEY": key, "VLLM_API_KEY": key, "HF_TOKEN": settings.hub_token() or ""}
 
 
 async def _look_for(tools: Tools, provider: Provider, node: NodeRecord) -> Node | None:

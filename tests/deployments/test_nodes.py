@@ -1,0 +1,32 @@
+"""deployments/nodes.py: whoever ends a node finds it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.deployments import nodes as node_work
+from tests.deployments.deployed import Bench, request
+
+
+async def test_a_node_that_others_end_at_the_same_time_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    bench = Bench(tmp_path)
+    manager = bench.manager()
+    endpoint = await manager.ensure(request())
+    await endpoint.aclose()
+    tools = bench.tools()
+    (record,) = await manager.deployments()
+    (seen,) = tools.store.nodes(record.id)
+
+    together = await asyncio.gather(*(node_work.end(tools, seen) for _ in range(3)))
+    later = await node_work.end(tools, seen)  # by what was read before somebody ended it
+
+    assert {node.status for node in (*together, later)} == {"terminated"}
+    assert later.ended_at is not None
+    assert bench.running() == []
+    await manager.terminate(record.id)
