@@ -178,7 +178,7 @@ class LocalProvider:
 
     def _end_unrecorded(self, name: str) -> None:
         with self._locked():  # a launch under way has its record when it lets go
-            if self._read(name) is None:
+            if self._read_any(name) is None:  # another machine's is its own to end
                 self._kill_unrecorded(name)
 
     def _kill_unrecorded(self, name: str) -> None:
@@ -283,6 +283,10 @@ class LocalProvider:
 
     def _read(self, name: str) -> Record | None:
         """Return the record of that name; a broken one, or one of another machine, is none."""
+        record = self._read_any(name)
+        return record if record is not None and record.machine == platform.node() else None
+
+    def _read_any(self, name: str) -> Record | None:
         path = self._record_path(name)
         try:
             fields = cast("dict[str, Any]", json.loads(path.read_bytes()))
@@ -294,7 +298,7 @@ class LocalProvider:
             raise to_storage_error(err, path, knob=KNOB) from err
         except (ValueError, TypeError):
             return None
-        return record if record.machine == platform.node() else None
+        return record
 
     def _forget(self, record: Record) -> None:
         """Remove the record, unless another launch has put its own there meanwhile."""

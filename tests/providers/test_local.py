@@ -231,9 +231,9 @@ async def test_a_node_of_another_machine_in_a_shared_folder_is_left_alone(
     other = LocalProvider(state_dir=state_dir)
     assert await other.list_nodes() == []
     await other.terminate("one")
-    assert psutil.pid_exists(node.pid or 0)
     assert path.exists()
     path.write_text(json.dumps(record))
+    assert (await until(provider, "one", "running")).pid == node.pid
 
 
 async def test_a_command_that_does_not_exist_is_an_error_and_leaves_no_record(
