@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from conduit_nb import settings
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
@@ -19,7 +19,7 @@ from conduit_nb.errors import StateConflictError
 from conduit_nb.models.hub import folder_here
 from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
 from conduit_nb.runtimes.base import ServerRequest
-from conduit_nb.state.ledger import lasts
+from conduit_nb.state.ledger import lasts, spent_usd
 from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
 
 
@@ -29,6 +29,22 @@ class Slot:
 
     replica: int
     server: ServerQuote
+
+
+async def end_of_money(tools: Tools, node: NodeRecord) -> datetime | None:
+    """Return until when a node that is started again may run; None where it costs nothing.
+
+    Its own budget is what it had, less what it has cost since, stopped or not.
+    Raises SpendCapError where that does not last for a boot.
+    """
+    if node.budget_usd is None:
+        return None
+    charges = await tools.read(tools.store.charges, node.deployment)
+    now = tools.clock()
+    left = node.budget_usd - spent_usd((one for one in charges if one.node == node.name), now)
+    money.require_rest(node.name, left, node.usd_per_hour)
+    lifetime = lasts(left, node.usd_per_hour)
+    return now + lifetime if lifetime is not None else None
 
 
 async def money_left(tools: Tools, record: DeploymentRecord) -> tuple[float, list[Charge]]:

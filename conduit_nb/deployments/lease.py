@@ -48,7 +48,11 @@ async def renew(provider: Provider, node: NodeRecord, lease_until: datetime | No
     """Give a node that is to be started again its new moments, where its provider can."""
     if isinstance(provider, Renewing) and lease_until is not None:
         await provider.renew(
-            node.name, node.provider_id, boot_until=node.boot_until, lease_until=lease_until
+            node.name,
+            node.provider_id,
+            boot_until=node.boot_until,
+            lease_until=lease_until,
+            not_after=node.not_after,
         )
 
 

@@ -16,14 +16,14 @@ import string
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, Literal, cast
+from typing import cast
 
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments.adoption import adopt, require_known
-from conduit_nb.deployments.intent import Slot
-from conduit_nb.deployments.lease import extend_lease, renew
+from conduit_nb.deployments.intent import Slot, end_of_money
+from conduit_nb.deployments.lease import extend_lease
 from conduit_nb.deployments.overview import write_overview
 from conduit_nb.deployments.owners import is_gone, this_process
 from conduit_nb.deployments.quote import Quote, make_quote
@@ -37,7 +37,7 @@ from conduit_nb.errors import (
     EndpointUnreachableError,
     StateConflictError,
 )
-from conduit_nb.state.records import DeploymentRecord, NodeRecord
+from conduit_nb.state.records import DeploymentRecord
 
 REPLICAS_OF_A_SERVER = 100
 """Numbers of replicas that each server of a deployment has: the second begins at 100."""
@@ -143,8 +143,8 @@ class DeploymentManager:
                     f"{node.provider} cannot stop {record.name}, only end it.",
                     hint=f"Terminate it: %conduit terminate {record.name}.",
                 )
-        record = await self.tools.set_deployment(record, status="stopping")
-        await asyncio.gather(*(self._stop_node(node) for node in found))
+        record = await self.tools.set_deployment(record, status="stopping", owner=this_process())
+        await asyncio.gather(*(node_work.stop(self.tools, node) for node in found))
         return await self._done(await self.tools.set_deployment(record, status="stopped"))
 
     async def start(self, name: str) -> DeploymentRecord:
@@ -153,10 +153,17 @@ class DeploymentManager:
         lease = self._lease(None)
         found = await self.tools.read(self.tools.store.nodes, record.id)
         require_known(record, found)
+        for node in found:
+            await end_of_money(self.tools, node)  # before anything is changed
         record = await self.tools.set_deployment(
-            record, status="launching", lease_until=self.tools.clock() + lease
+            record,
+            status="launching",
+            lease_until=self.tools.clock() + lease,
+            owner=this_process(),
         )
-        await asyncio.gather(*(self._start_node(record, node) for node in found))
+        await asyncio.gather(
+            *(node_work.boot_again(self.tools, record, node, "start") for node in found)
+        )
         return await self._done(await self.tools.set_deployment(record, status="running"))
 
     async def restart(self, name: str) -> DeploymentRecord:
@@ -165,7 +172,7 @@ class DeploymentManager:
         found = await self.tools.read(self.tools.store.nodes, record.id)
         require_known(record, found)
         for node in found:
-            await self._boot_again(record, node, "restart")
+            await node_work.boot_again(self.tools, record, node, "restart")
         return await self._done(record)
 
     async def terminate(self, name: str) -> DeploymentRecord:
@@ -323,33 +330,6 @@ class DeploymentManager:
                 record, status="terminated", ended_at=self.tools.clock()
             )
         return await self._done(record)
-
-    async def _stop_node(self, node: NodeRecord) -> None:
-        if node.status == "stopped":
-            return
-        provider = self.tools.provider(node.provider)
-        node = await self.tools.set_node(node, status="stopping")
-        await self.tools.call("stop", provider.stop(node.name, node.provider_id))
-        await self.tools.set_node(node, status="stopped", charge="stopped", at=self.tools.clock())
-
-    async def _start_node(self, record: DeploymentRecord, node: NodeRecord) -> None:
-        await self._boot_again(record, node, "start", charge="running", at=self.tools.clock())
-
-    async def _boot_again(
-        self,
-        record: DeploymentRecord,
-        node: NodeRecord,
-        word: Literal["start", "restart"],
-        **changes: Any,
-    ) -> None:
-        """Have the same node start its program, with a boot deadline of its own."""
-        provider = self.tools.provider(node.provider)
-        until = self.tools.clock() + timedelta(seconds=settings.node_boot_timeout_s())
-        node = await self.tools.set_node(node, status="booting", boot_until=until, **changes)
-        await renew(provider, node, record.lease_until)
-        act = provider.start if word == "start" else provider.restart
-        await self.tools.call(word, act(node.name, node.provider_id))
-        await node_work.boot(self.tools, record, node)
 
     async def _wait_for(self, record: DeploymentRecord) -> None:
         """Wait a moment for whoever works on the deployment; take its place where it is gone."""

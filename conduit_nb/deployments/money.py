@@ -91,6 +91,17 @@ def require_money(left: float, rate_usd_per_hour: float, *, caps: Caps, is_day: 
     )
 
 
+def require_rest(name: str, left: float, rate_usd_per_hour: float) -> None:
+    """Raise SpendCapError where the rest of a node's budget would not even pay some minutes."""
+    if left > rate_usd_per_hour * LEAST_MINUTES / 60:
+        return
+    raise SpendCapError(
+        f"{name} has ${max(left, 0):.2f} left of its budget, and costs ${rate_usd_per_hour:.2f}/h.",
+        left_usd=max(left, 0.0),
+        hint="Terminate it, and deploy again with a larger --max-usd.",
+    )
+
+
 def is_day_the_limit(caps: Caps, charges: Sequence[Charge], now: datetime) -> bool:
     """Say whether the day's cap leaves less than a deployment's."""
     return caps.day_usd - spent_today_usd(charges, now) < caps.deployment_usd

@@ -6,10 +6,13 @@ Layer 4.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any, Literal
 
+from conduit_nb import settings
 from conduit_nb.client import Endpoint
-from conduit_nb.deployments.intent import Slot, intend, launch_spec, secrets_of
-from conduit_nb.deployments.lease import ask_guard, extend_lease
+from conduit_nb.deployments.intent import Slot, end_of_money, intend, launch_spec, secrets_of
+from conduit_nb.deployments.lease import ask_guard, extend_lease, renew
+from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (
@@ -190,6 +193,38 @@ async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> Nod
         at=now,
         billed_usd=billed,
     )
+
+
+async def stop(tools: Tools, node: NodeRecord) -> NodeRecord:
+    """Stop a node and keep its place."""
+    if node.status == "stopped":
+        return node
+    provider = tools.provider(node.provider)
+    node = await tools.set_node(node, status="stopping")
+    await tools.call("stop", provider.stop(node.name, node.provider_id))
+    return await tools.set_node(node, status="stopped", charge="stopped", at=tools.clock())
+
+
+async def boot_again(
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, word: Literal["start", "restart"]
+) -> NodeRecord:
+    """Have a node start its program again, with a boot deadline of its own.
+
+    One that was stopped has as long as its money lasts from now on.
+    """
+    provider, now = tools.provider(node.provider), tools.clock()
+    until = now + timedelta(seconds=settings.node_boot_timeout_s())
+    changes: dict[str, Any] = {}
+    if word == "start":
+        not_after = await end_of_money(tools, node)
+        changes = {"charge": "running", "at": now, "not_after": not_after}
+    node = await tools.set_node(
+        node, status="booting", boot_until=until, owner=this_process(), **changes
+    )
+    await tools.call("renew", renew(provider, node, record.lease_until))
+    act = provider.start if word == "start" else provider.restart
+    await tools.call(word, act(node.name, node.provider_id))
+    return await boot(tools, record, node)
 
 
 def settled_at(provider: Provider, node: NodeRecord) -> datetime:

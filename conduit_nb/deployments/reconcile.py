@@ -163,14 +163,10 @@ async def _settle_deployments(tools: Tools) -> None:
             if not nodes:
                 await _settle_empty(tools, record)
             elif record.status in ("launching", "stopping") and is_gone(record.owner):
-                if by_state.keys() == {"running"}:
-                    await tools.set_deployment(record, status="running")
-                elif by_state.keys() == {"stopped"} and record.status == "stopping":
-                    await tools.set_deployment(record, status="stopped")
+                await _take_further(tools, record, nodes)
             elif record.status == "running" and by_state.keys() == {"stopped"}:
                 # By themselves, as when nobody asks for long: whoever asks next starts them again.
-                record = await tools.set_deployment(record, status="stopping")
-                await tools.set_deployment(record, status="stopped")
+                await _has_stopped(tools, record)
             elif record.status == "terminating":
                 await asyncio.gather(*(node_work.end(tools, node) for node in nodes))
             elif now >= record.lease_until and "stopped" not in by_state:
@@ -178,6 +174,25 @@ async def _settle_deployments(tools: Tools) -> None:
                 await asyncio.gather(*(node_work.end(tools, node) for node in nodes))
         except DeploymentEndedError:
             continue
+        except ConduitError as err:
+            tools.tell(f"{record.name} could not be taken further: {err}")
+
+
+async def _take_further(tools: Tools, record: DeploymentRecord, nodes: list[NodeRecord]) -> None:
+    """Finish what a client had begun that died while it started or stopped a deployment."""
+    states = {node.status for node in nodes}
+    if record.status == "stopping" and states <= {"running", "booting", "stopping", "stopped"}:
+        await asyncio.gather(*(node_work.stop(tools, node) for node in nodes))
+        await tools.set_deployment(record, status="stopped")
+    elif record.status == "launching" and states == {"stopped"}:
+        await _has_stopped(tools, record)  # not one had been started: it costs what it cost
+    elif record.status == "launching" and states <= {"running", "stopped"}:
+        await tools.set_deployment(record, status="running")
+
+
+async def _has_stopped(tools: Tools, record: DeploymentRecord) -> None:
+    for status in ("running", "stopping", "stopped"):
+        record = await tools.set_deployment(record, status=status)
 
 
 async def _settle_empty(tools: Tools, record: DeploymentRecord) -> None:

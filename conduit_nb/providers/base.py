@@ -95,6 +95,7 @@ class Renewing(Protocol):
         *,
         boot_until: datetime,
         lease_until: datetime,
+        not_after: datetime | None,
     ) -> None:
         """Let the guard hold the node to these from its next start on."""
         ...

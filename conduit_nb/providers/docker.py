@@ -120,12 +120,18 @@ class DockerProvider:
         *,
         boot_until: datetime,
         lease_until: datetime,
+        not_after: datetime | None,
     ) -> None:
         """Put the guard's new terms beside the node's secrets, where they go before the old."""
 
         def write(client: DockerClient) -> None:
             told = dict(one.split("=", 1) for one in _there(client, name).attrs["Config"]["Env"])
-            terms = renewed(told[CONFIG_NAME], boot_until=boot_until, lease_until=lease_until)
+            terms = renewed(
+                told[CONFIG_NAME],
+                boot_until=boot_until,
+                lease_until=lease_until,
+                not_after=not_after,
+            )
             path = self._secrets_folder(name) / CONFIG_NAME
             write_private_file(path, terms.encode(), knob=KNOB)
 

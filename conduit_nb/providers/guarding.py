@@ -77,9 +77,15 @@ def _config(spec: LaunchSpec, *, host: str, port: int, end: dict[str, str]) -> s
     return json.dumps(asdict(config))
 
 
-def renewed(config: str, *, boot_until: datetime, lease_until: datetime) -> str:
-    """Return a guard's terms with later moments; what its money allows stays as it was."""
-    moments = {"boot_until": boot_until.timestamp(), "lease_until": lease_until.timestamp()}
+def renewed(
+    config: str, *, boot_until: datetime, lease_until: datetime, not_after: datetime | None
+) -> str:
+    """Return a guard's terms with later moments."""
+    moments = {
+        "boot_until": boot_until.timestamp(),
+        "lease_until": lease_until.timestamp(),
+        "not_after": not_after.timestamp() if not_after else None,
+    }
     return json.dumps({**json.loads(config), **moments})
 
 

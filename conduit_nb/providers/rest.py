@@ -96,6 +96,21 @@ class RestClient:
             await self.send("POST", path, body=body, secret_texts=secret_texts, timeout_s=timeout_s)
         )
 
+    async def patch(
+        self,
+        path: str,
+        body: Mapping[str, object],
+        *,
+        secret_texts: Iterable[str] = (),
+        timeout_s: float = TIMEOUT_S,
+    ) -> Any:
+        """Change what is at `path` to what `body` says, and return it as it is now, as JSON."""
+        return self._json(
+            await self.send(
+                "PATCH", path, body=body, secret_texts=secret_texts, timeout_s=timeout_s
+            )
+        )
+
     async def delete(self, path: str, *, timeout_s: float = TIMEOUT_S) -> None:
         """Delete what is at `path`."""
         await self.send("DELETE", path, timeout_s=timeout_s)

@@ -25,6 +25,7 @@ from conduit_nb.errors import (
     ProviderUnreachableError,
 )
 from conduit_nb.providers.base import Capabilities, Listing, Node
+from conduit_nb.providers.guarding import CONFIG_NAME, renewed
 from conduit_nb.providers.naming import PREFIX
 from conduit_nb.providers.rest import RestClient
 from conduit_nb.providers.runpod_catalog import read_catalog
@@ -117,6 +118,39 @@ class Runpod:
             self._node(pod) for pod in pods if str(pod.get("name", "")).startswith(f"{PREFIX}-")
         ]
         return [node for node in nodes if node.status != "gone"]
+
+    async def renew(
+        self,
+        name: str,
+        node_id: str | None = None,
+        *,
+        boot_until: datetime,
+        lease_until: datetime,
+        not_after: datetime | None,
+    ) -> None:
+        """Put the guard's new terms into the pod's environment, from which its next start reads.
+
+        An update replaces the whole environment, so all that is there goes along, references to
+        stored secrets as references.
+        """
+        node = await self.describe(name, node_id)
+        if node is None:
+            raise DeploymentError(f"Runpod has no pod {name}.", hint="Deploy it again.")
+        pod = cast("dict[str, Any]", await self._api().get(f"/pods/{node.id}"))
+        env = cast("dict[str, str]", pod.get("env") or {})
+        if CONFIG_NAME not in env:
+            raise DeploymentError(
+                f"{name} has no guard in its environment.",
+                hint="Somebody has changed it; terminate it, and deploy again.",
+            )
+        terms = renewed(
+            env[CONFIG_NAME], boot_until=boot_until, lease_until=lease_until, not_after=not_after
+        )
+        await self._api().patch(
+            f"/pods/{node.id}",
+            {"env": {**env, CONFIG_NAME: terms}},
+            secret_texts=[env.get(json.loads(terms)["key_name"], "")],
+        )
 
     async def start(self, name: str, node_id: str | None = None) -> None:
         """Start a stopped pod again, on the machine that it is tied to."""

@@ -16,13 +16,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ConduitError, DeploymentError
-from conduit_nb.providers.base import Node, NodeStatus, Provider
+from conduit_nb.providers.base import Node, NodeStatus, Provider, Renewing
 
 LOOK_EVERY_S = 0.05
 
@@ -114,9 +115,15 @@ class ProviderContract:
                     await verb(node.name)
                 assert refused.value.hint
             return
+        # What its guard was told at first would end it again.
+        assert isinstance(harness.provider, Renewing)
         for _ in range(2):
             await harness.provider.stop(node.name, node.id)
         await harness.until(node.name, "stopped")
+        later = datetime.now(UTC) + timedelta(hours=1)
+        await harness.provider.renew(
+            node.name, node.id, boot_until=later, lease_until=later, not_after=None
+        )
         for _ in range(2):
             await harness.provider.start(node.name, node.id)
         await harness.until(node.name, "running")

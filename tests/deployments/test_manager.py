@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.state.records import DeploymentRecord
 from conduit_nb.state.summary import read_summary
 from conduit_nb.testing.runpod_server import Behaviour, Fault
-from tests.deployments.deployed import Bench, rented, request
+from tests import waiting
+from tests.deployments.deployed import INSTALLATION, Bench, rented, request
 
 
 @pytest.fixture(autouse=True)
@@ -298,6 +300,46 @@ async def test_stop_and_start_keep_a_pod_and_its_rates_are_in_the_ledger(
     assert 0 < cheap < 0.05
     assert [charge.state for charge in charges] == ["running", "stopped", "running"]
     assert len(bench.running()) == 1
+    await end_all(bench)
+
+
+async def test_what_is_started_after_its_first_deadlines_lives_by_new_ones(
+    stack: ExitStack, tmp_path: Path
+):
+    bench = rented_bench(stack, tmp_path)
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod", lease_s=6))
+    (first,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    await manager.stop(record.name)
+    await waiting.until(lambda: bench.clock() > record.lease_until + timedelta(seconds=1))
+
+    again = await manager.start(record.name)
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    told = await ask_guard(node.url or "", INSTALLATION.endpoint_key(record.id))
+
+    assert again.status == "running"
+    assert node.not_after is not None
+    assert first.not_after is not None
+    assert node.not_after > first.not_after, "while it stood still it has spent next to nothing"
+    assert told is not None
+    assert told.lease_until == pytest.approx(again.lease_until, abs=timedelta(seconds=1))
+    assert told.not_after == pytest.approx(node.not_after, abs=timedelta(seconds=1))
+    await end_all(bench)
+
+
+async def test_what_has_spent_its_budget_is_not_started_again(stack: ExitStack, tmp_path: Path):
+    bench = rented_bench(stack, tmp_path)
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod", max_usd=1))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    bench.clock.advance(hours=0.99 / node.usd_per_hour)
+    await manager.stop(record.name)
+
+    with pytest.raises(SpendCapError, match=r"\$0\.0\d left of its budget") as refused:
+        await manager.start(record.name)
+
+    assert "--max-usd" in refused.value.hint
+    assert (await manager.find(record.name)).status == "stopped"
     await end_all(bench)
 
 

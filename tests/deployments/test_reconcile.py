@@ -234,3 +234,33 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     gone = await manager.tools.read(manager.tools.store.node, node.name)
     assert gone is not None
     assert gone.status == "terminated"
+
+
+@pytest.mark.parametrize("word", ["before stop", "after stop", "before renew", "before start"])
+async def test_a_client_that_died_while_it_stopped_or_started_leaves_it_stopped(
+    bench: Bench, word: str
+):
+    cloud = bench.cloud
+    assert cloud is not None
+    done = await asyncio.to_thread(
+        killed.run,
+        bench.folder,
+        "runpod",
+        word,
+        api=cloud.url,
+        key=cloud.key,
+        proxy=cloud.proxy_url,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    manager = bench.manager()
+    (left,) = await manager.deployments()
+    assert left.status in ("stopping", "launching")
+
+    await manager.reconcile()
+    await manager.reconcile()
+
+    (record,) = await manager.deployments()
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (pod,) = cloud.account.pods()
+    assert (record.status, node.status, pod.status) == ("stopped", "stopped", "EXITED")
+    assert (await manager.start(record.name)).status == "running"

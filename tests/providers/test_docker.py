@@ -146,6 +146,7 @@ async def test_what_is_started_long_after_its_first_deadlines_lives_by_new_ones(
         node.name,
         boot_until=now + timedelta(seconds=60),
         lease_until=now + timedelta(seconds=600),
+        not_after=None,
     )
     await provider.start(node.name)
 

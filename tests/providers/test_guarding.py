@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from conduit_nb import guard
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
-from conduit_nb.providers.guarding import in_container, in_process
+from conduit_nb.providers.guarding import in_container, in_process, renewed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TERMS = GuardTerms(idle_s=60, boot_until=NOW, lease_until=NOW + timedelta(hours=1), not_after=NOW)
@@ -61,3 +61,12 @@ def test_what_is_put_into_an_environment_is_small():
     started = in_container(SPEC)
 
     assert sum(map(len, started.environment.values())) < 20_000
+
+
+def test_new_terms_have_later_moments_and_all_else_as_it_was():
+    told = in_container(SPEC).environment["CONDUIT_GUARD"]
+    later = NOW + timedelta(days=1)
+    terms = json.loads(renewed(told, boot_until=later, lease_until=later, not_after=None))
+
+    moments = {"boot_until": later.timestamp(), "lease_until": later.timestamp(), "not_after": None}
+    assert terms == {**json.loads(told), **moments}
