@@ -20,8 +20,9 @@ from conduit_nb.compute.vram import Plan
 from conduit_nb.deployments.adoption import Unclaimed, unclaimed
 from conduit_nb.deployments.autoscale import AutoScale
 from conduit_nb.deployments.info import DeploymentInfo
+from conduit_nb.deployments.intent import may_spend_usd
 from conduit_nb.deployments.manager import DeploymentManager
-from conduit_nb.deployments.money import Caps
+from conduit_nb.deployments.money import Caps, require_affordable
 from conduit_nb.deployments.overview import CostReport, DeploymentCost, cost_report
 from conduit_nb.deployments.quote import Quote
 from conduit_nb.deployments.routing import RoutedEndpoint
@@ -30,7 +31,6 @@ from conduit_nb.errors import (
     ArgumentError,
     ConduitError,
     DeploymentEndedError,
-    SpendCapError,
 )
 from conduit_nb.events import Events, Notice
 from conduit_nb.models.config import LmLiteModelConfig
@@ -181,17 +181,15 @@ class Fleet:
             lines += [*head, *[line async for line in logs]]
         return lines
 
-    async def require_affordable(self, usd: float, *, max_usd: float | None) -> None:
+    async def may_spend_usd(self, request: DeploymentRequest) -> float:
+        """Return what the caps leave for the request: for what runs of it, else for a new one."""
+        manager = await self._manager()
+        record = await manager.live(request)
+        return await may_spend_usd(manager.tools, record, request.max_usd)
+
+    async def require_affordable(self, usd: float, request: DeploymentRequest) -> None:
         """Raise SpendCapError where an estimate is above what is left of the caps."""
-        report = await self.cost()
-        cap = settings.max_usd_per_deployment() if max_usd is None else max_usd
-        left = min(cap, max(report.day_cap_usd - report.today_usd, 0.0))
-        if usd > left:
-            raise SpendCapError(
-                f"It is estimated at ${usd:.2f}, and ${left:.2f} may still be spent.",
-                left_usd=left,
-                hint="Raise --max-usd, or CONDUIT_MAX_USD_PER_DAY.",
-            )
+        require_affordable(usd, await self.may_spend_usd(request), what="It")
 
     async def _require_not_ended(
         self, manager: DeploymentManager, request: DeploymentRequest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,14 +160,14 @@ def test_what_was_ended_on_purpose_is_not_rented_anew_by_rows_on_their_way(sessi
 
 
 def test_an_estimate_above_what_is_left_names_the_knob(session: Session):
-    session.wait(session.fleet.require_affordable(4.0, max_usd=None))
+    session.wait(session.fleet.require_affordable(4.0, REQUEST))
     with pytest.raises(SpendCapError) as caught:
-        session.wait(session.fleet.require_affordable(6.0, max_usd=None))
+        session.wait(session.fleet.require_affordable(6.0, REQUEST))
 
     assert "--max-usd" in caught.value.hint
-    session.wait(session.fleet.require_affordable(6.0, max_usd=7.0))
+    session.wait(session.fleet.require_affordable(6.0, replace(REQUEST, max_usd=7.0)))
     with pytest.raises(SpendCapError):
-        session.wait(session.fleet.require_affordable(11.0, max_usd=70.0))
+        session.wait(session.fleet.require_affordable(11.0, replace(REQUEST, max_usd=70.0)))
 
 
 def test_a_plan_is_made_for_runtimes_whose_memory_is_known(tmp_path: Path):

@@ -6,6 +6,7 @@ Layer 4.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -41,7 +42,7 @@ async def end_of_money(tools: Tools, node: NodeRecord) -> datetime | None:
         return None
     charges = await tools.read(tools.store.charges, node.deployment)
     now = tools.clock()
-    left = node.budget_usd - spent_usd((one for one in charges if one.node == node.name), now)
+    left = _rest(node, charges, now)
     money.require_rest(node.name, left, node.usd_per_hour)
     lifetime = lasts(left, node.usd_per_hour)
     return now + lifetime if lifetime is not None else None
@@ -49,13 +50,39 @@ async def end_of_money(tools: Tools, node: NodeRecord) -> datetime | None:
 
 async def money_left(tools: Tools, record: DeploymentRecord) -> tuple[float, list[Charge]]:
     """Return what the caps leave for one more node of the deployment, and what was counted."""
+    return await _left(tools, record.id, record.max_usd)
+
+
+async def may_spend_usd(
+    tools: Tools, record: DeploymentRecord | None, max_usd: float | None
+) -> float:
+    """Return what a deployment may still spend: what its nodes have been given, or a new one gets.
+
+    `max_usd` replaces the cap of a deployment, for a new one.
+    """
+    if record is None:
+        left, _ = await _left(tools, "", max_usd or tools.caps().deployment_usd)
+        return left
+    nodes = await tools.read(tools.store.nodes, record.id)
+    charges = await tools.read(tools.store.charges, record.id)
+    return sum(_rest(node, charges, tools.clock()) for node in nodes)
+
+
+def _rest(node: NodeRecord, charges: Iterable[Charge], now: datetime) -> float:
+    """Return what is left of a node's budget."""
+    return (node.budget_usd or 0.0) - spent_usd(
+        (one for one in charges if one.node == node.name), now
+    )
+
+
+async def _left(tools: Tools, deployment: str, cap_usd: float) -> tuple[float, list[Charge]]:
     now = tools.clock()
     charges = await tools.read(tools.store.charges, since=money.relevant_since(now))
-    own = await tools.read(tools.store.charges, record.id)
+    own = await tools.read(tools.store.charges, deployment)
     every = list({(one.node, one.begin): one for one in (*charges, *own)}.values())
     left = money.left_usd(
-        replace(tools.caps(), deployment_usd=record.max_usd),
-        deployment=record.id,
+        replace(tools.caps(), deployment_usd=cap_usd),
+        deployment=deployment,
         charges=every,
         nodes=await tools.read(tools.store.nodes),
         now=now,

@@ -22,8 +22,9 @@ from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments.adoption import adopt, require_known
-from conduit_nb.deployments.intent import Slot, end_of_money
+from conduit_nb.deployments.intent import Slot, end_of_money, may_spend_usd
 from conduit_nb.deployments.lease import extend_lease
+from conduit_nb.deployments.money import require_affordable
 from conduit_nb.deployments.overview import write_overview
 from conduit_nb.deployments.owners import is_gone, this_process
 from conduit_nb.deployments.quote import Quote, make_quote
@@ -57,14 +58,22 @@ class DeploymentManager:
     async def deploy(self, request: DeploymentRequest) -> DeploymentRecord:
         """Have the request running: the deployment that is there already, else one started now.
 
-        Raises NoOfferingError, SpendCapError, BootError and the provider's errors; then nothing of
-        it is left that costs.
+        Raises NoOfferingError, SpendCapError (also where it would cost more until its lease ends
+        than may be spent), BootError and the provider's errors; then nothing of it is left that
+        costs.
         """
+        return await self._running(request, is_for_its_lease=True)
+
+    async def _running(
+        self, request: DeploymentRequest, *, is_for_its_lease: bool
+    ) -> DeploymentRecord:
         await self.reconcile()
         while True:
             known = await self._find(request)
             if known is None:
                 quote = await self.quote(request)
+                if is_for_its_lease and quote.usd_per_hour > 0:
+                    await self._require_affordable(quote)
                 known = await self._insert(request)
                 if known is not None:
                     return await self._launch(known, quote)
@@ -78,8 +87,12 @@ class DeploymentManager:
                 await self._wait_for(known)
 
     async def ensure(self, request: DeploymentRequest) -> RoutedEndpoint:
-        """Return where the request is served, with every node that is running."""
-        record = await self.deploy(request)
+        """Return where the request is served, with every node that is running.
+
+        As `deploy`; what is asked for may be done long before the lease ends, so its end is not
+        what the money must last for.
+        """
+        record = await self._running(request, is_for_its_lease=False)
         return RoutedEndpoint(await self._servers(record), name=record.name)
 
     async def reach(self, name: str) -> RoutedEndpoint:
@@ -222,6 +235,12 @@ class DeploymentManager:
 
     def _key(self, request: DeploymentRequest) -> str:
         return hashlib.sha256(request.identity().encode()).hexdigest()
+
+    async def _require_affordable(self, quote: Quote) -> None:
+        hours = self._lease(quote.request.lease_s).total_seconds() / 3600
+        left = await may_spend_usd(self.tools, None, quote.request.max_usd)
+        what = f"${quote.usd_per_hour:.2f}/h for the {hours:g} h of its lease"
+        require_affordable(quote.usd_per_hour * hours, left, what=what)
 
     async def _insert(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Write what is to be; None where another client has just done so."""

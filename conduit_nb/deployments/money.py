@@ -91,6 +91,17 @@ def require_money(left: float, rate_usd_per_hour: float, *, caps: Caps, is_day: 
     )
 
 
+def require_affordable(usd: float, left: float, *, what: str) -> None:
+    """Raise SpendCapError where an estimate is above what is left."""
+    if usd <= left:
+        return
+    raise SpendCapError(
+        f"{what} is estimated at ${usd:.2f}, and ${left:.2f} may still be spent.",
+        left_usd=left,
+        hint="Raise --max-usd, or CONDUIT_MAX_USD_PER_DAY; or ask for less.",
+    )
+
+
 def require_rest(name: str, left: float, rate_usd_per_hour: float) -> None:
     """Raise SpendCapError where the rest of a node's budget would not even pay some minutes."""
     if left > rate_usd_per_hour * LEAST_MINUTES / 60:

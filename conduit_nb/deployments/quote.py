@@ -79,7 +79,7 @@ async def make_quote(tools: Tools, request: DeploymentRequest) -> Quote:
         ]
         if not candidates:
             raise _nothing(request, plan, listings)
-        candidates.sort(key=lambda one: one.offering.usd_per_gib_hour)
+        candidates.sort(key=lambda one: _order(one.offering))
         servers.append(
             ServerQuote(models=models, plan=plan, disk_gib=disk_gib, candidates=tuple(candidates))
         )
@@ -144,7 +144,13 @@ def _suitable(
         and (constraint.max_usd_per_hour is None or one.usd_per_hour <= constraint.max_usd_per_hour)
         and not (constraint.single_device and one.hardware.devices > 1)
     ]
-    return sorted(accepted, key=lambda one: one.usd_per_gib_hour)
+    return sorted(accepted, key=_order)
+
+
+def _order(offering: ComputeOffering) -> tuple[float, float]:
+    """Return what the best offering has least of: dollars for a GiB and hour, then dollars."""
+    # Three times a price over three times the memory is the same figure, but for rounding.
+    return round(offering.usd_per_gib_hour, 9), offering.usd_per_hour
 
 
 def _is_asked_for(offering: ComputeOffering, request: DeploymentRequest) -> bool:

@@ -6,6 +6,7 @@ Layer 6.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.notebook import deploying, keeping
@@ -20,7 +21,7 @@ from conduit_nb.notebook.shell import Shell
 from conduit_nb.plans.options import DEPLOY_OPTIONS
 
 
-def deploy(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentInfo]:  # noqa: ARG001  # every command is called alike
+def deploy(shell: Shell, tokens: Sequence[str], cell: str) -> Table[Any]:  # noqa: ARG001  # every command is called alike
     """Carry out `%conduit deploy`."""
     parser = MagicParser("%conduit deploy", usage="%conduit deploy ID… [options]")
     parser.add_argument("model_ids", nargs="+", metavar="ID")

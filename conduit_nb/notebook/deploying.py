@@ -6,6 +6,7 @@ Layer 6.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.overview import CostReport
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.notebook.deploy_estimate import estimate_deploy
 from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.stopping import wait_or_end
 from conduit_nb.plans.options import CONSTRAINT_OPTIONS
@@ -42,12 +44,15 @@ class CostRow:
 def deploy(
     *model_ids: str | LmLiteModelConfig,
     runtime: str = "lmlite",
+    runtime_version: str | None = None,
     provider: str | None = "local",
     gpu: str | None = None,
     gpu_count: int | None = None,
     tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
     replicas: int | tuple[int, int] | Replicas = 1,
     image: str | None = None,
+    command: Sequence[str] = (),
     max_usd: float | None = None,
     hours: float | None = None,
     name: str | None = None,
@@ -55,9 +60,11 @@ def deploy(
 ) -> Table[DeploymentInfo]:
     """Have models running, and return what runs: what is there already, else what is started now.
 
-    `provider` None takes the best offering of any. `hours` is the lease: the node ends itself
-    after it, unless it is extended. Raises SpendCapError where it costs more than is allowed
-    (`max_usd` replaces the cap of a deployment), NoOfferingError where nothing would do.
+    `provider` None takes the best offering of any. `image` and `command` are for a server of your
+    own (`{port}` and `{model}` are put into the command). `hours` is the lease: the node ends
+    itself after it, unless it is extended. Raises SpendCapError where it costs more until then than
+    may be spent (`max_usd` replaces the cap of a deployment), NoOfferingError where nothing would
+    do.
     """
     if not model_ids:
         raise ArgumentError("deploy needs a model.", hint="Name an id or a folder, or several.")
@@ -65,20 +72,27 @@ def deploy(
     request = DeploymentRequest(
         models=tuple(LmLiteModelConfig(one) if isinstance(one, str) else one for one in model_ids),
         runtime=runtime,
+        runtime_version=runtime_version,
         provider=provider,
         gpu=gpu,
         gpu_count=gpu_count,
         tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
         replicas=bounds,
         image=image,
+        command=tuple(command),
         constraint=constraint or DeploymentConstraint(),
         max_usd=max_usd,
         lease_s=hours * S_PER_HOUR if hours is not None else None,
         name=name,
     )
+    return _deploy(request)
+
+
+def _deploy(request: DeploymentRequest) -> Table[DeploymentInfo]:
     session = process_session()
     if request.is_sidecar:  # the server beside the kernels is that already: load it there
-        _require_nothing_of_its_own(name, hours)
+        _require_nothing_of_its_own(name=request.name, hours=request.lease_s)
         for config in request.models:
             session.load_model(config)
         return Table([found for found in session.ps() if found.id is None], empty="Nothing runs.")
@@ -86,13 +100,12 @@ def deploy(
     return Table([info], empty="Nothing runs.")
 
 
-def _require_nothing_of_its_own(name: str | None, hours: float | None) -> None:
+def _require_nothing_of_its_own(**asked: object) -> None:
     """Raise ArgumentError where something is asked that the server of all kernels cannot have."""
-    asked = {"name": name, "hours": hours}
     for option, value in asked.items():
         if value is not None:
             raise ArgumentError(
-                f"{option}={value!r} cannot be meant: on this machine all notebooks share one "
+                f"{option}= cannot be meant: on this machine all notebooks share one "
                 "LmLite server, which ends when nobody asks it.",
                 hint=f"Leave {option} out, or take another provider (docker) or runtime.",
             )
@@ -157,9 +170,9 @@ def cost_rows(report: CostReport) -> list[CostRow]:
     return [*rows, total]
 
 
-def asked_deploy(model_ids: Sequence[str], values: Mapping[str, Any]) -> Table[DeploymentInfo]:
-    """Carry out `deploy` with the options' values as a line gave them."""
-    configs = [
+def asked_deploy(model_ids: Sequence[str], values: Mapping[str, Any]) -> Table[Any]:
+    """Carry out `deploy` with the options' values as a line gave them; `dry_run` only says what."""
+    models = tuple(
         LmLiteModelConfig(
             model_id,
             max_model_len=values["max_model_len"],
@@ -168,24 +181,38 @@ def asked_deploy(model_ids: Sequence[str], values: Mapping[str, Any]) -> Table[D
             quantization=values["quantization"],
         )
         for model_id in model_ids
-    ]
-    provider = values["provider"]
-    return deploy(
-        *configs,
+    )
+    provider, hours = values["provider"], values["hours"]
+    request = DeploymentRequest(
+        models=models,
         runtime=values["runtime"],
+        runtime_version=values["runtime_version"],
         provider=None if provider == "any" else provider,
         gpu=values["gpu"],
         gpu_count=values["gpu_count"],
         tensor_parallel=values["tensor_parallel"],
+        pipeline_parallel=values["pipeline_parallel"],
         replicas=read_replicas(values["replicas"]),
         image=values["image"],
+        command=read_command(values["command"]),
         max_usd=values["max_usd"],
-        hours=values["hours"],
+        lease_s=hours * S_PER_HOUR if hours is not None else None,
         name=values["name"],
         constraint=DeploymentConstraint(
             **{option.name: values[option.name] for option in CONSTRAINT_OPTIONS}
         ),
     )
+    return estimate_deploy(process_session(), request) if values["dry_run"] else _deploy(request)
+
+
+def read_command(text: str | None) -> tuple[str, ...]:
+    """Read a command line into its parts, as a shell would, and expand nothing."""
+    try:
+        return tuple(shlex.split(text or ""))
+    except ValueError as err:
+        raise ArgumentError(
+            f"--command {text!r} cannot be read ({err}).", hint="Close every quote."
+        ) from err
 
 
 def read_replicas(text: str) -> Replicas:

@@ -76,9 +76,8 @@ def map_rows(
     estimate = preflight(session, task, records, gives)
     if arguments.dry_run:
         return estimate
-    if estimate.usd:
-        allowed = session.fleet.require_affordable(estimate.usd, max_usd=arguments.max_usd)
-        session.wait(allowed)
+    if estimate.usd and task.deployment is not None:
+        session.wait(session.fleet.require_affordable(estimate.usd, task.deployment))
     show_line(shell, estimate)
     witness = Witness(session, task, gives, title)
     job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details, witness)

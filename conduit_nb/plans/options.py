@@ -215,9 +215,11 @@ DEPLOY_OPTIONS = (
         metavar="P",
         help="where: local, docker, runpod; `any` takes the best offering of all",
     ),
+    Option(name="runtime_version", kind="text", metavar="V", help="instead of the one tried here"),
     GPU_OPTION,
     Option(name="gpu_count", kind="count", metavar="N", help="that many of them in a node"),
     PLAN_OPTIONS[0],
+    PLAN_OPTIONS[1],
     Option(
         name="replicas",
         kind="text",
@@ -226,6 +228,12 @@ DEPLOY_OPTIONS = (
         help="nodes that serve the same, or the least and the most of them",
     ),
     Option(name="image", kind="text", metavar="NAME", help="instead of the runtime's own image"),
+    Option(
+        name="command",
+        kind="text",
+        metavar="'PROGRAM …'",
+        help="what is started in the image, with {port} and {model}; custom needs it",
+    ),
     Option(
         name="max_usd",
         kind="number",
@@ -255,6 +263,12 @@ DEPLOY_OPTIONS = (
         help="requests of that length at once",
     ),
     *CONSTRAINT_OPTIONS,
+    Option(
+        name="dry_run",
+        kind="flag",
+        default=False,
+        help="say what would start, what it costs and what may be spent, and stop there",
+    ),
 )
 # What is said of the answer, not of the question.
 WHY_OPTION = Option(

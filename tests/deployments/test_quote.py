@@ -30,10 +30,19 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 async def test_the_best_price_per_gib_comes_first_and_nothing_is_created(bench: Bench):
     quote = await make_quote(bench.tools(), request("runpod", gpu=None))
 
-    prices = [one.offering.usd_per_gib_hour for one in quote.servers[0].candidates]
+    prices = [round(one.offering.usd_per_gib_hour, 9) for one in quote.servers[0].candidates]
     assert prices == sorted(prices)
     assert bench.running() == []
     assert quote.usd_per_hour == quote.servers[0].candidates[0].rates.running_usd_per_hour
+
+
+@pytest.mark.parametrize("gib", [None, 20])
+async def test_one_device_goes_before_three_at_three_times_the_price(bench: Bench, gib: int | None):
+    plan = None if gib is None else made_plan(gib, runtime="lmlite")
+    tools = replace(bench.tools(), plan_of=lambda *_: plan)
+    quote = await make_quote(tools, request("runpod", gpu="A100"))
+
+    assert quote.servers[0].candidates[0].offering.count == 1
 
 
 async def test_a_plan_leaves_what_holds_it(bench: Bench):

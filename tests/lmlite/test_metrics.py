@@ -92,12 +92,13 @@ def test_running_and_waiting_replies_and_their_pages_are_seen(server, tiny_model
         "response_format": ENDLESS,
     }
     with server.client.stream("POST", "/v1/chat/completions", json=asked) as response:
-        for _ in response.iter_lines():  # until all six have come to the model
+        for _ in response.iter_lines():  # until all six have come to the model, two of them to wait
             scraped = Scraped(server)
-            if scraped("conduit_requests_waiting") == 2:
+            state = [scraped(f"conduit_requests_{name}") for name in ("running", "waiting")]
+            if state == [4, 2]:
                 break
 
-    assert scraped("conduit_requests_running") == 4
+    assert state == [4, 2]
     assert 4 <= scraped("conduit_kv_pages_used") <= scraped("conduit_kv_pages")
 
 

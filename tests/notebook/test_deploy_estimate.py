@@ -1,0 +1,85 @@
+"""notebook/deploy_estimate.py: what a deployment would cost, before it is created."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import conduit_nb
+from conduit_nb.cli import main
+from conduit_nb.errors import SpendCapError
+from conduit_nb.notebook.deploying import asked_deploy, read_command
+from conduit_nb.plans.options import DEPLOY_OPTIONS
+from conduit_nb.session import Session
+from tests.notebook.fleet_session import PricedProvider, fleet_session
+
+RATE = 0.5
+
+
+@pytest.fixture(autouse=True)
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    with fleet_session(tmp_path, monkeypatch, provider=PricedProvider(RATE)) as session:
+        yield session
+
+
+def dry_run(*words: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    assert main(["deploy", "m/one", "--runtime", "fake", *words, "--dry-run", "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_it_says_what_would_start_until_when_and_for_how_much(
+    session: Session, capsys: pytest.CaptureFixture[str]
+):
+    server, total = dry_run("--hours", "2", "--replicas", "3", capsys=capsys)
+
+    assert (server["starts"], server["provider"], server["device"]) == ("m/one", "local", "cpu")
+    assert (server["nodes"], server["usd_per_hour"], server["usd"]) == (3, 1.5, 3.0)
+    assert total["starts"] == "in all"
+    assert total["may_spend_usd"] == 5
+    assert total["lasts_hours"] == pytest.approx(5 / 1.5)
+    assert session.ps() == []
+
+
+def test_what_others_may_still_spend_cannot_be_spent_again(capsys: pytest.CaptureFixture[str]):
+    conduit_nb.deploy("m/two", runtime="fake", max_usd=8)
+
+    *_, total = dry_run(capsys=capsys)
+
+    assert total["may_spend_usd"] == pytest.approx(2, abs=0.01)
+
+
+def test_what_runs_already_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]):
+    conduit_nb.deploy("m/one", runtime="fake", name="mine")
+
+    (found,) = dry_run(capsys=capsys)
+
+    assert (found["name"], found["status"]) == ("mine", "running")
+
+
+def test_a_lease_that_costs_more_than_may_be_spent_is_refused(session: Session):
+    with pytest.raises(SpendCapError, match=r"\$0\.50/h for the 24 h .* \$12\.00") as refused:
+        conduit_nb.deploy("m/one", runtime="fake", hours=24)
+
+    assert "--max-usd" in refused.value.hint
+    assert session.ps() == []
+    (info,) = conduit_nb.deploy("m/one", runtime="fake", hours=9)
+    assert info.status == "running"
+
+
+def test_a_command_of_ones_own_is_read_as_a_shell_would():
+    assert read_command(None) == ()
+    assert read_command("serve '{model}' --port {port}") == ("serve", "{model}", "--port", "{port}")
+    with pytest.raises(conduit_nb.ArgumentError, match="--command"):
+        read_command("serve 'open")
+
+
+def test_a_command_and_an_image_reach_what_is_started():
+    values = {option.name: option.default for option in DEPLOY_OPTIONS}
+    values |= {"runtime": "custom", "image": "i", "command": "run {port}", "dry_run": False}
+
+    (info,) = asked_deploy(["m/one"], values)
+
+    assert info.status == "running"
