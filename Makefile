@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup check test test-gpu test-vllm demo lab bench soak
+.PHONY: help setup check test test-gpu test-vllm demo notebooks lab bench soak
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -33,6 +33,9 @@ test-vllm: setup ## VllmBlock on a real vLLM (its CPU build, 3.5 GB, installed o
 
 demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
 	@$(BIN)/python scripts/demo.py
+
+notebooks: setup ## Run every notebook for real and keep what it shows
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/run_notebooks.py
 
 lab: setup ## Open JupyterLab with the notebooks
 	@$(BIN)/python scripts/extension.py build

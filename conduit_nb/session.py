@@ -14,7 +14,7 @@ import importlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -34,7 +34,7 @@ from conduit_nb.models.hub import available_offline, resolved_id
 from conduit_nb.protocol import LoadRequest
 from conduit_nb.providers.base import OfferingSource, Provider
 from conduit_nb.providers.registry import make_provider, make_sources, provider_names
-from conduit_nb.providers.sources import TIMEOUT_S, Market, find_offerings
+from conduit_nb.providers.sources import TIMEOUT_S, Market, find_offerings, who_may_list
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.runtimes.registry import make_runtime
 from conduit_nb.state.summary import read_summary
@@ -125,9 +125,22 @@ class Session:
         """Return what running servers have loaded, then what can be loaded without a network."""
         return self.wait(self._models())
 
-    def find_offerings(self, *, timeout_s: float = TIMEOUT_S) -> Market:
-        """Ask every source of offerings at once; who does not answer is named in the answer."""
-        return self.wait(find_offerings(self._make_sources(), timeout_s))
+    def find_offerings(
+        self,
+        *,
+        providers: Collection[str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        is_fresh: bool = False,
+    ) -> Market:
+        """Ask every source of offerings at once; who does not answer is named in the answer.
+
+        `providers` leaves out who cannot have any of theirs; `is_fresh` asks again whose last list
+        would still do.
+        """
+        sources = self._make_sources()
+        if providers is not None:
+            sources = who_may_list(sources, providers, self._provider_names())
+        return self.wait(find_offerings(sources, timeout_s, is_fresh=is_fresh))
 
     def load_model(self, config: LmLiteModelConfig, *, replicas: int = 1) -> None:
         """Load a model into the local server, each replica on a device of its own."""

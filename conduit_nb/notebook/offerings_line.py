@@ -49,9 +49,16 @@ def show_offerings(shell: Shell, tokens: Sequence[str], cell: str) -> OfferingsV
 def live_offerings(view: OfferingsView, values: Mapping[str, Any]) -> OfferingsView:
     """Return the view, shown as a table that asks again by itself."""
     table = import_module("conduit_nb.notebook.panels.offering_table")
+
+    def ask(is_fresh: bool) -> OfferingsView:
+        return asked_offerings(values, fresh=is_fresh)
+
     return table.LiveOfferings(
         view,
         table.OfferingTable(
-            process_session(), view, ask=lambda: asked_offerings(values), asked=values
+            process_session(),
+            view,
+            ask=ask,
+            asked=values,
         ),
     )

@@ -70,10 +70,12 @@ def find_offerings(
     objective: str = "usd_per_gib",
     only_launchable: bool = False,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    fresh: bool = False,
 ) -> OfferingsView:
     """Ask every source of offerings at once, and rank what holds the plan `holding`, if given.
 
-    A source that does not answer in time is among `failures`, and delays no other. Offerings that
+    A source that does not answer in time is among `failures`, and delays no other. Lists of the
+    last minute are used again, unless it must be `fresh`; each offering has its age. Offerings that
     are known by their price only are ranked as well, and say so, unless `only_launchable`.
     """
     if not 0 < timeout_s < inf:
@@ -85,10 +87,14 @@ def find_offerings(
         raise ArgumentError(
             f"{plan!r:.80} is no plan.", hint="Plan first: find_offerings(plan(ID, …), …)."
         )
+    constraint = constraint or DeploymentConstraint()
+    market = process_session().find_offerings(
+        providers=constraint.providers, timeout_s=timeout_s, is_fresh=fresh
+    )
     choice = choose(
-        process_session().find_offerings(timeout_s=timeout_s),
+        market,
         plan,
-        constraint=constraint or DeploymentConstraint(),
+        constraint=constraint,
         objective=objective,
         gpu=gpu,
         only_launchable=only_launchable,
@@ -101,7 +107,7 @@ def asked_plan(model_ids: Sequence[str], values: Mapping[str, Any]) -> PlanView:
     return plan(*model_ids, **{name: values[name] for name in (*_PLAN_NAMES, "gpu")})
 
 
-def asked_offerings(values: Mapping[str, Any]) -> OfferingsView:
+def asked_offerings(values: Mapping[str, Any], *, fresh: bool = False) -> OfferingsView:
     """Carry out `offerings` with the options' values as a line gave them."""
     options = {name: values[name] for name in _PLAN_NAMES}
     models: Sequence[str] = values["models"] or ()
@@ -120,6 +126,7 @@ def asked_offerings(values: Mapping[str, Any]) -> OfferingsView:
         objective=values["objective"],
         only_launchable=values["only_launchable"],
         timeout_s=values["timeout_s"],
+        fresh=fresh,
     )
     return OfferingsView(view.choice, limit=values["limit"], show_why=values["why"])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from conduit_nb.compute.offerings import ComputeOffering
@@ -39,8 +39,16 @@ class Market:
     failures: tuple[SourceFailure, ...]
 
 
-async def find_offerings(sources: Sequence[OfferingSource], timeout_s: float = TIMEOUT_S) -> Market:
-    """Ask all sources at once, for at most `timeout_s`; who fails is named, not raised."""
+async def find_offerings(
+    sources: Sequence[OfferingSource], timeout_s: float = TIMEOUT_S, *, is_fresh: bool = False
+) -> Market:
+    """Ask all sources at once, for at most `timeout_s`; who fails is named, not raised.
+
+    `is_fresh` asks those too whose last list is remembered.
+    """
+    for source in sources:
+        if is_fresh and isinstance(source, Remembered):
+            source.forget()
     listings = await asyncio.gather(*(_ask(source, timeout_s) for source in sources))
     return Market(
         offerings=tuple(offering for listing in listings for offering in listing.offerings),
@@ -50,6 +58,17 @@ async def find_offerings(sources: Sequence[OfferingSource], timeout_s: float = T
             for problem in listing.problems
         ),
     )
+
+
+def who_may_list(
+    sources: Sequence[OfferingSource], providers: Collection[str], own: Collection[str]
+) -> list[OfferingSource]:
+    """Return the sources that may have something of `providers`.
+
+    A source that is named in `own` has its own offerings only; others list what anybody has.
+    """
+    is_foreign = not set(providers) <= set(own)
+    return [one for one in sources if one.name in providers or (is_foreign and one.name not in own)]
 
 
 class Remembered:
@@ -67,6 +86,10 @@ class Remembered:
         self._max_age_s = max_age_s
         self._clock = clock
         self._last: tuple[float, Listing] | None = None
+
+    def forget(self) -> None:
+        """Ask at the next time, however young the last list is."""
+        self._last = None
 
     async def offerings(self, *, timeout_s: float = TIMEOUT_S) -> Listing:
         """Return the last list while it is young, else ask."""

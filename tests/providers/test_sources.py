@@ -11,7 +11,7 @@ from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ConduitError, ProviderAuthError, ProviderFailedError
 from conduit_nb.providers.base import Listing
 from conduit_nb.providers.runpod import Runpod
-from conduit_nb.providers.sources import Remembered, find_offerings
+from conduit_nb.providers.sources import Remembered, find_offerings, who_may_list
 from tests.raw_server import raw_server
 from tests.runpod_specification import specified_runpod_server
 
@@ -127,3 +127,31 @@ async def test_a_list_that_is_not_whole_is_asked_for_again():
     await remembered.offerings()
 
     assert source.asked == 2
+
+
+async def test_what_is_remembered_is_asked_for_again_by_whoever_wants_it_fresh():
+    source = Source("one")
+    sources = [Remembered(source)]
+
+    for is_fresh in (False, False, True, False):
+        assert (await find_offerings(sources, is_fresh=is_fresh)).offerings
+
+    assert source.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("providers", "asked"),
+    [
+        (["runpod"], ["runpod"]),
+        (["runpod", "local"], ["local", "runpod"]),
+        (["aws"], ["prices"]),
+        (["aws", "local"], ["local", "prices"]),
+        (["prices"], ["prices"]),
+    ],
+)
+def test_who_cannot_have_what_is_asked_for_is_not_asked(providers: list[str], asked: list[str]):
+    sources = [Source("local"), Source("runpod"), Source("prices")]
+
+    found = who_may_list(sources, providers, own=["local", "runpod"])
+
+    assert [one.name for one in found] == asked

@@ -173,7 +173,7 @@ def test_the_table_is_drawn_sorted_and_asked_again(
 ):
     views = iter([view_of(Market(offerings=MARKET.offerings[:-1], failures=()), 20)])
     table = OfferingTable(
-        session, view_of(MARKET, 20), ask=lambda: next(views), asked={"models": ["owner/m"]}
+        session, view_of(MARKET, 20), ask=lambda _: next(views), asked={"models": ["owner/m"]}
     )
     renderer.open(scheme)
     renderer.show(table)
@@ -201,7 +201,7 @@ def test_what_a_provider_says_is_text_and_nothing_else(
 ):
     bad = "<img src=x onerror='window.harm=1'><script>window.harm=1</script>\x1b[31m\u202e"
     market = Market(offerings=(offered("x", "L4", 22, 0.5, region=bad),), failures=())
-    table = OfferingTable(session, view_of(market, 1), ask=lambda: view_of(market, 1), asked={})
+    table = OfferingTable(session, view_of(market, 1), ask=lambda _: view_of(market, 1), asked={})
     renderer.open()
     renderer.show(table)
     region = renderer.region("Offerings")
@@ -249,7 +249,7 @@ def test_a_page_without_a_kernel_says_that_it_is_disconnected(
     session: Session, wire: View, renderer: Renderer
 ):
     table = OfferingTable(
-        session, view_of(MARKET, 20), ask=lambda: view_of(MARKET, 20), asked={"models": ["m"]}
+        session, view_of(MARKET, 20), ask=lambda _: view_of(MARKET, 20), asked={"models": ["m"]}
     )
     panel = DeploymentPanel(session, ask=lambda *_: view_of(MARKET, 20), runtimes=["lmlite"])
     widgets = [table.widget, panel.widget]

@@ -63,7 +63,7 @@ class OfferingTable(Panel):
         session: Session,
         view: OfferingsView,
         *,
-        ask: Callable[[], OfferingsView],
+        ask: Callable[[bool], OfferingsView],
         asked: Mapping[str, Any],
         refresh_s: float = REFRESH_S,
     ) -> None:
@@ -81,7 +81,7 @@ class OfferingTable(Panel):
             case "here":
                 await self._tell_table()
             case "refresh":
-                await self._refresh()
+                await self._refresh(is_fresh=True)
             case "deploy":
                 await self.follow(self.desk.deploy(self._request(str(message.get("key")))))
             case _:
@@ -90,13 +90,13 @@ class OfferingTable(Panel):
     async def every_beat(self) -> None:
         """Ask again when the answer is old."""
         if (datetime.now(UTC) - self._at).total_seconds() >= self._refresh_s:
-            await self._refresh()
+            await self._refresh(is_fresh=False)
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, *, is_fresh: bool) -> None:
         if self._asking.locked():
             return
         async with self._asking:
-            self._view = await asyncio.to_thread(self._ask)
+            self._view = await asyncio.to_thread(self._ask, is_fresh)
             self._at = datetime.now(UTC)
         await self._tell_table()
 

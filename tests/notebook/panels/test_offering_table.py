@@ -149,7 +149,12 @@ def test_what_is_not_offered_any_more_is_said():
 def test_a_view_gets_the_table_and_a_new_one_when_it_asks(session: Session, view: View):
     dearer = Market(offerings=(offered("x", "L4", 22, 0.75),), failures=())
     cheap = Market(offerings=(offered("x", "L4", 22, 0.5),), failures=())
-    table = OfferingTable(session, view_of(cheap), ask=lambda: view_of(dearer), asked={})
+    table = OfferingTable(
+        session,
+        view_of(cheap),
+        ask=lambda is_fresh: view_of(dearer if is_fresh else cheap),
+        asked={},
+    )
 
     say(table, kind="here")
     [before] = rows_of(view.await_("table"))
@@ -162,16 +167,17 @@ def test_a_view_gets_the_table_and_a_new_one_when_it_asks(session: Session, view
 
 
 def test_it_asks_again_by_itself(session: Session, view: View):
-    asked: list[int] = []
+    asked: list[bool] = []
 
-    def ask() -> OfferingsView:
-        asked.append(1)
+    def ask(is_fresh: bool) -> OfferingsView:
+        asked.append(is_fresh)
         return view_of()
 
     table = OfferingTable(session, view_of(), ask=ask, asked={}, refresh_s=0.0)
 
     view.await_("table")
     assert asked
+    assert not any(asked), "what is remembered is fresh enough for the clock"
     table.close()
 
 
@@ -179,7 +185,7 @@ def test_deploying_from_it_says_how_that_ended(session: Session, view: View):
     local = offered("local", None, 16, 0.0)
     shown = view_of(Market(offerings=(local,), failures=()), made_plan(1, runtime="lmlite"))
     asked = {"models": ["good/one"], "runtime": "custom"}
-    table = OfferingTable(session, shown, ask=lambda: shown, asked=asked)
+    table = OfferingTable(session, shown, ask=lambda _: shown, asked=asked)
 
     say(table, kind="deploy", key=key_of(local))
     view.await_("action", lambda told: told["text"] == "deploy good/one …")
@@ -196,7 +202,7 @@ def test_beside_the_table_stands_what_it_was_for_readers_without_a_kernel(
     session: Session, view: View
 ):
     shown = view_of()
-    live = LiveOfferings(shown, OfferingTable(session, shown, ask=lambda: shown, asked={}))
+    live = LiveOfferings(shown, OfferingTable(session, shown, ask=lambda _: shown, asked={}))
 
     snapshot = Snapshot(live, at=NOW)._repr_mimebundle_()
 

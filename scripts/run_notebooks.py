@@ -1,0 +1,41 @@
+"""Run notebooks for real and keep what they show: `python scripts/run_notebooks.py [NOTEBOOK…]`.
+
+What only a living kernel can show (a widget's view) and when a cell was run are left out of the
+file. A notebook that fails stays as it was.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def main() -> None:
+    """Run those that are named, or all."""
+    for path in [Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.ipynb")):
+        print(f"notebooks: {path.name}", flush=True)
+        notebook = nbformat.read(path, as_version=4)
+        where = {"metadata": {"path": str(path.parent)}}
+        NotebookClient(notebook, timeout=900, resources=where).execute()
+        nbformat.write(to_keep(notebook), path)
+
+
+def to_keep(notebook: Any) -> Any:
+    """Return the notebook without what means nothing to a reader."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in cell.outputs if VIEW not in one.get("data", {})]
+    return notebook
+
+
+if __name__ == "__main__":
+    main()
