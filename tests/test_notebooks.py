@@ -22,8 +22,6 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 QUICKSTART, LISTING = NOTEBOOKS[0], NOTEBOOKS[1]
 SCHEMAS, PIPELINES, NEEDS = NOTEBOOKS[2], NOTEBOOKS[3], NOTEBOOKS[4]
 DEPLOYMENTS, YOUR_OWN = NOTEBOOKS[5], NOTEBOOKS[6]
-ONLY_IN_THE_BROWSER = {"adopt"}
-"""It takes two installations: tests/ui/test_deployments.py."""
 LEAST_RIGHT = 40
 """Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
 
@@ -213,8 +211,7 @@ def test_every_word_is_used_in_a_notebook_and_in_the_browser():
     for word in {*LINE_WORDS, *CELL_WORDS}:
         used = rf"%conduit {word}\b"
         assert re.search(used, both) or f'"{word}"' in journeys, word
-        if word not in ONLY_IN_THE_BROWSER:
-            assert re.search(used, notebooks), word
+        assert re.search(used, notebooks), word
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -241,7 +238,12 @@ def test_what_was_deployed_answers_is_priced_and_ends(tmp_path: Path):
 
     assert "running" in said["%conduit deploy HuggingFaceTB/SmolLM2-135M-Instruct"]
     assert "good" in said['verdicts[["review", "sentiment", "error"]]']
+    dry = text_of(tagged(notebook, "dry"))
+    assert re.search(r"in all .* \$2\.00 ", dry)
+    assert "running" not in dry
     assert "terminated" in said["%conduit terminate reader"]
+    assert "running" in text_of(tagged(notebook, "adopted"))
+    assert "terminated" in text_of(tagged(notebook, "all ended"))
     rented, boxed = [
         text_of(cell) for cell in notebook.cells if str(cell.source) == "%conduit cost"
     ][1:]
