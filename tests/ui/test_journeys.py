@@ -122,3 +122,23 @@ def test_somebodys_own_table_becomes_records_as_the_first_page_says(lab: LabPage
     lab.output("3 of 3 rows", seconds=120)
     lab.output("Two more cups please.")
     assert "no errors" in lab.outputs()
+
+
+def test_words_and_options_are_completed_by_the_tab_key(lab: LabPage):
+    lab.open(lab.server.write("tab.ipynb", "%load_ext conduit_nb\nprint('loaded')", ""))
+    lab.run_all()
+    lab.output("loaded")
+    cell = lab.notebook.locator(".jp-CodeCell .cm-content").last
+    offered = lab.page.locator(".jp-Completer-item:visible")
+
+    cell.click()
+    lab.page.keyboard.type("%conduit offeri")
+    lab.page.keyboard.press("Tab")
+    expect(offered).to_have_count(1)
+    lab.page.keyboard.press("Enter")
+    expect(cell).to_have_text("%conduit offerings")
+    lab.page.keyboard.type(" --max-u")
+    lab.page.keyboard.press("Tab")
+    expect(offered).to_contain_text(["--max-usd-per-hour"])
+    lab.page.keyboard.press("Enter")
+    expect(cell).to_have_text("%conduit offerings --max-usd-per-hour")

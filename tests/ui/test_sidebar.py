@@ -60,6 +60,18 @@ def accept(lab: LabPage, word: str) -> None:
     lab.page.locator(".jp-Dialog").get_by_role("button", name=word, exact=True).click()
 
 
+def drag(lab: LabPage, what: Locator, onto: Locator) -> None:
+    """Take something by the mouse to another place, in steps, as a hand does."""
+    begin, end = what.bounding_box(), onto.bounding_box()
+    assert begin is not None
+    assert end is not None
+    mouse = lab.page.mouse
+    mouse.move(begin["x"] + begin["width"] / 2, begin["y"] + begin["height"] / 2)
+    mouse.down()
+    mouse.move(end["x"] + end["width"] / 2, end["y"] + end["height"] / 2, steps=20)
+    mouse.up()
+
+
 def test_a_model_of_this_machine_is_started_used_and_stopped(
     lab: LabPage, sidebar: Locator, picture: Callable[..., Any]
 ):
@@ -79,6 +91,13 @@ def test_a_model_of_this_machine_is_started_used_and_stopped(
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         lab.set_theme(theme)
         assert serious_findings(lab) == {}
+
+    cells = lab.notebook.locator(".jp-Cell")
+    before = cells.count()
+    drag(lab, item.locator(".jp-Conduit-name"), cells.first)
+    expect(cells).to_have_count(before + 1)
+    dropped = lab.notebook.locator(".jp-Cell .cm-content").filter(has_text="%%conduit block ask")
+    expect(dropped).to_have_count(2)
 
     item.get_by_role("button", name=re.compile("^Stop")).click()
     accept(lab, "Stop")
