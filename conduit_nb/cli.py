@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any
@@ -92,14 +93,18 @@ def _offerings(as_json: bool, **values: Any) -> None:
 
 
 def _deploy(model_ids: tuple[str, ...], as_json: bool, **values: Any) -> None:
-    _tell(_load("conduit_nb.notebook.deploying:asked_deploy")(model_ids, values), as_json=as_json)
+    with _told():
+        table = _load("conduit_nb.notebook.deploying:asked_deploy")(model_ids, values)
+    _tell(table, as_json=as_json)
 
 
 def _word(where: str) -> Callable[..., None]:
     """Return what carries out a word that takes a name, or nothing, and shows a table."""
 
     def carry_out(as_json: bool, **values: Any) -> None:
-        _tell(_load(where)(**values), as_json=as_json)
+        with _told():
+            table = _load(where)(**values)
+        _tell(table, as_json=as_json)
 
     return carry_out
 
@@ -116,6 +121,11 @@ def _image_build(cuda: bool, tag: str | None, base: str | None, torch_index: str
 
 def _image_push(tag: str) -> None:
     _load("conduit_nb.images.building:push_image")(tag, tell=_say)
+
+
+def _told() -> AbstractContextManager[None]:
+    """Show on stderr what goes on while a word is carried out."""
+    return _load("conduit_nb.notebook.notices:told_on_stderr")()
 
 
 def _say(text: str) -> None:

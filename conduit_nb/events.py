@@ -61,7 +61,14 @@ class Notice:
     text: str
 
 
-Event = BlockStarted | BlockFinished | BlockFailed | TokensUsed | Notice
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """How far something is that takes its time, told again and again: the last one counts."""
+
+    text: str
+
+
+Event = BlockStarted | BlockFinished | BlockFailed | TokensUsed | Notice | Step
 
 
 @dataclass(slots=True)

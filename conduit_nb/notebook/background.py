@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from conduit_nb.errors import ConduitError, Interrupted, RunError
 from conduit_nb.notebook.display import Shown, html_of
+from conduit_nb.notebook.moving_line import Throttle
 from conduit_nb.notebook.progress import (
     NOTEBOOK_EVERY_S,
     ProgressLine,
-    Throttle,
     progress_text,
     summary_text,
 )

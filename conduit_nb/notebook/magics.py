@@ -8,6 +8,7 @@ Layer 6.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 
 from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.notebook.arguments import nearest, split_line
+from conduit_nb.notebook.moving_line import MovingLine
 from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
 
@@ -63,7 +65,9 @@ class ConduitMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self.notices = NoticeBoard()
+        kernel = getattr(shell, "kernel", None)
+        place = "cell" if kernel else "terminal" if sys.stdout.isatty() else "log"
+        self.notices = NoticeBoard(MovingLine(lambda: sys.stdout, place))
 
     @no_var_expand
     @line_cell_magic
@@ -108,7 +112,7 @@ def load(shell: InteractiveShell) -> None:
     magics = ConduitMagics(shell)
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.notices.listen)
-    shell.events.register("post_run_cell", magics.notices.listen)
+    shell.events.register("post_run_cell", magics.notices.settle)
     shell.input_transformers_cleanup.append(keep_empty_cell)
     _matchers(shell).append(complete)
     if line := reattached_line():
@@ -124,7 +128,7 @@ def unload(shell: InteractiveShell) -> None:
     for kind in ("line", "cell"):
         registered[kind].pop("conduit", None)
     shell.events.unregister("pre_run_cell", magics.notices.listen)
-    shell.events.unregister("post_run_cell", magics.notices.listen)
+    shell.events.unregister("post_run_cell", magics.notices.settle)
     magics.notices.close()
     shell.input_transformers_cleanup.remove(keep_empty_cell)
     _matchers(shell).remove(complete)

@@ -18,13 +18,13 @@ from conduit_nb.compute.vram import Plan
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.hub import available_offline, resolved_id
 from conduit_nb.notebook.display import LONGEST_LINE, Shown, bounded, escaped
-from conduit_nb.notebook.progress import dollars, duration
 from conduit_nb.plans.answer import PlanOptions, make_plan
 from conduit_nb.runs import Receipt
 from conduit_nb.runs.receipts import read_receipts, schema_hash
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.expected import expected_characters
 from conduit_nb.session import Session
+from conduit_nb.units import dollars, duration
 
 SAMPLE = 32
 CHARACTERS_PER_TOKEN = 3.6

@@ -6,21 +6,19 @@ Layer 6.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import time
-from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from conduit_nb.notebook.display import LONGEST_LINE, Shown, escaped, shortened
+from conduit_nb.notebook.moving_line import MovingLine, Throttle
 from conduit_nb.notebook.receipt_display import ReceiptView
 from conduit_nb.notebook.shell import Shell, is_notebook, new_display
 from conduit_nb.plain_text import plain
 from conduit_nb.runs import Receipt, Snapshot
+from conduit_nb.units import dollars, duration
 
 NOTEBOOK_EVERY_S = 0.25
 TERMINAL_EVERY_S = 0.1
-LOG_EVERY_S = 10.0
 
 
 class ProgressView(Protocol):
@@ -84,27 +82,18 @@ class TerminalProgress:
 
     def __init__(self, title: str, stream: TextIO) -> None:
         self._title = title
-        self._stream = stream
         self._throttle = Throttle(TERMINAL_EVERY_S)
-        self._width = 0
+        self._line = MovingLine(lambda: stream, "terminal")
 
     def update(self, snapshot: Snapshot) -> None:
         """Write over the line."""
         if self._throttle.is_due():
-            self._write(progress_text(snapshot, self._title))
+            self._line.move(plain(progress_text(snapshot, self._title)))
 
     def finish(self, snapshot: Snapshot, text: str, receipt: Receipt | None = None) -> None:  # noqa: ARG002  # the text has its figures
         """Write the end's line and go to the next."""
-        self._write(text)
-        self._stream.write("\n")
-        self._stream.flush()
-
-    def _write(self, text: str) -> None:
-        room = shutil.get_terminal_size().columns - 1  # a longer line could not be written over
-        text = shortened(plain(text).replace("\n", " "), room)
-        self._stream.write(f"\r{text.ljust(self._width)}")
-        self._stream.flush()
-        self._width = len(text)
+        self._line.move(plain(text))
+        self._line.rest()
 
 
 class LogProgress:
@@ -112,21 +101,15 @@ class LogProgress:
 
     def __init__(self, title: str, stream: TextIO) -> None:
         self._title = title
-        self._stream = stream
-        self._throttle = Throttle(LOG_EVERY_S, first=False)
+        self._line = MovingLine(lambda: stream, "log")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Add a line."""
-        if self._throttle.is_due():
-            self._write(progress_text(snapshot, self._title))
+        """Add a line, if it is time."""
+        self._line.move(plain(progress_text(snapshot, self._title)))
 
     def finish(self, snapshot: Snapshot, text: str, receipt: Receipt | None = None) -> None:  # noqa: ARG002  # the text has its figures
         """Add the end's line."""
-        self._write(text)
-
-    def _write(self, text: str) -> None:
-        self._stream.write(f"{plain(text)}\n")
-        self._stream.flush()
+        self._line.put(plain(text))
 
 
 class ProgressLine(Shown):
@@ -145,25 +128,6 @@ class ProgressLine(Shown):
             'aria-label="rows done"></progress>'
         )
         return f"<div>{bar} {escaped(self._said)}</div>"
-
-
-class Throttle:
-    """Says when the next line is due."""
-
-    def __init__(
-        self, every_s: float, *, first: bool = True, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._every_s = every_s
-        self._clock = clock
-        self._next = clock() + (0.0 if first else every_s)
-
-    def is_due(self) -> bool:
-        """Say whether it is time, and if so begin to wait for the next."""
-        now = self._clock()
-        if now < self._next:
-            return False
-        self._next = now + self._every_s
-        return True
 
 
 def progress_text(snapshot: Snapshot, title: str) -> str:
@@ -192,22 +156,6 @@ def summary_text(snapshot: Snapshot, title: str) -> str:
         parts.append(f"{read:,} tokens read, {written:,} written")
     parts += _spent(snapshot)
     return ", ".join([*parts, *(_errors(snapshot) or ["no errors"])])
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people say them."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def dollars(usd: float) -> str:
-    """Return an amount as people say it: small ones are not nothing."""
-    return f"${usd:,.2f}" if usd >= 0.995 or usd == 0 else f"${usd:,.4f}"
 
 
 def _spent(snapshot: Snapshot) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ConduitError
+from conduit_nb.events import Step
 
 NodeStatus = Literal["starting", "running", "stopped", "failed", "gone"]
 """As a provider sees a node: "failed" is one that it still has, and may bill, but cannot run."""
@@ -77,11 +78,15 @@ class OfferingSource(Protocol):
         ...
 
 
+Tell = Callable[[str | Step], None]
+"""Takes what the user should be told once, and the steps of what takes its time."""
+
+
 @runtime_checkable
 class Telling(Protocol):
     """A provider that can say what takes it time, to whoever sets `tell`."""
 
-    tell: Callable[[str], None]
+    tell: Tell
 
 
 @runtime_checkable

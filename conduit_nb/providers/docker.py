@@ -26,8 +26,9 @@ from conduit_nb.compute.detection import Detection, detect_devices, local_offeri
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ArgumentError, ComputeError, ConduitError, DeploymentError
+from conduit_nb.events import Step
 from conduit_nb.private_files import make_private_folder, write_private_file
-from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus
+from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus, Tell
 from conduit_nb.providers.docker_errors import TOOLKIT, load_sdk, to_docker_error
 from conduit_nb.providers.docker_gpus import allowed_gpus, choose_gpus
 from conduit_nb.providers.docker_images import have_image, stopped
@@ -68,7 +69,7 @@ class DockerProvider:
     ) -> None:
         self._url = url
         self._detect = detect
-        self.tell: Callable[[str], None] = _keep_silent
+        self.tell: Tell = _keep_silent
 
     async def offerings(self, *, timeout_s: float = 20) -> Listing:  # noqa: ARG002  # asks this machine only
         """Return this machine's CPU, and the GPUs that containers can be given."""
@@ -360,7 +361,7 @@ def _device_requests(count: int, ids: tuple[str, ...]) -> list[Any] | None:
     return [load_sdk().types.DeviceRequest(driver="nvidia", capabilities=[["gpu"]], **which)]
 
 
-def _keep_silent(_: str) -> None:
+def _keep_silent(_: str | Step) -> None:
     """Tell nobody."""
 
 

@@ -17,12 +17,15 @@ import filelock
 
 from conduit_nb import settings
 from conduit_nb.errors import DeploymentError, StorageError
+from conduit_nb.events import Step
 from conduit_nb.private_files import make_private_folder, to_storage_error, write_private_file
+from conduit_nb.providers.base import Tell
 from conduit_nb.providers.docker_errors import load_sdk
+from conduit_nb.units import how_far
 
 FILE_NAME = "images.json"
 KNOB = "CONDUIT_DATA_DIR"
-TELL_EVERY_S = 5.0
+TELL_EVERY_S = 1.0
 LOCK_TIMEOUT_S = 10.0
 MB = 10**6
 DEFAULT_TAG = "latest"
@@ -32,7 +35,7 @@ DIGEST = "Digest: "
 def have_image(
     client: Any,
     image: str,
-    tell: Callable[[str], None],
+    tell: Tell,
     *,
     clock: Callable[[], float] = time.monotonic,
     is_unwanted: Callable[[], bool] = lambda: False,
@@ -56,7 +59,7 @@ def recorded_digest(image: str) -> str | None:
 def _pull(
     client: Any,
     image: str,
-    tell: Callable[[str], None],
+    tell: Tell,
     clock: Callable[[], float],
     is_unwanted: Callable[[], bool],
 ) -> None:
@@ -67,7 +70,11 @@ def _pull(
     try:
         steps = client.api.pull(repository, tag=known or tag, stream=True, decode=True)
         steps = _while_wanted(steps, image, is_unwanted)
-        failure, came = follow_pull(steps, lambda text: tell(f"{image}: {text}"), clock)
+
+        def say(far: str) -> None:
+            tell(Step(text=f"Pulling {image}: {far}"))
+
+        failure, came = follow_pull(steps, say, clock)
         if failure:
             raise _not_had(image, failure)
         if known and not digest:
@@ -111,7 +118,8 @@ def follow_pull(
     Returns the engine's error, or "", and the digest of what has come.
     """
     layers: dict[str, tuple[int, int]] = {}
-    failure, digest, told_at = "", None, clock()
+    failure, digest, began = "", None, clock()
+    told_at = began
     for step in steps:
         told = cast("dict[str, Any]", step)
         failure = str(told.get("error") or failure)
@@ -127,7 +135,7 @@ def follow_pull(
         if layers and clock() - told_at >= TELL_EVERY_S:
             told_at = clock()
             done, total = (sum(one[part] for one in layers.values()) for part in (0, 1))
-            tell(f"{done / MB:,.0f} of {total / MB:,.0f} MB")
+            tell(how_far(done, total, told_at - began))
     return failure, digest
 
 

@@ -17,6 +17,7 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.money import Caps
 from conduit_nb.deployments.tools import Tools, utc_now
+from conduit_nb.events import Step
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.base import Provider
 from conduit_nb.providers.docker import NODE_LABEL, DockerProvider
@@ -58,6 +59,7 @@ class Bench:
     caps: Caps = field(default_factory=lambda: Caps(deployment_usd=5, day_usd=10))
     clock: Clock = field(default_factory=Clock)
     told: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     checkpoint: Callable[[str], None] = lambda _: None
     url: str = ""
 
@@ -91,11 +93,17 @@ class Bench:
             runtime=lambda _: runtime,
             plan_of=lambda *_: None,
             caps=lambda: self.caps,
-            tell=self.told.append,
+            tell=self.tell,
             clock=self.clock,
             pause=lambda _: asyncio.sleep(0.02),
             checkpoint=self.checkpoint,
         )
+
+    def tell(self, said: str | Step) -> None:
+        if isinstance(said, str):
+            self.told.append(said)
+        else:
+            self.steps.append(said.text)
 
     def _provider_names(self) -> list[str]:
         there = {"local": True, "runpod": self.cloud, "docker": self.engine}

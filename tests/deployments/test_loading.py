@@ -17,14 +17,14 @@ def listing(state: str, detail: str = "") -> list[bytes]:
     return json_answer({"object": "list", "data": [{"id": "m", "conduit": loaded}]})
 
 
-async def told_of(*listings: list[bytes], news_every_s: float = 0.0) -> list[str]:
+async def told_of(*listings: list[bytes]) -> list[str]:
     """Return what is told by a watch that sees these, one after another."""
     texts: list[str] = []
     events = Events()
     events.subscribe(lambda event: texts.append(getattr(event, "text", "")))
     async with raw_server(*listings) as server:
         endpoint = Endpoint(server.url, dialect="lmlite")
-        watch = LoadingWatch(endpoint, events, every_s=0.01, news_every_s=news_every_s)
+        watch = LoadingWatch(endpoint, events, every_s=0.01)
         endpoint.in_flight = 1
         watch.look()
         watch.look()
@@ -45,26 +45,20 @@ async def test_a_model_that_is_ready_already_is_not_told():
     assert await told_of(listing("ready"), listing("ready")) == []
 
 
-async def test_a_step_is_told_once_however_far_it_has_come():
+async def test_how_far_each_step_has_come_is_told_as_it_goes_on():
     texts = await told_of(
+        listing("loading", "fetching 1 of 9 MB"),
         listing("loading", "fetching 1 of 9 MB"),
         listing("loading", "fetching 5 of 9 MB"),
         listing("loading", "writing"),
         listing("failed"),
     )
 
-    assert texts == ["Loading m: fetching 1 of 9 MB.", "Loading m: writing."]
-
-
-async def test_steps_that_follow_fast_are_not_all_told():
-    texts = await told_of(
-        listing("loading", "reading"),
-        listing("loading", "writing"),
-        listing("ready"),
-        news_every_s=60,
-    )
-
-    assert texts == ["Loading m: reading.", "m is ready on cpu."]
+    assert texts == [
+        "Loading m: fetching 1 of 9 MB.",
+        "Loading m: fetching 5 of 9 MB",
+        "Loading m: writing",
+    ]
 
 
 async def test_a_server_that_is_gone_ends_the_watch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -354,8 +355,8 @@ async def test_what_cannot_be_stopped_says_what_can_be_done(local: Bench):
 async def test_an_interrupted_deploy_ends_what_it_had_started(tmp_path: Path):
     bench = Bench(tmp_path, flags=("--never-listens",))
     deploying = asyncio.create_task(bench.manager().deploy(request()))
-    while not bench.running():  # noqa: ASYNC110  # a process is to appear
-        await asyncio.sleep(0.02)
+    await waiting.until(lambda: bench.steps)
+    assert re.fullmatch(r"one-\w{4} boots on local: \d\.\d s of at most .*", bench.steps[0])
     deploying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await deploying

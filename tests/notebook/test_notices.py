@@ -8,7 +8,9 @@ import sys
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from conduit_nb.events import Notice
+from conduit_nb.events import Notice, Step
+from conduit_nb.notebook.moving_line import MovingLine
+from conduit_nb.notebook.notices import NoticeBoard, told_on_stderr
 from conduit_nb.session import process_session
 from tests.notebook.conftest import Cells
 
@@ -64,3 +66,29 @@ shell.run_cell("1")
 
     said = [line for line in done.stdout.splitlines() if line in ("first", "second")]
     assert said == ["first", "second"], done.stdout
+
+
+def test_a_step_moves_in_a_cell_and_what_follows_begins_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+):
+    board = NoticeBoard(MovingLine(lambda: sys.stdout, "cell"))
+    for far in ("1 of 9 MB \x1b[31m", "5 of 9 MB"):
+        process_session().events.emit(Step(text=far))
+    board.settle()
+    board.close()
+
+    said = capsys.readouterr().out
+    assert said.startswith("\r1 of 9 MB \ufffd[31m\r5 of 9 MB")
+    assert said.endswith("\n")
+
+
+def test_the_shell_tells_on_stderr_while_a_word_is_carried_out(
+    capsys: pytest.CaptureFixture[str],
+):
+    with told_on_stderr():
+        process_session().events.emit(Notice(text="it starts"))
+    process_session().events.emit(Notice(text="too late"))
+
+    captured = capsys.readouterr()
+    assert captured.err == "it starts\n"
+    assert captured.out == ""

@@ -7,11 +7,11 @@ import io
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
+from conduit_nb.notebook.moving_line import Throttle
 from conduit_nb.notebook.progress import (
     LogProgress,
     ProgressLine,
     TerminalProgress,
-    Throttle,
     duration,
     progress_text,
     progress_view,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +16,7 @@ import docker
 import pytest
 
 from conduit_nb.errors import DeploymentError, StorageError
+from conduit_nb.events import Step
 from conduit_nb.providers.docker_images import (
     follow_pull,
     have_image,
@@ -100,10 +102,11 @@ def test_an_image_named_by_its_digest_is_that(client: Any, registry: ImageRegist
 def test_how_much_has_come_is_told(client: Any, registry: ImageRegistry):
     image = f"{registry.address}/{NAME}:big"
     registry.push("big", os.urandom(8_000_000))
-    told: list[str] = []
+    told: list[str | Step] = []
     have_image(client, image, told.append, clock=itertools.count(0, 10).__next__)
 
-    assert any(one.startswith(f"{image}: ") and one.endswith(" of 8 MB") for one in told)
+    steps = [one.text for one in told if isinstance(one, Step)]
+    assert any(re.search(rf"{re.escape(image)}: \d of 8 MB, .* left$", one) for one in steps), told
 
 
 @pytest.mark.needs("docker")
@@ -148,10 +151,10 @@ def test_progress_is_summed_over_layers_and_told_now_and_then():
     ]
     told: list[str] = []
     # The first is the beginning.
-    moments = iter([0.0, 1.0, 6.0, 6.0, 7.0, 12.0, 12.0, 12.0])
+    moments = iter([0.0, 0.9, 3.0, 3.0, 3.5, 6.0, 6.0, 6.0])
 
     assert follow_pull(steps, told.append, moments.__next__) == ("", "sha256:ab")
-    assert told == ["3 of 10 MB", "6 of 10 MB"]
+    assert told == ["3 of 10 MB, 1.0 MB/s, 7.0 s left", "6 of 10 MB, 1.0 MB/s, 4.0 s left"]
 
 
 def test_the_engines_error_is_returned():

@@ -1,0 +1,29 @@
+"""units.py: amounts as people say them."""
+
+from __future__ import annotations
+
+import pytest
+
+from conduit_nb.units import dollars, duration, how_far
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (119, "119 s"), (200, "3 min 20 s"), (7260, "2 h 01 min")],
+)
+def test_a_time_is_said_as_exactly_as_it_matters(seconds: float, said: str):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("usd", "said"), [(0, "$0.00"), (0.0123, "$0.0123"), (1234.5, "$1,234.50")]
+)
+def test_small_amounts_are_not_nothing(usd: float, said: str):
+    assert dollars(usd) == said
+
+
+def test_how_far_something_has_come_tells_speed_and_rest_once_there_is_one():
+    assert how_far(0, 538e6, 10) == "0 of 538 MB"
+    assert how_far(100e6, 538e6, 1) == "100 of 538 MB"
+    assert how_far(100e6, 500e6, 10) == "100 of 500 MB, 10.0 MB/s, 40 s left"
+    assert how_far(500e6, 500e6, 10) == "500 of 500 MB, 50.0 MB/s, 0.0 s left"
