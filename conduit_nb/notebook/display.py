@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar, cast
@@ -110,7 +112,7 @@ class Table(list[T]):
                 "text/html": f"<div>{escaped(self._empty)}</div>",
             }
         return {
-            "text/plain": text_table(head, body),
+            "text/plain": fitting_table(head, body),
             "text/html": html_table(head, body),
             TABLE_TYPE: {
                 "columns": head,
@@ -177,6 +179,25 @@ def _shown(value: object, name: str = "") -> str:
     if isinstance(value, list | tuple):
         return shortened(", ".join(str(part) for part in value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # any list may be shown
     return shortened(str(value))
+
+
+def fitting_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return columns of text; in a terminal that is too narrow for them a block for each row."""
+    table = text_table(head, body)
+    if not sys.stdout.isatty():
+        return table
+    columns = shutil.get_terminal_size().columns
+    if max(map(len, table.splitlines())) <= columns:
+        return table
+    width = max(map(len, head))
+    return "\n\n".join(
+        "\n".join(
+            f"{name.ljust(width)}  {bounded(cell, LONGEST_TABLE_CELL)}".replace("\n", " ")
+            for name, cell in zip(head, row, strict=True)
+            if cell
+        )
+        for row in body
+    )
 
 
 def text_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:

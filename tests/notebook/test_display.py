@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -155,3 +156,14 @@ def test_a_table_is_kept_as_data_that_jupyterlabs_part_draws():
     assert "\x1b" not in json.dumps(bundle[TABLE_TYPE]).replace("\\u001b", "\x1b")
     renderer = Path(__file__).parents[2] / "extension/src/records.ts"
     assert f"'{TABLE_TYPE}'" in renderer.read_text()
+
+
+def test_in_a_terminal_that_is_too_narrow_each_row_is_a_block(monkeypatch: pytest.MonkeyPatch):
+    rows = Table([{"name": "a", "log": "/x" * 30}, {"name": "b", "log": None}], empty="none")
+    wide = repr(rows)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+    monkeypatch.setenv("COLUMNS", "200")
+    assert repr(rows) == wide
+    monkeypatch.setenv("COLUMNS", "40")
+    assert repr(rows) == f"name  a\nlog   {'/x' * 30}\n\nname  b"
