@@ -13,7 +13,15 @@ from typing import Any
 from conduit_nb.compute.vram import GIB, DevicePlan, Plan, Term
 from conduit_nb.errors import plain
 from conduit_nb.models.hub import is_local
-from conduit_nb.notebook.display import Shown, escaped, html_table, text_table
+from conduit_nb.notebook.display import (
+    LONGEST_CELL,
+    LONGEST_LINE,
+    Shown,
+    escaped,
+    html_table,
+    shortened,
+    text_table,
+)
 from conduit_nb.plans.answer import PlanAnswer
 from conduit_nb.plans.documents import plan_document
 
@@ -129,7 +137,10 @@ def _title(answer: PlanAnswer) -> str:
     if plan.devices_per_replica > 1:
         split = f", tensor parallel {plan.tensor_parallel}, pipeline {plan.pipeline_parallel}"
     times = f", {plan.replicas} replicas" if plan.replicas > 1 else ""
-    return f"{models} on {plan.runtime} {plan.runtime_version}: {asked}{split}{times}"
+    # Of thousands of letters the figures at the end would be lost.
+    version = shortened(plan.runtime_version, LONGEST_CELL)
+    served = f"{shortened(models, LONGEST_LINE)} on {plan.runtime} {version}"
+    return f"{served}: {asked}{split}{times}"
 
 
 def _label(answer: PlanAnswer, group: _Group) -> str:
@@ -223,12 +234,12 @@ def _conclusions(answer: PlanAnswer) -> Iterator[str]:
         f"device{'s' if plan.device_count > 1 else ''}."
     )
     if answer.target is None:
-        yield f"Whether it fits is not known: {answer.why_unknown}."
+        yield f"Whether it fits is not known: {shortened(answer.why_unknown, LONGEST_LINE)}."
         return
     if answer.target.note:
         yield f"{answer.target.name}: {answer.target.note}."
     for reason in answer.reasons:
-        yield f"Does not fit: {reason.text}."
+        yield f"Does not fit: {shortened(reason.text, LONGEST_LINE)}."
     if answer.hint:
         yield answer.hint
         return

@@ -16,25 +16,33 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
-from conduit_nb import Block, Length
+from conduit_nb import Block, Length, LMLiteBlock
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import Problem, ProviderAuthError, ValidationError
+from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.debug_line import FailedRows, failures
-from conduit_nb.notebook.display import Line, Listings, Shown, Table, Text
+from conduit_nb.notebook.display import Line, Listings, Table, Text
 from conduit_nb.notebook.error_display import ErrorView
 from conduit_nb.notebook.mdl_display import SchemaListings, SchemaView
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.pipeline_display import PipelineView
+from conduit_nb.notebook.plan_display import PlanView
 from conduit_nb.notebook.preflight import Preflight
 from conduit_nb.notebook.progress import ProgressLine
 from conduit_nb.notebook.receipt_display import ReceiptView
+from conduit_nb.notebook.serving import Witness
+from conduit_nb.plans.answer import PlanAnswer
 from conduit_nb.plans.choice import choose
 from conduit_nb.providers.sources import Market, SourceFailure
+from conduit_nb.runs import Run
 from conduit_nb.runs.progress import Snapshot
 from conduit_nb.runs.receipts import Receipt
 from conduit_nb.schemas import schema_of
+from conduit_nb.session import process_session
+from tests.compute.made_plans import made_plan
 from tests.hostile import HOSTILE
 from tests.plans.described_market import offered
 
@@ -126,6 +134,26 @@ def named_block(text: str) -> PipelineView:
     return PipelineView(block, name=text)
 
 
+def plan_answer(text: str) -> PlanAnswer:
+    made = made_plan()
+    named = replace(made, models=(replace(made.models[0], model_id=text),), runtime_version=text)
+    return PlanAnswer(plan=named, why_unknown=text)
+
+
+def background_map(text: str) -> BackgroundMap:
+    """Return a map that nobody has started."""
+    session = process_session()
+    task = LMLiteBlock(["m/one"]).task(Given, Given)
+    run = Run(session, task, [Given("x")])
+    witness = Witness(session, task, schema_of(Given), text)
+    shell = InteractiveShell.instance()
+    return BackgroundMap(run, frame_of, witness=witness, title=text, out=text, shell=shell)
+
+
+def frame_of(run: Run[Any, Any]) -> pd.DataFrame:
+    return pd.DataFrame({"done": [run.progress.snapshot().done]})
+
+
 SNAPSHOT = Snapshot(
     total=2,
     done=1,
@@ -136,7 +164,7 @@ SNAPSHOT = Snapshot(
     rows_per_s=1.0,
     eta_s=1.0,
 )
-DISPLAYS: dict[str, Callable[[str], Shown | Table[Any]]] = {
+DISPLAYS: dict[str, Callable[[str], Any]] = {
     "line": Line,
     "text": Text,
     "listings": lambda text: Listings({text: text}, head=text),
@@ -166,6 +194,10 @@ DISPLAYS: dict[str, Callable[[str], Shown | Table[Any]]] = {
         failures(pd.DataFrame({"text": [text], "error": [error(text)]}), "out")
     ),
     "offerings": offerings,
+    "choice": lambda text: offerings(text).choice,
+    "plan": lambda text: PlanView(plan_answer(text)),
+    "plan answer": plan_answer,
+    "background map": background_map,
     "pipeline": named_block,
     "progress": lambda text: ProgressLine(SNAPSHOT, text),
     "preflight": lambda text: Preflight(
@@ -220,8 +252,6 @@ def test_every_display_is_here():
     here = {type(make("x")).__name__ for make in DISPLAYS.values()}
 
     elsewhere = {
-        "PlanView": "tests/notebook/test_plan_display.py",
-        "BackgroundMap": "a line of progress, an error, or a receipt",
         "LiveOfferings": "OfferingsView beside a widget",
         "Snapshot": "another display, folded",
     }
