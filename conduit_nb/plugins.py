@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from conduit_nb.errors import ArgumentError, MissingExtraError
+from conduit_nb.spelling import nearest
 
 
 def registered_names(group: str) -> list[str]:
@@ -20,10 +21,12 @@ def load_registered(group: str, name: str, *, kind: str) -> object:
     """Import what is registered as `name`; an unknown name is an error that lists the known."""
     entries = [entry for entry in entry_points(group=group) if entry.name == name]
     if not entries:
-        known = ", ".join(registered_names(group)) or "none (is conduit-nb installed?)"
+        names = registered_names(group)
+        known = ", ".join(names) or "none (is conduit-nb installed?)"
+        meant = nearest(name, names)
         raise ArgumentError(
             f"No {kind} is called {name!r}.",
-            hint=f"Use one of these: {known}; a package registers others under {group}.",
+            hint=f"{meant} There are {known}; a package registers others under {group}.".strip(),
         )
     try:
         return entries[0].load()

@@ -48,7 +48,8 @@ def test_an_unknown_name_is_an_error_that_lists_the_known():
     with pytest.raises(ArgumentError, match="No provider is called 'lokal'") as caught:
         load_registered(GROUP, "lokal", kind="provider")
 
-    assert "local" in caught.value.hint
+    assert "Did you mean local? There are " in caught.value.hint
+    assert "docker" in caught.value.hint
 
 
 def test_a_group_in_which_nothing_is_registered_says_so():

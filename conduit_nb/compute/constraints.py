@@ -5,7 +5,6 @@ Layer 2: pure.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
@@ -13,6 +12,7 @@ from math import isfinite
 from conduit_nb.compute.offerings import AVAILABILITIES, Availability, ComputeProvider
 from conduit_nb.errors import ArgumentError
 from conduit_nb.plugins import registered_names
+from conduit_nb.spelling import nearest
 
 PROVIDERS_GROUP = "conduit_nb.providers"
 # Whose offerings there are prices of, beside those that Conduit or a plugin can start.
@@ -118,8 +118,7 @@ def _check_provider(name: str) -> None:
     known = {*ComputeProvider, *PRICED_PROVIDERS, *registered_names(PROVIDERS_GROUP)}
     if name in known:
         return
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
     raise ArgumentError(
         f"No provider is called {name!r}.",
-        hint=f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(sorted(known))}.",
+        hint=nearest(name, known, cutoff=0.5) or f"Known are {', '.join(sorted(known))}.",
     )

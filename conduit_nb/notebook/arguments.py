@@ -8,7 +8,6 @@ Layer 6.
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 from IPython.core.magic_arguments import MagicArgumentParser
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.spelling import nearest
 
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
@@ -156,12 +156,6 @@ def split_outside(text: str, is_separator: Callable[[str], bool]) -> list[str]:
             hint=f"Close it with {missing} or put the whole argument into the other quotes.",
         )
     return [*parts, part]
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return "Did you mean …?" for the word in `known` that is most like `word`, else ""."""
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"Did you mean {found[0]}?" if found else ""
 
 
 def _refuse_comment(line: str) -> None:

@@ -19,8 +19,8 @@ from types import CodeType, TracebackType
 from typing import Any, cast
 
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, SchemaError
-from conduit_nb.notebook.arguments import nearest
 from conduit_nb.schemas import Length, Pattern, Range
+from conduit_nb.spelling import nearest
 
 # Names that a cell may use without having imported them; what the user has defined wins.
 PROVIDED: dict[str, object] = {
@@ -203,6 +203,14 @@ def _class_error(
     hint = "Correct this line of the cell."
     if isinstance(error, NameError) and error.name in classes:
         hint = f"Where {error.name} is not defined yet, write its name in quotes."
+    elif isinstance(error, NameError) and source_line(cell, line) == error.name:
+        return _at(
+            line,
+            source_line(cell, line),
+            SchemaError,
+            f"{error.name} has no type",
+            f"Write `{error.name}: str`, or another type.",
+        )
     elif isinstance(error, NameError) and error.name:
         known = [*PROVIDED, *dir(builtins)]
         hint = nearest(error.name, known) or f"Define {error.name} above it."

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
-from conduit_nb.notebook.arguments import nearest, split_outside
+from conduit_nb.notebook.arguments import split_outside
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import (
     Date,
@@ -30,6 +30,7 @@ from conduit_nb.schemas.shapes import (
     Shape,
     without_null,
 )
+from conduit_nb.spelling import nearest
 
 In = TypeVar("In")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import textwrap
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import nearest
 from conduit_nb.plans.options import (
     DEPLOY_OPTIONS,
     GPU_OPTION,
@@ -19,6 +18,7 @@ from conduit_nb.plans.options import (
     WHY_OPTION,
     option_lines,
 )
+from conduit_nb.spelling import nearest
 
 OVERVIEW = """\
 Conduit turns rows into typed records with a language model.

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import MagicParser, nearest
+from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.plain_text import plain
+from conduit_nb.spelling import nearest
 
 USAGE = "%conduit image build [--cuda] [--tag NAME] | push NAME"
 WORDS = ("build", "push")

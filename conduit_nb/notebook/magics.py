@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from conduit_nb.errors import ArgumentError, SchemaError
-from conduit_nb.notebook.arguments import nearest, split_line
+from conduit_nb.notebook.arguments import split_line
 from conduit_nb.notebook.moving_line import MovingLine
 from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
+from conduit_nb.spelling import nearest
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult

@@ -15,11 +15,12 @@ from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
 from conduit_nb.blocks.shell import SystemCommandBlock
 from conduit_nb.blocks.sqlite import Sqlite3Block
 from conduit_nb.errors import ArgumentError, PipelineError
-from conduit_nb.notebook.arguments import MagicParser, nearest
+from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import PROVIDED, run_statements
 from conduit_nb.notebook.pipeline_display import PipelineView
 from conduit_nb.notebook.shell import Shell
+from conduit_nb.spelling import nearest
 
 USAGE = "%%conduit pipeline NAME"
 

@@ -9,7 +9,6 @@ from conduit_nb.notebook.arguments import (
     MagicParser,
     add_model_options,
     count,
-    nearest,
     split_line,
 )
 
@@ -98,8 +97,3 @@ def test_every_mistake_is_an_argument_error_that_says_what_to_write(
     assert message in str(caught.value)
     assert hint in caught.value.hint
     assert caught.value.hint
-
-
-def test_a_word_that_is_like_nothing_known_has_no_nearest():
-    assert nearest("zebra", ["ps", "logs"]) == ""
-    assert nearest("log", ["ps", "logs"]) == "Did you mean logs?"
