@@ -142,3 +142,30 @@ def test_words_and_options_are_completed_by_the_tab_key(lab: LabPage):
     expect(offered).to_contain_text(["--max-usd-per-hour"])
     lab.page.keyboard.press("Enter")
     expect(cell).to_have_text("%conduit offerings --max-usd-per-hour")
+
+
+def test_a_chain_is_drawn_and_rows_that_failed_are_looked_at(lab: LabPage):
+    cells = (
+        "%load_ext conduit_nb",
+        ROWS.format(times=1),
+        "%%conduit schema\nclass Text:\n    text: str\n\nclass Mood:\n    is_good: bool\n",
+        "%%conduit block judge --input Text --output Mood\nSay whether the writer is content.",
+        "%%conduit block again --input Mood --output Text\nSay it in words.",
+        "%%conduit pipeline moods\njudge >> again",
+        "%%conduit map rows -o said --max-tokens 1\nclass Said:\n    words: list[str]",
+        "%conduit debug said",
+        "%conduit receipts",
+        "%conduit image push nowhere.invalid/image:1",
+        "print('at the end')",
+    )
+    lab.open(lab.server.write("chain.ipynb", *cells, goes_on=True))
+    lab.run_all()
+    lab.output("at the end", seconds=180)
+
+    drawn, failed, debugged, kept, pushed = (lab.text_of_cell(number) for number in range(5, 10))
+    assert re.search(r"judge.*again", drawn, re.DOTALL)
+    assert "is_good: bool" in drawn
+    assert "2 of 2 rows failed" in failed
+    assert re.search(r"2 rows failed:.*ReplyBudgetError", debugged, re.DOTALL)
+    assert "-> Said" in kept
+    assert "nowhere.invalid/image:1" in pushed or "No Docker engine runs here" in pushed
