@@ -143,7 +143,7 @@ def idle_s() -> float:
 
 
 def node_boot_timeout_s() -> float:
-    """Seconds that a rented node may take to become ready (`CONDUIT_NODE_BOOT_TIMEOUT_S`)."""
+    """Seconds for a rented node or a container to get ready (`CONDUIT_NODE_BOOT_TIMEOUT_S`)."""
     return _positive("CONDUIT_NODE_BOOT_TIMEOUT_S", 15 * 60)
 
 

@@ -132,7 +132,7 @@ async def _intent(
         status="launching",
         owner=this_process(),
         created_at=now,
-        boot_until=now + timedelta(seconds=_boot_s(tools, candidate)),
+        boot_until=now + timedelta(seconds=boot_s(tools, candidate)),
         usd_per_hour=rate,
         stopped_usd_per_hour=candidate.rates.stopped_usd_per_hour,
         budget_usd=budget,
@@ -167,9 +167,11 @@ def _places(tools: Tools, record: DeploymentRecord) -> int:
     return request["replicas"]["most"] * (len(request["models"]) if is_split else 1)
 
 
-def _boot_s(tools: Tools, candidate: Candidate) -> float:
+def boot_s(tools: Tools, candidate: Candidate) -> float:
+    """Return how long a node may boot; what is rented or in a container may fetch its model."""
     is_rented = tools.provider(candidate.provider).capabilities.is_billable
-    return settings.node_boot_timeout_s() if is_rented else settings.boot_timeout_s()
+    is_long = is_rented or candidate.place == "container"
+    return settings.node_boot_timeout_s() if is_long else settings.boot_timeout_s()
 
 
 def launch_spec(

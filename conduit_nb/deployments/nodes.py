@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
-from conduit_nb.deployments.intent import Slot, end_of_money, intend, launch_spec, secrets_of
+from conduit_nb.deployments.intent import (
+    Slot,
+    boot_s,
+    end_of_money,
+    intend,
+    launch_spec,
+    secrets_of,
+)
 from conduit_nb.deployments.lease import ask_guard, extend_lease, renew
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate
@@ -26,7 +33,7 @@ from conduit_nb.errors import (
     ProviderError,
 )
 from conduit_nb.events import Step
-from conduit_nb.providers.base import Node, Provider, Telling
+from conduit_nb.providers.base import Node, Preparing, Provider, Telling
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.units import duration
 
@@ -65,6 +72,13 @@ async def create(
     if isinstance(provider, Telling):
         provider.tell = tools.tell
     try:
+        if isinstance(provider, Preparing):
+            began = tools.clock()
+            await provider.prepare(spec)
+            if tools.clock() - began > SOON:  # it has fetched something: the boot begins now
+                boot_until = tools.clock() + timedelta(seconds=boot_s(tools, candidate))
+                node = await tools.set_node(node, boot_until=boot_until)
+                spec = launch_spec(tools, record, slot, candidate, node)
         created = await tools.call(
             "launch",
             provider.launch(

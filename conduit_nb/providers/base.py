@@ -90,6 +90,15 @@ class Telling(Protocol):
 
 
 @runtime_checkable
+class Preparing(Protocol):
+    """A provider that may have to fetch much before it can launch; that is no part of a boot."""
+
+    async def prepare(self, spec: LaunchSpec) -> None:
+        """Have here what `launch` needs; idempotent. Raises DeploymentError where it cannot."""
+        ...
+
+
+@runtime_checkable
 class Renewing(Protocol):
     """A provider that can tell a node's guard later moments before the node is started again."""
 

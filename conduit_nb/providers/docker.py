@@ -87,14 +87,19 @@ class DockerProvider:
                 f"{spec.name} has no image, and Docker starts nothing else.",
                 hint="Choose a runtime that runs in a container, or the local provider.",
             )
-        is_unwanted = threading.Event()
-        try:
-            return await self._do(
-                lambda client: self._launch(client, spec, secrets, offering, is_unwanted.is_set)
+        return await self._do_while_wanted(
+            lambda client, is_unwanted: self._launch(client, spec, secrets, offering, is_unwanted)
+        )
+
+    async def prepare(self, spec: LaunchSpec) -> None:
+        """Pull the image where it is not here."""
+        image = spec.image
+        if image is not None:
+            await self._do_while_wanted(
+                lambda client, is_unwanted: have_image(
+                    client, image, self.tell, is_unwanted=is_unwanted
+                )
             )
-        except asyncio.CancelledError:
-            is_unwanted.set()  # its thread goes on: until it sees this, and leaves nothing behind
-            raise
 
     async def describe(self, name: str, node_id: str | None = None) -> Node | None:  # noqa: ARG002  # names are unique
         """Return the container of that name as it is now."""
@@ -318,6 +323,14 @@ class DockerProvider:
     def _secrets_folder(self, name: str) -> Path:
         folder = settings.state_dir().absolute() / "docker"
         return make_private_folder(folder, knob=KNOB) / name
+
+    async def _do_while_wanted(self, work: Callable[[DockerClient, Callable[[], bool]], T]) -> T:
+        is_unwanted = threading.Event()
+        try:
+            return await self._do(lambda client: work(client, is_unwanted.is_set))
+        except asyncio.CancelledError:
+            is_unwanted.set()  # its thread goes on: until it sees this, and leaves nothing behind
+            raise
 
     async def _do(self, work: Callable[[DockerClient], T]) -> T:
         """Do blocking work with a client of its own; the engine's errors become ours here."""

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from conduit_nb import settings
+from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.deployments import nodes as node_work
+from conduit_nb.providers.local import LocalProvider
 from tests.deployments.deployed import Bench, request
+
+
+async def test_what_has_to_be_fetched_first_takes_nothing_from_the_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    bench = Bench(tmp_path)
+
+    class Fetching(LocalProvider):
+        async def prepare(self, spec: LaunchSpec) -> None:
+            assert spec.name.startswith("conduit-")
+            bench.clock.advance(seconds=2 * settings.boot_timeout_s())
+
+    bench.local = Fetching(state_dir=tmp_path / "nodes", grace_s=1)
+    manager = bench.manager()
+    record = await manager.deploy(request())
+    (node,) = bench.tools().store.nodes(record.id)
+
+    assert node.status == "running"
+    assert node.boot_until - node.created_at > timedelta(seconds=2.9 * settings.boot_timeout_s())
+    await manager.terminate(record.id)
 
 
 async def test_a_node_that_others_end_at_the_same_time_is_ended(

@@ -200,7 +200,7 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "4")
+    monkeypatch.setenv("CONDUIT_NODE_BOOT_TIMEOUT_S", "4")
     flags = ["--never-listens"]
     client = await asyncio.to_thread(
         killed.run, tmp_path, "docker", killed_at, engine=engine, flags=flags
