@@ -3,7 +3,7 @@
 Its answers go to stdout, its errors (two lines) to stderr; with `--json` both are one document on
 stdout. The exit code is 0 for an answer, also for "it does not fit"; 1 for an error, 2 where the
 command line cannot be understood. What a word needs is loaded when the word is used.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

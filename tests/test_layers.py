@@ -48,12 +48,13 @@ LAYERS = {
     "fleet": 5,
     "images": 5,
     "session": 5,
-    "notebook": 6,
-    "labserver": 6,
+    "desk": 6,
     "testing": 6,
-    "cli": 6,
-    "__main__": 6,
-    "__init__": 7,  # the public names, lazily: may name everything, and nothing may import it
+    "notebook": 7,
+    "labserver": 7,
+    "cli": 7,
+    "__main__": 7,
+    "__init__": 8,  # the public names, lazily: may name everything, and nothing may import it
 }
 
 # A part that may look into parts of its own layer, with the reason.
@@ -68,7 +69,6 @@ SIBLINGS = {
     ("replies", "protocol"): "it reads answers into the wire types",
     ("session", "fleet"): "the session hands over what is about deployments",
     ("cli", "notebook"): "the shell prints what a notebook shows, in its text form",
-    ("notebook", "labserver"): "a panel in a cell asks the same desk as JupyterLab's panels",
     ("__main__", "cli"): "they are one program",
 }
 

@@ -1,6 +1,6 @@
 """Conduit in the Jupyter server: what JupyterLab's panels ask, answered by the session.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """The Jupyter server extension: Jupyter calls `_load_jupyter_server_extension` when it starts.
 
 Loads nothing of the state or the providers before somebody asks.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from conduit_nb.labserver.desk import Desk
+from conduit_nb.desk.desk import Desk
 from conduit_nb.labserver.handlers import routes
 from conduit_nb.session import process_session
 

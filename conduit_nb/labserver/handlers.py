@@ -2,7 +2,7 @@
 
 Jupyter's own handler lets in only who has the server's token or cookie, and wants the XSRF token
 with every call that changes something; its authorizer may forbid more.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations
@@ -16,16 +16,8 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
-from conduit_nb.errors import (
-    ArgumentError,
-    ConduitError,
-    ProviderAuthError,
-    SpendCapError,
-    StateConflictError,
-    StorageError,
-)
-from conduit_nb.labserver.desk import Desk
-from conduit_nb.labserver.wire import (
+from conduit_nb.desk.desk import Desk
+from conduit_nb.desk.wire import (
     Document,
     action_document,
     log_document,
@@ -33,6 +25,14 @@ from conduit_nb.labserver.wire import (
     read_deploy,
     read_hours,
     read_tail,
+)
+from conduit_nb.errors import (
+    ArgumentError,
+    ConduitError,
+    ProviderAuthError,
+    SpendCapError,
+    StateConflictError,
+    StorageError,
 )
 from conduit_nb.plans.documents import error_document
 

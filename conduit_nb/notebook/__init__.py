@@ -1,4 +1,4 @@
 """What a notebook sees: magics, cells, DataFrames, progress.
 
-Layer 6.
+Layer 7.
 """

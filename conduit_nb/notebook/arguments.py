@@ -2,7 +2,7 @@
 
 Every mistake is an ArgumentError, never IPython's UsageError: that one is printed without failing
 the cell, so a notebook under test would pass with it.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

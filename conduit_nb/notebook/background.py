@@ -1,6 +1,6 @@
 """A map that runs while the notebook goes on: a handle that shows how far it is.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

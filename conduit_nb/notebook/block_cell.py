@@ -1,6 +1,6 @@
 """`%%conduit block`: an instruction becomes a typed function.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

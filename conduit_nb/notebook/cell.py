@@ -1,7 +1,7 @@
 """Turn a cell's text into dataclasses of the user's namespace.
 
 Knows Python source and the names a cell may use without an import; not what a schema is.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The line magics: `%conduit ps | models | logs | stop | help`.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

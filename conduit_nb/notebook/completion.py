@@ -1,7 +1,7 @@
 """What may stand at the cursor behind `%conduit`: words, options, and the values that they take.
 
 Knows the words' parsers and where names come from; asks no network. Loaded with the first Tab.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

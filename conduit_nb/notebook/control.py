@@ -1,7 +1,7 @@
 """`conduit_nb.ps()` and its like: what runs, in words that a script and a notebook share.
 
 Knows no IPython, so that a script can use it.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`%conduit debug`: all of the last error, of any other, or of the rows that failed in a map.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a deployment would start and cost until its lease ends, said before anything is created.
 
 Knows no IPython.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

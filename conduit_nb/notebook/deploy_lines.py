@@ -1,6 +1,6 @@
 """`%conduit deploy | start | restart | terminate | extend | adopt | gc | cost | doctor`.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`conduit_nb.deploy()` and its like: what is rented or started, and what it costs.
 
 The shell, the cell and Python call these same functions, with the same words. Knows no IPython.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

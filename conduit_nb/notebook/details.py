@@ -1,6 +1,6 @@
 """The columns that say how far a row's answer can be trusted: truncated or not, and how sure.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

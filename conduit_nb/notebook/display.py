@@ -3,7 +3,7 @@
 Knows text and HTML; all text that is shown may be foreign (a model's, a server's, a file's), so
 it is escaped here and nowhere else. No scripts, no style sheets: what is shown survives nbconvert,
 GitHub and a reopened notebook.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`conduit doctor`: what works on this machine, and what to do for the rest.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How an error looks: what and what to do, each field that does not fit, and the model's text.
 
 Everything in it may be a model's, a row's or a server's, so all of it is escaped.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

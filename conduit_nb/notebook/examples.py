@@ -1,6 +1,6 @@
 """Few-shot examples of a cell: pairs as a user writes them, made records of the schemas.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What pandas does to plain values on their way into a frame is undone here: scalars of numpy, the
 many kinds of missing, whole numbers and days that a column could only hold as something else.
 Nothing else is converted: a value that does not fit its field is its row's error.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

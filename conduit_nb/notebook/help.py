@@ -1,6 +1,6 @@
 """What `%conduit help` says.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`%conduit image build | push`: LmLite's image for containers, each step told as it is done.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

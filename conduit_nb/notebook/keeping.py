@@ -1,7 +1,7 @@
 """`conduit_nb.adopt()` and `conduit_nb.gc()`: nodes in our accounts that no deployment names.
 
 Knows no IPython, so that a script can use it.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Options that shell and cell share, as a magic's line takes them.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What each of our own things looks like: errors, schemas, pipelines, plans, offerings, receipts…
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

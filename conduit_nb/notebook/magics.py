@@ -2,7 +2,7 @@
 
 Each word's module is loaded when the word is first used, so that `%load_ext conduit_nb` costs
 next to nothing.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

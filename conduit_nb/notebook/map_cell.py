@@ -1,6 +1,6 @@
 """`%%conduit map`: a dataclass filled for every row.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

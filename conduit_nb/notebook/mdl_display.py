@@ -2,7 +2,7 @@
 
 The colours are those of the notebook's own editor, so that they follow its theme; where there is
 none they are readable on white and on black. Where styles are stripped, the text is whole.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A line that is written over as things go on: in a terminal, in a cell's output, in a log.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

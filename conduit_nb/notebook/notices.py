@@ -1,7 +1,7 @@
 """Shows notices (a server starts, it runs on the CPU) and steps (it boots, a model loads).
 
 They stand where the user looks: in the output of the cell that caused them, in a terminal, on the
-shell's stderr. Layer 6.
+shell's stderr. Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How offerings look: a table with prices, speeds, ages, and why what is left out is left out.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`%conduit offerings`: what compute is offered, and what of it holds a model.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

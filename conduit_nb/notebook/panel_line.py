@@ -1,6 +1,6 @@
 """`%conduit panel`: what runs, alive on the screen; and from a model's id to one more.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

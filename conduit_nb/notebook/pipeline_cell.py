@@ -1,6 +1,6 @@
 """`%%conduit pipeline`: blocks chained in a cell, checked at once, bound and drawn.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Static HTML without scripts or style sheets; where styles are stripped, the lines still read from
 the top down.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where in a cell a field of a schema is written: from `$.files[].size` to a line.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

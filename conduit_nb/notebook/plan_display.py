@@ -1,6 +1,6 @@
 """How a plan looks: bars of its terms against the device's memory, and where each comes from.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

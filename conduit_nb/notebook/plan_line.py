@@ -1,6 +1,6 @@
 """`%conduit plan`: what models need, and whether it fits.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The shell, the cell and Python call these same two, with the same words. Knows no IPython, so that
 a script can use it.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a map will take, said before it starts: rows, tokens, seconds, dollars.
 
 Told by earlier receipts where there are any, else by sizes and rooflines; each says which.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

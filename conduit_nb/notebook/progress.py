@@ -1,7 +1,7 @@
 """The line that moves while a map runs: in a notebook, in a terminal, in a CI log.
 
 Knows how a snapshot reads and where it can be shown; not how a run is counted.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Read from the small summary that the manager keeps, so that no library of the state is loaded and
 nobody is asked; hence the age of what it says.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

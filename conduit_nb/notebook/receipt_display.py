@@ -1,6 +1,6 @@
 """How a receipt looks: under the line of the run that it belongs to, and in the notebook's file.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`%conduit receipts`: what maps were and cost, of this installation or in a notebook's file.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

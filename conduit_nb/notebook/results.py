@@ -1,6 +1,6 @@
 """What a map's rows have come to, as columns of a DataFrame.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

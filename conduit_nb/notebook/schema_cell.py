@@ -1,6 +1,6 @@
 """`%%conduit schema`: dataclasses become schemas.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

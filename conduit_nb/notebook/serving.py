@@ -1,6 +1,6 @@
 """Who answers the rows of a map: asked when the first row has been answered, for its receipt.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What Conduit needs of IPython's shell and displays, with types (IPython's own are partial).
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

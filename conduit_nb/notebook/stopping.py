@@ -1,7 +1,7 @@
 """The stop button while something is being deployed: what it had started ends, and is told of.
 
 Knows no IPython.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

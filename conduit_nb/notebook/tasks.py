@@ -1,6 +1,6 @@
 """From a magic's options to a block that asks a model.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

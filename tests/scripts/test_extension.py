@@ -131,7 +131,7 @@ def test_a_source_without_node_becomes_a_wheel_without_the_extension(clone: Path
     wheel, said = wheel_of(clone)
 
     names = zipfile.ZipFile(wheel).namelist()
-    assert "conduit_nb/labserver/desk.py" in names
+    assert "conduit_nb/desk/desk.py" in names
     assert not [name for name in names if "labextensions" in name]
     assert "JupyterLab's part of Conduit is left out" in said
     assert "node and npm not found" in said

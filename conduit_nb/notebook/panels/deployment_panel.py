@@ -1,6 +1,6 @@
 """The panel of deployments: plan, pick, deploy, watch, try, extend, end.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from math import inf
 from typing import Any, ClassVar
 
 from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.desk.wire import SIDECAR_MARK, key_of, read_hours
 from conduit_nb.errors import ArgumentError, ConduitError
-from conduit_nb.labserver.wire import SIDECAR_MARK, key_of, read_hours
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import offering_of, request_on, table_message
 from conduit_nb.notebook.panels.widget import Panel, problem_of

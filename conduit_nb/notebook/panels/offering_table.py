@@ -1,6 +1,6 @@
 """The live table of offerings: what they are told as, asking again, and deploying on one.
 
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A panel hears messages and tells messages, each an object with a `kind`. Its work goes on on the
 session's event loop, so that no cell waits for it and it lives on while a cell runs.
-Layer 6.
+Layer 7.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any, ClassVar, cast
 import anywidget
 from traitlets import Unicode
 
+from conduit_nb.desk.desk import Desk
+from conduit_nb.desk.wire import Action
 from conduit_nb.errors import ConduitError, Interrupted
-from conduit_nb.labserver.desk import Desk
-from conduit_nb.labserver.wire import Action
 from conduit_nb.notebook.shell import new_display
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.documents import error_document

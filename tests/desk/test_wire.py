@@ -1,4 +1,4 @@
-"""labserver/wire.py: what is sent and what is read."""
+"""desk/wire.py: what is sent and what is read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from conduit_nb.deployments.info import DeploymentInfo
-from conduit_nb.errors import ArgumentError
-from conduit_nb.labserver.wire import (
+from conduit_nb.desk.wire import (
     LONGEST_BODY_BYTES,
     LONGEST_TEXT,
     Action,
@@ -22,6 +21,7 @@ from conduit_nb.labserver.wire import (
     read_hours,
     read_tail,
 )
+from conduit_nb.errors import ArgumentError
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""labserver/desk.py: revisions, looks at providers, and actions under way."""
+"""desk/desk.py: revisions, looks at providers, and actions under way."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.desk.desk import KEPT_ACTIONS, LOOK_EVERY, Desk
 from conduit_nb.errors import ArgumentError
-from conduit_nb.labserver.desk import KEPT_ACTIONS, LOOK_EVERY, Desk
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
-from tests.labserver.conftest import FarProvider, put_far_node
+from tests.desk.far_provider import FarProvider, put_far_node
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

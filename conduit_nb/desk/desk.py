@@ -1,8 +1,8 @@
-"""What the Jupyter server keeps between two questions: revisions, looks, actions under way.
+"""What is kept between two questions of a panel: revisions, looks, actions under way.
 
 The state is read at every question, so that a change through any Conduit is told at once. The
-providers are asked in the background while somebody asks, every half minute at most. Knows no web
-server.
+providers are asked in the background while somebody asks, every half minute at most. Knows
+neither a web server nor a notebook.
 Layer 6.
 """
 
@@ -20,9 +20,7 @@ from conduit_nb import settings
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
-from conduit_nb.errors import ArgumentError, ConduitError
-from conduit_nb.events import Event, Notice
-from conduit_nb.labserver.wire import (
+from conduit_nb.desk.wire import (
     S_PER_HOUR,
     SIDECAR_MARK,
     Action,
@@ -31,6 +29,8 @@ from conduit_nb.labserver.wire import (
     deployment_document,
     key_of,
 )
+from conduit_nb.errors import ArgumentError, ConduitError
+from conduit_nb.events import Event, Notice
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document
 from conduit_nb.session import Session
@@ -48,10 +48,10 @@ def _now() -> datetime:
 
 
 class Desk:
-    """Answers the panels. Every method is called on the server's event loop, and never blocks it.
+    """Answers the panels. Every method is called on its caller's event loop, and never blocks it.
 
     Revisions are its own: they cover the sidecar too, which is in no state store. They begin with
-    an epoch, so that a question that was meant for another server is answered in full.
+    an epoch, so that a question that was meant for another desk is answered in full.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class Desk:
         if action_id not in self._actions:
             raise ArgumentError(
                 f"No action is known as {action_id[:80]!r}.",
-                hint=f"The last {KEPT_ACTIONS} are kept, until the server is started anew.",
+                hint=f"The last {KEPT_ACTIONS} are kept, until the process that did them ends.",
             )
         return self._actions[action_id]
 
@@ -250,7 +250,7 @@ class Desk:
         return action
 
     async def _carry_out(self, action: Action, work: Callable[[], Awaitable[object]]) -> None:
-        error: Document | None = {"message": "The server was stopped meanwhile.", "hint": None}
+        error: Document | None = {"message": "Its process was stopped meanwhile.", "hint": None}
         try:
             error = await _error_of(work, f"{action.word} {action.target}")
         finally:
@@ -275,7 +275,7 @@ async def _error_of(work: Callable[[], Awaitable[object]], what: str) -> Documen
         return error_document(err)["error"]
     except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
         _LOG.exception("%s failed", what)
-        return {"message": "It failed inside: the server's log says why.", "hint": None}
+        return {"message": "It failed inside: the log of its process says why.", "hint": None}
     return None
 
 
