@@ -116,9 +116,10 @@ def _provider(name: str) -> Finding:
     except ConduitError as err:
         return Finding(what=f"provider {name}", works="no", seen=str(err), to_do=err.hint)
     problems = "; ".join(str(one) for one in listing.problems)
+    count = len(listing.offerings)
     return Finding(
         what=f"provider {name}",
         works="yes" if listing.offerings else "no",
-        seen=f"{len(listing.offerings)} offerings{f'; {problems}' if problems else ''}",
+        seen=f"{count} offering{'' if count == 1 else 's'}{f'; {problems}' if problems else ''}",
         to_do=" ".join(one.hint for one in listing.problems),
     )

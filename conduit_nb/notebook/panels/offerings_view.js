@@ -296,7 +296,7 @@ export function offeringsView(place, asks) {
     const parts = [
       hidden
         ? `${shown.length.toLocaleString()} of ${all.length.toLocaleString()} offerings`
-        : `${all.length.toLocaleString()} offerings`,
+        : `${all.length.toLocaleString()} offering${all.length === 1 ? '' : 's'}`,
       `as of ${clock(table.at)}`,
       news,
     ];
