@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from IPython.core.magic_arguments import MagicArgumentParser
@@ -17,6 +18,7 @@ from IPython.core.magic_arguments import MagicArgumentParser
 from conduit_nb.errors import ArgumentError
 from conduit_nb.spelling import nearest
 
+_VARIABLE = re.compile(r"((?:--[\w-]+=)?)\{([^\W\d]\w*)\}")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -128,6 +130,34 @@ def split_line(line: str) -> list[str]:
     """
     _refuse_comment(line)
     return [_without_quotes(token) for token in split_outside(line, str.isspace) if token]
+
+
+def with_values(tokens: Sequence[str], namespace: Mapping[str, object]) -> list[str]:
+    """Put the values of variables where a whole argument is `{name}`, as IPython's magics do.
+
+    Nothing else is expanded: braces elsewhere are Python, or stand in a command for a port.
+    """
+    expanded: list[str] = []
+    for token in tokens:
+        found = _VARIABLE.fullmatch(token)
+        expanded.append(f"{found[1]}{_value_of(found[2], namespace)}" if found else token)
+    return expanded
+
+
+def _value_of(name: str, namespace: Mapping[str, object]) -> str:
+    value = namespace.get(name)
+    if isinstance(value, str | int | float | Path):
+        return str(value)
+    if name in namespace:
+        raise ArgumentError(
+            f"{{{name}}} is a {type(value).__name__}, and no text that could stand here.",
+            hint="Give a variable that holds a text or a number.",
+        )
+    known = [one for one in namespace if not one.startswith("_")]
+    raise ArgumentError(
+        f"{{{name}}}: there is no variable {name}.",
+        hint=nearest(name, known) or "Define it in a cell above.",
+    )
 
 
 def split_outside(text: str, is_separator: Callable[[str], bool]) -> list[str]:

@@ -48,6 +48,7 @@ A first cell, for a DataFrame `reviews` with a column `text`:
       '''Say how the reviewer feels about the product.'''
       sentiment: Literal["positive", "negative"]
 
+A variable may stand for a whole argument: %conduit plan {model_id}
 The same in Python: conduit_nb.LMLiteBlock, conduit_nb.ps(), conduit_nb.stop()."""
 
 SCHEMA = """\

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
 from conduit_nb.errors import ArgumentError, SchemaError
-from conduit_nb.notebook.arguments import split_line
+from conduit_nb.notebook.arguments import split_line, with_values
 from conduit_nb.notebook.moving_line import MovingLine
 from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
@@ -100,9 +100,11 @@ class ConduitMagics(Magics):
         elif any(token in HELP for token in rest):
             word, rest = "help", [word]
         command = command_of(word, is_cell=cell is not None)
+        shell = cast("Shell", self.shell)
+        rest = with_values(rest, shell.user_ns)
         self.notices.listen()
         try:
-            return command(cast("Shell", self.shell), rest, cell or "")
+            return command(shell, rest, cell or "")
         except SchemaError as error:
             import_module("conduit_nb.notebook.places").point(error, cell or "")
             raise

@@ -10,6 +10,7 @@ from conduit_nb.notebook.arguments import (
     add_model_options,
     count,
     split_line,
+    with_values,
 )
 
 
@@ -96,4 +97,22 @@ def test_every_mistake_is_an_argument_error_that_says_what_to_write(
 
     assert message in str(caught.value)
     assert hint in caught.value.hint
+    assert caught.value.hint
+
+
+def test_a_variable_may_stand_for_a_whole_argument_and_nowhere_else():
+    values = {"model_id": "m/one", "hours": 2.5}
+
+    assert with_values(["{model_id}", "--hours={hours}"], values) == ["m/one", "--hours=2.5"]
+    for whole in ("run {port}", "{'a': 1}", "rows[{model_id}]", "{}", "--x {model_id}"):
+        assert with_values([whole], values) == [whole]
+
+
+@pytest.mark.parametrize(
+    ("token", "said"), [("{modelid}", "no variable modelid"), ("{rows}", "is a list")]
+)
+def test_a_variable_that_cannot_stand_there_is_an_error(token: str, said: str):
+    with pytest.raises(ArgumentError, match=said) as caught:
+        with_values([token], {"model_id": "m/one", "rows": []})
+
     assert caught.value.hint

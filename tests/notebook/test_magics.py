@@ -90,3 +90,11 @@ def test_ordinary_cells_and_other_magics_are_left_alone(cells: Cells):
     assert cells.run("1 + 1") == 2
     cells.run("%%time\nx = 3")
     assert cells.names["x"] == 3
+
+
+def test_a_line_takes_the_value_of_a_variable(cells: Cells):
+    cells.names["topic"] = "map"
+
+    cells.run("%conduit help {topic}")
+
+    assert "%%conduit map ROWS" in cells.stdout
