@@ -28,9 +28,11 @@ from conduit_nb.desk.wire import (
     action_document,
     deployment_document,
     key_of,
+    plain_document,
 )
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.events import Event, Notice
+from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document
 from conduit_nb.session import Session
@@ -117,7 +119,7 @@ class Desk:
         """Return what is offered now, the cheapest by its memory first."""
         market = await asyncio.to_thread(self._session.find_offerings)
         choice = choose(market, constraint=DeploymentConstraint())
-        return await asyncio.to_thread(offerings_document, choice)
+        return await asyncio.to_thread(lambda: plain_document(offerings_document(choice)))
 
     def act(self, key: str, word: str, *, hours: float) -> Action:
         """Begin what a word says with one thing that runs. Raises ArgumentError."""
@@ -218,7 +220,7 @@ class Desk:
 
         def heard(event: Event) -> None:
             if isinstance(event, Notice) and "could not be looked at" in event.text:
-                failures.append(event.text[:500])
+                failures.append(plain(event.text[:500]))
 
         began = self._clock()
         end = self._session.events.subscribe(heard)
@@ -227,7 +229,7 @@ class Desk:
         finally:
             end()
         if error is not None:
-            failures.append(error["message"][:500])
+            failures.append(plain(error["message"][:500]))
         self._look_failures = failures
         if not failures:
             self._looked_at = began

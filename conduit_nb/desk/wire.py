@@ -46,7 +46,7 @@ class Action:
 
 def key_of(info: DeploymentInfo) -> str:
     """Return what names one thing that runs: a deployment's id, or `sidecar:` and its name."""
-    return info.id if info.id is not None else f"{SIDECAR_MARK}{info.name}"
+    return info.id if info.id is not None else f"{SIDECAR_MARK}{_short(info.name)}"
 
 
 def deployment_document(info: DeploymentInfo) -> Document:
@@ -55,9 +55,9 @@ def deployment_document(info: DeploymentInfo) -> Document:
         "key": key_of(info),
         "id": info.id,
         "name": _short(info.name),
-        "provider": info.provider,
-        "runtime": info.runtime,
-        "status": info.status,
+        "provider": _short(info.provider),
+        "runtime": _short(info.runtime),
+        "status": _short(info.status),
         "device": _short(info.device),
         "region": _short(info.region),
         "nodes": info.nodes,
@@ -71,10 +71,17 @@ def deployment_document(info: DeploymentInfo) -> Document:
 
 def action_document(action: Action) -> Document:
     """Return an action as it stands."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in asdict(action).items()
-    }
+    return plain_document(
+        {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in asdict(action).items()
+        }
+    )
+
+
+def plain_document(document: Document) -> Document:
+    """Return a document with every text in it cut and made safe to show."""
+    return {name: _plain(value) for name, value in document.items()}
 
 
 def log_document(lines: Sequence[str]) -> Document:
@@ -166,6 +173,16 @@ def _positive(told: Document, name: str) -> float | None:
 def _short(text: str | None) -> str:
     """Return foreign text cut, and without what would change how other text is read."""
     return plain((text or "")[:LONGEST_TEXT])
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return _short(value)
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in cast("Document", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in cast("list[object]", value)]
+    return value
 
 
 def _moment(value: datetime | None) -> str | None:

@@ -21,6 +21,7 @@ from conduit_nb.desk.wire import (
     Document,
     action_document,
     log_document,
+    plain_document,
     read_body,
     read_deploy,
     read_hours,
@@ -69,7 +70,7 @@ class DeskHandler(APIHandler):
         try:
             document = await work()
         except ConduitError as err:
-            self.answer(error_document(err), status_of(err))
+            self.answer(plain_document(error_document(err)), status_of(err))
         else:
             self.answer(document, status)
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from conduit_nb.notebook.display import LONGEST_LINE, Shown, html_of, html_table, shortened
+from conduit_nb.notebook.display import LONGEST_LINE, Shown, bounded, html_of, html_table
 from conduit_nb.runs.receipts import MIME, Receipt
 
 
@@ -18,7 +18,7 @@ class ReceiptView(Shown):
 
     def __init__(self, receipt: Receipt, line: Shown) -> None:
         texts = {
-            field.name: shortened(value, LONGEST_LINE)
+            field.name: bounded(value, LONGEST_LINE)
             for field in dataclasses.fields(receipt)
             if isinstance(value := getattr(receipt, field.name), str)
         }

@@ -6,6 +6,7 @@ Layer 7.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +18,7 @@ from conduit_nb.compute.request import DeploymentRequest, to_replicas
 from conduit_nb.compute.selection import Explanation
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import QUANTIZATIONS, LmLiteModelConfig
-from conduit_nb.notebook.display import Shown, html_of
+from conduit_nb.notebook.display import Shown, bounded, html_of
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.widget import Message, Panel, problem_of
 from conduit_nb.notebook.shell import new_display
@@ -28,6 +29,8 @@ from conduit_nb.session import Session
 
 REFRESH_S = 30.0
 TOKENS = 1e6
+LONGEST_KEY = 300
+LONGEST_CELL = 2_000
 S_PER_HOUR = 3600
 COLUMNS = (
     "key",
@@ -144,14 +147,14 @@ def table_message(view: OfferingsView, *, at: datetime, can_deploy: bool) -> Mes
     """
     choice = view.choice
     return {
-        "title": plain(view.title),
+        "title": _plain(view.title),
         "at": at.isoformat(),
         "has_plan": choice.plan is not None,
         "can_deploy": can_deploy,
         "columns": COLUMNS,
         "rows": [_row(one, choice) for one in _all(choice)],
         "failures": [
-            {"provider": plain(one.provider), **problem_of(one.error)} for one in choice.failures
+            {"provider": _plain(one.provider), **problem_of(one.error)} for one in choice.failures
         ],
     }
 
@@ -219,7 +222,11 @@ def key_of(offering: ComputeOffering) -> str:
     """Return what tells an offering from every other, the same at every look."""
     spot = "spot" if offering.interruptible else ""
     parts = (offering.provider, offering.id, offering.region or "", str(offering.count), spot)
-    return plain("|".join(parts))
+    whole = "|".join(parts)
+    if len(whole) > LONGEST_KEY:  # cut, and still no other's
+        digest = hashlib.sha256(whole.encode("utf-8", "backslashreplace")).hexdigest()
+        whole = f"{whole[:LONGEST_KEY]}|{digest}"
+    return plain(whole)
 
 
 def _just(offering: ComputeOffering) -> DeploymentConstraint:
@@ -266,4 +273,6 @@ def _row(one: Explanation, choice: Choice) -> list[object]:
     ]
 
 
-_plain = lru_cache(maxsize=4096)(plain)  # ten thousand rows say few different things
+@lru_cache(maxsize=4096)  # ten thousand rows say few different things
+def _plain(text: str) -> str:
+    return bounded(text, LONGEST_CELL)

@@ -87,7 +87,7 @@ class Panel(ABC):
     def show(self, text: str) -> None:
         """Put a view into the running cell's output; `text` is for those who draw no widgets."""
         bundle, _ = cast("Any", self.widget)._repr_mimebundle_()
-        new_display().display(Bundle({**bundle, "text/plain": text}))
+        new_display().display(Bundle({**bundle, "text/plain": plain(text[:LONGEST_TEXT])}))
 
     def close(self) -> None:
         """End the panel; its views go."""
@@ -106,12 +106,13 @@ class Panel(ABC):
 
     async def follow(self, action: Action) -> Action:
         """Wait until an action has ended; tell when it begins and how it ends."""
-        self.tell("action", text=f"{action.word} {action.target} …", state="running")
+        said = f"{action.word} {plain(action.target[:LONGEST_TEXT])}"
+        self.tell("action", text=f"{said} …", state="running")
         now = await self.desk.ended(action.id)
         if now.error is not None:
             self.tell("problem", **_bounded(now.error))
         else:
-            self.tell("action", text=f"{now.word} {now.target}: done", state="done")
+            self.tell("action", text=f"{said}: done", state="done")
         return now
 
     def _heard(self, widget: object, message: object, buffers: object) -> None:  # noqa: ARG002  # ipywidgets' protocol

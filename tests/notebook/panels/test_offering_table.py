@@ -98,6 +98,13 @@ def test_text_of_providers_is_made_plain_and_who_failed_is_named():
     assert offering_of(view_of(market).choice, row["key"]) is market.offerings[0]
 
 
+def test_offerings_whose_ids_are_endless_are_still_told_apart():
+    one, other = (offered("x", "L4", 22, 0.5, region="r" * 5_000 + end) for end in "ab")
+
+    assert key_of(one) != key_of(other)
+    assert max(len(key_of(one)), len(key_of(other))) < 400  # what a panel takes back
+
+
 def test_a_deployment_is_asked_for_on_just_that_offering_and_no_dearer():
     offering = next(one for one in MARKET.offerings if one.usd_per_hour and one.accelerator)
 
