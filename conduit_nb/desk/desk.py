@@ -116,8 +116,8 @@ class Desk:
         return await self._on_session(self._session.fleet.read_logs(key, tail=tail))
 
     async def offerings(self) -> Document:
-        """Return what is offered now, the cheapest by its memory first."""
-        market = await asyncio.to_thread(self._session.find_offerings)
+        """Ask everybody what is offered now, the cheapest by its memory first."""
+        market = await asyncio.to_thread(lambda: self._session.find_offerings(is_fresh=True))
         choice = choose(market, constraint=DeploymentConstraint())
         return await asyncio.to_thread(lambda: plain_document(offerings_document(choice)))
 

@@ -34,16 +34,21 @@ def show_offerings(shell: Shell, tokens: Sequence[str], cell: str) -> OfferingsV
     In a notebook the table is alive, with what it shows now folded below it, for those who read the
     notebook without a kernel.
     """
-    parser = MagicParser("%conduit offerings", usage=USAGE)
-    add_options(parser, (*OFFERINGS_OPTIONS, *PLAN_OPTIONS, WHY_OPTION, LIMIT_OPTION, JSON_OPTION))
-    parser.option("--static", action="store_true")
-    values = vars(parser.parse_line(tokens))
+    values = read_line(tokens)
     view = asked_offerings(values)
     if not values["as_json"]:
         is_live = is_notebook(shell) and not values["static"] and find_spec("anywidget")
         return live_offerings(view, values) if is_live else view
     print(json.dumps(view.document(why=values["why"]), indent=2, allow_nan=False))
     return None
+
+
+def read_line(tokens: Sequence[str]) -> dict[str, Any]:
+    """Return the values of the options of a line."""
+    parser = MagicParser("%conduit offerings", usage=USAGE)
+    add_options(parser, (*OFFERINGS_OPTIONS, *PLAN_OPTIONS, WHY_OPTION, LIMIT_OPTION, JSON_OPTION))
+    parser.option("--static", action="store_true")
+    return vars(parser.parse_line(tokens))
 
 
 def live_offerings(view: OfferingsView, values: Mapping[str, Any]) -> OfferingsView:

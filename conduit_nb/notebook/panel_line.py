@@ -51,7 +51,7 @@ def show_panel(shell: Shell, tokens: Sequence[str], cell: str) -> Table[Deployme
     return control.ps()
 
 
-def _holding(model: str, runtime: str) -> OfferingsView:
+def _holding(model: str, runtime: str, is_fresh: bool) -> OfferingsView:
     """Return what holds a model; where nothing is known of a runtime's memory, what is offered."""
     known = PLANNED_AS.get(runtime)
-    return find_offerings(plan(model, runtime=known) if known else None)
+    return find_offerings(plan(model, runtime=known) if known else None, fresh=is_fresh)

@@ -352,8 +352,15 @@ describe('the panel of deployments', () => {
 
   it('plans, and deploys on what is picked', () => {
     (kernel.find('form') as HTMLFormElement).requestSubmit();
-    expect(kernel.asked().at(-1)).toEqual({ kind: 'plan', model: 'owner/m', runtime: 'lmlite' });
+    expect(kernel.asked().at(-1)).toEqual({
+      kind: 'plan',
+      model: 'owner/m',
+      runtime: 'lmlite',
+      fresh: false,
+    });
     kernel.tell('table', table([row('a', 1)]));
+    kernel.press(/^Ask every provider again/);
+    expect(kernel.asked().at(-1)).toHaveProperty('fresh', true);
     kernel.find('tr[data-key] td').click();
     kernel.press(/^Deploy on the selected/);
     kernel.press(/^Deploy$/);

@@ -14,9 +14,12 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.desk.desk import KEPT_ACTIONS, LOOK_EVERY, Desk
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.providers.base import Listing
 from conduit_nb.providers.local import LocalProvider
+from conduit_nb.providers.sources import Remembered
 from conduit_nb.session import Session
 from tests.desk.far_provider import FarProvider, put_far_node
+from tests.plans.described_market import offered
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,3 +247,23 @@ async def test_a_look_that_does_not_end_keeps_no_change_of_ours_back(
         assert far.is_asked, "the look is under way still"
         assert (ended.state, after["live"]) == ("done", told["live"])
         assert after["deployments"][0]["lease_until"] > told["deployments"][0]["lease_until"]
+
+
+async def test_every_question_for_prices_asks_the_providers():
+    class Source:
+        name = "priced"
+        asked = 0
+
+        async def offerings(self, *, timeout_s: float = 20) -> Listing:
+            self.asked += 1
+            return Listing(offerings=(offered("priced", "L4", 22, 0.1 * self.asked),))
+
+    source = Source()
+    asking = Session(make_sources=lambda: [Remembered(source)])
+    desk = Desk(asking)
+
+    prices = [(await desk.offerings())["offerings"][0]["usd_per_hour"] for _ in range(2)]
+
+    assert prices == [0.1, 0.2]
+    await desk.close()
+    asking.close()

@@ -8,9 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from conduit_nb import session as session_module
 from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.offerings_line import live_offerings, read_line
+from conduit_nb.notebook.panels.offering_table import LiveOfferings
+from conduit_nb.notebook.planning import asked_offerings
+from conduit_nb.session import Session
 from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
 from tests.notebook.conftest import Cells
+from tests.notebook.panels.views import listening, say
 from tests.plans.model_folders import config_folder
 
 
@@ -32,6 +38,26 @@ def test_offerings_of_every_source_stand_in_one_table(cells: Cells, cloud: Runpo
     assert {"local", "runpod"} <= providers
     assert any("gpuhunt" in str(failure) for failure in view.failures)
     assert "Missing: gpuhunt" in repr(view)
+
+
+def test_only_who_presses_refresh_asks_a_provider_within_the_minute(
+    cells: Cells, cloud: RunpodServer, monkeypatch: pytest.MonkeyPatch
+):
+    session = Session()
+    monkeypatch.setattr(session_module, "_made", lambda: session)
+    values = read_line(["--providers", "runpod"])
+    with listening(monkeypatch) as view:
+        live = live_offerings(asked_offerings(values), values)
+        assert isinstance(live, LiveOfferings)
+        once = len(cloud.exchanges)
+        asked_offerings(values)
+        assert len(cloud.exchanges) == once > 0
+
+        say(live.table, kind="refresh")
+        view.await_("table")
+        assert len(cloud.exchanges) == 2 * once
+        live.table.close()
+    session.close()
 
 
 def test_offerings_for_a_model_are_ranked_and_explained(

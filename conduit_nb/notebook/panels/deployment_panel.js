@@ -93,11 +93,11 @@ function render({ model, el }) {
   };
   const offerings = offeringsView(picks, {
     deploy: (key) => model.send({ kind: 'deploy', key }),
-    refresh: plan,
+    refresh: () => plan(true),
   });
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    plan();
+    plan(false);
   });
   const timer = setInterval(drawTimes, 1000);
   const heard = (/** @type {any} */ message) => {
@@ -136,9 +136,10 @@ function render({ model, el }) {
     model.off('msg:custom', heard);
   };
 
-  function plan() {
+  /** @param {boolean} fresh Whether every provider is asked, whatever is remembered. */
+  function plan(fresh) {
     fill(said, element('p', { role: 'status' }, 'Planning, and asking every provider …'));
-    model.send({ kind: 'plan', model: modelId.value, runtime: runtime.value });
+    model.send({ kind: 'plan', model: modelId.value, runtime: runtime.value, fresh });
   }
 
   function askStopAll() {

@@ -27,8 +27,8 @@ LONGEST_QUESTION = 8_000
 LONGEST_ANSWER_TOKENS = 512
 LONGEST_LINE = 2_000
 
-Ask = Callable[[str, str], OfferingsView]
-"""Called with a model and a runtime: what holds it."""
+Ask = Callable[[str, str, bool], OfferingsView]
+"""Called with a model, a runtime and whether to ask anew: what holds it."""
 
 
 class DeploymentPanel(Panel):
@@ -78,7 +78,8 @@ class DeploymentPanel(Panel):
     async def _plan(self, message: Mapping[str, Any]) -> None:
         model, runtime = _text(message, "model"), _text(message, "runtime")
         self._picking = None
-        view = await asyncio.to_thread(self._ask, model, runtime)
+        is_fresh = message.get("fresh") is True
+        view = await asyncio.to_thread(self._ask, model, runtime, is_fresh)
         self._picking = view, {"models": [model], "runtime": runtime}
         table = await asyncio.to_thread(table_message, view, at=datetime.now(UTC), can_deploy=True)
         self.tell("table", **table)

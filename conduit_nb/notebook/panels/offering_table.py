@@ -76,6 +76,7 @@ class OfferingTable(Panel):
         self._asked = asked
         self._refresh_s = refresh_s
         self._asking = asyncio.Lock()
+        self._is_asked_anew = False  # also while that waits for an answer that may be an old one
         super().__init__(session)
 
     async def answer(self, message: Mapping[str, Any]) -> None:
@@ -96,10 +97,14 @@ class OfferingTable(Panel):
             await self._refresh(is_fresh=False)
 
     async def _refresh(self, *, is_fresh: bool) -> None:
-        if self._asking.locked():
+        if self._asking.locked() and (self._is_asked_anew or not is_fresh):
             return
+        self._is_asked_anew = is_fresh
         async with self._asking:
-            self._view = await asyncio.to_thread(self._ask, is_fresh)
+            try:
+                self._view = await asyncio.to_thread(self._ask, is_fresh)
+            finally:
+                self._is_asked_anew = self._is_asked_anew and not is_fresh
             self._at = datetime.now(UTC)
         await self._tell_table()
 

@@ -20,6 +20,7 @@ from tests.notebook.panels.views import View, listening, say
 from tests.plans.described_market import offered
 
 LOCAL = offered("local", None, 16, 0.0)
+NEWS = offered("local", None, 12, 0.0)
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def view(monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
 
 @pytest.fixture
 def panel(session: Session, view: View) -> Iterator[DeploymentPanel]:
-    def ask(model: str, runtime: str) -> OfferingsView:
-        market = Market(offerings=(LOCAL,), failures=())
+    def ask(model: str, runtime: str, is_fresh: bool) -> OfferingsView:
+        market = Market(offerings=(NEWS if is_fresh else LOCAL,), failures=())
         return OfferingsView(
             choose(market, made_plan(1, runtime="lmlite"), constraint=DeploymentConstraint())
         )
@@ -105,6 +106,17 @@ def test_the_log_is_told_while_it_is_open(panel: DeploymentPanel, view: View):
     say(panel, kind="logs", key=one["key"], open=True)
     assert view.await_("logs")["key"] == one["key"]
     say(panel, kind="logs", key=one["key"], open=False)
+
+
+def test_a_press_on_refresh_plans_on_what_is_offered_now(panel: DeploymentPanel, view: View):
+    asked = {"kind": "plan", "model": "m/one", "runtime": "lmlite"}
+    say(panel, **asked, fresh=False)
+    gib = view.await_("table")["columns"].index("gib")
+    assert [row[gib] for row in view.await_("table")["rows"]] == [16]
+
+    say(panel, **asked, fresh=True)
+
+    view.await_("table", lambda told: [row[gib] for row in told["rows"]] == [12])
 
 
 def test_from_a_plan_to_a_deployment(panel: DeploymentPanel, view: View):

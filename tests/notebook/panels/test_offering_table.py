@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,6 +186,32 @@ def test_it_asks_again_by_itself(session: Session, view: View):
     view.await_("table")
     assert asked
     assert not any(asked), "what is remembered is fresh enough for the clock"
+    table.close()
+
+
+def test_a_press_is_not_lost_in_a_timed_refresh(session: Session, view: View):
+    dearer = Market(offerings=(offered("x", "L4", 22, 0.75),), failures=())
+    begun, goes_on = threading.Event(), threading.Event()
+    asked: list[bool] = []
+
+    def ask(is_fresh: bool) -> OfferingsView:
+        asked.append(is_fresh)
+        if is_fresh:
+            return view_of(dearer)
+        begun.set()
+        goes_on.wait()
+        return view_of()
+
+    table = OfferingTable(session, view_of(), ask=ask, asked={}, refresh_s=0.0)
+    assert begun.wait(60)
+    for _ in range(3):
+        say(table, kind="refresh")
+    say(table, kind="here")
+    view.await_("table")  # by now all that was said before has been heard
+    goes_on.set()
+
+    view.await_("table", lambda told: [row["usd_per_hour"] for row in rows_of(told)] == [0.75])
+    assert asked.count(True) == 1
     table.close()
 
 
