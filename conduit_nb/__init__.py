@@ -316,10 +316,17 @@ if not TYPE_CHECKING:  # checkers are to know the names above, and no others
     def __getattr__(name: str) -> Any:
         """Load a public name from the module where it lives."""
         if name not in _HOME:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_meant(name)}")
         value = getattr(import_module(_HOME[name]), name)
         globals()[name] = value
         return value
+
+
+def _meant(name: str) -> str:
+    if name.startswith("_"):  # asked by Python itself, all the time
+        return ""
+    meant = import_module("conduit_nb.spelling").nearest(name, _HOME)
+    return f". {meant}" if meant else ""
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -30,6 +31,7 @@ from conduit_nb.plans.options import (
     WHY_OPTION,
     Option,
 )
+from conduit_nb.spelling import nearest
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -73,13 +75,30 @@ def _fail(error: ConduitError, *, as_json: bool, exit_code: int) -> int:
 
 def _to_argument_error(err: click.UsageError) -> ArgumentError:
     path = err.ctx.command_path if err.ctx else "conduit"
-    near: Sequence[str] = getattr(err, "possibilities", None) or ()
-    # Its own message names them as well, in words of its own.
-    message = err.format_message().partition(" Did you mean")[0].partition(" (Possible options")[0]
-    return ArgumentError(
-        f"{path}: {message}",
-        hint=f"Did you mean {' or '.join(near)}?" if near else f"See {path} --help.",
-    )
+    # Its own message names what is near as well, in words of its own.
+    message = re.split(r" \(?Did you mean| \(Possible options", err.format_message())[0]
+    return ArgumentError(f"{path}: {message}", hint=_meant(err) or f"See {path} --help.")
+
+
+def _meant(err: click.UsageError) -> str:
+    """Return "Did you mean …?" for the option, the word or the choice that nobody knows."""
+    if err.ctx is None:
+        return ""
+    command = err.ctx.command
+    if isinstance(err, click.NoSuchOption):
+        options = (one for one in command.get_params(err.ctx) if isinstance(one, click.Option))
+        return nearest(
+            err.option_name,
+            [name for one in options for name in (*one.opts, *one.secondary_opts)],
+        )
+    if isinstance(err, click.BadParameter):
+        wrong = re.match(r"'(.*?)' is not one of ", err.message)
+        kind = err.param.type if err.param is not None else None
+        return nearest(wrong[1], kind.choices) if wrong and isinstance(kind, click.Choice) else ""
+    wrong = re.match(r"No such command '(.*?)'", err.message)
+    if wrong and isinstance(command, click.Group):
+        return nearest(wrong[1], command.list_commands(err.ctx))
+    return ""
 
 
 def _plan(model_ids: tuple[str, ...], as_json: bool, **values: Any) -> None:

@@ -23,10 +23,13 @@ def load_registered(group: str, name: str, *, kind: str) -> object:
     if not entries:
         names = registered_names(group)
         known = ", ".join(names) or "none (is conduit-nb installed?)"
-        meant = nearest(name, names)
         raise ArgumentError(
             f"No {kind} is called {name!r}.",
-            hint=f"{meant} There are {known}; a package registers others under {group}.".strip(),
+            hint=nearest(
+                name,
+                names,
+                then=f"There are {known}; a package registers others under {group}.",
+            ),
         )
     try:
         return entries[0].load()

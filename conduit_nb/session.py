@@ -37,6 +37,7 @@ from conduit_nb.providers.registry import make_provider, make_sources, provider_
 from conduit_nb.providers.sources import TIMEOUT_S, Market, find_offerings, who_may_list
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.runtimes.registry import make_runtime
+from conduit_nb.spelling import nearest
 from conduit_nb.state.summary import read_summary
 
 if TYPE_CHECKING:
@@ -325,10 +326,10 @@ class Session:
         )
 
     def _unknown(self, name: str, running: list[DeploymentInfo]) -> ArgumentError:
-        names = ", ".join(found.name for found in running)
+        names = [found.name for found in running]
         return ArgumentError(
             f"No deployment is called {name!r}.",
-            hint=f"These run: {names}." if names else "None runs now.",
+            hint=nearest(name, names, then=f"These run: {', '.join(names) or 'none now'}."),
         )
 
     async def _disconnect(self) -> None:

@@ -6,7 +6,6 @@ Layer 2: pure.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Literal
 from conduit_nb.compute import accelerator_table as table
 from conduit_nb.compute.vram import ComputeDtype
 from conduit_nb.errors import ArgumentError
+from conduit_nb.spelling import nearest
 
 GIB_PER_GB = 1e9 / 2**30
 
@@ -112,12 +112,10 @@ def find_accelerator(name: str, *, memory_gib: float | None = None) -> Accelerat
     if everything and memory_gib is not None:
         sizes = ", ".join(f"{one.name} ({one.usable_gib:.1f} GiB)" for one in everything)
         raise ArgumentError(f"No {name!r} has {memory_gib:g} GiB.", hint=f"There are: {sizes}.")
-    near = _nearest(name)
+    near = nearest(name, (one.name for one in ACCELERATORS), cutoff=0.5, most=3, alike=_compact)
     raise ArgumentError(
         f"No accelerator is called {name!r}.",
-        hint=f"Did you mean {' or '.join(near)}?"
-        if near
-        else "Names are like L40S, RTX 4090, H100 SXM.",
+        hint=near or "Names are like L40S, RTX 4090, H100 SXM.",
     )
 
 
@@ -147,11 +145,6 @@ def _has_size(accelerator: Accelerator, memory_gib: float | None) -> bool:
     if accelerator.memory_mib is not None:
         sizes.append(accelerator.memory_mib / 1024)
     return any(abs(memory_gib - size) <= SAME_SIZE * size for size in sizes)
-
-
-def _nearest(name: str) -> list[str]:
-    known = {_compact(accelerator.name): accelerator.name for accelerator in ACCELERATORS}
-    return [known[key] for key in difflib.get_close_matches(_compact(name), known, n=3, cutoff=0.5)]
 
 
 def _compact(name: str) -> str:

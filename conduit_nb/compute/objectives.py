@@ -6,7 +6,7 @@ Layer 2: pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from conduit_nb.compute.judging import (
     Reason,
@@ -17,6 +17,8 @@ from conduit_nb.compute.judging import (
 from conduit_nb.compute.offerings import Hardware
 from conduit_nb.compute.throughput import Range, estimate_tokens_per_s, link_of
 from conduit_nb.compute.vram import Plan
+from conduit_nb.errors import ArgumentError
+from conduit_nb.spelling import nearest
 
 Objective = Literal[
     "usd_per_gib", "usd_per_hour", "usd_per_million_tokens", "tokens_per_second", "topology"
@@ -56,6 +58,18 @@ class Fit:
     def speed(self) -> float:
         """Return the expected tokens per second, 0 where nobody knows."""
         return self.tokens_per_s.expected if self.tokens_per_s else 0.0
+
+
+def known_objective(name: str) -> Objective:
+    """Return the objective of that name. Raises ArgumentError."""
+    known: tuple[Objective, ...] = get_args(Objective)
+    for objective in known:
+        if name == objective:
+            return objective
+    raise ArgumentError(
+        f"objective={name!r} is not known.",
+        hint=nearest(str(name), known, then=f"Use one of {', '.join(known)}."),
+    )
 
 
 def fit_of(

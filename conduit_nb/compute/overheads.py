@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.spelling import nearest
 
 GIB, MIB = 2**30, 2**20
 
@@ -188,7 +189,8 @@ def overheads_of(runtime: str, version: str | None = None) -> Overheads:
         if version is None or version == row.version or version.startswith(f"{row.version}."):
             return row
     known = ", ".join(f"{row.runtime} {row.version}" for row in TABLE)
+    others = () if rows else {row.runtime for row in TABLE}
     raise ArgumentError(
         f"Nothing is known of the memory that {runtime} {version or ''} takes.".replace(" .", "."),
-        hint=f"Known are {known}.",
+        hint=nearest(runtime, others, then=f"Known are {known}."),
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import attrgetter, eq
-from typing import TYPE_CHECKING, get_args, overload
+from typing import TYPE_CHECKING, overload
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.detection import local_offerings
@@ -25,12 +25,12 @@ from conduit_nb.compute.judging import (
     price_reason,
     terms_reasons,
 )
-from conduit_nb.compute.objectives import Fit, Objective, fit_of
+from conduit_nb.compute.objectives import Fit, Objective, fit_of, known_objective
 from conduit_nb.compute.offerings import ComputeOffering, Hardware, OfferingTable, Terms
 from conduit_nb.compute.planning import plan as plan_models
 from conduit_nb.compute.throughput import Range
 from conduit_nb.compute.vram import GIB, Plan, PlannedModel
-from conduit_nb.errors import ArgumentError, NoOfferingError
+from conduit_nb.errors import NoOfferingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,11 +142,7 @@ def rank_offerings(
     `max_usd_per_hour` and the constraint's counts. With `only_launchable=False` offerings that
     nobody here can start are ranked too, for their price.
     """
-    if objective not in get_args(Objective):
-        raise ArgumentError(
-            f"objective={objective!r} is not known.",
-            hint=f"Use one of {', '.join(get_args(Objective))}.",
-        )
+    objective = known_objective(objective)
     constraint = constraint or DeploymentConstraint()
     limits = [one for one in (max_usd_per_hour, constraint.max_usd_per_hour) if one is not None]
     return Selection(

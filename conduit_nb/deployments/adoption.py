@@ -34,6 +34,7 @@ from conduit_nb.errors import (
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.base import Node
 from conduit_nb.providers.naming import NodeName, parse_node_name
+from conduit_nb.spelling import nearest
 from conduit_nb.state.ledger import lasts
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 
@@ -87,10 +88,12 @@ async def adopt(tools: Tools, name: str) -> DeploymentRecord:
     found = await unclaimed(tools)
     one = next((one for one in found if one.node.name == name), None)
     if one is None or row is not None:
-        names = ", ".join(one.node.name for one in found)
+        names = [one.node.name for one in found]
         raise ArgumentError(
             f"No provider has a node {name!r} that could be adopted.",
-            hint=f"There are: {names}." if names else "There is none: see %conduit ps.",
+            hint=nearest(
+                name, names, then=f"There are: {', '.join(names) or 'none, see %conduit ps'}."
+            ),
         )
     record = await _record(tools, one)
     told = await _ask(tools, one.node, record.id) if one.node.status == "running" else None

@@ -38,6 +38,7 @@ from conduit_nb.errors import (
     EndpointUnreachableError,
     StateConflictError,
 )
+from conduit_nb.spelling import nearest
 from conduit_nb.state.records import DeploymentRecord
 
 REPLICAS_OF_A_SERVER = 100
@@ -136,10 +137,10 @@ class DeploymentManager:
         for record in live:
             if name in (record.id, record.name):
                 return record
-        names = ", ".join(record.name for record in live)
+        names = [record.name for record in live]
         raise ArgumentError(
             f"No deployment is called {name!r}.",
-            hint=f"There are: {names}." if names else "None runs now.",
+            hint=nearest(name, names, then=f"There are: {', '.join(names) or 'none now'}."),
         )
 
     async def deployments(self) -> list[DeploymentRecord]:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from conduit_nb.compute.accelerators import find_accelerators
+from conduit_nb.compute.accelerators import find_accelerator, find_accelerators
 from conduit_nb.compute.judging import terms_reasons
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.compute.request import DeploymentRequest
@@ -56,12 +56,17 @@ class Quote:
 
 
 async def make_quote(tools: Tools, request: DeploymentRequest) -> Quote:
-    """Ask the request's providers, all at once; NoOfferingError where nothing would do."""
+    """Ask the request's providers, all at once.
+
+    Raises NoOfferingError where nothing would do, ArgumentError for a GPU that nobody knows.
+    """
     runtime = tools.runtime(request.runtime)
     runtime.check(request.models)
     names = [request.provider] if request.provider else tools.provider_names()
     providers = [tools.provider(name) for name in names]
     listings = await asyncio.gather(*(_listed(one, is_only=len(names) == 1) for one in providers))
+    if request.gpu is not None:
+        _check_gpu(request.gpu, listings)
     servers: list[ServerQuote] = []
     for models in split_models(request.models, runtime):
         plan = await asyncio.to_thread(tools.plan_of, models, request)
@@ -106,6 +111,17 @@ async def _listed(provider: Provider, *, is_only: bool) -> Listing:
         if is_only:
             raise
         return Listing(offerings=(), problems=(err,))
+
+
+def _check_gpu(name: str, listings: Sequence[Listing]) -> None:
+    offered = {
+        one.hardware.accelerator.name
+        for listing in listings
+        for one in listing.offerings
+        if one.hardware.accelerator is not None
+    }
+    if name not in offered and not find_accelerators(name):
+        find_accelerator(name)  # it has the words
 
 
 def _places(runtime: Runtime, provider: Provider) -> tuple[Place, ...]:

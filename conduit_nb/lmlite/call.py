@@ -20,6 +20,7 @@ from conduit_nb.lmlite.answer import Answer
 from conduit_nb.lmlite.sampling import MAX_TOP_LOGPROBS, SamplingParams
 from conduit_nb.lmlite.source import ModelKey
 from conduit_nb.models.config import QUANTIZATIONS
+from conduit_nb.spelling import nearest
 
 if TYPE_CHECKING:
     from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
@@ -145,7 +146,8 @@ class CallForm:
             else:
                 raise RequestRefusedError(
                     f"{name[:80]!r} is no field that is known here.",
-                    hint=f"Check the spelling; known are {', '.join(sorted(self._honoured))}.",
+                    hint=nearest(name, self._honoured)
+                    or f"Known are {', '.join(sorted(self._honoured))}.",
                 )
         return kept
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.spelling import nearest
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 WeightQuantization = Literal["int8"]
+DTYPES: tuple[DType, ...] = get_args(DType)
 QUANTIZATIONS: tuple[WeightQuantization, ...] = get_args(WeightQuantization)
 
 
@@ -52,14 +54,18 @@ class LmLiteModelConfig:
                     f"{name}={value!r} is not a whole number of at least {least}.",
                     hint=f"Leave {name} out to get the default.",
                 )
-        if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
+        if self.dtype not in DTYPES:
             raise ArgumentError(
                 f"dtype={self.dtype!r} is not known.",
-                hint="Use 'auto', 'float32', 'bfloat16' or 'float16'.",
+                hint=nearest(str(self.dtype), DTYPES, then=f"Use one of {', '.join(DTYPES)}."),
             )
         if self.quantization not in (None, *QUANTIZATIONS):
             raise ArgumentError(
                 f"quantization={self.quantization!r} is not known.",
-                hint="Use 'int8', or leave it out. Weights of a model stored in fewer bits (GPTQ,"
-                " AWQ) are another thing: name that model.",
+                hint=nearest(
+                    str(self.quantization),
+                    QUANTIZATIONS,
+                    then="Use 'int8', or leave it out. Weights of a model stored in fewer bits"
+                    " (GPTQ, AWQ) are another thing: name that model.",
+                ),
             )

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from conduit_nb.errors import ArgumentError, ModelFilesError
 from conduit_nb.models.files import GGUF_MAGIC, GGUF_VERSIONS
 from conduit_nb.models.tensors import Tensor
+from conduit_nb.spelling import nearest
 
 # The number of a type in the file: its name, numbers in a block, bytes of a block.
 TYPES: Mapping[int, tuple[str, int, int]] = {
@@ -115,7 +116,11 @@ def mixed(tensors: tuple[Tensor, ...], level: str, *, layers: int) -> tuple[Tens
     if level not in _MIXTURES:
         raise ArgumentError(
             f"The GGUF mixture {level!r} is not known.",
-            hint=f"Use one of {', '.join(_MIXTURES)}, or name the file itself.",
+            hint=nearest(
+                level,
+                _MIXTURES,
+                then=f"Use one of {', '.join(_MIXTURES)}, or name the file itself.",
+            ),
         )
     most, sensitive, head = _MIXTURES[level]
     has_head = any(tensor.role == "head" for tensor in tensors)

@@ -7,6 +7,7 @@ Layer 1.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from conduit_nb.errors import ConduitError, ModelFilesError, ModelNotFoundError
@@ -20,6 +21,7 @@ from conduit_nb.models.files import (
     check_model_folder,
     silent,
 )
+from conduit_nb.spelling import nearest
 
 __all__ = [
     "EMBEDDED_MODEL_ID",
@@ -28,6 +30,7 @@ __all__ = [
     "available_offline",
     "find_model",
     "folder_here",
+    "hint_for",
     "is_local",
     "resolved_id",
 ]
@@ -50,7 +53,7 @@ def find_model(
     try:
         return _find(model_id, revision, progress)
     except ModelNotFoundError as err:
-        raise ModelNotFoundError(str(err), hint=f"{err.hint} {_what_is_here()}".strip()) from err
+        raise ModelNotFoundError(str(err), hint=hint_for(model_id, err.hint)) from err
 
 
 def available_offline() -> list[str]:
@@ -182,11 +185,17 @@ def _has_embedded() -> bool:
     return embedded.is_at_hand() or converted_folder(_embedded_gguf(Path())).is_dir()
 
 
-def _what_is_here() -> str:
+def hint_for(model_id: str, cure: str) -> str:
+    """Return what to do about a model that is not there: what was meant, `cure`, what is here."""
     try:
         here = available_offline()
     except ConduitError:  # a broken setting has its own error elsewhere
-        return ""
+        return cure
+    meant = nearest(model_id, {*here, EMBEDDED_MODEL_ID})
+    return " ".join(part for part in (meant, cure, _what_is_here(here)) if part)
+
+
+def _what_is_here(here: Sequence[str]) -> str:
     if not here:
         return f"Nothing is on this machine yet; {EMBEDDED_MODEL_ID} needs no hub, only pip."
     more = f" and {len(here) - 10} more" if len(here) > 10 else ""

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast, get_args
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.tensors import Role, Tensor, TensorDtype
+from conduit_nb.spelling import nearest
 
 Method = Literal["fp8", "int8", "gptq", "awq", "packed", "bitsandbytes", "mxfp4", "gguf"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -132,7 +133,9 @@ def named_quantization(name: str) -> Quantization:
     if method not in presets:
         raise ArgumentError(
             f"quantization={name!r} is not known.",
-            hint=f"Use one of {', '.join([*presets, 'gguf:Q4_K_M'])}.",
+            hint=nearest(
+                method, presets, then=f"Use one of {', '.join([*presets, 'gguf:Q4_K_M'])}."
+            ),
         )
     return presets[method]
 

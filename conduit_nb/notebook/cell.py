@@ -81,7 +81,12 @@ def define_dataclasses(
                 names[statement.name] = None
         except CLASS_ERRORS as error:
             raise _class_error(
-                error, statement, filename=filename, classes=_classes(module), cell=cell
+                error,
+                statement,
+                filename=filename,
+                classes=_classes(module),
+                cell=cell,
+                namespace=namespace,
             ) from error
     return [namespace[name] for name in names if dataclasses.is_dataclass(namespace[name])]
 
@@ -197,7 +202,13 @@ def _at(line: int, source: str, kind: type[ConduitError], message: str, hint: st
 
 
 def _class_error(
-    error: Exception, statement: ast.stmt, *, filename: str, classes: list[str], cell: str
+    error: Exception,
+    statement: ast.stmt,
+    *,
+    filename: str,
+    classes: list[str],
+    cell: str,
+    namespace: dict[str, Any],
 ) -> ConduitError:
     line = last_line(error.__traceback__, filename) or statement.lineno
     hint = "Correct this line of the cell."
@@ -212,7 +223,8 @@ def _class_error(
             f"Write `{error.name}: str`, or another type.",
         )
     elif isinstance(error, NameError) and error.name:
-        known = [*PROVIDED, *dir(builtins)]
+        known = {*PROVIDED, *dir(builtins), *classes}
+        known |= {name for name, value in namespace.items() if isinstance(value, type)}
         hint = nearest(error.name, known) or f"Define {error.name} above it."
     elif isinstance(error, TypeError) and "for |: 'str'" in str(error):
         hint = 'For one of several texts, write Literal["a", "b"].'

@@ -192,7 +192,7 @@ def _require_column(rows: Rows, column: str, *, needed_by: str) -> None:
     names = list(rows.values)
     raise ArgumentError(
         f"The rows have no column {column!r}, which {needed_by} names.",
-        hint=f"{nearest(column, names)} They have: {', '.join(names)}.".strip(),
+        hint=nearest(column, names, then=f"They have: {', '.join(names)}."),
     )
 
 

@@ -31,7 +31,7 @@ def image(shell: Shell, tokens: Sequence[str], cell: str) -> None:  # noqa: ARG0
     if asked.word not in WORDS:
         raise ArgumentError(
             f"%conduit image does not know {asked.word!r}.",
-            hint=f"{nearest(asked.word, WORDS)} Write {USAGE}.".strip(),
+            hint=nearest(asked.word, WORDS, then=f"Write {USAGE}."),
         )
     if (asked.word == "push") != (asked.name is not None):
         raise ArgumentError(

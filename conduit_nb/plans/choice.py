@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args, overload
+from typing import overload
 
 from conduit_nb.compute.accelerators import find_accelerator, find_accelerators
 from conduit_nb.compute.constraints import DeploymentConstraint
@@ -20,13 +20,12 @@ from conduit_nb.compute.judging import (
     single_device_reason,
     terms_reasons,
 )
-from conduit_nb.compute.objectives import Objective
+from conduit_nb.compute.objectives import Objective, known_objective
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.compute.selection import Explanation, Selection, rank_offerings
 from conduit_nb.compute.vram import Plan
 from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError
-from conduit_nb.plans.options import OBJECTIVES
 from conduit_nb.plugins import registered_names
 from conduit_nb.providers.sources import Market, SourceFailure
 
@@ -91,7 +90,7 @@ def choose(
 ) -> Choice:
     """Rank the market's offerings; raise ArgumentError for a GPU or objective that is not known."""
     offerings = market.offerings if gpu is None else _with_gpu(market.offerings, gpu)
-    named = _objective(objective)
+    named = known_objective(objective)
     other_gpus = len(market.offerings) - len(offerings)
     if plan is None:
         ranked, excluded = _within(offerings, constraint, named, only_launchable=only_launchable)
@@ -150,15 +149,6 @@ class _Explained(Sequence[Explanation]):
 
     def __iter__(self) -> Iterator[Explanation]:
         return map(self._selection.explain, self._offerings)
-
-
-def _objective(name: str) -> Objective:
-    for known in get_args(Objective):
-        if name == known:
-            return known
-    raise ArgumentError(
-        f"objective={name!r} is not known.", hint=f"Use one of {', '.join(OBJECTIVES)}."
-    )
 
 
 def _with_gpu(offerings: Sequence[ComputeOffering], name: str) -> list[ComputeOffering]:

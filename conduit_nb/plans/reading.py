@@ -14,11 +14,12 @@ from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.count_parameters import counted_tensors
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.models.files import Progress, silent
-from conduit_nb.models.hub import HUB_ID, find_model, is_local, local_path
+from conduit_nb.models.hub import HUB_ID, find_model, hint_for, is_local, local_path
 from conduit_nb.models.huggingface import cached_files, is_offline
 from conduit_nb.models.spec import ModelSpec
 from conduit_nb.models.weights import Weights, read_hub_model, read_model
 from conduit_nb.plans.options import DTYPE_ALIASES, DTYPES, KV_DTYPES
+from conduit_nb.spelling import nearest
 
 
 def read_planned(
@@ -62,7 +63,8 @@ def _known(name: str, value: str, known: tuple[str, ...]) -> str:
     value = DTYPE_ALIASES.get(value, value)
     if value not in known:
         raise ArgumentError(
-            f"{name}={value!r} is not known.", hint=f"Use one of {', '.join(known)}."
+            f"{name}={value!r} is not known.",
+            hint=nearest(str(value), known, then=f"Use one of {', '.join(known)}."),
         )
     return value
 
@@ -81,7 +83,10 @@ def _read(model_id: str, progress: Progress) -> tuple[ModelSpec, Weights]:
     if cached is not None:
         return _read_folder(cached.folder)
     if HUB_ID.fullmatch(model_id) and not is_offline():
-        return read_hub_model(model_id)
+        try:
+            return read_hub_model(model_id)
+        except ModelNotFoundError as err:
+            raise ModelNotFoundError(str(err), hint=hint_for(model_id, err.hint)) from err
     return _read_folder(find_model(model_id, progress=progress).folder)  # it has the words
 
 

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, TypeVar, get_args, get_origin
 
 from conduit_nb.errors import SchemaError
+from conduit_nb.spelling import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Scope:
 
     def evaluate(self, text: str, path: str) -> Any:
         """Return the hint that `text` spells. Raises SchemaError for an unknown name."""
-        unknown = ""
+        unknown, known = "", set[str]()
         for names in self._namespaces():
+            known |= {name for name in names if not name.startswith("_")}
             try:
                 return _evaluate(text, names)
             except NameError as err:
@@ -46,8 +48,12 @@ class Scope:
         raise SchemaError(
             f"the name {unknown!r} in the type hint {text!r} is not known",
             path=path,
-            hint=f"Define {unknown} before the schema is made; where it is local to a function, "
-            "make the schema inside that function.",
+            hint=nearest(
+                unknown,
+                known,
+                then=f"Define {unknown} before the schema is made; where it is local to a "
+                "function, make the schema inside that function.",
+            ),
         )
 
     def argument(self, parameter: TypeVar, path: str) -> Any:
