@@ -128,18 +128,25 @@ def _word(where: str) -> Callable[..., None]:
     return carry_out
 
 
-def _logs(name: str | None, tail: int) -> None:
-    for line in _load("conduit_nb.notebook.control:logs")(name, tail=tail):
-        print(plain(line))
+def _logs(name: str | None, tail: int, as_json: bool) -> None:
+    lines = [plain(line) for line in _load("conduit_nb.notebook.control:logs")(name, tail=tail)]
+    _show("\n".join(lines), lines if as_json else None)
 
 
-def _image_build(cuda: bool, tag: str | None, base: str | None, torch_index: str) -> None:
+def _image_build(
+    cuda: bool, tag: str | None, base: str | None, torch_index: str, as_json: bool
+) -> None:
     build = _load("conduit_nb.images.building:build_image")
-    build(cuda=cuda, tag=tag, base=base, torch_index=torch_index, tell=_say)
+    tell = _say_aside if as_json else _say
+    name = build(cuda=cuda, tag=tag, base=base, torch_index=torch_index, tell=tell)
+    if as_json:
+        _print_json({"image": name})
 
 
-def _image_push(tag: str) -> None:
-    _load("conduit_nb.images.building:push_image")(tag, tell=_say)
+def _image_push(tag: str, as_json: bool) -> None:
+    _load("conduit_nb.images.building:push_image")(tag, tell=_say_aside if as_json else _say)
+    if as_json:
+        _print_json({"image": tag})
 
 
 def _told() -> AbstractContextManager[None]:
@@ -149,6 +156,10 @@ def _told() -> AbstractContextManager[None]:
 
 def _say(text: str) -> None:
     print(plain(text), flush=True)
+
+
+def _say_aside(text: str) -> None:
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def _tell(table: object, *, as_json: bool) -> None:
@@ -271,6 +282,7 @@ program = click.Group(
             params=[
                 click.Argument(["name"], required=False),
                 click.Option(["--tail"], type=click.IntRange(min=0), default=100, metavar="N"),
+                _JSON,
             ],
             help="The last lines of a deployment's log; without a name, the local server's.",
         ),
@@ -327,13 +339,14 @@ program = click.Group(
                             metavar="URL",
                             help="a package index with another build of PyTorch",
                         ),
+                        _JSON,
                     ],
                     help="Build it out of this very package.",
                 ),
                 click.Command(
                     "push",
                     callback=_image_push,
-                    params=[click.Argument(["tag"], metavar="NAME")],
+                    params=[click.Argument(["tag"], metavar="NAME"), _JSON],
                     help="Push it to its registry, with Docker's login.",
                 ),
             ],

@@ -199,3 +199,12 @@ def test_offerings_for_a_model_come_from_every_source(llama: str, tmp_path: Path
     assert len(document["excluded"]) == document["excluded_count"]
     assert all(one["why_not"] for one in document["excluded"])
     assert {"gpuhunt"} <= {failure["provider"] for failure in document["failures"]}
+
+
+def test_a_push_that_fails_is_one_document_and_what_it_says_stands_aside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+    assert main(["image", "push", "nowhere.invalid/lmlite:1", "--json"]) == 1
+    assert "Docker" in json.loads(capsys.readouterr().out)["error"]["message"]

@@ -87,6 +87,7 @@ def test_the_shell_has_the_same_words(capsys: pytest.CaptureFixture[str]):
     assert deployed[0]["status"] == "running"
     assert "x" in run("ps")
     assert "fake LmLite begins" in run("logs", "x")
+    assert any("fake LmLite begins" in line for line in json.loads(run("logs", "x", "--json")))
     assert json.loads(run("extend", "x", "--hours", "3", "--json"))[0]["name"] == "x"
     assert json.loads(run("cost", "--json"))[-1]["name"] == "all, today"
     assert main(["stop", "x"]) == 1  # a process of this machine is not stopped, only ended
