@@ -217,9 +217,7 @@ def test_what_a_provider_says_is_text_and_nothing_else(
 @pytest.mark.parametrize("scheme", [name for name, *_ in LOOKS])
 def test_the_panel_deploys_and_ends(session: Session, wire: View, renderer: Renderer, scheme: str):
     local = Market(offerings=(offered("local", None, 16, 0.0),), failures=())
-    panel = DeploymentPanel(
-        session, ask=lambda _model, _runtime: view_of(local, 1), runtimes=["custom"]
-    )
+    panel = DeploymentPanel(session, ask=lambda *_: view_of(local, 1), runtimes=["custom"])
     renderer.open(scheme)
     renderer.show(panel)
     region = renderer.region("Deployments")
