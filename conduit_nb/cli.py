@@ -36,6 +36,18 @@ from conduit_nb.spelling import nearest
 USAGE_ERROR = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+# Words of a notebook that a shell has no use for, and what to do there instead.
+NOTEBOOK_WORDS = {
+    "help": "Write conduit --help.",
+    **{
+        word: f"It stands in a notebook: %%conduit {word}."
+        for word in ("schema", "block", "map", "pipeline")
+    },
+    **{
+        word: f"It stands in a notebook: %conduit {word}."
+        for word in ("models", "receipts", "panel", "debug")
+    },
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,6 +109,8 @@ def _meant(err: click.UsageError) -> str:
         return nearest(wrong[1], kind.choices) if wrong and isinstance(kind, click.Choice) else ""
     wrong = re.match(r"No such command '(.*?)'", err.message)
     if wrong and isinstance(command, click.Group):
+        if wrong[1] in NOTEBOOK_WORDS:
+            return NOTEBOOK_WORDS[wrong[1]]
         return nearest(wrong[1], command.list_commands(err.ctx))
     return ""
 

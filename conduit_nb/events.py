@@ -7,10 +7,11 @@ Layer 0: imports nothing of ours.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from conduit_nb.errors import ConduitError
@@ -68,7 +69,14 @@ class Step:
     text: str
 
 
-Event = BlockStarted | BlockFinished | BlockFailed | TokensUsed | Notice | Step
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReady:
+    """A model that requests waited for is loaded."""
+
+    model: str
+
+
+Event = BlockStarted | BlockFinished | BlockFailed | TokensUsed | Notice | Step | ModelReady
 
 
 @dataclass(slots=True)
@@ -97,6 +105,15 @@ class Events:
                 self._notices.append(event)
         for listener in listeners:
             listener(event)
+
+    @contextlib.contextmanager
+    def heard(self, listener: Callable[[Event], None]) -> Generator[None]:
+        """Let `listener` hear of every event meanwhile."""
+        unsubscribe = self.subscribe(listener)
+        try:
+            yield
+        finally:
+            unsubscribe()
 
     def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Hear of every event from now on; call what is returned to end it."""

@@ -21,6 +21,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return `1 row`, `1,240 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def dollars(usd: float) -> str:
     """Return an amount as people say it: small ones are not nothing."""
     return f"${usd:,.2f}" if usd >= 0.995 or usd == 0 else f"${usd:,.4f}"

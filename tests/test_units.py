@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conduit_nb.units import dollars, duration, how_far
+from conduit_nb.units import counted, dollars, duration, how_far
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,11 @@ def test_how_far_something_has_come_tells_speed_and_rest_once_there_is_one():
     assert how_far(100e6, 538e6, 1) == "100 of 538 MB"
     assert how_far(100e6, 500e6, 10) == "100 of 500 MB, 10.0 MB/s, 40 s left"
     assert how_far(500e6, 500e6, 10) == "500 of 500 MB, 50.0 MB/s, 0.0 s left"
+
+
+def test_things_are_counted_in_words():
+    assert [counted(0, "row"), counted(1, "row"), counted(1240, "row")] == [
+        "0 rows",
+        "1 row",
+        "1,240 rows",
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
@@ -91,8 +92,10 @@ class Block(Displayed, Generic[In, Out]):
     def __call__(self: Block[None, T]) -> T: ...
     @overload
     def __call__(self, record: In) -> Out: ...
-    def __call__(self, record: Any = None) -> Any:
+    def __call__(self, record: Any = None, **fields: Any) -> Any:
         """Answer one record and wait for it; an interrupt cancels the work."""
+        if fields:
+            raise self.input_port.no_record(", ".join(f"{name}=" for name in fields), self.name)
         return wait_for(current_host(), lambda: self.run(record))
 
     async def run(self, record: In) -> Out:
@@ -105,7 +108,7 @@ class Block(Displayed, Generic[In, Out]):
 
     async def _answer(self, record: In, call: Call) -> Out:
         try:
-            return await self._run(record, call)
+            return await self._awaitable(self._run(record, call))
         except ConduitError:
             raise
         except Exception as err:  # a user's block raises what it likes; no record may fail a batch
@@ -114,9 +117,19 @@ class Block(Displayed, Generic[In, Out]):
                 hint="It is a bug in the block or a record it cannot take: see error.__cause__.",
             ) from err
 
+    def _awaitable(self, answer: Awaitable[Out]) -> Awaitable[Out]:
+        """Return what `_run` gave; of a block that forgot `async` that is nothing to wait for."""
+        if inspect.isawaitable(answer):
+            return answer
+        raise BlockError(
+            f"{self.name}._run is no coroutine.",
+            hint="Write it as: async def _run(self, record, call).",
+        )
+
     def batch(self, records: Sequence[In]) -> list[Out | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""
-        return wait_for(current_host(), lambda: run_all(self.run, records))
+        several = self.input_port.several(records, f"{self.name}.batch")
+        return wait_for(current_host(), lambda: run_all(self.run, several))
 
     def __rshift__(self, other: Block[Out, Next]) -> Pipeline[In, Next]:
         """Chain: what comes out of this block goes into `other`; PipelineError if it cannot."""

@@ -58,11 +58,12 @@ def _require_block(block: object) -> None:
     if isinstance(block, Block):
         return
     shown = block.__name__ if isinstance(block, type) else type(block).__name__
-    has_task = hasattr(block, "task")
-    raise PipelineError(
-        f"{shown} is no block and cannot stand in a pipeline.",
-        hint=f"Chain {shown}'s .task(In, Out)." if has_task else "Chain blocks with blocks.",
-    )
+    hint = "Chain blocks with blocks."
+    if hasattr(block, "task"):
+        hint = f"Chain {shown}'s .task(In, Out)."
+    elif isinstance(block, type) and issubclass(block, Block):
+        hint = f"It is a class: make a block of it, {shown}(...)."
+    raise PipelineError(f"{shown} is no block and cannot stand in a pipeline.", hint=hint)
 
 
 def _require_fit(first: Block[Any, Any], second: Block[Any, Any]) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from conduit_nb.errors import Problem, ValidationError
+from conduit_nb.errors import ArgumentError, Problem, ValidationError
 from conduit_nb.schemas import Schema, schema_of
 
 
@@ -63,11 +64,40 @@ class Port:
             if isinstance(value, schema.cls):
                 return schema
         problem = Problem(path="$", message=f"expected {self}, got {type(value).__name__}")
-        raise ValidationError((problem,), subject=subject)
+        error = ValidationError((problem,), subject=subject)
+        error.hint = self._how()
+        raise error
+
+    def no_record(self, given: str, name: str) -> ArgumentError:
+        """Return the error for fields that were given in the place of a record."""
+        return ArgumentError(f"{name} takes one record, not {given}.", hint=self._how())
+
+    def several(self, records: Any, name: str) -> list[Any]:
+        """Return records as a list; ArgumentError where they are a table, a text or one record."""
+        is_table = hasattr(records, "iloc")  # of pandas: its iteration yields names, or bare values
+        if is_table or isinstance(records, str | bytes | Mapping) or not _is_iterable(records):
+            kind = type(cast("object", records)).__name__
+            raise ArgumentError(
+                f"{name} takes a list of {self}, not {kind}.",
+                hint=f"{self._how()} One for each row: {name}([...])."
+                + (" In a cell, %%conduit map takes tables." if is_table else ""),
+            )
+        return list(records)
+
+    def _how(self) -> str:
+        if not self.schemas:
+            return "It takes nothing."
+        schema = self.schemas[0]
+        fields = ", ".join(f"{name}=..." for name in schema.fields)
+        return f"Make a record: {schema.name}({fields})."
 
     def __str__(self) -> str:
         names = [schema.name for schema in self.schemas]
         return " | ".join([*names, "None"] if self.takes_none else names)
+
+
+def _is_iterable(value: object) -> bool:
+    return not dataclasses.is_dataclass(value) and isinstance(value, Iterable)
 
 
 def _members(kind: Any) -> tuple[Any, ...]:

@@ -70,6 +70,11 @@ class LlmTask(Block[In, Out]):
         return self._access.config.model_id
 
     @property
+    def max_model_len(self) -> int | None:
+        """How many tokens prompt and reply may have together; None takes the model's own limit."""
+        return self._access.config.max_model_len
+
+    @property
     def deployment(self) -> DeploymentRequest | None:
         """What has to run for it; None where a server of somebody's own answers."""
         return self._access.deployment

@@ -42,7 +42,7 @@ KNOBS: Mapping[ReasonCode, str] = {
     " model over more devices (tensor_parallel)",
     "devices": "lower tensor_parallel, pipeline_parallel or replicas",
     "nodes": "lower tensor_parallel or pipeline_parallel until a replica fits one node",
-    "runtime": "choose another runtime",
+    "runtime": "choose another runtime (lmlite runs on CPUs too)",
     "dtype": "choose another dtype or quantization",
     "compute_capability": "choose another runtime or quantization",
     "cuda": "choose an older version of the runtime",

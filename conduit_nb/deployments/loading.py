@@ -9,7 +9,7 @@ import asyncio
 
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import EndpointError
-from conduit_nb.events import Events, Notice, Step
+from conduit_nb.events import Events, ModelReady, Notice, Step
 from conduit_nb.protocol import ModelInfo
 
 
@@ -56,6 +56,7 @@ class LoadingWatch:
         if loaded["state"] == "loading":
             self._tell_step(name, detail)
         elif self._loading.pop(name, None) is not None and loaded["state"] == "ready":
+            self._events.emit(ModelReady(model=name))
             self._events.emit(Notice(text=f"{name} is ready on {loaded.get('device', '?')}."))
 
     def _tell_step(self, name: str, detail: str) -> None:

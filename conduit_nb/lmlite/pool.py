@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 LOG = logging.getLogger("conduit_nb.lmlite")
 FAILURE_KEPT_S = 5.0
+FAILURE_TOLD_S = 300.0
 RETRY_AFTER_S = 2.0
 LOADS_AT_ONCE = 4
 FAILED_KEPT = 32
@@ -191,7 +192,8 @@ class ModelPool:
             await self._end([one for entry in entries for one in entry.copies])
 
     def models(self) -> list[ModelInfo]:
-        """Return what was asked for, with its state."""
+        """Return what was asked for, with its state; an old failure is told no more."""
+        self._forget_failed()
         return [_info(entry, self.device) for entry in self._entries.values()]
 
     def memory(self) -> list[DeviceMemory]:
@@ -360,11 +362,13 @@ class ModelPool:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
 
     def _forget_failed(self) -> None:
-        """Keep the newest failures only: ids come from outside, in any number."""
-        failed = [key for key, entry in self._entries.items() if entry.state == "failed"]
-        for key in failed[:-FAILED_KEPT]:
-            if self._entries[key].in_flight == 0:
-                del self._entries[key]
+        """Keep the newest failures, and not for long: ids come from outside, in any number."""
+        failed = [entry for entry in self._entries.values() if entry.state == "failed"]
+        told_from = self._clock() - FAILURE_TOLD_S
+        for number, entry in enumerate(reversed(failed)):
+            is_told = number < FAILED_KEPT and entry.failed_at >= told_from
+            if not is_told and entry.in_flight == 0:
+                del self._entries[entry.key]
 
 
 def _info(entry: _Entry, kind: str) -> ModelInfo:

@@ -20,6 +20,15 @@ from conduit_nb.spelling import nearest
 
 _VARIABLE = re.compile(r"((?:--[\w-]+=)?)\{([^\W\d]\w*)\}")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
+# What the functions that read values take, for the error of a value that they cannot read.
+TAKES = {
+    "int": "a whole number",
+    "float": "a number",
+    "count": "a whole number from 0 up",
+    "at_least_one": "a whole number from 1 up",
+    "_not_negative": "a number from 0 up",
+    "_replicas": "a number, or the least and the most: 2 or 1-4",
+}
 
 
 class Asking(list[str]):
@@ -69,26 +78,48 @@ class MagicParser(MagicArgumentParser):
             raise ParserFound(self)
         arguments, unknown = self.parse_known_args(list(tokens))
         if unknown:
-            self._refuse(unknown[0])
+            self._refuse(unknown[0], before=_before(unknown[0], tokens))
         return arguments
 
     def error(self, message: str) -> NoReturn:
-        message = re.sub(r"argument (\S+): invalid \w+ value: ", r"\1 cannot be ", message)
+        bad = re.match(r"argument (\S+): invalid (\w+) value: (.*)", message, re.DOTALL)
+        if bad:
+            message = f"{bad[1]} takes {TAKES.get(bad[2], 'another value')}, not {bad[3]}"
         wrong = re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)$", message)
         near = nearest(wrong[1], re.findall(r"[^\s,']+", wrong[2])) if wrong else ""
         raise ArgumentError(f"{self.prog}: {message}.", hint=near or self._how())
 
-    def _refuse(self, token: str) -> NoReturn:
+    def _refuse(self, token: str, *, before: Sequence[str]) -> NoReturn:
         if token.startswith("-"):
             name = token.partition("=")[0]
             raise ArgumentError(
                 f"{self.prog} has no option {name}.",
                 hint=nearest(name, self.long_options) or self._how(),
             )
-        raise ArgumentError(f"{self.prog}: {token!r} is one argument too many.", hint=self._how())
+        raise ArgumentError(
+            f"{self.prog}: {token!r} is one argument too many.",
+            hint=_parted(before, token) or self._how(),
+        )
 
     def _how(self) -> str:
         return f"Write it as: {self.usage}; see %conduit help {self.prog.split()[-1]}."
+
+
+def _before(token: str, tokens: Sequence[str]) -> Sequence[str]:
+    return tokens[: tokens.index(token)] if token in tokens else []
+
+
+def _parted(before: Sequence[str], token: str) -> str:
+    """Return the cure where blanks have parted the value of the option just before `token`."""
+    if len(before) < 2 or not before[-2].startswith("--") or before[-1].startswith("-"):
+        return ""
+    option, value = before[-2:]
+    if option == "--columns":
+        return (
+            "Write the columns with commas and without blanks: --columns a,b; a column whose own "
+            'name has blanks as --columns field="Column Name".'
+        )
+    return f'Put a value that has blanks into quotes: {option} "{value} {token}".'
 
 
 def add_model_options(parser: MagicParser) -> None:

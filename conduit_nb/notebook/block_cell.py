@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import MagicParser
-from conduit_nb.notebook.cell import resolve
+from conduit_nb.notebook.cell import BUILTINS, resolve
 from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.mdl_display import SchemaListings
 from conduit_nb.notebook.shell import Shell
@@ -58,5 +58,10 @@ def variable(text: str, *, what: str) -> str:
         raise ArgumentError(
             f"{what} {text!r} is no name for a variable.",
             hint="Use letters, digits and _, beginning with a letter.",
+        )
+    if text in BUILTINS:
+        raise ArgumentError(
+            f"{what} {text!r} is the name of something of Python's own, which would be hidden.",
+            hint=f"Call it something else, my_{text} for example.",
         )
     return text

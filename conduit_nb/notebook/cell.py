@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, SchemaError
 from conduit_nb.schemas import Length, Pattern, Range
+from conduit_nb.schemas.refusals import is_pydantic, not_a_dataclass
 from conduit_nb.spelling import nearest
 
 # Names that a cell may use without having imported them; what the user has defined wins.
@@ -50,6 +51,27 @@ BUILTINS = frozenset(vars(builtins))  # a shell's namespace has some of them, su
 # What class statements raise when they are wrong; anything else is the user's own affair.
 CLASS_ERRORS = (AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
 
+# What Python says of what newcomers write in a field's type, and what they meant.
+CURES = {
+    "for |: 'str'": 'For one of several texts, write Literal["a", "b"].',
+    "decoding str is not supported": 'For one of several texts, write Literal["a", "b"].',
+    "Range.__init__()": "Name the bounds: Range(ge=1, le=5); without its ends gt= and lt=.",
+    "Length.__init__()": "Write Length(1, 80), or name one bound: Length(min=1), Length(max=80).",
+}
+
+# What a shell puts into its namespace, which nobody means by a mistyped name.
+SHELL_NAMES = frozenset(("In", "Out", "exit", "quit", "get_ipython"))
+
+# How a file is read, by the end of its name.
+READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_table",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".parquet": "read_parquet",
+    ".xlsx": "read_excel",
+}
+
 # Kinds of class that are no records, so that they are not made dataclasses.
 NO_RECORDS = (enum.Enum, BaseException, tuple, dict, type)
 
@@ -77,7 +99,10 @@ def define_dataclasses(
         try:
             exec(code, namespace)  # noqa: S102  # running the cell is what the user asked for
             if isinstance(statement, ast.ClassDef):
-                namespace[statement.name] = _as_dataclass(namespace[statement.name])
+                made = namespace[statement.name]
+                if is_pydantic(made):
+                    raise _at_statement(not_a_dataclass(made), statement, cell)
+                namespace[statement.name] = _as_dataclass(made)
                 names[statement.name] = None
         except CLASS_ERRORS as error:
             raise _class_error(
@@ -138,26 +163,45 @@ def source_line(cell: str, number: int) -> str:
 
 def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
     """Return the value of an expression like `reviews` or `reviews.head(20)`."""
+    how_to_read = _how_to_read(expression)
     try:
         code = compile(expression.strip(), f"<{what}>", "eval")
     except SyntaxError as error:
         raise ArgumentError(
             f"{what} {expression!r} is no Python expression: {error.msg}.",
-            hint="Name a variable, or put the expression into quotes.",
+            hint=how_to_read or "Name a variable, or put the expression into quotes.",
         ) from error
     try:
         return eval(code, namespace)  # noqa: S307  # the user's own expression, in the user's own namespace
     except NameError as error:
-        names = [name for name in namespace if not name.startswith("_") and name not in BUILTINS]
+        names = [
+            name
+            for name in namespace
+            if not name.startswith("_") and name not in BUILTINS | SHELL_NAMES
+        ]
+        near = nearest(error.name or expression, names)
         raise ArgumentError(
             f"{what} {expression!r}: {error}.",
-            hint=nearest(error.name or expression, names) or "Define it in a cell above.",
+            hint=how_to_read or near or "Define it in a cell above.",
         ) from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArgumentError(
             f"{what} {expression!r} fails: {type(error).__name__}: {error}.",
-            hint="Try the expression in a cell of its own.",
+            hint=how_to_read or "Try the expression in a cell of its own.",
         ) from error
+
+
+def _how_to_read(expression: str) -> str:
+    """Return what to do about a file's name where a variable is wanted; nothing for others."""
+    path = expression.strip().strip("\"'")
+    suffix = path[path.rfind(".") :].lower()
+    if suffix not in READERS or "(" in path:
+        return ""
+    lines = ", lines=True" if suffix == ".jsonl" else ""
+    return (
+        f'Read the file first, rows = pd.{READERS[suffix]}("{path}"{lines}), and name the '
+        "variable here."
+    )
 
 
 def parse(cell: str, filename: str, *, kind: type[ConduitError] = SchemaError) -> ast.Module:
@@ -201,6 +245,11 @@ def _at(line: int, source: str, kind: type[ConduitError], message: str, hint: st
     return error
 
 
+def _at_statement(error: SchemaError, statement: ast.stmt, cell: str) -> ConduitError:
+    source = source_line(cell, statement.lineno)
+    return _at(statement.lineno, source, SchemaError, str(error), error.hint)
+
+
 def _class_error(
     error: Exception,
     statement: ast.stmt,
@@ -226,9 +275,21 @@ def _class_error(
         known = {*PROVIDED, *dir(builtins), *classes}
         known |= {name for name, value in namespace.items() if isinstance(value, type)}
         hint = nearest(error.name, known) or f"Define {error.name} above it."
-    elif isinstance(error, TypeError) and "for |: 'str'" in str(error):
-        hint = 'For one of several texts, write Literal["a", "b"].'
+        if _stands_in_literal(error.name, statement):
+            hint = f'Texts stand in quotes: Literal["{error.name}", ...].'
+    elif isinstance(error, TypeError):
+        hint = next((cure for said, cure in CURES.items() if said in str(error)), hint)
     return _at(line, source_line(cell, line), SchemaError, f"{type(error).__name__}: {error}", hint)
+
+
+def _stands_in_literal(name: str, statement: ast.stmt) -> bool:
+    return any(
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "Literal"
+        and any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node.slice))
+        for node in ast.walk(statement)
+    )
 
 
 def _classes(module: ast.Module) -> list[str]:

@@ -24,6 +24,7 @@ from conduit_nb.compute.accelerators import ACCELERATORS
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.hub import available_offline
 from conduit_nb.notebook.arguments import MagicParser, parser_of, split_line
+from conduit_nb.notebook.frames import as_name
 from conduit_nb.notebook.help import TOPICS
 from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS, command_of
 from conduit_nb.providers.registry import provider_names
@@ -177,7 +178,12 @@ def _deployments() -> list[str]:
 def _columns(before: Sequence[str], names: Names) -> list[str]:
     rows = names.get(before[0]) if before else None
     columns = getattr(rows, "columns", ())
-    return [str(column) for column in columns if str(column).isidentifier()]
+    return [name if name.isidentifier() else _renamed(name) for name in map(str, columns)]
+
+
+def _renamed(column: str) -> str:
+    """Return how a column whose name cannot be a field's is given one."""
+    return f'{as_name(column)}="{column}"'
 
 
 def _is_rows(value: object) -> bool:

@@ -18,19 +18,19 @@ from conduit_nb.notebook.shell import Shell
 
 USAGE = "%conduit debug [ERROR|OUT] [--limit N]"
 LIMIT = 20
-HEAD = ("row", "error", "field", "what is wrong", "the model's text")
+HEAD = ("row", "error", "field", "what is wrong", "the model's text", "what to do")
 
 
 def debug(shell: Shell, tokens: Sequence[str], cell: str) -> Shown:  # noqa: ARG001  # every command is called alike
     """Carry out `%conduit debug`."""
     parser = MagicParser("%conduit debug", usage=USAGE)
-    parser.add_argument("error", nargs="?", metavar="ERROR")
+    parser.add_argument("error", nargs="?", metavar="ERROR|OUT")
     parser.option("--limit", metavar="N", type=at_least_one, default=LIMIT)
     arguments = parser.parse_line(tokens)
     if arguments.error is None:
         last = getattr(sys, "last_value", None)
         return ErrorView(last, whole=True) if last is not None else Line("Nothing has failed yet.")
-    found = resolve(arguments.error, shell.user_ns, what="ERROR")
+    found = resolve(arguments.error, shell.user_ns, what="ERROR|OUT")
     if isinstance(found, BaseException):
         return ErrorView(found, whole=True)
     return FailedRows(failures(found, arguments.error), limit=arguments.limit)
@@ -84,5 +84,5 @@ def _row(row: str, error: ConduitError) -> list[str]:
     problems = problems_of(error)
     fields = "; ".join(problem.path for problem in problems[:5])
     wrong = "; ".join(problem.message for problem in problems[:5]) or str(error)
-    cells = [row, type(error).__name__, fields, wrong, said_of(error)]
+    cells = [row, type(error).__name__, fields, wrong, said_of(error), error.hint]
     return [bounded(cell, 300) for cell in cells]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from conduit_nb.errors import ArgumentError, ValidationError
 from conduit_nb.notebook.cell import resolve
 from conduit_nb.schemas import Schema
-from conduit_nb.schemas.shapes import Choice, EnumChoice, Str
+from conduit_nb.schemas.shapes import Choice, EnumChoice, Str, without_null
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -52,7 +52,8 @@ def _record(value: object, schema: Schema[In], where: str) -> In:
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, str) and len(schema.fields) == 1:
         ((name, shape),) = schema.fields.items()
-        if isinstance(shape, Str | Choice | EnumChoice):
+        core, _ = without_null(shape)  # a column with an empty cell makes its field optional
+        if isinstance(core, Str | Choice | EnumChoice):
             value = {name: value}
     if not isinstance(value, Mapping):
         raise ArgumentError(

@@ -83,14 +83,18 @@ def read_columns(text: str | None) -> dict[str, str] | None:
     chosen: dict[str, str] = {}
     for part in split_outside(text, lambda character: character == ","):
         field, equals, column = part.partition("=")
-        field = field.strip()
+        field = _unquoted(field)
         if not field or (equals and not column.strip()) or field in chosen:
             raise ArgumentError(
                 f"--columns {text!r} has an empty or a doubled name.",
                 hint='Write it as --columns a,b or --columns field="Column Name",b',
             )
-        chosen[field] = column.strip().strip("\"'") if equals else field
+        chosen[field] = _unquoted(column) if equals else field
     return chosen
+
+
+def _unquoted(text: str) -> str:
+    return text.strip().strip("\"'")
 
 
 def derived_input(rows: Rows, columns: Mapping[str, str] | None) -> type[Any]:
@@ -104,7 +108,7 @@ def derived_input(rows: Rows, columns: Mapping[str, str] | None) -> type[Any]:
             raise ArgumentError(
                 f"The column {column!r} cannot be the name of a field.",
                 hint="Give it one, and name the others that you need: "
-                f'--columns {_as_name(column)}="{column}"',
+                f'--columns {as_name(column)}="{column}"',
             )
     if not chosen:
         raise ArgumentError("The rows have no columns.", hint="Give rows with values in them.")
@@ -208,7 +212,8 @@ def _all_columns(rows: Rows) -> dict[str, str]:
     }
 
 
-def _as_name(column: str) -> str:
+def as_name(column: str) -> str:
+    """Return a field's name for a column's."""
     name = "".join(c if c.isalnum() else "_" for c in column.lower()).strip("_")
     return (
         name if name.isidentifier() and not keyword.iskeyword(name) else f"field_{name}".rstrip("_")

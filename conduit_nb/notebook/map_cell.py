@@ -17,6 +17,7 @@ from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import resolve
 from conduit_nb.notebook.details import DetailColumns, detail_columns
+from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.frames import (
     ERROR_COLUMN,
@@ -28,6 +29,7 @@ from conduit_nb.notebook.frames import (
 )
 from conduit_nb.notebook.preflight import Preflight, preflight
 from conduit_nb.notebook.progress import progress_view, show_line, summary_text
+from conduit_nb.notebook.remarks import remarks
 from conduit_nb.notebook.results import require_free_names, result_frame
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
@@ -70,7 +72,9 @@ def map_rows(
     require_free_names(rows, gives, arguments.prefix, details)
     records = to_records(rows, takes, columns)
     examples = read_examples(arguments.examples, shell.user_ns, takes, gives)
-    title = f"{takes.name} -> {gives.name}"
+    is_derived = input_type is None and rows.record_type is None
+    source = arguments.rows if is_derived and arguments.rows.isidentifier() else takes.name
+    title = f"{source} -> {gives.name}"
     task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
     session = process_session()
     estimate = preflight(session, task, records, gives)
@@ -80,7 +84,9 @@ def map_rows(
         session.wait(session.fleet.require_affordable(estimate.usd, task.deployment))
     show_line(shell, estimate)
     witness = Witness(session, task, gives, title)
-    job = MapJob(shell, rows, gives, out, arguments.prefix, arguments.max_errors, details, witness)
+    job = MapJob(
+        shell, rows, takes, gives, out, arguments.prefix, arguments.max_errors, details, witness
+    )
     run = Run(
         session,
         task.detailed,
@@ -116,6 +122,7 @@ class MapJob:
 
     shell: Shell
     rows: Rows
+    takes: Schema[Any]
     gives: Schema[Any]
     out: str
     prefix: str
@@ -187,6 +194,8 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
         snapshot = run.progress.snapshot()
         text = f"{summary_text(snapshot, title)}; {job.out} is bound"
         view.finish(snapshot, text, job.witness.receipt(run))
+        for remark in remarks(job.rows, job.takes, job.gives, run.outcomes()):
+            show_line(job.shell, Line(remark))
         job.require_whole(run)
     return frame
 

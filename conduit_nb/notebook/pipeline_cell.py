@@ -17,7 +17,7 @@ from conduit_nb.blocks.sqlite import Sqlite3Block
 from conduit_nb.errors import ArgumentError, PipelineError
 from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.block_cell import variable
-from conduit_nb.notebook.cell import PROVIDED, run_statements
+from conduit_nb.notebook.cell import BUILTINS, PROVIDED, SHELL_NAMES, run_statements
 from conduit_nb.notebook.pipeline_display import PipelineView
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.spelling import nearest
@@ -63,6 +63,13 @@ def _require_chain(module: ast.Module) -> ast.Expr:
     """Return the cell's last statement, which is the chain."""
     last = module.body[-1] if module.body else None
     if isinstance(last, ast.Expr):
+        for before in module.body[:-1]:
+            if isinstance(before, ast.Expr) and isinstance(before.value, ast.Name | ast.BinOp):
+                dropped = ast.unparse(before)
+                raise ArgumentError(
+                    f"`{dropped}` stands on a line of its own and would not be in the chain.",
+                    hint=f"Chain the lines: {dropped} >> {ast.unparse(last)}",
+                ).at_line(before.lineno, dropped)
         return last
     raise ArgumentError(
         "The cell does not end with a chain of blocks.",
@@ -86,7 +93,14 @@ def _hint(missing: str, namespace: dict[str, Any]) -> str:
     blocks = [name for name, value in namespace.items() if isinstance(value, Block)]
     return (
         nearest(missing, [*blocks, *BLOCKS])
-        or nearest(missing, [name for name in namespace if not name.startswith("_")])
+        or nearest(
+            missing,
+            [
+                name
+                for name in namespace
+                if not name.startswith("_") and name not in BUILTINS | SHELL_NAMES
+            ],
+        )
         or (f"There is: {', '.join(blocks)}." if blocks else "")
         or "Make it in a cell above, with `%%conduit block`."
     )

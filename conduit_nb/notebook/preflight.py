@@ -24,7 +24,7 @@ from conduit_nb.runs.receipts import read_receipts, schema_hash
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.expected import expected_characters
 from conduit_nb.session import Session
-from conduit_nb.units import dollars, duration
+from conduit_nb.units import counted, dollars, duration
 
 SAMPLE = 32
 CHARACTERS_PER_TOKEN = 3.6
@@ -56,7 +56,7 @@ class Preflight(Shown):
 
     def _text(self) -> str:
         tokens = self.prompt_tokens + self.completion_tokens
-        parts = [f"{self.rows:,} rows", f"about {_rounded(tokens)} tokens"]
+        parts = [counted(self.rows, "row"), f"about {_rounded(tokens)} tokens"]
         if self.seconds is None:
             parts.append(f"time not known on {self.place}")
         else:
@@ -85,6 +85,7 @@ class _Place:
     provider: str | None
     usd_per_hour: float | None
     boots: bool = False
+    context_tokens: int | None = None
     writes_per_s: float | None = None
     reads_per_s: float | None = None
 
@@ -100,8 +101,9 @@ def preflight(
     rows = [one for one in records if not isinstance(one, ConduitError)]
     place = _place(session, task)
     alike = [one for one in known if one.schema_hash == schema_hash(gives)]
-    prompts = _prompt_tokens(task, rows)
-    writes = round(len(rows) * _per_row(alike, gives))
+    sizes = _prompt_sizes(task, rows, task.max_model_len or place.context_tokens)
+    prompts = round(sum(sizes))
+    writes = round(len(sizes) * _per_row(alike, gives))
     speed = _seconds(known, alike, place, len(rows), prompts, writes)
     seconds = None if speed is None else speed[0] + (BOOT_S if place.boots else 0.0)
     usd = None
@@ -154,6 +156,7 @@ def _here(model_id: str) -> _Place:
         said=said,
         provider=provider,
         usd_per_hour=0.0,
+        context_tokens=plan.models[0].max_model_len,
         writes_per_s=writes,
         reads_per_s=writes * ratio,
     )
@@ -179,13 +182,24 @@ def _rented(session: Session, request: DeploymentRequest) -> _Place:
     )
 
 
-def _prompt_tokens(task: LlmTask[Any, Any], rows: Sequence[object]) -> int:
-    """Return what all rows' prompts come to, from some of them."""
-    if not rows:
-        return 0
-    sample = rows[:: max(len(rows) // SAMPLE, 1)][:SAMPLE]
-    sizes = [sum(len(str(one["content"])) for one in task.messages(row)) for row in sample]
-    return round(sum(sizes) / len(sizes) / CHARACTERS_PER_TOKEN * len(rows))
+def _prompt_sizes(
+    task: LlmTask[Any, Any], rows: Sequence[object], context_tokens: int | None
+) -> list[float]:
+    """Return the tokens of the rows' prompts, told by the first and by some of the others.
+
+    Rows that the model's context does not hold are left out: they are refused, and take nothing.
+    """
+    every = max(len(rows) // SAMPLE, 1)
+    sample = rows[::every][:SAMPLE]
+    sizes = [
+        sum(len(str(one["content"])) for one in task.messages(row)) / CHARACTERS_PER_TOKEN
+        for row in sample
+    ]
+    held = [size for size in sizes if context_tokens is None or size < context_tokens]
+    if not held:
+        return []
+    number = round(len(rows) * len(held) / len(sizes))
+    return [sum(held) / len(held)] * number
 
 
 def _per_row(alike: Sequence[Receipt], gives: Schema[Any]) -> float:
@@ -205,15 +219,26 @@ def _seconds(
 ) -> tuple[float, str] | None:
     """Return the seconds without a boot, and what says so."""
     if alike and (last := _last_at(alike, place)) is not None:
-        return last.seconds / last.done * rows, "as the last such map was"
+        done = _work(last.prompt_tokens, last.completion_tokens)
+        share = _work(prompts, writes) / done if done else rows / last.done
+        return _answering_s(last) * share, "as the last such map was"
     if (last := _last_at(known, place)) is not None:
-        tokens = last.prompt_tokens + last.completion_tokens
-        if tokens:
-            return last.seconds / tokens * (prompts + writes), "at the last map's speed"
+        done = _work(last.prompt_tokens, last.completion_tokens)
+        if done:
+            return _answering_s(last) / done * _work(prompts, writes), "at the last map's speed"
     if place.writes_per_s and place.reads_per_s:
         seconds = writes / place.writes_per_s + prompts / place.reads_per_s
         return seconds, "an estimate from sizes"
     return None
+
+
+def _work(prompt_tokens: float, completion_tokens: float) -> float:
+    """Return how much there is to do, as tokens to write."""
+    return completion_tokens + prompt_tokens / READS_PER_WRITE
+
+
+def _answering_s(receipt: Receipt) -> float:
+    return max(receipt.seconds - receipt.start_seconds, 0.0)
 
 
 def _last_at(receipts: Sequence[Receipt], place: _Place) -> Receipt | None:

@@ -15,7 +15,7 @@ from conduit_nb.notebook.receipt_display import ReceiptView
 from conduit_nb.notebook.shell import Shell, is_notebook, new_display
 from conduit_nb.plain_text import plain
 from conduit_nb.runs import Receipt, Snapshot
-from conduit_nb.units import dollars, duration
+from conduit_nb.units import counted, dollars, duration
 
 NOTEBOOK_EVERY_S = 0.25
 TERMINAL_EVERY_S = 0.1
@@ -132,9 +132,10 @@ class ProgressLine(Shown):
 
 def progress_text(snapshot: Snapshot, title: str) -> str:
     """Return one line: how far, how fast, how long still, how many errors."""
-    parts = [f"{title}: {snapshot.done:,} of {snapshot.total:,} rows"]
+    parts = [f"{title}: {snapshot.done:,} of {counted(snapshot.total, 'row')}"]
     if snapshot.rows_per_s is None:
-        parts.append(f"starting, {duration(snapshot.elapsed_s)} so far")
+        doing = "" if snapshot.done else "starting, "
+        parts.append(f"{doing}{duration(snapshot.elapsed_s)} so far")
     else:
         parts.append(f"{snapshot.rows_per_s:,.1f} rows/s")
     if snapshot.completion_tokens:
@@ -147,7 +148,7 @@ def progress_text(snapshot: Snapshot, title: str) -> str:
 
 def summary_text(snapshot: Snapshot, title: str) -> str:
     """Return one line on a run that has ended."""
-    parts = [f"{title}: {snapshot.done:,} of {snapshot.total:,} rows"]
+    parts = [f"{title}: {snapshot.done:,} of {counted(snapshot.total, 'row')}"]
     parts[0] += f" in {duration(snapshot.elapsed_s)}"
     if snapshot.rows_per_s is not None:
         parts.append(f"{snapshot.rows_per_s:,.1f} rows/s")
@@ -165,4 +166,4 @@ def _spent(snapshot: Snapshot) -> list[str]:
 def _errors(snapshot: Snapshot) -> list[str]:
     if not snapshot.failed:
         return []
-    return [f"{snapshot.failed:,} error{'s' if snapshot.failed > 1 else ''}"]
+    return [counted(snapshot.failed, "error")]

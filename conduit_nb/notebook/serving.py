@@ -111,6 +111,7 @@ class Witness:
             started_at=self._started.isoformat(timespec="seconds"),
             schema_hash=self._hash,
             is_stopped=run.is_cancelled,
+            start_seconds=round(now.start_s, 3),
         )
         with contextlib.suppress(StorageError):  # a full disk must not cost anybody their rows
             keep_receipt(receipt)

@@ -19,8 +19,10 @@ RATE_WINDOW_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A run at one moment. `rows_per_s` and `eta_s` are None until a row has ended.
+    """A run at one moment. `rows_per_s` and `eta_s` are None until a row has been answered.
 
+    A row that failed is no sign of speed. `start_s` is what passed before the server and its model
+    were ready; it is part of `elapsed_s`.
     `usd_per_hour` is what the servers that answer cost meanwhile; None where nobody knows.
     """
 
@@ -32,6 +34,7 @@ class Snapshot:
     elapsed_s: float
     rows_per_s: float | None
     eta_s: float | None
+    start_s: float = 0.0
     usd_per_hour: float | None = None
 
     @property
@@ -54,6 +57,7 @@ class Progress:
         self._clock = clock
         self._lock = threading.Lock()
         self._started = clock()
+        self._ready = self._started
         self._ended: float | None = None
         self._done = 0
         self._failed = 0
@@ -66,8 +70,10 @@ class Progress:
         now = self._clock()
         with self._lock:
             self._done += 1
-            self._failed += isinstance(outcome, ConduitError)
-            self._recent.append(now)
+            if isinstance(outcome, ConduitError):
+                self._failed += 1
+            else:
+                self._recent.append(now)
             self._forget(now)
 
     def on_event(self, event: Event) -> None:
@@ -77,6 +83,12 @@ class Progress:
         with self._lock:
             self._prompt_tokens += event.prompt_tokens
             self._completion_tokens += event.completion_tokens
+
+    def ready(self) -> None:
+        """Count the speed from now on: only now the server and its model can answer."""
+        with self._lock:
+            if self._done == self._failed:
+                self._ready = self._clock()
 
     def end(self) -> None:
         """Stop the clock."""
@@ -88,7 +100,7 @@ class Progress:
         with self._lock:
             now = self._ended or self._clock()
             elapsed_s = now - self._started
-            rows_per_s = self._rate(now, elapsed_s)
+            rows_per_s = self._rate(now, now - self._ready)
             left = self.total - self._done
             return Snapshot(
                 total=self.total,
@@ -99,18 +111,20 @@ class Progress:
                 elapsed_s=elapsed_s,
                 rows_per_s=rows_per_s,
                 eta_s=left / rows_per_s if rows_per_s else None,
+                start_s=self._ready - self._started,
                 usd_per_hour=self.usd_per_hour,
             )
 
-    def _rate(self, now: float, elapsed_s: float) -> float | None:
-        """Return rows a second: of late while it runs, over all once it has ended."""
-        if self._done == 0 or elapsed_s <= 0:
+    def _rate(self, now: float, answering_s: float) -> float | None:
+        """Return answered rows a second: of late while it runs, over all once it has ended."""
+        answered = self._done - self._failed
+        if answered == 0 or answering_s <= 0:
             return None
         if self._ended is None:
             self._forget(now)
             if self._recent:
-                return len(self._recent) / min(elapsed_s, RATE_WINDOW_S)
-        return self._done / elapsed_s
+                return len(self._recent) / min(answering_s, RATE_WINDOW_S)
+        return answered / answering_s
 
     def _forget(self, now: float) -> None:
         while self._recent and self._recent[0] < now - RATE_WINDOW_S:

@@ -36,6 +36,7 @@ LONGEST_BYTES = 2000
 class Receipt(Displayed):
     """One run over rows. What nobody could say is None; `usd` is what the servers cost meanwhile.
 
+    `start_seconds` of its `seconds` passed before the server and its model were ready.
     `schema_hash` is that of what was filled, in the form in which the model was held to it.
     """
 
@@ -57,6 +58,7 @@ class Receipt(Displayed):
     device: str | None = None
     usd: float | None = None
     is_stopped: bool = False
+    start_seconds: float = 0.0
 
 
 def schema_hash(schema: Schema[Any]) -> str:

@@ -15,7 +15,7 @@ from conduit_nb.blocks.host import Host, use_host
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, Interrupted
-from conduit_nb.events import Event, Events
+from conduit_nb.events import Event, Events, ModelReady
 from conduit_nb.runs.progress import Progress
 from conduit_nb.runs.rows import Runs, run_rows
 
@@ -128,7 +128,11 @@ class Run(Generic[In, Out]):
     async def _work(self) -> None:
         self._began.set()
         try:
-            with use_host(_Watched(self._host, self.progress.on_event)):
+            progress = self.progress
+            with (
+                self._host.events.heard(self._on_outer_event),
+                use_host(_Watched(self._host, progress.on_event, progress.ready)),
+            ):
                 await run_rows(self._block, self._rows, window=self._window, on_row=self._keep)
             self.progress.end()
             if self._beside_task is not None:
@@ -146,6 +150,11 @@ class Run(Generic[In, Out]):
             finally:
                 self._ended.set()
 
+    def _on_outer_event(self, event: Event) -> None:
+        """Take notice of a model that is loaded: the watch of its server tells, not a request."""
+        if isinstance(event, ModelReady):
+            self.progress.ready()
+
     def _keep(self, index: int, outcome: Out | ConduitError) -> None:
         with self._lock:
             self._outcomes[index] = outcome
@@ -159,10 +168,14 @@ class Run(Generic[In, Out]):
 class _Watched:
     """The host, with a hook that hears only of what this run does."""
 
-    def __init__(self, host: Host, listener: Callable[[Event], None]) -> None:
+    def __init__(
+        self, host: Host, listener: Callable[[Event], None], when_ready: Callable[[], None]
+    ) -> None:
         self._host = host
         self._events = _Forwarded(host.events)
         self._events.subscribe(listener)
+        self._when_ready = when_ready
+        self._has_endpoint = False
 
     @property
     def events(self) -> Events:
@@ -175,7 +188,11 @@ class _Watched:
         return self._host.is_loop_thread()
 
     async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
-        return await self._host.endpoint(request, fresh=fresh)
+        endpoint = await self._host.endpoint(request, fresh=fresh)
+        if not self._has_endpoint:
+            self._has_endpoint = True
+            self._when_ready()
+        return endpoint
 
 
 class _Forwarded(Events):

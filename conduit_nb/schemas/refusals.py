@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterable, Mapping, Set
+from datetime import date
 from enum import Flag
 from typing import Any, ClassVar, Final, cast, get_args, get_origin
 
@@ -16,6 +17,14 @@ from conduit_nb.schemas.constraints import Length, Pattern, Range
 SUPPORTED = (
     "str, int, float, bool, bytes, date, datetime, list[...], dict[str, ...], Literal, Enum, "
     "X | Y, X | None and dataclasses"
+)
+
+
+LONGEST_HINT = 300
+
+PYDANTIC = (
+    "{name} is a pydantic model, not a dataclass",
+    "Make it a dataclass: put @dataclass above the class and leave BaseModel out.",
 )
 
 
@@ -33,6 +42,9 @@ def refusal(hint: Any, path: str) -> SchemaError:
 
 def not_a_dataclass(cls: Any) -> SchemaError:
     """Return the error for what is to be a schema and is no dataclass."""
+    if is_pydantic(cls):
+        said, cure = PYDANTIC
+        return SchemaError(said.format(name=type_name(cls)), hint=cure)
     is_own = isinstance(cls, type) and cls.__module__ not in ("builtins", "typing")
     return SchemaError(
         f"{type_name(cls)} is not a dataclass",
@@ -42,11 +54,18 @@ def not_a_dataclass(cls: Any) -> SchemaError:
     )
 
 
+def is_pydantic(cls: Any) -> bool:
+    """Whether it is a model of pydantic, which looks like a dataclass and is none."""
+    return isinstance(cls, type) and hasattr(cls, "model_fields") and hasattr(cls, "model_validate")
+
+
 def type_name(hint: Any) -> str:
     """Return how a hint is spelt."""
     if isinstance(hint, type) and not get_args(hint):
         return hint.__qualname__.rpartition(".<locals>.")[2] or hint.__name__
-    return str(hint).replace("typing.", "")
+    text = str(hint).replace("typing.", "")
+    # A table or another value in the place of a type is told by its class.
+    return text if len(text) <= LONGEST_HINT and "\n" not in text else f"a {type(hint).__name__}"
 
 
 def _about_values(hint: Any) -> tuple[str, str] | None:
@@ -134,11 +153,14 @@ def _about_others(origin: Any) -> tuple[str, str]:
             "{name} is not supported",
             "Write str (with a Pattern, if you like), or float for a duration in seconds.",
         )
-    if hasattr(origin, "model_fields"):
-        return (
-            "{name} is a pydantic model, not a dataclass",
-            "Make it a dataclass: put @dataclass above the class and leave BaseModel out.",
-        )
+    if is_pydantic(origin):
+        return PYDANTIC
+    if _is_subclass(origin, date):  # pandas' Timestamp
+        return "{name} is not supported", "Write datetime, or date for a day."
+    if module == "numpy":
+        return "{name} is not supported", "Write Python's own type: int, float, bool or str."
+    if module == "pandas":
+        return "{name} is not supported", f"Use {SUPPORTED}."
     if isinstance(origin, type) and module != "builtins":
         return "{name} is not a dataclass", "Put @dataclass above the class."
     return "{name} is not supported", f"Use {SUPPORTED}."

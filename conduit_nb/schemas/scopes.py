@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import sys
 import typing
 from collections import ChainMap
@@ -48,7 +49,8 @@ class Scope:
         raise SchemaError(
             f"the name {unknown!r} in the type hint {text!r} is not known",
             path=path,
-            hint=nearest(
+            hint=_literal_meant(text)
+            or nearest(
                 unknown,
                 known,
                 then=f"Define {unknown} before the schema is made; where it is local to a "
@@ -148,3 +150,12 @@ def _class_bodies(owner: type[Any], outer: Mapping[str, Any]) -> Iterator[dict[s
             break
         bodies.append(dict(vars(around)))
     return reversed(bodies)
+
+
+def _literal_meant(text: str) -> str:
+    """Return what to write for `"good, bad"`, which lists texts and names no type."""
+    words = [word.strip() for word in re.split(r"[,|/]", text)]
+    if len(words) < 2 or not all(re.fullmatch(r"[\w -]+", word) for word in words):
+        return ""
+    quoted = ", ".join(f'"{word}"' for word in words)
+    return f"For one of several texts, write Literal[{quoted}]."

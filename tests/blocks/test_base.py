@@ -253,3 +253,27 @@ def test_a_record_that_a_block_of_the_users_own_cannot_take_is_its_own_error(hos
     answers = Inverse(Number, Root).batch([Number(value=2), Number(value=0), Number(value=4)])
 
     assert [type(answer) for answer in answers] == [Root, BlockError, Root]
+
+
+def test_fields_in_the_place_of_a_record_are_told_how_one_is_made(host: LoopHost):
+    with use_host(host), pytest.raises(ArgumentError, match="takes one record, not value=") as err:
+        SquareRoot()(value=4)  # pyright: ignore[reportCallIssue]  # what a newcomer writes
+    assert err.value.hint == "Make a record: Number(value=...)."
+
+
+def test_one_record_in_the_place_of_many_is_refused(host: LoopHost):
+    with use_host(host), pytest.raises(ArgumentError, match="takes a list of Number, not Number"):
+        SquareRoot().batch(Number(4))  # pyright: ignore[reportArgumentType]  # as above
+
+
+class Plain(Block[Number, Root]):
+    """Forgets `async`."""
+
+    def _run(self, record: Number, call: Call) -> Root:  # pyright: ignore[reportIncompatibleMethodOverride]  # as above
+        return Root(1)
+
+
+def test_a_block_that_forgot_async_is_told_so(host: LoopHost):
+    with use_host(host), pytest.raises(BlockError, match="_run is no coroutine") as err:
+        Plain(Number, Root)(Number(4))
+    assert "async def _run(self, record, call)" in err.value.hint

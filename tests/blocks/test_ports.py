@@ -3,10 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import pandas as pd
 import pytest
 
 from conduit_nb.blocks.ports import Port
-from conduit_nb.errors import SchemaError, ValidationError
+from conduit_nb.errors import ArgumentError, SchemaError, ValidationError
 
 T = TypeVar("T")
 
@@ -98,3 +99,36 @@ def test_none_is_no_record():
 def test_a_type_without_a_schema_makes_no_port():
     with pytest.raises(SchemaError):
         Port.of(dict)
+
+
+@pytest.mark.parametrize(
+    ("records", "kind"),
+    [
+        (pd.DataFrame({"name": ["Rex"]}), "DataFrame"),
+        (pd.Series(["Rex"]), "Series"),
+        ("Rex", "str"),
+        ({"name": "Rex"}, "dict"),
+        (Animal("Rex"), "Animal"),
+        (3, "int"),
+    ],
+)
+def test_what_is_no_list_of_records_is_refused_with_what_to_write(records: object, kind: str):
+    with pytest.raises(
+        ArgumentError, match=f"judge.batch takes a list of Animal, not {kind}"
+    ) as caught:
+        Port.of(Animal).several(records, "judge.batch")
+    assert "Animal(name=...)" in caught.value.hint
+    assert ("%%conduit map" in caught.value.hint) == (kind in ("DataFrame", "Series"))
+
+
+def test_any_other_iterable_of_records_is_a_list():
+    assert Port.of(Animal).several((Animal(name) for name in "ab"), "b") == [
+        Animal("a"),
+        Animal("b"),
+    ]
+
+
+def test_a_bare_value_is_told_how_a_record_is_made():
+    with pytest.raises(ValidationError) as caught:
+        Port.of(Dog).check("Rex", subject="input")
+    assert caught.value.hint == "Make a record: Dog(name=..., tricks=...)."

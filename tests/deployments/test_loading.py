@@ -7,7 +7,7 @@ from typing import Any
 
 from conduit_nb.client import Endpoint
 from conduit_nb.deployments.loading import LoadingWatch
-from conduit_nb.events import Events
+from conduit_nb.events import Event, Events, ModelReady
 from tests.raw_server import json_answer, raw_server
 from tests.waiting import until
 
@@ -17,11 +17,15 @@ def listing(state: str, detail: str = "") -> list[bytes]:
     return json_answer({"object": "list", "data": [{"id": "m", "conduit": loaded}]})
 
 
+def _told(event: Event) -> str:
+    return f"{event.model}!" if isinstance(event, ModelReady) else getattr(event, "text", "")
+
+
 async def told_of(*listings: list[bytes]) -> list[str]:
     """Return what is told by a watch that sees these, one after another."""
     texts: list[str] = []
     events = Events()
-    events.subscribe(lambda event: texts.append(getattr(event, "text", "")))
+    events.subscribe(lambda event: texts.append(_told(event)))
     async with raw_server(*listings) as server:
         endpoint = Endpoint(server.url, dialect="lmlite")
         watch = LoadingWatch(endpoint, events, every_s=0.01)
@@ -38,7 +42,7 @@ async def told_of(*listings: list[bytes]) -> list[str]:
 async def test_a_model_that_is_loaded_is_told_and_when_it_is_ready():
     texts = await told_of(listing("loading", "reading the weights"), listing("ready"))
 
-    assert texts == ["Loading m: reading the weights.", "m is ready on cpu."]
+    assert texts == ["Loading m: reading the weights.", "m!", "m is ready on cpu."]
 
 
 async def test_a_model_that_is_ready_already_is_not_told():

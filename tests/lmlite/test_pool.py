@@ -16,7 +16,7 @@ from conduit_nb.errors import (
     RequestRefusedError,
     ServerFailedError,
 )
-from conduit_nb.lmlite.pool import FAILED_KEPT, FAILURE_KEPT_S, ModelPool
+from conduit_nb.lmlite.pool import FAILED_KEPT, FAILURE_KEPT_S, FAILURE_TOLD_S, ModelPool
 from conduit_nb.lmlite.source import ModelKey
 from tests.lmlite.described_source import GIB, DescribedSource, SomeEngine
 
@@ -449,3 +449,15 @@ async def test_more_replicas_than_devices_and_a_change_of_their_number_are_refus
     again = await pool.load(KEY, replicas=2)
 
     assert again["conduit"]["state"] == "ready"
+
+
+async def test_an_old_failure_is_told_no_more():
+    loader, clock = DescribedSource(), Clock()
+    loader.failure = ModelFilesError("broken")
+    pool = make_pool(loader, clock=clock)
+    await asyncio.gather(use(pool), return_exceptions=True)
+    assert state_of(pool) == "failed"
+
+    clock.now += FAILURE_TOLD_S + 1
+
+    assert pool.models() == []

@@ -12,6 +12,7 @@ from conduit_nb.notebook.arguments import (
     split_line,
     with_values,
 )
+from conduit_nb.notebook.map_cell import make_parser
 
 
 @pytest.mark.parametrize(
@@ -81,12 +82,16 @@ def test_arguments_are_read():
         (["df", "--max", "3"], "no option --max", ""),
         (["df", "-x"], "no option -x", "%%conduit map ROWS"),
         (["df", "other"], "'other' is one argument too many", "%%conduit map ROWS"),
-        (["df", "--max-errors", "few"], "--max-errors cannot be 'few'", "%%conduit map ROWS"),
+        (
+            ["df", "--max-errors", "few"],
+            "--max-errors takes a whole number from 0 up",
+            "%%conduit map ROWS",
+        ),
         (["df", "--max-errors", "-1"], "-1", "%%conduit map ROWS"),
         (["df", "--max-errors"], "expected one argument", "%%conduit map ROWS"),
         (["df", "--max-tokens", "0"], "0 is below 1", "%%conduit map ROWS"),
         (["df", "--temperature", "nan"], "nan is not a number from 0 up", "%%conduit map ROWS"),
-        (["df", "--seed", "x"], "--seed cannot be 'x'", "%%conduit map ROWS"),
+        (["df", "--seed", "x"], "--seed takes a whole number, not 'x'", "%%conduit map ROWS"),
     ],
 )
 def test_every_mistake_is_an_argument_error_that_says_what_to_write(
@@ -116,3 +121,18 @@ def test_a_variable_that_cannot_stand_there_is_an_error(token: str, said: str):
         with_values([token], {"model_id": "m/one", "rows": []})
 
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        ("df --columns a, b", "--columns a,b"),
+        ("df --columns a b", 'field="Column Name"'),
+        ("df --model my model", '--model "my model"'),
+        ("df --confidence x", "%%conduit map ROWS"),
+    ],
+)
+def test_a_value_that_blanks_have_parted_is_told_how_it_is_written(line: str, cure: str):
+    with pytest.raises(ArgumentError, match="one argument too many") as caught:
+        make_parser().parse_line(split_line(line))
+    assert cure in caught.value.hint

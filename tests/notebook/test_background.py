@@ -47,7 +47,7 @@ def test_the_handle_shows_itself(cells: Cells, server: OpenAIServer):
     handle = start(cells, server, "WAIT bad")
 
     [shown] = cells.outputs
-    assert "Row -> Verdict: 0 of 1 rows" in shown.data["text/plain"]
+    assert "rows -> Verdict: 0 of 1 row," in shown.data["text/plain"]
     assert '<progress max="1" value="0"' in shown.data["text/html"]
     server.go_on.set()
     handle.result(timeout_s=20)

@@ -222,3 +222,46 @@ def test_an_expression_that_fails_is_an_argument_error(expression: str, message:
 
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("hint", "cure"),
+    [
+        ("Annotated[int, Range(1, 5)]", "Range(ge=1, le=5)"),
+        ("Annotated[int, Range(min=1)]", "Range(ge=1, le=5)"),
+        ("Annotated[str, Length(1, 2, 3)]", "Length(1, 80)"),
+        ('str("low", "high")', 'Literal["a", "b"]'),
+        ("Literal[low, high]", 'Literal["low", ...]'),
+    ],
+)
+def test_what_newcomers_write_in_a_type_is_told_what_it_should_be(hint: str, cure: str):
+    with pytest.raises(SchemaError) as caught:
+        define(f"class A:\n    kind: {hint}")
+    assert cure in caught.value.hint
+
+
+def test_a_model_of_pydantic_is_refused_at_its_line():
+    with pytest.raises(SchemaError, match="line 3: .*A is a pydantic model") as caught:
+        define("from pydantic import BaseModel\nclass A(BaseModel):\n    text: str")
+    assert "leave BaseModel out" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("path", "reader"),
+    [
+        ("tickets.csv", 'pd.read_csv("tickets.csv")'),
+        ("data/my tickets.CSV", "pd.read_csv"),
+        ("'a.parquet'", 'pd.read_parquet("a.parquet")'),
+        ("a.jsonl", 'pd.read_json("a.jsonl", lines=True)'),
+    ],
+)
+def test_a_file_in_the_place_of_rows_is_told_how_it_is_read(path: str, reader: str):
+    with pytest.raises(ArgumentError) as caught:
+        resolve(path, {"tickets": 3}, what="ROWS")
+    assert reader in caught.value.hint
+
+
+def test_what_a_shell_has_for_itself_is_not_what_was_meant():
+    with pytest.raises(ArgumentError) as caught:
+        resolve("out", {"Out": {}, "In": []}, what="ROWS")
+    assert caught.value.hint == "Define it in a cell above."

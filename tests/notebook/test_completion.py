@@ -51,6 +51,10 @@ def test_words_are_offered_by_kind(cells: Cells):
         ("%%conduit map reviews --back", "%%conduit map reviews --background"),
         ("%%conduit map reviews --max-t¦ -o x\nclass A: ...", "%%conduit map reviews --max-tokens"),
         ("%%conduit map reviews --columns st", "%%conduit map reviews --columns stars"),
+        (
+            "%%conduit map reviews --columns two",
+            '%%conduit map reviews --columns two_words="two words"',
+        ),
         ("%%conduit map reviews --columns text,st", "%%conduit map reviews --columns text,stars"),
         ("%%conduit map reviews --on-length k", "%%conduit map reviews --on-length keep"),
         ("%%conduit map reviews --provider=do", "%%conduit map reviews --provider=docker"),

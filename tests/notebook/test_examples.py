@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pandas as pd
 import pytest
 
 from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
 from conduit_nb.notebook.examples import read_examples
+from conduit_nb.notebook.frames import derived_input, read_rows
 from conduit_nb.schemas import schema_of
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
@@ -78,3 +80,13 @@ def test_a_map_shows_its_examples_to_the_model(cells: Cells, server: OpenAIServe
     told = [message["content"] for message in server.requests[0]["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
     assert told[1:] == ['{"text":"It broke."}', '{"mood":"bad"}', '{"text":"Lovely."}']
+
+
+def test_a_text_is_an_example_too_where_a_column_has_empty_cells():
+    rows = read_rows(pd.DataFrame({"ticket": ["a", None]}), what="df")
+    takes, gives = schema_of(derived_input(rows, None)), schema_of(Verdict)
+    names = {"few": [("It broke.", {"mood": "bad"})]}
+
+    ((given, _),) = read_examples("few", names, takes, gives)
+
+    assert given.ticket == "It broke."

@@ -335,3 +335,10 @@ def test_what_are_no_rows_is_an_error_that_says_so(source: object, message: str)
         derived(source)
 
     assert caught.value.hint
+
+
+def test_a_column_whose_name_has_blanks_is_told_how_to_name_its_field():
+    rows = read_rows(pd.DataFrame({"created at": ["x"]}), what="df")
+    with pytest.raises(ArgumentError) as caught:
+        derived_input(rows, read_columns('"created at"'))
+    assert 'created_at="created at"' in caught.value.hint

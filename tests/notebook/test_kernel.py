@@ -161,7 +161,7 @@ def test_progress_is_one_display_that_is_replaced_in_place(kernel: Kernel, serve
     assert updates
     identities = {shown["transient"]["display_id"] for shown in [first, *updates]}
     assert len(identities) == 1
-    assert "Row -> Verdict: 6 of 6 rows in" in updates[-1]["data"]["text/plain"]
+    assert "rows -> Verdict: 6 of 6 rows in" in updates[-1]["data"]["text/plain"]
     assert '<progress max="6" value="6"' in updates[-1]["data"]["text/html"]
 
 
@@ -171,7 +171,7 @@ def test_a_background_map_is_awaited_and_its_display_follows_it(
     kernel.run("rows = [{'text': 'WAIT bad'}]")
     kernel.run(f"%%conduit map rows -o out --background --endpoint {server.url}\n{VERDICT}")
     [_, shown] = kernel.contents("display_data")
-    assert "0 of 1 rows" in shown["data"]["text/plain"]
+    assert "0 of 1 row" in shown["data"]["text/plain"]
     server.go_on.set()
 
     assert kernel.value("list((await _)['mood'])") == "['bad']"

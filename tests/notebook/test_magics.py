@@ -6,7 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.magics import keep_empty_cell
+from conduit_nb.notebook.magics import command_of, keep_empty_cell
 from tests.notebook.conftest import Cells
 
 
@@ -22,7 +22,11 @@ from tests.notebook.conftest import Cells
         ("%conduit ps now", "one argument too many", "%conduit ps"),
         ("%conduit ps  # what runs", "comment", "line of its own"),
         ("%conduit logs --tial 3", "no option --tial", "Did you mean --tail?"),
-        ("%conduit logs --tail few", "--tail cannot be 'few'", "%conduit logs [NAME] [--tail N]"),
+        (
+            "%conduit logs --tail few",
+            "--tail takes a whole number from 0 up",
+            "%conduit logs [NAME] [--tail N]",
+        ),
         ("%conduit help maps", "no help on 'maps'", "Did you mean map?"),
         ("%%conduit map df -o\nclass A:\n    x: int", "expected one argument", "ROWS"),
         ("%%conduit map 'df\nclass A:\n    x: int", "ends inside quotes", "'"),
@@ -98,3 +102,12 @@ def test_a_line_takes_the_value_of_a_variable(cells: Cells):
     cells.run("%conduit help {topic}")
 
     assert "%%conduit map ROWS" in cells.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("status", "ps"), ("statuss", "ps"), ("kill", "terminate"), ("run", "map")]
+)
+def test_what_other_tools_call_it_is_understood(word: str, meant: str):
+    with pytest.raises(ArgumentError) as caught:
+        command_of(word, is_cell=False)
+    assert caught.value.hint == f"Did you mean {meant}?"

@@ -49,7 +49,7 @@ def test_a_map_fills_a_dataclass_for_every_row(
     assert list(out.columns) == ["text", "stars", "mood", "error"]
     assert list(out["mood"]) == ["good", "bad", "good"]
     assert out["error"].isna().all()
-    assert "Row -> Verdict: 3 of 3 rows in" in cells.stderr
+    assert "reviews -> Verdict: 3 of 3 rows in" in cells.stderr
     assert "no errors" in cells.stderr
 
 

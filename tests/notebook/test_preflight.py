@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from conduit_nb.errors import SpendCapError
-from conduit_nb.notebook.preflight import Preflight
+from conduit_nb.notebook.preflight import READS_PER_WRITE, Preflight
 from conduit_nb.runs.receipts import keep_receipt, read_receipts
 from conduit_nb.session import Session
 from tests.notebook.conftest import Cells
@@ -97,9 +97,20 @@ class TestOnADeployment:
         keep_receipt(dataclasses.replace(ONE, provider="local", failed=0, seconds=3.0))
         said = cells.run(f"{self.LINE} --dry-run\n{VERDICT}")
 
-        tokens = said.prompt_tokens + said.completion_tokens
-        assert said.seconds == pytest.approx(3.0 / 39 * tokens)
+        work = said.completion_tokens + said.prompt_tokens / READS_PER_WRITE
+        before = ONE.completion_tokens + ONE.prompt_tokens / READS_PER_WRITE
+        assert said.seconds == pytest.approx(3.0 / before * work)
         assert said.basis == "at the last map's speed"
+
+    def test_the_start_of_a_server_is_no_part_of_its_speed(
+        self, cells: Cells, rows: pd.DataFrame, session: Session
+    ):
+        keep_receipt(dataclasses.replace(ONE, provider="local", failed=0, seconds=3.0))
+        slow = cells.run(f"{self.LINE} --dry-run\n{VERDICT}")
+        started = dataclasses.replace(ONE, provider="local", failed=0, seconds=9.0)
+        keep_receipt(dataclasses.replace(started, start_seconds=6.0))
+
+        assert cells.run(f"{self.LINE} --dry-run\n{VERDICT}").seconds == slow.seconds
 
 
 class TestAtAPrice:

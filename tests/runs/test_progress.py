@@ -74,3 +74,29 @@ def test_a_pause_longer_than_the_window_leaves_the_rate_of_the_whole():
     clock.now += 99
 
     assert progress.snapshot().rows_per_s == 0.01
+
+
+def test_the_speed_counts_from_the_moment_when_the_model_was_ready():
+    clock = Clock()
+    progress = Progress(10, clock=clock)
+    clock.now += 20
+    progress.ready()
+    clock.now += 2
+    progress.on_row(0, object())
+    progress.ready()  # of another map's model: this one answers already
+
+    now = progress.snapshot()
+
+    assert (now.rows_per_s, now.eta_s, now.start_s, now.elapsed_s) == (0.5, 18.0, 20.0, 22.0)
+
+
+def test_a_row_that_failed_at_once_is_no_sign_of_speed():
+    clock = Clock()
+    progress = Progress(10, clock=clock)
+    clock.now += 0.1
+    progress.on_row(0, ReplyError("no"))
+    assert progress.snapshot().eta_s is None
+
+    clock.now += 1.9
+    progress.on_row(1, object())
+    assert progress.snapshot().rows_per_s == 0.5

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.refusals import SUPPORTED, not_a_dataclass, refusal, type_name
 
 
@@ -38,3 +43,30 @@ def test_what_no_rule_knows_gets_the_list_of_what_is_supported():
 def test_a_class_is_to_be_decorated_and_a_plain_type_to_be_wrapped():
     assert "Put @dataclass above" in not_a_dataclass(Outer).hint
     assert "as a field" in not_a_dataclass(int).hint
+
+
+@pytest.mark.parametrize(
+    ("hint", "cure"),
+    [
+        (pd.Timestamp, "Write datetime"),
+        (np.int64, "int, float"),
+        (pd.Series, "Use str"),
+    ],
+)
+def test_types_of_pandas_and_numpy_are_told_what_python_has_for_them(hint: type, cure: str):
+    assert cure in refusal(hint, "$.f").hint
+
+
+def test_a_table_in_the_place_of_a_class_is_told_by_its_class():
+    frame = pd.DataFrame({"text": ["long " * 100]})
+    assert str(not_a_dataclass(frame)) == "$: a DataFrame is not a dataclass"
+
+
+def test_a_text_that_lists_values_is_told_to_be_a_literal():
+    @dataclass
+    class Ticket:
+        topic: "good, bad"  # noqa: F821, F722  # what a newcomer writes
+
+    with pytest.raises(SchemaError) as caught:
+        read_dataclass(Ticket)
+    assert caught.value.hint == 'For one of several texts, write Literal["good", "bad"].'

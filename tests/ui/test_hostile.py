@@ -75,8 +75,8 @@ def test_no_text_becomes_an_element_or_runs(lab: LabPage, url: str, picture: Cal
     lab.output("at the end", seconds=60)
 
     said = lab.outputs()
-    assert re.search(r"Row -> Echo: 10 of 10 rows.* no errors; values is bound", said)
-    assert re.search(r"Row -> Kind: 10 of 10 rows.* 10 errors; failed is bound", said)
+    assert re.search(r"\w+ -> Echo: 10 of 10 rows.* no errors; values is bound", said)
+    assert re.search(r"\w+ -> Kind: 10 of 10 rows.* 10 errors; failed is bound", said)
     assert said.count("<svg onload=") >= 2  # what the model wrote is seen, in values and errors
     errors = said.partition(" 10 errors")[2]
     assert "expected" in errors

@@ -1,0 +1,69 @@
+"""What a user should look at in the result of a map, though nothing in it is an error.
+
+Layer 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Any
+
+from conduit_nb.blocks.answers import DetailedAnswer
+from conduit_nb.errors import ConduitError
+from conduit_nb.notebook.details import is_chosen
+from conduit_nb.notebook.frames import Rows
+from conduit_nb.schemas import Schema
+from conduit_nb.units import counted
+
+FEWEST_ALIKE = 10
+"""Fewer rows may well be alike."""
+
+
+def remarks(
+    rows: Rows,
+    takes: Schema[Any],
+    gives: Schema[Any],
+    outcomes: Sequence[DetailedAnswer[Any] | ConduitError],
+) -> list[str]:
+    """Return a line for each thing that is worth a look."""
+    answered = [one.record for one in outcomes if isinstance(one, DetailedAnswer)]
+    empty = sum(
+        isinstance(outcome, DetailedAnswer) and _is_empty(rows, takes, index)
+        for index, outcome in enumerate(outcomes)
+    )
+    found = [_about_empty(empty, list(takes.fields))] if empty else []
+    return [*found, *_alike(answered, gives)]
+
+
+def _is_empty(rows: Rows, takes: Schema[Any], index: int) -> bool:
+    """Say whether a row had nothing for the model to read."""
+    if rows.records is not None:
+        values = [getattr(rows.records[index], name, None) for name in takes.fields]
+    else:
+        values = [rows.values[name][index] for name in takes.fields if name in rows.values]
+    return bool(values) and all(
+        value is None or (isinstance(value, str) and not value.strip()) for value in values
+    )
+
+
+def _about_empty(number: int, fields: list[str]) -> str:
+    where = fields[0] if len(fields) == 1 else "any of the columns"
+    has, its = ("has", "its answer is") if number == 1 else ("have", "their answers are")
+    return (
+        f"{counted(number, 'row')} {has} nothing in {where}: {its} made up. "
+        "Leave such rows out with dropna() before the map."
+    )
+
+
+def _alike(answered: Sequence[Any], gives: Schema[Any]) -> Iterator[str]:
+    if len(answered) < FEWEST_ALIKE:
+        return
+    for name, shape in gives.fields.items():
+        values = [getattr(record, name) for record in answered]
+        if is_chosen(shape) and values[0] is not None and all(one == values[0] for one in values):
+            shown = values[0].value if isinstance(values[0], Enum) else values[0]
+            yield (
+                f"Every row has {name} {shown!r}: see whether that is true. Examples "
+                "(--examples) show the model what you mean; --confidence says how sure it was."
+            )

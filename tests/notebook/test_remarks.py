@@ -1,0 +1,60 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from conduit_nb.blocks.answers import DetailedAnswer
+from conduit_nb.errors import BlockError, ConduitError
+from conduit_nb.notebook.frames import read_rows
+from conduit_nb.notebook.remarks import remarks
+from conduit_nb.schemas import schema_of
+
+
+@dataclass
+class Ticket:
+    text: str | None
+
+
+@dataclass
+class Verdict:
+    mood: Literal["good", "bad"]
+    words: int
+
+
+def said(texts: list[str | None], moods: list[Literal["good", "bad"] | None]) -> list[str]:
+    outcomes: list[DetailedAnswer[Verdict] | ConduitError] = [
+        BlockError("failed")
+        if mood is None
+        else DetailedAnswer(record=Verdict(mood, 3), is_truncated=False, confidence={})
+        for mood in moods
+    ]
+    rows = read_rows(pd.DataFrame({"text": texts}), what="tickets")
+    return remarks(rows, schema_of(Ticket), schema_of(Verdict), outcomes)
+
+
+def test_one_label_for_every_row_is_worth_a_look():
+    (line,) = said(["a"] * 10, ["good"] * 10)
+
+    assert line.startswith("Every row has mood 'good'")
+    assert "--examples" in line
+
+
+def test_nothing_is_said_of_few_rows_or_of_different_labels():
+    assert said(["a"] * 9, ["good"] * 9) == []
+    assert said(["a"] * 10, ["good"] * 9 + ["bad"]) == []
+
+
+def test_rows_that_failed_have_no_label():
+    assert said(["a"] * 10, ["good"] * 9 + [None]) == []
+
+
+def test_an_answer_to_nothing_is_made_up_and_is_counted():
+    assert said(["a", None, " "], ["good", "bad", "good"]) == [
+        "2 rows have nothing in text: their answers are made up. "
+        "Leave such rows out with dropna() before the map."
+    ]
+    assert said(["a", None], ["good", "bad"])[0].startswith("1 row has nothing in text: its")
+
+
+def test_a_row_without_text_that_failed_has_no_answer_to_speak_of():
+    assert said(["a", None], ["good", None]) == []
