@@ -40,10 +40,9 @@ T = TypeVar("T")
 
 LOG = logging.getLogger("conduit_nb.lmlite")
 FAILURE_KEPT_S = 5.0
-FAILURE_TOLD_S = 300.0
+FAILED_KEPT, FAILURE_TOLD_S = 32, 300.0
 RETRY_AFTER_S = 2.0
 LOADS_AT_ONCE = 4
-FAILED_KEPT = 32
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -366,8 +365,8 @@ class ModelPool:
         failed = [entry for entry in self._entries.values() if entry.state == "failed"]
         told_from = self._clock() - FAILURE_TOLD_S
         for number, entry in enumerate(reversed(failed)):
-            is_told = number < FAILED_KEPT and entry.failed_at >= told_from
-            if not is_told and entry.in_flight == 0:
+            is_old = number >= FAILED_KEPT or entry.failed_at < told_from
+            if is_old and entry.in_flight == 0:
                 del self._entries[entry.key]
 
 

@@ -163,13 +163,13 @@ def source_line(cell: str, number: int) -> str:
 
 def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
     """Return the value of an expression like `reviews` or `reviews.head(20)`."""
-    how_to_read = _how_to_read(expression)
+    reading = how_to_read(expression)
     try:
         code = compile(expression.strip(), f"<{what}>", "eval")
     except SyntaxError as error:
         raise ArgumentError(
             f"{what} {expression!r} is no Python expression: {error.msg}.",
-            hint=how_to_read or "Name a variable, or put the expression into quotes.",
+            hint=reading or "Name a variable, or put the expression into quotes.",
         ) from error
     try:
         return eval(code, namespace)  # noqa: S307  # the user's own expression, in the user's own namespace
@@ -182,16 +182,16 @@ def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
         near = nearest(error.name or expression, names)
         raise ArgumentError(
             f"{what} {expression!r}: {error}.",
-            hint=how_to_read or near or "Define it in a cell above.",
+            hint=reading or near or "Define it in a cell above.",
         ) from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArgumentError(
             f"{what} {expression!r} fails: {type(error).__name__}: {error}.",
-            hint=how_to_read or "Try the expression in a cell of its own.",
+            hint=reading or "Try the expression in a cell of its own.",
         ) from error
 
 
-def _how_to_read(expression: str) -> str:
+def how_to_read(expression: str) -> str:
     """Return what to do about a file's name where a variable is wanted; nothing for others."""
     path = expression.strip().strip("\"'")
     suffix = path[path.rfind(".") :].lower()

@@ -23,6 +23,7 @@ import pandas as pd
 
 from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
 from conduit_nb.notebook.arguments import split_outside
+from conduit_nb.notebook.cell import how_to_read
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import (
     Date,
@@ -69,7 +70,8 @@ def read_rows(source: object, *, what: str) -> Rows:
     else:
         raise ArgumentError(
             f"{what} is {type(source).__name__}, not rows.",
-            hint="Give a DataFrame, a Series, or a list of texts, records or dicts.",
+            hint=(how_to_read(source) if isinstance(source, str) else "")
+            or "Give a DataFrame, a Series, or a list of texts, records or dicts.",
         )
     if len(rows) == 0:
         raise ArgumentError(f"{what} has no rows.", hint="Look at what the cell above it selects.")

@@ -84,7 +84,7 @@ def test_arguments_are_read():
         (["df", "other"], "'other' is one argument too many", "%%conduit map ROWS"),
         (
             ["df", "--max-errors", "few"],
-            "--max-errors takes a whole number from 0 up",
+            "takes a whole number from 0 up",
             "%%conduit map ROWS",
         ),
         (["df", "--max-errors", "-1"], "-1", "%%conduit map ROWS"),

@@ -342,3 +342,9 @@ def test_a_column_whose_name_has_blanks_is_told_how_to_name_its_field():
     with pytest.raises(ArgumentError) as caught:
         derived_input(rows, read_columns('"created at"'))
     assert 'created_at="created at"' in caught.value.hint
+
+
+def test_a_path_in_a_variable_is_told_how_the_file_is_read():
+    with pytest.raises(ArgumentError, match="path is str, not rows") as caught:
+        read_rows("data/tickets.csv", what="path")
+    assert 'pd.read_csv("data/tickets.csv")' in caught.value.hint
