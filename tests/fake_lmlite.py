@@ -28,6 +28,7 @@ class FakeRuntime:
     in_image: bool = False
     dialect: Dialect = "lmlite"
     places: tuple[Place, ...] = ("process", "container")
+    command_places: tuple[Place, ...] = ("container",)
     models_per_server: int | None = None
 
     def check(self, models: Sequence[LmLiteModelConfig]) -> None:

@@ -45,7 +45,8 @@ class DeploymentRequest:
 
     `provider` None takes the best offering of any that can start it. `gpu` names an accelerator,
     `gpu_count` how many of it; None lets the plan decide. `image` replaces the runtime's own,
-    `command` what is started in it (`{port}` and `{model}` are put in).
+    `command` what is started in it (`{port}` and `{model}` are put in); where a runtime or a place
+    would not follow it, it is refused.
     What follows `constraint` bounds one call and is no part of what a deployment is: `max_usd`
     replaces the cap of a deployment, `lease_s` and `idle_s` the defaults of the settings, `name`
     is how people call it.

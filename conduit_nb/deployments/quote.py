@@ -17,7 +17,7 @@ from conduit_nb.compute.selection import rank_offerings
 from conduit_nb.compute.vram import GIB, Plan
 from conduit_nb.deployments.money import Rates, rates_of
 from conduit_nb.deployments.tools import Tools
-from conduit_nb.errors import ConduitError, NoOfferingError
+from conduit_nb.errors import ArgumentError, ConduitError, NoOfferingError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.base import Listing, Provider
 from conduit_nb.runtimes.base import Place, Runtime
@@ -58,12 +58,14 @@ class Quote:
 async def make_quote(tools: Tools, request: DeploymentRequest) -> Quote:
     """Ask the request's providers, all at once.
 
-    Raises NoOfferingError where nothing would do, ArgumentError for a GPU that nobody knows.
+    Raises NoOfferingError where nothing would do, ArgumentError for a GPU that nobody knows and for
+    a command that would not be followed.
     """
     runtime = tools.runtime(request.runtime)
     runtime.check(request.models)
     names = [request.provider] if request.provider else tools.provider_names()
     providers = [tools.provider(name) for name in names]
+    _require_command_followed(request, runtime, providers)
     listings = await asyncio.gather(*(_listed(one, is_only=len(names) == 1) for one in providers))
     if request.gpu is not None:
         _check_gpu(request.gpu, listings)
@@ -79,7 +81,7 @@ async def make_quote(tools: Tools, request: DeploymentRequest) -> Quote:
                 place=place,
             )
             for provider, listing in zip(providers, listings, strict=True)
-            for place in _places(runtime, provider)
+            for place in _places(request, runtime, provider)
             for offering in _suitable(listing.offerings, request, runtime, plan, place)
         ]
         if not candidates:
@@ -124,12 +126,40 @@ def _check_gpu(name: str, listings: Sequence[Listing]) -> None:
         find_accelerator(name)  # it has the words
 
 
-def _places(runtime: Runtime, provider: Provider) -> tuple[Place, ...]:
+def _require_command_followed(
+    request: DeploymentRequest, runtime: Runtime, providers: Sequence[Provider]
+) -> None:
+    """Raise ArgumentError where the request's command would be ignored wherever it could run."""
+    if not request.command or any(_places(request, runtime, one) for one in providers):
+        return
+    if not runtime.command_places:
+        raise ArgumentError(
+            f"{runtime.name} starts its server by a command of its own, so command= (--command) is"
+            " not followed.",
+            hint="Leave it out; a server of your own is runtime custom, with image= and command=.",
+        )
+    if found := [one.name for one in providers if _place(runtime, one) is not None]:
+        raise ArgumentError(
+            f"command= (--command) says what is started in a container, and {runtime.name} runs as"
+            f" a process on {', '.join(found)}: it is not followed there.",
+            hint="Leave it out, or take a provider of containers (docker, runpod).",
+        )
+
+
+def _places(request: DeploymentRequest, runtime: Runtime, provider: Provider) -> tuple[Place, ...]:
+    """Return how the runtime runs there, nothing where a command would be ignored."""
+    place = _place(runtime, provider)
+    if place is None or (request.command and place not in runtime.command_places):
+        return ()
+    return (place,)
+
+
+def _place(runtime: Runtime, provider: Provider) -> Place | None:
     """Return how the runtime runs there: as a process where both can, else in a container."""
     can = provider.capabilities
     if can.runs_processes and "process" in runtime.places:
-        return ("process",)
-    return ("container",) if can.runs_images and "container" in runtime.places else ()
+        return "process"
+    return "container" if can.runs_images and "container" in runtime.places else None
 
 
 def _suitable(

@@ -22,9 +22,9 @@ class ServerRequest:
     """One server to start, as a runtime is asked for it.
 
     `models` may be empty where the runtime loads them on demand. `devices` are the GPUs it gets, 0
-    for the CPU; `image` and `command` replace the runtime's own. `model_folder` is where the one
-    model of a process lies on this machine, None where the runtime fetches it by its id; `disk_gib`
-    is what a container needs for files, the model's among them.
+    for the CPU; `image` and `command` replace the runtime's own (`command_for` has it filled in).
+    `model_folder` is where the one model of a process lies on this machine, None where the runtime
+    fetches it by its id; `disk_gib` is what a container needs for files, the model's among them.
     """
 
     name: str
@@ -39,19 +39,24 @@ class ServerRequest:
     model_folder: str | None = None
     disk_gib: int = 20
 
+    def command_for(self, model: LmLiteModelConfig) -> tuple[str, ...]:
+        """Return `command` with the model's id for `{model}`; whoever starts it knows `{port}`."""
+        return tuple(part.replace("{model}", model.model_id) for part in self.command)
+
 
 class Runtime(Protocol):
     """The program that serves models.
 
     `dialect` is how its server is spoken to. `models_per_server` is how many models one server
     has, None for any number: a deployment of several models has several servers then. `places` are
-    where it can run at all.
+    where it can run at all, `command_places` those where a request's `command` replaces its own.
     """
 
     name: str
     dialect: Dialect
     models_per_server: int | None
     places: tuple[Place, ...]
+    command_places: tuple[Place, ...]
 
     def check(self, models: Sequence[LmLiteModelConfig]) -> None:
         """Raise ArgumentError where a model's config asks for what the runtime lacks."""

@@ -27,6 +27,7 @@ class CustomRuntime:
     dialect: Dialect = "openai"
     models_per_server: int | None = 1
     places: tuple[Place, ...] = ("container",)
+    command_places: tuple[Place, ...] = ("container",)
 
     def check(self, models: Sequence[LmLiteModelConfig]) -> None:
         """Take every config: only the image's author knows what it does with it."""
@@ -47,7 +48,7 @@ class CustomRuntime:
         model = only_model("a custom runtime", request.models)
         return LaunchSpec(
             name=request.name,
-            command=tuple(part.replace("{model}", model.model_id) for part in request.command),
+            command=request.command_for(model),
             secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.hub_token() else ())),
             dialect=self.dialect,
             image=request.image,

@@ -43,6 +43,7 @@ class LmLiteRuntime:
     dialect: Dialect = "lmlite"
     models_per_server: int | None = None
     places: tuple[Place, ...] = ("process", "container")
+    command_places: tuple[Place, ...] = ()  # another server would not load models on demand
 
     def check(self, models: Sequence[LmLiteModelConfig]) -> None:
         """Take every config: they are LmLite's own."""
@@ -94,7 +95,7 @@ class LmLiteRuntime:
             serve = ("sh", "-c", INSTALL, "conduit", *serve)
         return LaunchSpec(
             name=request.name,
-            command=request.command or serve,
+            command=serve,
             environment=environment,
             secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.hub_token() else ())),
             dialect=self.dialect,

@@ -37,6 +37,7 @@ class TensorRtRuntime:
     dialect: Dialect = "tensorrt"
     models_per_server: int | None = 1
     places: tuple[Place, ...] = ("container",)
+    command_places: tuple[Place, ...] = ("container",)
 
     def check(self, models: Sequence[LmLiteModelConfig]) -> None:
         """Raise ArgumentError where a config asks for what TensorRT-LLM lacks."""
@@ -70,7 +71,7 @@ class TensorRtRuntime:
             config["revision"] = model.revision
         return LaunchSpec(
             name=request.name,
-            command=request.command or command,
+            command=request.command_for(model) or command,
             environment={
                 "CONDUIT_TRTLLM_CONFIG": json.dumps(config),
                 "HF_HUB_DISABLE_TELEMETRY": "1",

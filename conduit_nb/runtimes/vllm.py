@@ -36,6 +36,7 @@ class VllmRuntime:
     dialect: Dialect = "openai"
     models_per_server: int | None = 1
     places: tuple[Place, ...] = ("container", "process")
+    command_places: tuple[Place, ...] = ("container",)
 
     def check(self, models: Sequence[LmLiteModelConfig]) -> None:
         """Raise ArgumentError where a config asks for what vLLM lacks."""
@@ -69,7 +70,7 @@ class VllmRuntime:
             return self._process(request, model, options)
         return LaunchSpec(
             name=request.name,
-            command=request.command
+            command=request.command_for(model)
             or ("vllm", "serve", model.model_id, "--host", "127.0.0.1", *options),
             environment=_environment(),
             secrets=(KEY_NAME, *_hub_token()),

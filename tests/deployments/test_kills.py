@@ -21,11 +21,13 @@ from typing import Any
 import docker
 import pytest
 
+from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.providers.docker import NODE_LABEL
 from conduit_nb.providers.naming import NodeName, parse_node_name
 from conduit_nb.state.records import NodeRecord
 from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
 from conduit_nb.testing.runpod_server.wire import CreatePod
+from tests import waiting
 from tests.deployments import killed
 from tests.deployments.deployed import INSTALLATION, Bench, rented
 from tests.fake_lmlite import ECHO_IMAGE
@@ -35,6 +37,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 POINTS = {"local": 26, "runpod": 36, "docker": 8}
 SOAK_POINTS = {"local": 200, "runpod": 320, "docker": 132}
 LIST_LAG_S = 0.2
+PASSING = ("launching", "stopping", "terminating")
+SETTLES_S = 20
 FOREIGN = str(NodeName(installation="f" * 12, deployment="foreign1", replica=0, attempt=1))
 
 
@@ -114,6 +118,7 @@ async def _put_in_order(world: World) -> None:
         bench.clock.advance(seconds=1 + LIST_LAG_S)
     live = await manager.tools.read(manager.tools.store.nodes)
     _require_order(bench, live)
+    await _require_settled(manager)
     for record in await manager.deployments():
         await manager.terminate(record.id)
     for _ in range(4):
@@ -144,6 +149,30 @@ def _require_order(bench: Bench, live: list[NodeRecord]) -> None:
     assert claimed <= set(there), f"rows claim what is gone: {claimed - set(there)}"
     places = [(node.deployment, node.replica) for node in live if node.name in there]
     assert len(places) == len(set(places)), f"created twice: {there}"
+
+
+async def _require_settled(manager: DeploymentManager) -> None:
+    """Fail where a deployment stays on its way to a state, though nobody lives who takes it there.
+
+    A node that boots on without its client has the time that its server really takes.
+    """
+    left: list[str] = []
+
+    async def is_settled() -> bool:
+        await manager.reconcile()
+        nodes = await manager.tools.read(manager.tools.store.nodes)
+        left[:] = [
+            f"{record.name} is {record.status} with nodes"
+            f" {[node.status for node in nodes if node.deployment == record.id]}"
+            for record in await manager.deployments()
+            if record.status in PASSING
+        ]
+        return not left
+
+    try:
+        await waiting.until(is_settled, within_s=SETTLES_S)
+    except TimeoutError as err:
+        raise AssertionError(f"nobody takes it further: {left}") from err
 
 
 def _of_ours(bench: Bench) -> list[str]:

@@ -11,12 +11,17 @@ import pytest
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import Replicas
+from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.quote import make_quote, split_models
 from conduit_nb.errors import ArgumentError, NoOfferingError
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.runtimes.base import Runtime
+from conduit_nb.runtimes.custom import CustomRuntime
+from conduit_nb.runtimes.lmlite import LmLiteRuntime
+from conduit_nb.runtimes.vllm import VllmRuntime
 from tests.compute.made_plans import made_plan
-from tests.deployments.deployed import Bench, rented, request
-from tests.fake_lmlite import FakeRuntime
+from tests.deployments.deployed import INSTALLATION, Bench, rented, request
+from tests.fake_lmlite import ECHO_IMAGE, ECHO_SERVER, FakeRuntime
 
 ONE, TWO = LmLiteModelConfig("m/one"), LmLiteModelConfig("m/two")
 
@@ -101,3 +106,63 @@ def test_models_are_split_as_the_runtime_serves_them():
     assert split_models((ONE, TWO), together) == [(ONE, TWO)]
     assert split_models((ONE, TWO), apart) == [(ONE,), (TWO,)]
     assert split_models((), together) == [()]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "provider", "why", "instead"),
+    [
+        (LmLiteRuntime(), "local", "a command of its own", "runtime custom"),
+        (LmLiteRuntime(), "runpod", "a command of its own", "runtime custom"),
+        (LmLiteRuntime(), None, "a command of its own", "runtime custom"),
+        (VllmRuntime(), "local", "a process on local", "docker, runpod"),
+    ],
+)
+async def test_a_command_that_would_be_ignored_is_refused_before_anything_is_written(
+    bench: Bench, runtime: Runtime, provider: str | None, why: str, instead: str
+):
+    tools = replace(bench.tools(), runtime=lambda _: runtime)
+    asked = replace(request("runpod"), provider=provider, command=("mine", "{port}"))
+    before = tools.store.revision()
+
+    with pytest.raises(ArgumentError, match=rf"--command.*{why}|{why}.*--command") as caught:
+        await DeploymentManager(tools).deploy(asked)
+
+    assert instead in caught.value.hint
+    assert (tools.store.revision(), bench.running()) == (before, [])
+    assert tools.store.deployments(INSTALLATION.id, live_only=False) == []
+    assert bench.cloud is not None
+    assert [one for one in bench.cloud.exchanges if one.method != "GET"] == []
+
+
+async def test_of_all_providers_those_that_follow_the_command_count(bench: Bench):
+    asked = replace(request("runpod"), provider=None, gpu=None, command=("mine", "{port}"))
+    quote = await make_quote(bench.tools(), asked)
+
+    assert {one.provider for one in quote.servers[0].candidates} == {"runpod"}
+
+
+@pytest.mark.parametrize("runtime", [VllmRuntime(), CustomRuntime()], ids=lambda one: one.name)
+async def test_a_command_is_what_runs_in_the_pod_with_model_and_port_put_in(
+    bench: Bench, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    manager = DeploymentManager(replace(bench.tools(), runtime=lambda _: runtime))
+    says = (
+        "sh",
+        "-c",
+        'echo "serves $0"; CONDUIT_API_KEY="${VLLM_API_KEY:-$CONDUIT_API_KEY}" "$@"',
+    )
+    command = (*says, "{model}", "python3", ECHO_SERVER, "--port", "{port}")
+    asked = request("runpod", command=command, image=ECHO_IMAGE)
+
+    endpoint = await manager.ensure(asked)
+    reply = await endpoint.chat({"model": "m/one", "messages": [{"role": "user", "content": "hi"}]})
+    await endpoint.aclose()
+
+    assert "hi" in reply["choices"][0]["message"]["content"]
+    assert bench.cloud is not None
+    (pod,) = bench.cloud.account.pods()
+    (node,) = await manager.tools.read(manager.tools.store.nodes)
+    lines = [line async for line in bench.provider("runpod").logs(node.name, pod.id)]
+    assert any("serves m/one" in line for line in lines), lines
+    await manager.terminate((await manager.deployments())[0].id)

@@ -73,6 +73,8 @@ def test_a_field_that_it_lacks_is_an_error_that_names_it():
 
 
 def test_an_image_and_a_command_of_ones_own_replace_its():
-    spec = TensorRtRuntime().launch_spec(asked(image="me/trt:1", command=("go", "{port}")))
+    spec = TensorRtRuntime().launch_spec(
+        asked(image="me/trt:1", command=("go", "{model}", "{port}"))
+    )
 
-    assert (spec.image, spec.command) == ("me/trt:1", ("go", "{port}"))
+    assert (spec.image, spec.command) == ("me/trt:1", ("go", "a/b", "{port}"))

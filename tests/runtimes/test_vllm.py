@@ -79,6 +79,12 @@ def test_the_image_is_of_the_version_whose_memory_is_planned():
     assert VllmRuntime().launch_spec(asked(image="me/mine:1")).image == "me/mine:1"
 
 
+def test_a_command_of_ones_own_replaces_its_with_the_model_put_in():
+    spec = VllmRuntime().launch_spec(asked(command=("serve", "--it={model}", "{port}")))
+
+    assert spec.command == ("serve", "--it=Qwen/Qwen3-8B", "{port}")
+
+
 def test_the_key_goes_by_its_name_and_is_no_part_of_the_command(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
 
