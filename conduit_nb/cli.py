@@ -43,10 +43,7 @@ NOTEBOOK_WORDS = {
         word: f"It stands in a notebook: %%conduit {word}."
         for word in ("schema", "block", "map", "pipeline")
     },
-    **{
-        word: f"It stands in a notebook: %conduit {word}."
-        for word in ("models", "receipts", "panel", "debug")
-    },
+    **{word: f"It stands in a notebook: %conduit {word}." for word in ("panel", "debug")},
 }
 
 
@@ -289,6 +286,18 @@ program = click.Group(
             callback=_word("conduit_nb.notebook.control:ps"),
             params=[_JSON],
             help="What runs, where, and what it costs.",
+        ),
+        click.Command(
+            "models",
+            callback=_word("conduit_nb.notebook.control:list_models"),
+            params=[_JSON],
+            help="The models that are loaded, and those that need no network.",
+        ),
+        click.Command(
+            "receipts",
+            callback=_word("conduit_nb.notebook.receipts_line:receipts"),
+            params=[click.Argument(["notebook"], required=False, metavar="NOTEBOOK.ipynb"), _JSON],
+            help="What maps were and cost: the last ones, or those in a notebook's file.",
         ),
         click.Command(
             "logs",

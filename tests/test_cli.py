@@ -208,3 +208,27 @@ def test_a_push_that_fails_is_one_document_and_what_it_says_stands_aside(
 
     assert main(["image", "push", "nowhere.invalid/lmlite:1", "--json"]) == 1
     assert "Docker" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("help", "Write conduit --help."),
+        ("map", "It stands in a notebook: %%conduit map."),
+        ("panel", "It stands in a notebook: %conduit panel."),
+    ],
+)
+def test_a_word_of_notebooks_alone_is_told_to_be_one(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main([word]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_receipts_of_a_notebook_can_be_read_in_a_shell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    path = tmp_path / "some.ipynb"
+    path.write_text('{"cells": []}')
+    assert main(["receipts", str(path)]) == 0
+    assert "holds no receipt" in capsys.readouterr().out

@@ -179,7 +179,9 @@ MODELS = """\
 %conduit models
 
 The models that the local server has loaded, and what they are busy with. A model is loaded at the
-first request for it. In Python: conduit_nb.list_models()."""
+first request for it. `memory gib` is what is set aside for it there: its weights, and room for as
+many requests at once as fit; what it needs at least says %conduit plan ID --runtime lmlite. A model
+that could not be loaded is listed for some minutes. In Python: conduit_nb.list_models()."""
 
 LOGS = """\
 %conduit logs [NAME] [--tail N]

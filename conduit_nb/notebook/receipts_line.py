@@ -22,6 +22,11 @@ def show_receipts(shell: Shell, tokens: Sequence[str], cell: str) -> Table[Recei
     parser = MagicParser("%conduit receipts", usage="%conduit receipts [NOTEBOOK.ipynb]")
     parser.add_argument("notebook", nargs="?", metavar="NOTEBOOK.ipynb")
     path: str | None = parser.parse_line(tokens).notebook
-    if path is None:
+    return receipts(path)
+
+
+def receipts(notebook: str | None = None) -> Table[Receipt]:
+    """Return the receipts in a notebook's file, or the last ones of this installation."""
+    if notebook is None:
         return Table(read_receipts()[-LAST:], empty="No map has left a receipt yet.")
-    return Table(read_notebook(Path(path)), empty=f"{path} holds no receipt.")
+    return Table(read_notebook(Path(notebook)), empty=f"{notebook} holds no receipt.")
