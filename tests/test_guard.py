@@ -21,9 +21,9 @@ import pytest
 
 from conduit_nb import guard
 from conduit_nb.guard import Config, Life
-from conduit_nb.testing.runpod_server import runpod_server
 from conduit_nb.testing.runpod_server.wire import CreatePod
 from tests import waiting
+from tests.runpod_specification import specified_runpod_server
 
 KEY = "k-0123456789abcdef"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -362,7 +362,7 @@ def test_a_port_that_is_taken_is_told_by_its_own_code():
 
 
 def test_a_pod_is_ended_with_its_own_key():
-    with runpod_server() as cloud:
+    with specified_runpod_server() as cloud:
         wire = cloud.account.create(
             CreatePod(name="n", image="i", gpu={"id": "NVIDIA L40S", "count": 1}, cloud="SECURE")
         )

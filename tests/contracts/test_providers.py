@@ -13,10 +13,10 @@ from conduit_nb.providers.local import LocalProvider
 from conduit_nb.providers.registry import provider_names
 from conduit_nb.testing.pod_processes import PodProcesses
 from conduit_nb.testing.provider_contract import ProviderContract, ProviderHarness
-from conduit_nb.testing.runpod_server import runpod_server
 from tests.local_nodes import spec as local_spec
 from tests.providers.runpod_nodes import SECRETS, name_of, offering_of, provider_of, spec_of
 from tests.providers.test_docker import spec_of as docker_spec
+from tests.runpod_specification import specified_runpod_server
 
 NAMES = (name_of(1), name_of(2))
 FOREIGN = name_of(1, installation="ffffffffffff")
@@ -40,7 +40,7 @@ class TestLocal(ProviderContract):
 class TestRunpod(ProviderContract):
     @pytest.fixture
     def harness(self) -> Iterator[ProviderHarness]:
-        with runpod_server(start_container=PodProcesses(grace_s=5)) as cloud:
+        with specified_runpod_server(start_container=PodProcesses(grace_s=5)) as cloud:
             provider = provider_of(cloud)
             offering = asyncio.run(offering_of(provider))
             yield ProviderHarness(

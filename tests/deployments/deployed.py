@@ -26,8 +26,9 @@ from conduit_nb.providers.runpod import Runpod
 from conduit_nb.state.installation import Installation
 from conduit_nb.state.store import Store
 from conduit_nb.testing.pod_processes import PodProcesses
-from conduit_nb.testing.runpod_server import Behaviour, RunpodServer, runpod_server
+from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
 from tests.fake_lmlite import FakeRuntime
+from tests.runpod_specification import specified_runpod_server
 
 INSTALLATION = Installation(id="0123456789abcdef", secret=b"s" * 32)
 MODEL = LmLiteModelConfig("m/one")
@@ -142,5 +143,5 @@ def rented(
     """Start a local Runpod server whose pods are processes."""
     containers = PodProcesses(grace_s=5) if runs else None
     return stack.enter_context(
-        runpod_server(behaviour=behaviour or Behaviour(), start_container=containers)
+        specified_runpod_server(behaviour=behaviour or Behaviour(), start_container=containers)
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -19,25 +21,27 @@ from conduit_nb.errors import (
     ProviderRefusedError,
     ProviderUnreachableError,
 )
+from conduit_nb.providers import runpod as module
 from conduit_nb.providers.base import Node
 from conduit_nb.providers.runpod import Runpod
 from conduit_nb.testing.pod_processes import PodProcesses
-from conduit_nb.testing.runpod_server import Behaviour, Fault, RunpodServer, runpod_server
+from conduit_nb.testing.runpod_server import Behaviour, Fault, RunpodServer
 from tests import waiting
 from tests.providers.runpod_nodes import KEY, SECRETS, name_of, offering_of, provider_of, spec_of
+from tests.runpod_specification import specified_runpod_server
 
 
 @pytest.fixture
 def cloud() -> Iterator[RunpodServer]:
     """Serve an account whose pods run nothing."""
-    with runpod_server() as server:
+    with specified_runpod_server() as server:
         yield server
 
 
 @pytest.fixture
 def real() -> Iterator[RunpodServer]:
     """Serve an account whose pods are processes."""
-    with runpod_server(start_container=PodProcesses()) as server:
+    with specified_runpod_server(start_container=PodProcesses()) as server:
         yield server
 
 
@@ -58,7 +62,7 @@ async def test_its_address_and_key_are_those_of_the_environment_at_each_use(
 ):
     provider = Runpod()
     for _ in range(2):
-        with runpod_server() as cloud:
+        with specified_runpod_server() as cloud:
             for name, value in cloud.environment.items():
                 monkeypatch.setenv(name, value)
 
@@ -181,7 +185,7 @@ async def test_ending_what_is_gone_is_success(cloud: RunpodServer):
 
 
 async def test_an_id_finds_what_the_list_does_not_show_yet():
-    with runpod_server(behaviour=Behaviour(list_lag_s=60)) as cloud:
+    with specified_runpod_server(behaviour=Behaviour(list_lag_s=60)) as cloud:
         provider = provider_of(cloud)
         node = await launched(provider)
 
@@ -193,7 +197,7 @@ async def test_an_id_finds_what_the_list_does_not_show_yet():
 
 
 async def test_what_is_sold_out_is_told_so_that_the_next_is_tried():
-    with runpod_server(behaviour=Behaviour(sold_out={"NVIDIA L40S"})) as cloud:
+    with specified_runpod_server(behaviour=Behaviour(sold_out={"NVIDIA L40S"})) as cloud:
         with pytest.raises(NoCapacityError):
             await launched(provider_of(cloud))
 
@@ -202,7 +206,7 @@ async def test_what_is_sold_out_is_told_so_that_the_next_is_tried():
 
 async def test_an_account_without_money_starts_nothing():
     with (
-        runpod_server(behaviour=Behaviour(has_balance=False)) as cloud,
+        specified_runpod_server(behaviour=Behaviour(has_balance=False)) as cloud,
         pytest.raises(ProviderBalanceError),
     ):
         await launched(provider_of(cloud))
@@ -258,7 +262,7 @@ async def test_what_needs_no_container_is_refused_before_anything_is_asked(cloud
 
 async def test_what_runpod_bills_is_told():
     now = [datetime(2026, 1, 1, tzinfo=UTC)]
-    with runpod_server(clock=lambda: now[0]) as cloud:
+    with specified_runpod_server(clock=lambda: now[0]) as cloud:
         provider = provider_of(cloud)
         node = await launched(provider)
         now[0] += timedelta(hours=2)
@@ -280,3 +284,40 @@ async def test_a_log_goes_on_while_the_pod_lives(real: RunpodServer):
             await provider.terminate(node.name, node.id)
 
     assert any("the server is ready" in line for line in seen)
+
+
+def written_calls() -> set[tuple[str, str]]:
+    """Return every call that stands in the provider's modules: its method, its path as a rule."""
+    call = re.compile(r'\.(get|post|patch|delete|events)\(\s*f?"(/[^"]+)"')
+    return {
+        (method.upper().replace("EVENTS", "GET"), "/v2" + re.sub(r"\{[^}]+\}", "[^/]+", path))
+        for source in Path(module.__file__).parent.glob("runpod*.py")
+        for method, path in call.findall(source.read_text())
+    }
+
+
+async def test_every_call_that_the_provider_makes_is_as_specified():
+    later = datetime.now(UTC) + timedelta(hours=1)
+    with specified_runpod_server(start_container=PodProcesses()) as cloud:
+        provider = provider_of(cloud)
+        node = await launched(provider)
+        await provider.describe(node.name, node.id)
+        assert [line async for line in provider.logs(node.name, node.id)]
+        await provider.stop(node.name, node.id)
+        await provider.renew(
+            node.name, node.id, boot_until=later, lease_until=later, not_after=later
+        )
+        await provider.start(node.name, node.id)
+        await provider.restart(node.name, node.id)
+        await provider.billed_usd(node.name, node.id)
+        await provider.terminate(node.name, node.id)
+
+        made = {(one.method, one.path) for one in cloud.exchanges}
+        written = written_calls()
+        assert ("PATCH", "/v2/pods/[^/]+") in written
+        unmade = {
+            (method, path)
+            for method, path in written
+            if not any(method == one and re.fullmatch(path, at) for one, at in made)
+        }
+        assert unmade == set(), "written, and not held against the specification here"
