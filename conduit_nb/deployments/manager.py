@@ -21,8 +21,9 @@ from typing import cast
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
-from conduit_nb.deployments.adoption import adopt, require_known
-from conduit_nb.deployments.intent import Slot, end_of_money, may_spend_usd
+from conduit_nb.deployments import power
+from conduit_nb.deployments.adoption import adopt
+from conduit_nb.deployments.intent import Slot, may_spend_usd
 from conduit_nb.deployments.lease import extend_lease
 from conduit_nb.deployments.money import require_affordable
 from conduit_nb.deployments.overview import write_overview
@@ -149,45 +150,16 @@ class DeploymentManager:
 
     async def stop(self, name: str) -> DeploymentRecord:
         """Stop every node and keep its place; a provider that cannot says so."""
-        record = await self.find(name)
-        found = await self.tools.read(self.tools.store.nodes, record.id)
-        for node in found:
-            if not self.tools.provider(node.provider).capabilities.can_stop:
-                raise DeploymentError(
-                    f"{node.provider} cannot stop {record.name}, only end it.",
-                    hint=f"Terminate it: %conduit terminate {record.name}.",
-                )
-        record = await self.tools.set_deployment(record, status="stopping", owner=this_process())
-        await asyncio.gather(*(node_work.stop(self.tools, node) for node in found))
-        return await self._done(await self.tools.set_deployment(record, status="stopped"))
+        return await self._done(await power.stop(self.tools, await self.find(name)))
 
     async def start(self, name: str) -> DeploymentRecord:
         """Start what was stopped, with a new lease."""
         record = await self.find(name)
-        lease = self._lease(None)
-        found = await self.tools.read(self.tools.store.nodes, record.id)
-        require_known(record, found)
-        for node in found:
-            await end_of_money(self.tools, node)  # before anything is changed
-        record = await self.tools.set_deployment(
-            record,
-            status="launching",
-            lease_until=self.tools.clock() + lease,
-            owner=this_process(),
-        )
-        await asyncio.gather(
-            *(node_work.boot_again(self.tools, record, node, "start") for node in found)
-        )
-        return await self._done(await self.tools.set_deployment(record, status="running"))
+        return await self._done(await power.start(self.tools, record, self._lease(None)))
 
     async def restart(self, name: str) -> DeploymentRecord:
         """Start the programs of all nodes anew."""
-        record = await self.find(name)
-        found = await self.tools.read(self.tools.store.nodes, record.id)
-        require_known(record, found)
-        for node in found:
-            await node_work.boot_again(self.tools, record, node, "restart")
-        return await self._done(record)
+        return await self._done(await power.restart(self.tools, await self.find(name)))
 
     async def terminate(self, name: str) -> DeploymentRecord:
         """End every node for good. One that is gone already is success."""

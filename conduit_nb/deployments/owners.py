@@ -12,6 +12,9 @@ import psutil
 
 from conduit_nb.providers.processes import is_same_process
 
+NOBODY = "nobody"
+"""The owner of what its client has given up."""
+
 
 def this_process() -> str:
     """Return this process as an owner."""
@@ -21,6 +24,8 @@ def this_process() -> str:
 
 def is_gone(owner: str) -> bool | None:
     """Say whether the owner has ended; None where it was another machine's, and nobody knows."""
+    if owner == NOBODY:
+        return True
     host, _, rest = owner.partition("|")
     pid, _, created = rest.partition("|")
     if host != platform.node() or not pid.isdecimal():

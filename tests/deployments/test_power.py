@@ -1,0 +1,71 @@
+"""deployments/power.py: a stop or start that fails is given up, and taken further by others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.errors import NoCapacityError
+from conduit_nb.testing.runpod_server import Behaviour, Fault
+from tests import waiting
+from tests.deployments.deployed import Bench, rented, request
+
+ACTIONS = "/pods/[^/]+/action"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with ExitStack() as stack:
+        yield Bench(tmp_path, cloud=rented(stack, Behaviour()))
+
+
+async def states(bench: Bench) -> tuple[str, list[str]]:
+    """Return what another client finds once it has looked: of the deployment, of its nodes."""
+    other = bench.manager()
+    await other.reconcile()
+    (record,) = await other.deployments()
+    nodes = await other.tools.read(other.tools.store.nodes, record.id)
+    return record.status, [node.status for node in nodes]
+
+
+async def test_a_stop_that_the_provider_refuses_is_tried_again_by_whoever_looks_next(bench: Bench):
+    assert bench.cloud is not None
+    record = await bench.manager().deploy(request(provider="runpod"))
+    bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
+
+    with pytest.raises(NoCapacityError):
+        await bench.manager().stop(record.name)
+
+    assert await states(bench) == ("stopped", ["stopped"])
+
+
+async def test_a_start_that_the_provider_refuses_leaves_it_stopped(bench: Bench):
+    assert bench.cloud is not None
+    manager = bench.manager()
+    record = await manager.deploy(request(provider="runpod"))
+    await manager.stop(record.name)
+    bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
+
+    with pytest.raises(NoCapacityError):
+        await bench.manager().start(record.name)
+
+    assert await states(bench) == ("stopped", ["stopped"])
+    assert (await bench.manager().start(record.name)).status == "running"
+
+
+async def test_a_stop_that_is_interrupted_is_finished_by_whoever_looks_next(bench: Bench):
+    record = await bench.manager().deploy(request(provider="runpod"))
+    began = asyncio.Event()
+    bench.checkpoint = lambda name: began.set() if name == "before stop" else None
+    stopping = asyncio.create_task(bench.manager().stop(record.name))
+    await began.wait()
+
+    stopping.cancel()
+    await waiting.until(stopping.done)
+
+    assert stopping.cancelled()
+    assert await states(bench) == ("stopped", ["stopped"])
