@@ -22,6 +22,7 @@ from conduit_nb.blocks.checks import (
     require_within,
 )
 from conduit_nb.blocks.host import current_host
+from conduit_nb.blocks.ports import as_list
 from conduit_nb.blocks.streams import iterate
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.constraints import DeploymentConstraint
@@ -263,6 +264,7 @@ class LlmBlock:
         on_length: OnLength = "error",
     ) -> list[Answer | ConduitError]:
         """Answer many records of one type, in order; what goes wrong for one is in its place."""
+        inputs = as_list(inputs, "batch", of="records", hint="Make a record of each.")
         if not inputs:
             return []
         task = self.task(

@@ -74,15 +74,7 @@ class Port:
 
     def several(self, records: Any, name: str) -> list[Any]:
         """Return records as a list; ArgumentError where they are a table, a text or one record."""
-        is_table = hasattr(records, "iloc")  # of pandas: its iteration yields names, or bare values
-        if is_table or isinstance(records, str | bytes | Mapping) or not _is_iterable(records):
-            kind = type(cast("object", records)).__name__
-            raise ArgumentError(
-                f"{name} takes a list of {self}, not {kind}.",
-                hint=f"{self._how()} One for each row: {name}([...])."
-                + (" In a cell, %%conduit map takes tables." if is_table else ""),
-            )
-        return list(records)
+        return as_list(records, name, of=str(self), hint=self._how())
 
     def _how(self) -> str:
         if not self.schemas:
@@ -94,6 +86,19 @@ class Port:
     def __str__(self) -> str:
         names = [schema.name for schema in self.schemas]
         return " | ".join([*names, "None"] if self.takes_none else names)
+
+
+def as_list(records: Any, name: str, *, of: str, hint: str) -> list[Any]:
+    """Return what was given as many records as a list; ArgumentError where it is something else."""
+    is_table = hasattr(records, "iloc")  # of pandas: its iteration yields names, or bare values
+    if is_table or isinstance(records, str | bytes | Mapping) or not _is_iterable(records):
+        kind = type(cast("object", records)).__name__
+        raise ArgumentError(
+            f"{name} takes a list of {of}, not {kind}.",
+            hint=f"{hint} One for each row: {name}([...])."
+            + (" In a cell, %%conduit map takes tables." if is_table else ""),
+        )
+    return list(records)
 
 
 def _is_iterable(value: object) -> bool:

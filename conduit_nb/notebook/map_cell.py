@@ -83,9 +83,17 @@ def map_rows(
     if estimate.usd and task.deployment is not None:
         session.wait(session.fleet.require_affordable(estimate.usd, task.deployment))
     show_line(shell, estimate)
-    witness = Witness(session, task, gives, title)
     job = MapJob(
-        shell, rows, takes, gives, out, arguments.prefix, arguments.max_errors, details, witness
+        shell=shell,
+        rows=rows,
+        records=records,
+        takes=takes,
+        gives=gives,
+        out=out,
+        prefix=arguments.prefix,
+        max_errors=arguments.max_errors,
+        details=details,
+        witness=Witness(session, task, gives, title),
     )
     run = Run(
         session,
@@ -94,7 +102,9 @@ def map_rows(
         window=max(WINDOW, arguments.max_concurrency or 0),
     )
     if arguments.background:
-        handle = BackgroundMap(run, job.finish, witness=witness, title=title, out=out, shell=shell)
+        handle = BackgroundMap(
+            run, job.finish, witness=job.witness, title=title, out=out, shell=shell
+        )
         handle.start()
         return handle
     return _wait(run, job, title)
@@ -116,12 +126,13 @@ def make_parser() -> MagicParser:
     return parser
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MapJob:
     """What is to be done with a run's outcomes, however it ends."""
 
     shell: Shell
     rows: Rows
+    records: Sequence[object]
     takes: Schema[Any]
     gives: Schema[Any]
     out: str
@@ -194,7 +205,7 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
         snapshot = run.progress.snapshot()
         text = f"{summary_text(snapshot, title)}; {job.out} is bound"
         view.finish(snapshot, text, job.witness.receipt(run))
-        for remark in remarks(job.rows, job.takes, job.gives, run.outcomes()):
+        for remark in remarks(job.records, job.takes, job.gives, run.outcomes()):
             show_line(job.shell, Line(remark))
         job.require_whole(run)
     return frame

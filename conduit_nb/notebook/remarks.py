@@ -12,7 +12,6 @@ from typing import Any
 from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.errors import ConduitError
 from conduit_nb.notebook.details import is_chosen
-from conduit_nb.notebook.frames import Rows
 from conduit_nb.schemas import Schema
 from conduit_nb.units import counted
 
@@ -21,30 +20,26 @@ FEWEST_ALIKE = 10
 
 
 def remarks(
-    rows: Rows,
+    records: Sequence[object],
     takes: Schema[Any],
     gives: Schema[Any],
     outcomes: Sequence[DetailedAnswer[Any] | ConduitError],
 ) -> list[str]:
-    """Return a line for each thing that is worth a look."""
-    answered = [one.record for one in outcomes if isinstance(one, DetailedAnswer)]
-    empty = sum(
-        isinstance(outcome, DetailedAnswer) and _is_empty(rows, takes, index)
-        for index, outcome in enumerate(outcomes)
-    )
+    """Return a line for each thing that is worth a look; `records` are what was asked about."""
+    pairs = [
+        (record, outcome.record)
+        for record, outcome in zip(records, outcomes, strict=True)
+        if isinstance(outcome, DetailedAnswer)
+    ]
+    empty = sum(_is_empty(record, takes) for record, _ in pairs)
     found = [_about_empty(empty, list(takes.fields))] if empty else []
-    return [*found, *_alike(answered, gives)]
+    return [*found, *_alike([answer for _, answer in pairs], gives)]
 
 
-def _is_empty(rows: Rows, takes: Schema[Any], index: int) -> bool:
-    """Say whether a row had nothing for the model to read."""
-    if rows.records is not None:
-        values = [getattr(rows.records[index], name, None) for name in takes.fields]
-    else:
-        values = [rows.values[name][index] for name in takes.fields if name in rows.values]
-    return bool(values) and all(
-        value is None or (isinstance(value, str) and not value.strip()) for value in values
-    )
+def _is_empty(record: object, takes: Schema[Any]) -> bool:
+    """Say whether the model had nothing to read."""
+    values = [getattr(record, name) for name in takes.fields]
+    return all(value is None or (isinstance(value, str) and not value.strip()) for value in values)
 
 
 def _about_empty(number: int, fields: list[str]) -> str:

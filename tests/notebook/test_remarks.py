@@ -1,11 +1,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
-
 from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.errors import BlockError, ConduitError
-from conduit_nb.notebook.frames import read_rows
 from conduit_nb.notebook.remarks import remarks
 from conduit_nb.schemas import schema_of
 
@@ -28,8 +25,8 @@ def said(texts: list[str | None], moods: list[Literal["good", "bad"] | None]) ->
         else DetailedAnswer(record=Verdict(mood, 3), is_truncated=False, confidence={})
         for mood in moods
     ]
-    rows = read_rows(pd.DataFrame({"text": texts}), what="tickets")
-    return remarks(rows, schema_of(Ticket), schema_of(Verdict), outcomes)
+    records = [Ticket(text) for text in texts]
+    return remarks(records, schema_of(Ticket), schema_of(Verdict), outcomes)
 
 
 def test_one_label_for_every_row_is_worth_a_look():
