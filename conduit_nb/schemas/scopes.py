@@ -154,7 +154,7 @@ def _class_bodies(owner: type[Any], outer: Mapping[str, Any]) -> Iterator[dict[s
 
 def _literal_meant(text: str) -> str:
     """Return what to write for `"good, bad"`, which lists texts and names no type."""
-    words = [word.strip() for word in re.split(r"[,|/]", text.strip("\"'"))]
+    words = [word.strip() for word in re.split(r"[,/]", text.strip("\"'"))]
     if len(words) < 2 or not all(re.fullmatch(r"[\w -]+", word) for word in words):
         return ""
     quoted = ", ".join(f'"{word}"' for word in words)

@@ -68,3 +68,11 @@ def test_a_text_that_lists_values_is_told_to_be_a_literal():
     with pytest.raises(SchemaError) as caught:
         read_dataclass(ticket)
     assert caught.value.hint == 'For one of several texts, write Literal["good", "bad"].'
+
+
+def test_an_unknown_class_in_a_union_is_no_list_of_texts():
+    ticket = make_dataclass("Ticket", [("topic", "Topic | None")])
+
+    with pytest.raises(SchemaError) as caught:
+        read_dataclass(ticket)
+    assert "Literal" not in caught.value.hint
