@@ -248,6 +248,10 @@ class Guard:
                 await self._answer(request, reader, writer)
         except (OSError, asyncio.TimeoutError, asyncio.LimitOverrunError, ValueError):
             pass  # a client that is gone, silent, or speaks something else
+        except asyncio.CancelledError:
+            # The guard ends. Nobody waits for this task, and asyncio would print a traceback over
+            # the server's last words, which say why.
+            pass
         finally:
             self._connections.pop(task, None)
             with contextlib.suppress(OSError):

@@ -294,6 +294,21 @@ def test_the_servers_end_is_the_guards_with_the_same_code():
     assert "ended with code 7" in said
 
 
+def test_a_connection_that_is_open_at_the_end_leaves_no_traceback_over_the_last_words():
+    with guarded() as node:
+        node.wait_ready()
+        connections = psutil.Process(node.process.pid).net_connections
+        port = int(node.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)):  # it says nothing
+            waiting.until_true(
+                lambda: any(one.raddr and one.laddr.port == port for one in connections())
+            )
+            node.process.send_signal(signal.SIGTERM)
+            _, said = node.process.communicate(timeout=60)
+
+    assert "Traceback" not in said
+
+
 def test_told_to_stop_it_gives_the_server_time_and_then_none():
     with guarded("--ignores-sigterm") as node:
         node.wait_ready()

@@ -10,7 +10,7 @@ import pytest
 
 import conduit_nb
 from conduit_nb.cli import main
-from conduit_nb.errors import SpendCapError
+from conduit_nb.errors import ArgumentError, SpendCapError
 from conduit_nb.notebook.deploying import asked_deploy, read_command
 from conduit_nb.plans.options import DEPLOY_OPTIONS
 from conduit_nb.session import Session
@@ -76,10 +76,9 @@ def test_a_command_of_ones_own_is_read_as_a_shell_would():
         read_command("serve 'open")
 
 
-def test_a_command_and_an_image_reach_what_is_started():
+def test_a_command_reaches_what_decides_whether_it_is_followed():
     values = {option.name: option.default for option in DEPLOY_OPTIONS}
     values |= {"runtime": "custom", "image": "i", "command": "run {port}", "dry_run": False}
 
-    (info,) = asked_deploy(["m/one"], values)
-
-    assert info.status == "running"
+    with pytest.raises(ArgumentError, match="as a process on local: it is not followed there"):
+        asked_deploy(["m/one"], values)
