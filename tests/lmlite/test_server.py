@@ -385,7 +385,7 @@ def test_a_client_that_leaves_a_stream_frees_its_row(server, long_winded):
         json=chat_body(long_winded, stream=True, response_format=ENDLESS),
     ) as response:
         next(response.iter_lines())
-        until_running(server, long_winded, within_s=10)
+        until_running(server, long_winded, within_s=60)
 
     until_free(server, long_winded, within_s=10)
 
