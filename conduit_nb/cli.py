@@ -31,7 +31,7 @@ from conduit_nb.plans.options import (
     WHY_OPTION,
     Option,
 )
-from conduit_nb.spelling import nearest
+from conduit_nb.spelling import command_meant, nearest
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -106,9 +106,8 @@ def _meant(err: click.UsageError) -> str:
         return nearest(wrong[1], kind.choices) if wrong and isinstance(kind, click.Choice) else ""
     wrong = re.match(r"No such command '(.*?)'", err.message)
     if wrong and isinstance(command, click.Group):
-        if wrong[1] in NOTEBOOK_WORDS:
-            return NOTEBOOK_WORDS[wrong[1]]
-        return nearest(wrong[1], command.list_commands(err.ctx))
+        meant = command_meant(wrong[1], {*command.list_commands(err.ctx), *NOTEBOOK_WORDS})
+        return NOTEBOOK_WORDS.get(meant, f"Did you mean {meant}?") if meant else ""
     return ""
 
 

@@ -164,6 +164,10 @@ class Session:
         """
         return self.wait(self._stop(name))
 
+    def terminate(self, name: str) -> list[DeploymentInfo]:
+        """End a deployment, or "all", for good; of the sidecar, which keeps nothing, its stop."""
+        return self.wait(self._terminate(name))
+
     def close(self) -> None:
         """Cancel what is under way and end the thread, within seconds; servers stay."""
         if self.is_loop_thread():
@@ -316,6 +320,10 @@ class Session:
                 self._replaced.append(known.endpoint)
             stopped.append(replace(found, status="stopped"))
         return stopped
+
+    async def _terminate(self, name: str) -> list[DeploymentInfo]:
+        is_sidecar = any(name == found.name for found in await self._sidecars())
+        return await (self._stop(name) if is_sidecar else self.fleet.terminate(name))
 
     async def _stopped_one(self, deployment_id: str) -> list[DeploymentInfo]:
         return [await self.fleet.stop(deployment_id)]

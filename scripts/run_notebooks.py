@@ -13,7 +13,8 @@ from typing import Any
 import nbformat
 from nbclient import NotebookClient
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -24,7 +25,7 @@ def main() -> None:
         notebook = nbformat.read(path, as_version=4)
         where = {"metadata": {"path": str(path.parent)}}
         NotebookClient(notebook, timeout=900, resources=where).execute()
-        nbformat.write(to_keep(notebook), path)
+        path.write_text(impersonal(nbformat.writes(to_keep(notebook))) + "\n", "utf-8")
 
 
 def to_keep(notebook: Any) -> Any:
@@ -38,6 +39,11 @@ def to_keep(notebook: Any) -> Any:
                 if output.output_type == "stream":
                     output.text = as_seen(output.text)
     return notebook
+
+
+def impersonal(text: str) -> str:
+    """Return text without the folders of whose machine it ran on, as a traceback names them."""
+    return text.replace(f"{ROOT}/", "").replace(str(ROOT), ".").replace(str(Path.home()), "~")
 
 
 def as_seen(text: str) -> str:

@@ -232,3 +232,14 @@ def test_receipts_of_a_notebook_can_be_read_in_a_shell(
     path.write_text('{"cells": []}')
     assert main(["receipts", str(path)]) == 0
     assert "holds no receipt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("status", "Did you mean ps?"), ("run", "It stands in a notebook: %%conduit map.")],
+)
+def test_a_word_of_another_tool_is_understood(
+    word: str, meant: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main([word]) == 2
+    assert meant in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conduit_nb.spelling import nearest
+from conduit_nb.spelling import command_meant, nearest
 
 
 def test_a_word_that_is_nearly_right_is_recognized_and_another_is_not():
@@ -27,3 +27,11 @@ def test_what_there_is_follows_what_was_meant():
 
 def test_what_nobody_types_is_compared_with_nothing():
     assert nearest("x" * 5_000_000, ["x" * 5_000_000], then="Shorter.") == "Shorter."
+
+
+def test_what_other_tools_call_a_command_is_understood():
+    words = ["ps", "start", "terminate", "extend", "map"]
+    assert command_meant("statuss", words) == "ps"
+    assert command_meant("kill", words) == "terminate"
+    assert command_meant("terminat", words) == "terminate"
+    assert command_meant("zebra", words) is None

@@ -8,7 +8,7 @@ Layer 4.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
@@ -32,7 +32,7 @@ async def stop(tools: Tools, record: DeploymentRecord) -> DeploymentRecord:
             )
     record = await tools.set_deployment(record, status="stopping", owner=this_process())
     async with _given_up_on_failure(tools, record):
-        await asyncio.gather(*(node_work.stop(tools, node) for node in found))
+        await _together(node_work.stop(tools, node) for node in found)
     return await tools.set_deployment(record, status="stopped")
 
 
@@ -46,9 +46,7 @@ async def start(tools: Tools, record: DeploymentRecord, lease: timedelta) -> Dep
         record, status="launching", lease_until=tools.clock() + lease, owner=this_process()
     )
     async with _given_up_on_failure(tools, record):
-        await asyncio.gather(
-            *(node_work.boot_again(tools, record, node, "start") for node in found)
-        )
+        await _together(node_work.boot_again(tools, record, node, "start") for node in found)
     return await tools.set_deployment(record, status="running")
 
 
@@ -62,14 +60,23 @@ async def restart(tools: Tools, record: DeploymentRecord) -> DeploymentRecord:
     return record
 
 
+async def _together(works: Iterable[Awaitable[object]]) -> None:
+    """Do all at once and see each to its end; then raise the first error, if there is one."""
+    for done in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(done, BaseException):
+            raise done
+
+
 @asynccontextmanager
 async def _given_up_on_failure(tools: Tools, record: DeploymentRecord) -> AsyncGenerator[None]:
-    """Leave what this process has begun to others where it cannot finish it."""
+    """Leave what this process has begun, and cannot finish, to others."""
     try:
         yield
     except BaseException:
-        with suppress(DeploymentEndedError):
-            await tools.set_deployment(record, owner=NOBODY)
+        fresh = await tools.read(tools.store.deployment, record.id)
+        if fresh is not None and fresh.owner == this_process():
+            with suppress(DeploymentEndedError):
+                await tools.set_deployment(fresh, owner=NOBODY)
         for node in await tools.read(tools.store.nodes, record.id):
             if node.owner == this_process():
                 with suppress(DeploymentEndedError):

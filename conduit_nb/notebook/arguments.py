@@ -16,19 +16,11 @@ from typing import Any, NoReturn
 from IPython.core.magic_arguments import MagicArgumentParser
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.expressions import users_names
 from conduit_nb.spelling import nearest
 
 _VARIABLE = re.compile(r"((?:--[\w-]+=)?)\{([^\W\d]\w*)\}")
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
-# What the functions that read values take, for the error of a value that they cannot read.
-TAKES = {
-    "int": "a whole number",
-    "float": "a number",
-    "count": "a whole number from 0 up",
-    "at_least_one": "a whole number from 1 up",
-    "_not_negative": "a number from 0 up",
-    "_replicas": "a number, or the least and the most: 2 or 1-4",
-}
 
 
 class Asking(list[str]):
@@ -78,18 +70,16 @@ class MagicParser(MagicArgumentParser):
             raise ParserFound(self)
         arguments, unknown = self.parse_known_args(list(tokens))
         if unknown:
-            self._refuse(unknown[0], before=_before(unknown[0], tokens))
+            self._refuse(unknown[0], tokens)
         return arguments
 
     def error(self, message: str) -> NoReturn:
-        bad = re.match(r"argument (\S+): invalid (\w+) value: (.*)", message, re.DOTALL)
-        if bad:
-            message = f"{bad[1]} takes {TAKES.get(bad[2], 'another value')}, not {bad[3]}"
+        message = re.sub(r"^argument (\S+): takes ", r"\1 takes ", message)
         wrong = re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)$", message)
         near = nearest(wrong[1], re.findall(r"[^\s,']+", wrong[2])) if wrong else ""
         raise ArgumentError(f"{self.prog}: {message}.", hint=near or self._how())
 
-    def _refuse(self, token: str, *, before: Sequence[str]) -> NoReturn:
+    def _refuse(self, token: str, tokens: Sequence[str]) -> NoReturn:
         if token.startswith("-"):
             name = token.partition("=")[0]
             raise ArgumentError(
@@ -98,28 +88,25 @@ class MagicParser(MagicArgumentParser):
             )
         raise ArgumentError(
             f"{self.prog}: {token!r} is one argument too many.",
-            hint=_parted(before, token) or self._how(),
+            hint=self._parted(token, tokens) or self._how(),
         )
+
+    def _parted(self, token: str, tokens: Sequence[str]) -> str:
+        """Return the cure where blanks have parted the value of the option just before `token`."""
+        at = tokens.index(token) if token in tokens else 0
+        flag, value = tokens[at - 2 : at] if at >= 2 else ("", "")
+        option = next((one for one in self.actions if flag in one.option_strings), None)
+        if option is None or option.nargs == 0:
+            return ""
+        if "," in str(option.metavar):
+            return (
+                f"Write its values with commas and without blanks, {flag} {option.metavar}; one "
+                "that has blanks itself in quotes."
+            )
+        return f'Put a value that has blanks into quotes: {flag} "{value} {token}".'
 
     def _how(self) -> str:
         return f"Write it as: {self.usage}; see %conduit help {self.prog.split()[-1]}."
-
-
-def _before(token: str, tokens: Sequence[str]) -> Sequence[str]:
-    return tokens[: tokens.index(token)] if token in tokens else []
-
-
-def _parted(before: Sequence[str], token: str) -> str:
-    """Return the cure where blanks have parted the value of the option just before `token`."""
-    if len(before) < 2 or not before[-2].startswith("--") or before[-1].startswith("-"):
-        return ""
-    option, value = before[-2:]
-    if option == "--columns":
-        return (
-            "Write the columns with commas and without blanks: --columns a,b; a column whose own "
-            'name has blanks as --columns field="Column Name".'
-        )
-    return f'Put a value that has blanks into quotes: {option} "{value} {token}".'
 
 
 def add_model_options(parser: MagicParser) -> None:
@@ -132,14 +119,14 @@ def add_model_options(parser: MagicParser) -> None:
     parser.option("--tensor-parallel", metavar="N", type=at_least_one, default=1)
     parser.option("--replicas", metavar="N|N-N", type=_replicas, default=1)
     parser.option("--image", metavar="NAME")
-    parser.option("--max-usd", metavar="X", type=_not_negative)
+    parser.option("--max-usd", metavar="X", type=not_negative)
     parser.option("--endpoint", metavar="URL")
     parser.option("--api-key-env", metavar="VARIABLE")
     parser.option("--max-model-len", metavar="TOKENS", type=at_least_one)
     parser.option("--max-concurrency", metavar="N", type=at_least_one)
     parser.option("--max-tokens", metavar="TOKENS", type=at_least_one)
-    parser.option("--temperature", metavar="T", type=_not_negative, default=0.0)
-    parser.option("--seed", metavar="N", type=int)
+    parser.option("--temperature", metavar="T", type=not_negative, default=0.0)
+    parser.option("--seed", metavar="N", type=whole_number)
     parser.option("--examples", metavar="PAIRS")
     parser.option("--on-length", metavar="error|keep", choices=("error", "keep"), default="error")
     parser.option("--confidence", action="store_true")
@@ -147,7 +134,7 @@ def add_model_options(parser: MagicParser) -> None:
 
 def count(text: str) -> int:
     """Read a whole number from 0 up."""
-    value = int(text)
+    value = whole_number(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
@@ -184,10 +171,9 @@ def _value_of(name: str, namespace: Mapping[str, object]) -> str:
             f"{{{name}}} is a {type(value).__name__}, and no text that could stand here.",
             hint="Give a variable that holds a text or a number.",
         )
-    known = [one for one in namespace if not one.startswith("_")]
     raise ArgumentError(
         f"{{{name}}}: there is no variable {name}.",
-        hint=nearest(name, known) or "Define it in a cell above.",
+        hint=nearest(name, users_names(namespace)) or "Define it in a cell above.",
     )
 
 
@@ -239,9 +225,25 @@ def _without_quotes(token: str) -> str:
     return token[1:-1] if quoted and token[0] not in token[1:-1] else token
 
 
+def whole_number(text: str) -> int:
+    """Read a whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a whole number, not {text!r}") from None
+
+
+def number(text: str) -> float:
+    """Read a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"takes a number, not {text!r}") from None
+
+
 def at_least_one(text: str) -> int:
     """Read a whole number from 1 up."""
-    value = int(text)
+    value = whole_number(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is below 1")
     return value
@@ -253,8 +255,9 @@ def _replicas(text: str) -> int | tuple[int, int]:
     return (at_least_one(least), at_least_one(most)) if dash else at_least_one(least)
 
 
-def _not_negative(text: str) -> float:
-    value = float(text)
+def not_negative(text: str) -> float:
+    """Read a number from 0 up."""
+    value = number(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
     return value

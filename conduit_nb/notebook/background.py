@@ -15,7 +15,6 @@ from conduit_nb.notebook.progress import (
     NOTEBOOK_EVERY_S,
     ProgressLine,
     progress_text,
-    summary_text,
 )
 from conduit_nb.notebook.receipt_display import ReceiptView
 from conduit_nb.notebook.serving import Witness
@@ -37,6 +36,7 @@ class BackgroundMap(Shown):
         run: Run[Any, Any],
         finish: Callable[[Run[Any, Any]], pd.DataFrame],
         *,
+        ending: Callable[[Run[Any, Any]], str],
         witness: Witness,
         title: str,
         out: str,
@@ -44,6 +44,7 @@ class BackgroundMap(Shown):
     ) -> None:
         self._run = run
         self._finish = finish
+        self._ending = ending
         self._witness = witness
         self._receipt: Receipt | None = None
         self._title = title
@@ -52,6 +53,7 @@ class BackgroundMap(Shown):
         self._throttle = Throttle(NOTEBOOK_EVERY_S)
         self._handles: list[Display] = []
         self._frame: pd.DataFrame | None = None
+        self._ended_with = ""
         self._error: ConduitError | None = None
 
     @property
@@ -105,6 +107,7 @@ class BackgroundMap(Shown):
         self._receipt = self._witness.receipt(self._run)
         try:
             self._frame = self._finish(self._run)
+            self._ended_with = self._ending(self._run)
         except ConduitError as error:
             self._error = error
         self._refresh()
@@ -118,7 +121,7 @@ class BackgroundMap(Shown):
         if self._error is not None:
             said = f"{self._title}: {type(self._error).__name__}: {self._error}"
         elif self._frame is not None:
-            said = f"{summary_text(snapshot, self._title)}; {self._out} is bound"
+            said = self._ended_with
         else:
             said = f"{progress_text(snapshot, self._title)}; {self._out} is bound when it ends"
             said += " (wait for it in another cell: await _)" if self._is_notebook else ""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import MagicParser
-from conduit_nb.notebook.cell import BUILTINS, resolve
 from conduit_nb.notebook.examples import read_examples
+from conduit_nb.notebook.expressions import BUILTINS, resolve
 from conduit_nb.notebook.mdl_display import SchemaListings
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import add_task_options, task_of

@@ -46,8 +46,6 @@ PROVIDED: dict[str, object] = {
     "field": dataclasses.field,
 }
 
-BUILTINS = frozenset(vars(builtins))  # a shell's namespace has some of them, such as open
-
 # What class statements raise when they are wrong; anything else is the user's own affair.
 CLASS_ERRORS = (AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
 
@@ -57,19 +55,6 @@ CURES = {
     "decoding str is not supported": 'For one of several texts, write Literal["a", "b"].',
     "Range.__init__()": "Name the bounds: Range(ge=1, le=5); without its ends gt= and lt=.",
     "Length.__init__()": "Write Length(1, 80), or name one bound: Length(min=1), Length(max=80).",
-}
-
-# What a shell puts into its namespace, which nobody means by a mistyped name.
-SHELL_NAMES = frozenset(("In", "Out", "exit", "quit", "get_ipython"))
-
-# How a file is read, by the end of its name.
-READERS = {
-    ".csv": "read_csv",
-    ".tsv": "read_table",
-    ".json": "read_json",
-    ".jsonl": "read_json",
-    ".parquet": "read_parquet",
-    ".xlsx": "read_excel",
 }
 
 # Kinds of class that are no records, so that they are not made dataclasses.
@@ -159,49 +144,6 @@ def source_line(cell: str, number: int) -> str:
     """Return a line of the cell; the magic's own line is the first, the body begins on line 2."""
     lines = cell.splitlines()
     return lines[number - 2].strip() if 2 <= number < len(lines) + 2 else ""
-
-
-def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
-    """Return the value of an expression like `reviews` or `reviews.head(20)`."""
-    reading = how_to_read(expression)
-    try:
-        code = compile(expression.strip(), f"<{what}>", "eval")
-    except SyntaxError as error:
-        raise ArgumentError(
-            f"{what} {expression!r} is no Python expression: {error.msg}.",
-            hint=reading or "Name a variable, or put the expression into quotes.",
-        ) from error
-    try:
-        return eval(code, namespace)  # noqa: S307  # the user's own expression, in the user's own namespace
-    except NameError as error:
-        names = [
-            name
-            for name in namespace
-            if not name.startswith("_") and name not in BUILTINS | SHELL_NAMES
-        ]
-        near = nearest(error.name or expression, names)
-        raise ArgumentError(
-            f"{what} {expression!r}: {error}.",
-            hint=reading or near or "Define it in a cell above.",
-        ) from error
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{what} {expression!r} fails: {type(error).__name__}: {error}.",
-            hint=reading or "Try the expression in a cell of its own.",
-        ) from error
-
-
-def how_to_read(expression: str) -> str:
-    """Return what to do about a file's name where a variable is wanted; nothing for others."""
-    path = expression.strip().strip("\"'")
-    suffix = path[path.rfind(".") :].lower()
-    if suffix not in READERS or "(" in path:
-        return ""
-    lines = ", lines=True" if suffix == ".jsonl" else ""
-    return (
-        f'Read the file first, rows = pd.{READERS[suffix]}("{path}"{lines}), and name the '
-        "variable here."
-    )
 
 
 def parse(cell: str, filename: str, *, kind: type[ConduitError] = SchemaError) -> ast.Module:

@@ -24,6 +24,7 @@ from conduit_nb.compute.accelerators import ACCELERATORS
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.hub import available_offline
 from conduit_nb.notebook.arguments import MagicParser, parser_of, split_line
+from conduit_nb.notebook.expressions import users_names
 from conduit_nb.notebook.frames import as_name
 from conduit_nb.notebook.help import TOPICS
 from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS, command_of
@@ -142,13 +143,7 @@ def _values(
 
 
 def _variables(names: Names, is_wanted: Callable[[Any], bool]) -> list[str]:
-    return [
-        name
-        for name, value in list(names.items())
-        if not name.startswith("_")
-        and name not in ("In", "Out", "exit", "quit")
-        and is_wanted(value)
-    ]
+    return [name for name in users_names(names) if is_wanted(names[name])]
 
 
 def _models(names: Names) -> list[str]:

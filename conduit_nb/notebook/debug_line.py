@@ -11,10 +11,11 @@ from typing import Any
 
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.notebook.arguments import MagicParser, at_least_one
-from conduit_nb.notebook.cell import resolve
 from conduit_nb.notebook.display import Line, Shown, bounded, escaped, html_table, text_table
 from conduit_nb.notebook.error_display import ErrorView, problems_of, said_of
+from conduit_nb.notebook.expressions import resolve
 from conduit_nb.notebook.shell import Shell
+from conduit_nb.units import counted
 
 USAGE = "%conduit debug [ERROR|OUT] [--limit N]"
 LIMIT = 20
@@ -74,7 +75,7 @@ class FailedRows(Shown):
         if not count:
             return "No row failed."
         more = f"; the first {self._limit:,}" if count > self._limit else ""
-        return f"{count:,} row{'s' if count > 1 else ''} failed{more}:"
+        return f"{counted(count, 'row')} failed{more}:"
 
     def _cells(self) -> list[list[str]]:
         return [_row(row, error) for row, error in self._failed[: self._limit]]

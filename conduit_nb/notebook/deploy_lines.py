@@ -10,7 +10,7 @@ from typing import Any
 
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.notebook import deploying, keeping
-from conduit_nb.notebook.arguments import MagicParser
+from conduit_nb.notebook.arguments import MagicParser, number
 from conduit_nb.notebook.deploying import CostRow
 from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.doctor import Finding
@@ -49,7 +49,7 @@ def extend(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentIn
     """Carry out `%conduit extend`."""
     parser = MagicParser("%conduit extend", usage="%conduit extend NAME --hours H")
     parser.add_argument("name", metavar="NAME")
-    parser.option("--hours", type=float, default=1.0, metavar="H")
+    parser.option("--hours", type=number, default=1.0, metavar="H")
     arguments = parser.parse_line(tokens)
     return deploying.extend(arguments.name, arguments.hours)
 

@@ -125,10 +125,7 @@ def restart(name: str) -> Table[DeploymentInfo]:
 
 def terminate(name: str) -> Table[DeploymentInfo]:
     """End a deployment for good, or "all"; return what was ended."""
-    session = process_session()
-    if any(name == found.name and found.id is None for found in session.ps()):
-        return Table(session.stop(name), empty="Nothing ran.")  # the local server leaves nothing
-    return Table(session.wait(session.fleet.terminate(name)), empty="Nothing was deployed.")
+    return Table(process_session().terminate(name), empty="Nothing was deployed.")
 
 
 def extend(name: str, hours: float) -> Table[DeploymentInfo]:

@@ -20,6 +20,7 @@ from conduit_nb.notebook.display import Table
 from conduit_nb.providers.registry import make_provider, provider_names
 from conduit_nb.runtimes.lmlite import NEEDED
 from conduit_nb.session import process_session
+from conduit_nb.units import counted
 
 GIB = 2**30
 LEAST_FREE_GIB = 4.0
@@ -120,6 +121,6 @@ def _provider(name: str) -> Finding:
     return Finding(
         what=f"provider {name}",
         works="yes" if listing.offerings else "no",
-        seen=f"{count} offering{'' if count == 1 else 's'}{f'; {problems}' if problems else ''}",
+        seen=f"{counted(count, 'offering')}{f'; {problems}' if problems else ''}",
         to_do=" ".join(one.hint for one in listing.problems),
     )

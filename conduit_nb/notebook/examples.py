@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from conduit_nb.errors import ArgumentError, ValidationError
-from conduit_nb.notebook.cell import resolve
+from conduit_nb.notebook.expressions import resolve
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import Choice, EnumChoice, Str, without_null
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
 from conduit_nb.notebook.arguments import split_outside
-from conduit_nb.notebook.cell import how_to_read
+from conduit_nb.notebook.expressions import how_to_read
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import (
     Date,

@@ -5,11 +5,9 @@ Layer 7.
 
 from __future__ import annotations
 
-import argparse
-import math
 from collections.abc import Iterable
 
-from conduit_nb.notebook.arguments import MagicParser, at_least_one
+from conduit_nb.notebook.arguments import MagicParser, at_least_one, not_negative
 from conduit_nb.plans.options import Option
 
 
@@ -36,7 +34,9 @@ def _add(parser: MagicParser, option: Option) -> None:
                 flag, dest=name, metavar=metavar, type=at_least_one, default=option.default
             )
         case "number":
-            parser.option(flag, dest=name, metavar=metavar, type=_number, default=option.default)
+            parser.option(
+                flag, dest=name, metavar=metavar, type=not_negative, default=option.default
+            )
         case "text":
             parser.option(
                 flag,
@@ -49,10 +49,3 @@ def _add(parser: MagicParser, option: Option) -> None:
 
 def _names(text: str) -> list[str]:
     return text.split(",")
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not (value >= 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 up")
-    return value

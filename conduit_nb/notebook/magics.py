@@ -20,7 +20,7 @@ from conduit_nb.notebook.arguments import split_line, with_values
 from conduit_nb.notebook.moving_line import MovingLine
 from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
-from conduit_nb.spelling import nearest
+from conduit_nb.spelling import command_meant
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -57,26 +57,6 @@ CELL_WORDS = {
     "pipeline": "conduit_nb.notebook.pipeline_cell:define_pipeline",
 }
 HELP = ("-h", "--help")
-# How other tools call what we have.
-OTHER_NAMES = {
-    "check": "doctor",
-    "delete": "terminate",
-    "destroy": "terminate",
-    "down": "terminate",
-    "exit": "stop",
-    "kill": "terminate",
-    "list": "ps",
-    "ls": "ps",
-    "money": "cost",
-    "price": "offerings",
-    "quit": "stop",
-    "remove": "terminate",
-    "rm": "terminate",
-    "run": "map",
-    "spend": "cost",
-    "status": "ps",
-    "up": "deploy",
-}
 _ASKED = re.compile(r"%{1,2}conduit\s+([a-z]+)\s*\?{1,2}")
 
 
@@ -203,8 +183,8 @@ def command_of(word: str, *, is_cell: bool) -> Callable[..., Any]:
             f"{word} {kind}.", hint=f"Write {sign}conduit {word}; see %conduit help {word}."
         )
     known = [*LINE_WORDS, *CELL_WORDS]
-    other = next((OTHER_NAMES[one] for one in (word, word[:-1]) if one in OTHER_NAMES), "")
-    meant = f"Did you mean {other}?" if other else nearest(word, known)
+    meant = command_meant(word, known)
     raise ArgumentError(
-        f"There is no %conduit {word}.", hint=meant or f"There is: {', '.join(known)}."
+        f"There is no %conduit {word}.",
+        hint=f"Did you mean {meant}?" if meant else f"There is: {', '.join(known)}.",
     )

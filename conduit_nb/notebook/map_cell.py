@@ -15,10 +15,9 @@ from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, RunError
 from conduit_nb.notebook.arguments import MagicParser, count
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.block_cell import variable
-from conduit_nb.notebook.cell import resolve
 from conduit_nb.notebook.details import DetailColumns, detail_columns
-from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.examples import read_examples
+from conduit_nb.notebook.expressions import resolve
 from conduit_nb.notebook.frames import (
     ERROR_COLUMN,
     Rows,
@@ -85,6 +84,7 @@ def map_rows(
     show_line(shell, estimate)
     job = MapJob(
         shell=shell,
+        title=title,
         rows=rows,
         records=records,
         takes=takes,
@@ -103,11 +103,17 @@ def map_rows(
     )
     if arguments.background:
         handle = BackgroundMap(
-            run, job.finish, witness=job.witness, title=title, out=out, shell=shell
+            run,
+            job.finish,
+            ending=job.ending,
+            witness=job.witness,
+            title=title,
+            out=out,
+            shell=shell,
         )
         handle.start()
         return handle
-    return _wait(run, job, title)
+    return _wait(run, job)
 
 
 def make_parser() -> MagicParser:
@@ -131,6 +137,7 @@ class MapJob:
     """What is to be done with a run's outcomes, however it ends."""
 
     shell: Shell
+    title: str
     rows: Rows
     records: Sequence[object]
     takes: Schema[Any]
@@ -154,6 +161,12 @@ class MapJob:
         )
         self.shell.push({self.out: frame})
         return frame
+
+    def ending(self, run: Run[Any, Any]) -> str:
+        """Return what is said when it has ended: what came of it, and what is worth a look."""
+        summary = summary_text(run.progress.snapshot(), self.title)
+        found = remarks(self.records, self.takes, self.gives, run.outcomes())
+        return ". ".join([f"{summary}; {self.out} is bound", *found])
 
     def require_whole(self, run: Run[Any, Any]) -> None:
         """Raise Interrupted where the run was stopped, RunError where it failed as a whole."""
@@ -186,12 +199,12 @@ class MapJob:
         ) from example
 
 
-def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
+def _wait(run: Run[Any, Any], job: MapJob) -> pd.DataFrame:
     """Wait for the run, showing how far it is; an interrupt stops it and keeps what is done.
 
     What is said to be bound is bound: an interrupt does not come between.
     """
-    view = progress_view(job.shell, title)
+    view = progress_view(job.shell, job.title)
     with ExitStack() as end:
         try:
             run.start(beside=lambda: job.witness.look(run))
@@ -203,10 +216,7 @@ def _wait(run: Run[Any, Any], job: MapJob, title: str) -> pd.DataFrame:
             run.cancel()
         frame = job.bind(run)
         snapshot = run.progress.snapshot()
-        text = f"{summary_text(snapshot, title)}; {job.out} is bound"
-        view.finish(snapshot, text, job.witness.receipt(run))
-        for remark in remarks(job.records, job.takes, job.gives, run.outcomes()):
-            show_line(job.shell, Line(remark))
+        view.finish(snapshot, job.ending(run), job.witness.receipt(run))
         job.require_whole(run)
     return frame
 

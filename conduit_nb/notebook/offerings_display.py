@@ -30,6 +30,7 @@ from conduit_nb.plans.choice import Choice
 from conduit_nb.plans.documents import offerings_document
 from conduit_nb.plans.options import DEFAULT_LIMIT
 from conduit_nb.providers.sources import SourceFailure
+from conduit_nb.units import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +124,7 @@ class OfferingsView(Shown):
         """Return one line of how many there are, and of what for."""
         choice = self.choice
         number = len(choice.ranked)
-        offers = f"{number:,} offering{'' if number == 1 else 's'}"
+        offers = counted(number, "offering")
         if choice.plan is None:
             return f"{offers} by {choice.objective}"
         models = " + ".join(short_name(model.model_id) for model in choice.plan.models)

@@ -17,7 +17,8 @@ from conduit_nb.blocks.sqlite import Sqlite3Block
 from conduit_nb.errors import ArgumentError, PipelineError
 from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.block_cell import variable
-from conduit_nb.notebook.cell import BUILTINS, PROVIDED, SHELL_NAMES, run_statements
+from conduit_nb.notebook.cell import PROVIDED, run_statements
+from conduit_nb.notebook.expressions import users_names
 from conduit_nb.notebook.pipeline_display import PipelineView
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.spelling import nearest
@@ -93,14 +94,7 @@ def _hint(missing: str, namespace: dict[str, Any]) -> str:
     blocks = [name for name, value in namespace.items() if isinstance(value, Block)]
     return (
         nearest(missing, [*blocks, *BLOCKS])
-        or nearest(
-            missing,
-            [
-                name
-                for name in namespace
-                if not name.startswith("_") and name not in BUILTINS | SHELL_NAMES
-            ],
-        )
+        or nearest(missing, users_names(namespace))
         or (f"There is: {', '.join(blocks)}." if blocks else "")
         or "Make it in a cell above, with `%%conduit block`."
     )

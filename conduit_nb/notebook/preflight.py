@@ -101,9 +101,9 @@ def preflight(
     rows = [one for one in records if not isinstance(one, ConduitError)]
     place = _place(session, task)
     alike = [one for one in known if one.schema_hash == schema_hash(gives)]
-    sizes = _prompt_sizes(task, rows, task.max_model_len or place.context_tokens)
-    prompts = round(sum(sizes))
-    writes = round(len(sizes) * _per_row(alike, gives))
+    held, tokens_each = _prompts(task, rows, task.max_model_len or place.context_tokens)
+    prompts = round(held * tokens_each)
+    writes = round(held * _per_row(alike, gives))
     speed = _seconds(known, alike, place, len(rows), prompts, writes)
     seconds = None if speed is None else speed[0] + (BOOT_S if place.boots else 0.0)
     usd = None
@@ -182,24 +182,22 @@ def _rented(session: Session, request: DeploymentRequest) -> _Place:
     )
 
 
-def _prompt_sizes(
+def _prompts(
     task: LlmTask[Any, Any], rows: Sequence[object], context_tokens: int | None
-) -> list[float]:
-    """Return the tokens of the rows' prompts, told by the first and by some of the others.
+) -> tuple[int, float]:
+    """Return how many rows' prompts the context holds, and the tokens of each, told by some.
 
-    Rows that the model's context does not hold are left out: they are refused, and take nothing.
+    The others are refused, and take nothing.
     """
-    every = max(len(rows) // SAMPLE, 1)
-    sample = rows[::every][:SAMPLE]
+    sample = rows[:: max(len(rows) // SAMPLE, 1)][:SAMPLE]
     sizes = [
         sum(len(str(one["content"])) for one in task.messages(row)) / CHARACTERS_PER_TOKEN
         for row in sample
     ]
     held = [size for size in sizes if context_tokens is None or size < context_tokens]
     if not held:
-        return []
-    number = round(len(rows) * len(held) / len(sizes))
-    return [sum(held) / len(held)] * number
+        return 0, 0.0
+    return round(len(rows) * len(held) / len(sizes)), sum(held) / len(held)
 
 
 def _per_row(alike: Sequence[Receipt], gives: Schema[Any]) -> float:

@@ -47,7 +47,7 @@ def _about_empty(number: int, fields: list[str]) -> str:
     has, its = ("has", "its answer is") if number == 1 else ("have", "their answers are")
     return (
         f"{counted(number, 'row')} {has} nothing in {where}: {its} made up. "
-        "Leave such rows out with dropna() before the map."
+        "Leave such rows out with dropna() before the map"
     )
 
 
@@ -60,5 +60,5 @@ def _alike(answered: Sequence[Any], gives: Schema[Any]) -> Iterator[str]:
             shown = values[0].value if isinstance(values[0], Enum) else values[0]
             yield (
                 f"Every row has {name} {shown!r}: see whether that is true. Examples "
-                "(--examples) show the model what you mean; --confidence says how sure it was."
+                "(--examples) show the model what you mean; --confidence says how sure it was"
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from conduit_nb.compute.request import to_replicas
 from conduit_nb.errors import NoCapacityError
 from conduit_nb.testing.runpod_server import Behaviour, Fault
 from tests import waiting
@@ -69,3 +70,37 @@ async def test_a_stop_that_is_interrupted_is_finished_by_whoever_looks_next(benc
 
     assert stopping.cancelled()
     assert await states(bench) == ("stopped", ["stopped"])
+
+
+async def test_one_node_that_cannot_stop_keeps_no_other_from_stopping(bench: Bench):
+    assert bench.cloud is not None
+    record = await bench.manager().deploy(request(provider="runpod", replicas=to_replicas(2)))
+    bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
+
+    with pytest.raises(NoCapacityError):
+        await bench.manager().stop(record.name)
+
+    store = bench.tools().store
+    assert sorted(node.status for node in store.nodes(record.id)) == ["stopped", "stopping"]
+    assert await states(bench) == ("stopped", ["stopped", "stopped"])
+
+
+async def test_what_another_client_has_taken_over_stays_its_own(bench: Bench):
+    assert bench.cloud is not None
+    manager = bench.manager()
+    record = await manager.deploy(request(provider="runpod"))
+    bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
+
+    def take_over(name: str) -> None:
+        if name == "before stop":
+            store = bench.tools().store
+            now = store.deployment(record.id)
+            assert now is not None
+            store.update_deployment(now, owner="elsewhere|1|1.0")
+
+    bench.checkpoint = take_over
+    with pytest.raises(NoCapacityError):
+        await bench.manager().stop(record.name)
+
+    (now,) = await manager.deployments()
+    assert now.owner == "elsewhere|1|1.0"

@@ -84,7 +84,7 @@ def test_arguments_are_read():
         (["df", "other"], "'other' is one argument too many", "%%conduit map ROWS"),
         (
             ["df", "--max-errors", "few"],
-            "takes a whole number from 0 up",
+            "--max-errors takes a whole number, not",
             "%%conduit map ROWS",
         ),
         (["df", "--max-errors", "-1"], "-1", "%%conduit map ROWS"),
@@ -127,9 +127,10 @@ def test_a_variable_that_cannot_stand_there_is_an_error(token: str, said: str):
     ("line", "cure"),
     [
         ("df --columns a, b", "--columns a,b"),
-        ("df --columns a b", 'field="Column Name"'),
+        ("df --columns a b", "in quotes"),
         ("df --model my model", '--model "my model"'),
         ("df --confidence x", "%%conduit map ROWS"),
+        ("--background df other", "%%conduit map ROWS"),
     ],
 )
 def test_a_value_that_blanks_have_parted_is_told_how_it_is_written(line: str, cure: str):

@@ -6,6 +6,7 @@ import pytest
 
 from conduit_nb.blocks.base import Block
 from conduit_nb.errors import ArgumentError, SchemaError, TruncatedError, ValidationError
+from conduit_nb.notebook.block_cell import variable
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
 
@@ -111,3 +112,10 @@ def test_a_mistake_is_an_error_that_says_what_to_write(
     assert message in str(error)
     assert hint in error.hint
     assert "judge" not in ready.names
+
+
+@pytest.mark.parametrize("name", ["list", "open", "input"])
+def test_a_name_of_pythons_own_is_not_hidden(name: str):
+    with pytest.raises(ArgumentError, match="would be hidden") as caught:
+        variable(name, what="NAME")
+    assert f"my_{name}" in caught.value.hint

@@ -9,8 +9,8 @@ from typing import Any, Literal, Optional
 
 import pytest
 
-from conduit_nb.errors import ArgumentError, SchemaError
-from conduit_nb.notebook.cell import PROVIDED, define_dataclasses, resolve
+from conduit_nb.errors import SchemaError
+from conduit_nb.notebook.cell import PROVIDED, define_dataclasses
 from conduit_nb.schemas import Range, schema_of
 
 
@@ -172,13 +172,6 @@ def test_texts_joined_like_types_are_told_of_literal():
     assert "Literal[" in caught.value.hint
 
 
-def test_a_name_that_is_only_a_builtin_is_not_suggested():
-    with pytest.raises(ArgumentError) as caught:
-        resolve("Nope", {"open": open}, what="--input")
-
-    assert "open" not in caught.value.hint
-
-
 def test_a_class_that_is_named_before_it_is_defined_is_to_be_quoted():
     with pytest.raises(SchemaError) as caught:
         define("class Node:\n    next: Optional[Node]\n")
@@ -202,28 +195,6 @@ def test_an_error_that_has_nothing_to_do_with_classes_is_passed_on():
         define("1 / 0\n")
 
 
-def test_an_expression_is_resolved_in_the_namespace():
-    assert resolve("rows[1:]", namespace(rows=[1, 2]), what="ROWS") == [2]
-
-
-@pytest.mark.parametrize(
-    ("expression", "message", "hint"),
-    [
-        ("review", "name 'review' is not defined", "Did you mean reviews?"),
-        ("zebra", "name 'zebra' is not defined", "cell above"),
-        ("reviews.hed(3)", "AttributeError", "cell of its own"),
-        ("reviews +", "no Python expression", "Name a variable"),
-        ("reviews[9]", "IndexError", "cell of its own"),
-    ],
-)
-def test_an_expression_that_fails_is_an_argument_error(expression: str, message: str, hint: str):
-    with pytest.raises(ArgumentError) as caught:
-        resolve(expression, namespace(reviews=[1]), what="ROWS")
-
-    assert message in str(caught.value)
-    assert hint in caught.value.hint
-
-
 @pytest.mark.parametrize(
     ("hint", "cure"),
     [
@@ -244,24 +215,3 @@ def test_a_model_of_pydantic_is_refused_at_its_line():
     with pytest.raises(SchemaError, match=r"line 3: .*A is a pydantic model") as caught:
         define("from pydantic import BaseModel\nclass A(BaseModel):\n    text: str")
     assert "leave BaseModel out" in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("path", "reader"),
-    [
-        ("tickets.csv", 'pd.read_csv("tickets.csv")'),
-        ("data/my tickets.CSV", "pd.read_csv"),
-        ("a.parquet", 'pd.read_parquet("a.parquet")'),
-        ("a.jsonl", 'pd.read_json("a.jsonl", lines=True)'),
-    ],
-)
-def test_a_file_in_the_place_of_rows_is_told_how_it_is_read(path: str, reader: str):
-    with pytest.raises(ArgumentError) as caught:
-        resolve(path, {"tickets": 3}, what="ROWS")
-    assert reader in caught.value.hint
-
-
-def test_what_a_shell_has_for_itself_is_not_what_was_meant():
-    with pytest.raises(ArgumentError) as caught:
-        resolve("out", {"Out": {}, "In": []}, what="ROWS")
-    assert caught.value.hint == "Define it in a cell above."

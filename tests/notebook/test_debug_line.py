@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.errors import ArgumentError, ContextLengthError, SchemaError
+from conduit_nb.notebook.debug_line import FailedRows
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
 
@@ -85,3 +86,9 @@ def test_the_rows_of_a_real_map_can_be_looked_into(cells: Cells, server: OpenAIS
     shown = repr(cells.run("%conduit debug out"))
 
     assert "row" in shown
+
+
+def test_what_to_do_stands_beside_what_is_wrong():
+    shown = repr(FailedRows([("3", ContextLengthError("too long", hint="Shorten the input."))]))
+    assert "what to do" in shown
+    assert "Shorten the input." in shown

@@ -186,7 +186,9 @@ def background_map(text: str) -> BackgroundMap:
     run = Run(session, task, [Given("x")])
     witness = Witness(session, task, schema_of(Given), text)
     shell = InteractiveShell.instance()
-    return BackgroundMap(run, frame_of, witness=witness, title=text, out=text, shell=shell)
+    return BackgroundMap(
+        run, frame_of, ending=lambda _: text, witness=witness, title=text, out=text, shell=shell
+    )
 
 
 def frame_of(run: Run[Any, Any]) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from tests.notebook.conftest import Cells
         ("%conduit logs --tial 3", "no option --tial", "Did you mean --tail?"),
         (
             "%conduit logs --tail few",
-            "--tail takes a whole number from 0 up",
+            "--tail takes a whole number",
             "%conduit logs [NAME] [--tail N]",
         ),
         ("%conduit help maps", "no help on 'maps'", "Did you mean map?"),

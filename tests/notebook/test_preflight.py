@@ -149,3 +149,16 @@ class TestAtAPrice:
         (receipt,) = read_receipts()
         assert receipt.usd == pytest.approx(0.5 * receipt.seconds / 3600, rel=0.01)
         assert f"{len(rows)} rows" in cells.stderr
+
+
+def test_rows_that_the_context_does_not_hold_are_counted_and_cost_nothing(
+    cells: Cells, server: OpenAIServer
+):
+    cells.shell.push({"short": pd.DataFrame({"text": ["ok"]})})
+    cells.shell.push({"both": pd.DataFrame({"text": ["ok", "long " * 50_000]})})
+    line = f"--endpoint {server.url} --model m/one --max-model-len 2000 --dry-run"
+    short = cells.run(f"%%conduit map short {line}\n{VERDICT}")
+    both = cells.run(f"%%conduit map both {line}\n{VERDICT}")
+
+    assert (short.rows, both.rows) == (1, 2)
+    assert both.prompt_tokens == short.prompt_tokens

@@ -48,7 +48,7 @@ def test_rows_that_failed_have_no_label():
 def test_an_answer_to_nothing_is_made_up_and_is_counted():
     assert said(["a", None, " "], ["good", "bad", "good"]) == [
         "2 rows have nothing in text: their answers are made up. "
-        "Leave such rows out with dropna() before the map."
+        "Leave such rows out with dropna() before the map"
     ]
     assert said(["a", None], ["good", "bad"])[0].startswith("1 row has nothing in text: its")
 

@@ -1,0 +1,74 @@
+"""An expression of the user's, such as ROWS, and what was meant where it fails.
+
+Layer 7.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from typing import Any
+
+from conduit_nb.errors import ArgumentError
+from conduit_nb.spelling import nearest
+
+BUILTINS = frozenset(vars(builtins))
+# What a shell puts into its namespace, which nobody means by a mistyped name.
+SHELL_NAMES = frozenset(("In", "Out", "exit", "quit", "get_ipython"))
+
+# How a file is read, by the end of its name.
+READERS = {
+    ".csv": "read_csv",
+    ".tsv": "read_table",
+    ".json": "read_json",
+    ".jsonl": "read_json",
+    ".parquet": "read_parquet",
+    ".xlsx": "read_excel",
+}
+
+
+def users_names(namespace: Mapping[str, object]) -> list[str]:
+    """Return the names that the user has given to something."""
+    return [
+        name
+        for name in list(namespace)  # a thread of the user's may add some meanwhile
+        if not name.startswith("_") and name not in BUILTINS | SHELL_NAMES
+    ]
+
+
+def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
+    """Return the value of an expression like `reviews` or `reviews.head(20)`."""
+    reading = how_to_read(expression)
+    try:
+        code = compile(expression.strip(), f"<{what}>", "eval")
+    except SyntaxError as error:
+        raise ArgumentError(
+            f"{what} {expression!r} is no Python expression: {error.msg}.",
+            hint=reading or "Name a variable, or put the expression into quotes.",
+        ) from error
+    try:
+        return eval(code, namespace)  # noqa: S307  # the user's own expression, in the user's own namespace
+    except NameError as error:
+        near = nearest(error.name or expression, users_names(namespace))
+        raise ArgumentError(
+            f"{what} {expression!r}: {error}.",
+            hint=reading or near or "Define it in a cell above.",
+        ) from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{what} {expression!r} fails: {type(error).__name__}: {error}.",
+            hint=reading or "Try the expression in a cell of its own.",
+        ) from error
+
+
+def how_to_read(expression: str) -> str:
+    """Return what to do about a file's name where a variable is wanted; nothing for others."""
+    path = expression.strip().strip("\"'")
+    suffix = path[path.rfind(".") :].lower()
+    if suffix not in READERS or "(" in path:
+        return ""
+    lines = ", lines=True" if suffix == ".jsonl" else ""
+    return (
+        f'Read the file first, rows = pd.{READERS[suffix]}("{path}"{lines}), and name the '
+        "variable here."
+    )

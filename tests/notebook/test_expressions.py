@@ -1,0 +1,62 @@
+"""notebook/expressions.py: what ROWS and its like stand for, and what was meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.expressions import resolve, users_names
+
+
+def test_names_of_the_shell_and_of_python_are_not_the_users():
+    assert users_names({"df": 1, "_": 2, "In": [], "open": open, "exit": 3}) == ["df"]
+
+
+@pytest.mark.parametrize(
+    ("path", "reader"),
+    [
+        ("tickets.csv", 'pd.read_csv("tickets.csv")'),
+        ("data/my tickets.CSV", "pd.read_csv"),
+        ("a.parquet", 'pd.read_parquet("a.parquet")'),
+        ("a.jsonl", 'pd.read_json("a.jsonl", lines=True)'),
+    ],
+)
+def test_a_file_in_the_place_of_rows_is_told_how_it_is_read(path: str, reader: str):
+    with pytest.raises(ArgumentError) as caught:
+        resolve(path, {"tickets": 3}, what="ROWS")
+    assert reader in caught.value.hint
+
+
+def test_what_a_shell_has_for_itself_is_not_what_was_meant():
+    with pytest.raises(ArgumentError) as caught:
+        resolve("out", {"Out": {}, "In": []}, what="ROWS")
+    assert caught.value.hint == "Define it in a cell above."
+
+
+def test_a_name_that_is_only_a_builtin_is_not_suggested():
+    with pytest.raises(ArgumentError) as caught:
+        resolve("Nope", {"open": open}, what="--input")
+
+    assert "open" not in caught.value.hint
+
+
+def test_an_expression_is_resolved_in_the_namespace():
+    assert resolve("rows[1:]", {"rows": [1, 2]}, what="ROWS") == [2]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message", "hint"),
+    [
+        ("review", "name 'review' is not defined", "Did you mean reviews?"),
+        ("zebra", "name 'zebra' is not defined", "cell above"),
+        ("reviews.hed(3)", "AttributeError", "cell of its own"),
+        ("reviews +", "no Python expression", "Name a variable"),
+        ("reviews[9]", "IndexError", "cell of its own"),
+    ],
+)
+def test_an_expression_that_fails_is_an_argument_error(expression: str, message: str, hint: str):
+    with pytest.raises(ArgumentError) as caught:
+        resolve(expression, {"reviews": [1]}, what="ROWS")
+
+    assert message in str(caught.value)
+    assert hint in caught.value.hint
