@@ -57,7 +57,7 @@ class VllmRuntime:
             *("--served-model-name", model.model_id),
             *("--port", "{port}"),
             *_given("--revision", model.revision),
-            *("--dtype", model.dtype),
+            *("--dtype", _dtype(model, request.devices)),
             *_given("--max-model-len", model.max_model_len),
             *_given("--max-num-seqs", model.max_model_concurrency),
             *_split("--tensor-parallel-size", request.tensor_parallel),
@@ -104,6 +104,15 @@ class VllmRuntime:
             key_name=KEY_NAME,
             dialect=self.dialect,
         )
+
+
+def _dtype(model: LmLiteModelConfig, devices: int) -> str:
+    """Return the dtype to ask for; on a CPU "auto" is float32, as it is in LmLite.
+
+    vLLM's own "auto" makes bfloat16 of float32, and on some CPUs (AMD with avx512_bf16, vLLM 0.32)
+    a small model then writes nonsense.
+    """
+    return "float32" if model.dtype == "auto" and devices == 0 else model.dtype
 
 
 def _given(option: str, value: object) -> tuple[str, ...]:

@@ -64,6 +64,19 @@ def test_what_a_config_leaves_open_is_left_to_vllm():
         assert name not in spec.command
 
 
+@pytest.mark.parametrize(
+    ("dtype", "devices", "asked_for"),
+    [("auto", 0, "float32"), ("auto", 1, "auto"), ("bfloat16", 0, "bfloat16")],
+)
+def test_on_a_cpu_numbers_are_those_that_lmlite_takes_there(
+    dtype: str, devices: int, asked_for: str
+):
+    config = LmLiteModelConfig("a/b", dtype=dtype)
+    spec = VllmRuntime().launch_spec(asked(models=(config,), devices=devices))
+
+    assert option(spec.command, "--dtype") == asked_for
+
+
 def test_replies_are_compact_json_by_the_grammar_engine_that_we_use_ourselves():
     guided = option(VllmRuntime().launch_spec(asked()).command, "--structured-outputs-config")
 
