@@ -5,7 +5,7 @@ Layer 7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -33,7 +33,7 @@ def remarks(
     ]
     empty = sum(_is_empty(record, takes) for record, _ in pairs)
     found = [_about_empty(empty, list(takes.fields))] if empty else []
-    return [*found, *_alike([answer for _, answer in pairs], gives)]
+    return [*found, *_about_alike([answer for _, answer in pairs], gives)]
 
 
 def _is_empty(record: object, takes: Schema[Any]) -> bool:
@@ -51,14 +51,18 @@ def _about_empty(number: int, fields: list[str]) -> str:
     )
 
 
-def _alike(answered: Sequence[Any], gives: Schema[Any]) -> Iterator[str]:
+def _about_alike(answered: Sequence[Any], gives: Schema[Any]) -> list[str]:
     if len(answered) < FEWEST_ALIKE:
-        return
+        return []
+    alike: list[str] = []
     for name, shape in gives.fields.items():
         values = [getattr(record, name) for record in answered]
         if is_chosen(shape) and values[0] is not None and all(one == values[0] for one in values):
             shown = values[0].value if isinstance(values[0], Enum) else values[0]
-            yield (
-                f"Every row has {name} {shown!r}: see whether that is true. Examples "
-                "(--examples) show the model what you mean; --confidence says how sure it was"
-            )
+            alike.append(f"{name} {shown!r}")
+    if not alike:
+        return []
+    return [
+        f"Every row has {' and '.join(alike)}: see whether that is true. Examples (--examples) "
+        "show the model what you mean; --confidence says how sure it was"
+    ]

@@ -36,6 +36,20 @@ def test_one_label_for_every_row_is_worth_a_look():
     assert "--examples" in line
 
 
+def test_fields_that_are_alike_are_told_in_one_line():
+    @dataclass
+    class Two:
+        mood: Literal["good", "bad"]
+        is_urgent: bool
+
+    outcomes: list[DetailedAnswer[Two] | ConduitError] = [
+        DetailedAnswer(record=Two("bad", is_urgent=True))
+    ] * 10
+    (line,) = remarks([Ticket("a")] * 10, schema_of(Ticket), schema_of(Two), outcomes)
+
+    assert line.startswith("Every row has mood 'bad' and is_urgent True: ")
+
+
 def test_nothing_is_said_of_few_rows_or_of_different_labels():
     assert said(["a"] * 9, ["good"] * 9) == []
     assert said(["a"] * 10, ["good"] * 9 + ["bad"]) == []
