@@ -210,14 +210,23 @@ class TextNode(Node):
 
 
 def rest_of_one(part: Text, options: Iterable[str], half: bytes) -> str | None:
-    """Return the shortest rest of the open string, its quote included, that makes it an option."""
+    """Return the shortest rest of the open string, its quote included, that makes it an option.
+
+    A begun escape is most likely that of a character which JSON cannot write otherwise: a grammar
+    escapes no others.
+    """
     found = [
-        rest
+        (bool(part.escape) and not _must_be_escaped(left[:1]), rest)
         for option in options
         if option.startswith(part.text)
-        and (rest := _rest_of_option(option[part.length :], part.escape, half)) is not None
+        for left in (option[part.length :],)
+        if (rest := _rest_of_option(left, part.escape, half)) is not None
     ]
-    return min(found, key=len, default=None)
+    return min(found, key=lambda one: (one[0], len(one[1])), default=(True, None))[1]
+
+
+def _must_be_escaped(char: str) -> bool:
+    return quoted(char)[1:2] == "\\"
 
 
 def _rest_of_option(left: str, escape: str, half: bytes) -> str | None:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pytest
 from hypothesis import assume, given, note
@@ -137,3 +138,20 @@ def test_a_record_that_can_only_contain_itself_has_no_shortest():
 
     with pytest.raises(SchemaError, match="no value"):
         shortest_record(endless)
+
+
+@pytest.mark.parametrize(
+    ("written", "whole"),
+    [
+        ('{"kind":"000\\u', '{"kind":"000\\u001f"}'),
+        ('{"kind":"000\\', '{"kind":"000\\u001f"}'),
+        ('{"kind":"000\\u003', '{"kind":"000\\u0030"}'),  # of a writer that escapes more
+        ('{"kind":"000', '{"kind":"0000"}'),
+    ],
+)
+def test_a_begun_escape_is_that_of_a_character_that_needs_one(written: str, whole: str):
+    @dataclass
+    class Kind:
+        kind: Literal["0000", "000\x1f"]
+
+    assert closed(Completer(schema_of(Kind).json_schema), written.encode()) == whole.encode()
