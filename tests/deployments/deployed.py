@@ -28,7 +28,6 @@ from conduit_nb.state.store import Store
 from conduit_nb.testing.pod_processes import PodProcesses
 from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
 from tests.fake_lmlite import FakeRuntime
-from tests.runpod_specification import specified_runpod_server
 
 INSTALLATION = Installation(id="0123456789abcdef", secret=b"s" * 32)
 MODEL = LmLiteModelConfig("m/one")
@@ -141,6 +140,8 @@ def rented(
     stack: ExitStack, behaviour: Behaviour | None = None, *, runs: bool = True
 ) -> RunpodServer:
     """Start a local Runpod server whose pods are processes."""
+    from tests.runpod_specification import specified_runpod_server  # a second to import
+
     containers = PodProcesses(grace_s=5) if runs else None
     return stack.enter_context(
         specified_runpod_server(behaviour=behaviour or Behaviour(), start_container=containers)
