@@ -5,6 +5,7 @@
     ├── ValidationError             a record or a text does not fit its schema
     ├── ArgumentError               an argument, option or setting is wrong
     ├── MissingExtraError           an optional dependency is not installed
+    ├── CredentialsError            a file of a login cannot be read or is malformed
     ├── StorageError                no space, no permission, a broken file or state of ours
     ├── StateConflictError          another client has changed the state meanwhile (retryable)
     ├── PipelineError               blocks cannot be chained like that
@@ -148,6 +149,12 @@ class MissingExtraError(ConduitError):
     """An optional dependency is not installed; the hint is the command that installs it."""
 
     code = "missing_extra"
+
+
+class CredentialsError(ConduitError):
+    """A file that a login has written cannot be read or is malformed."""
+
+    code = "credentials"
 
 
 class StorageError(ConduitError):

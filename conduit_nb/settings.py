@@ -91,11 +91,6 @@ def embedded_wheel() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def runpod_api_key() -> str | None:
-    """The user's key (`RUNPOD_API_KEY`: Runpod's own name for it, not a `CONDUIT_` one)."""
-    return os.environ.get("RUNPOD_API_KEY", "").strip() or None
-
-
 def runpod_api_url() -> str:
     """Address of Runpod's API (`CONDUIT_RUNPOD_API_URL`), without a slash at its end."""
     return _url("CONDUIT_RUNPOD_API_URL", "https://api.runpod.io/v2")
@@ -172,11 +167,6 @@ def vllm_python() -> Path | None:
     """The Python of an environment of this machine that has vLLM (`CONDUIT_VLLM_PYTHON`)."""
     value = os.environ.get("CONDUIT_VLLM_PYTHON")
     return Path(value).expanduser() if value else None
-
-
-def hub_token() -> str | None:
-    """The user's key for gated models (`HF_TOKEN`: the hub's own name, not a `CONDUIT_` one)."""
-    return os.environ.get("HF_TOKEN", "").strip() or None
 
 
 def specs_dir() -> Path | None:

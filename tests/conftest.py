@@ -2,6 +2,8 @@
 
 - `CONDUIT_DATA_DIR` and `CONDUIT_STATE_DIR` point at a folder of this test process;
   `CONDUIT_CACHE_DIR` stays the user's, so that the model is converted once.
+- `HOME` and `HF_HOME` are folders of this test process, and variables that hold keys are unset: a
+  developer's own logins never enter a test. Caches and git's settings stay the user's.
 - A connection to anything but this machine is an error. Fakes listen on 127.0.0.1.
 - A test that needs something of the system says `@pytest.mark.needs("…")`: it is skipped where
   that is missing, and fails there when `CI=true` (see `SYSTEM`).
@@ -22,14 +24,25 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import platformdirs
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from conduit_nb.credentials import KINDS
 from tests import docker_engine
 from tests.state import postgres_server
 
-FOLDERS = ("CONDUIT_DATA_DIR", "CONDUIT_STATE_DIR")
+FOLDERS = ("CONDUIT_DATA_DIR", "CONDUIT_STATE_DIR", "HOME", "HF_HOME")
+OF_THE_USER = {
+    "CONDUIT_CACHE_DIR": str(platformdirs.user_cache_path("conduit")),
+    "XDG_CACHE_HOME": str(Path.home() / ".cache"),
+    "GIT_CONFIG_GLOBAL": str(Path.home() / ".gitconfig"),
+}
+LOGINS = (
+    *(name for kind in KINDS for name in kind.variables),
+    *("HF_TOKEN_PATH", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "DOCKER_CONTEXT", "DOCKER_CONFIG"),
+)
 ENDS_WITH_US = "multiprocessing.resource_tracker"  # Python's own helper, by design
 KEPT = pytest.StashKey[tuple[Path, dict[str, str | None]]]()
 
@@ -46,9 +59,16 @@ class RealRequestError(AssertionError):
 def pytest_configure(config: pytest.Config) -> None:
     """Point Conduit at folders of this process (each xdist worker is one)."""
     root = Path(tempfile.mkdtemp(prefix="conduit-tests-"))
-    config.stash[KEPT] = (root, {name: os.environ.get(name) for name in FOLDERS})
+    changed = (*FOLDERS, *OF_THE_USER, *LOGINS)
+    config.stash[KEPT] = (root, {name: os.environ.get(name) for name in changed})
     for name in FOLDERS:
-        os.environ[name] = str(root / name.removeprefix("CONDUIT_").lower())
+        folder = root / name.removeprefix("CONDUIT_").lower()
+        os.environ[name] = str(folder)
+    (root / "home").mkdir()
+    for name, value in OF_THE_USER.items():
+        os.environ.setdefault(name, value)
+    for name in LOGINS:
+        os.environ.pop(name, None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conduit_nb import settings
+from conduit_nb import credentials, settings
 
 pytest_plugins = ["pytester"]
 
@@ -20,6 +20,12 @@ CONFTEST = Path(__file__).with_name("conftest.py").read_text()
 def test_data_and_state_are_not_the_users():
     assert "conduit-tests-" in str(settings.data_dir())
     assert "conduit-tests-" in str(settings.state_dir())
+
+
+def test_the_users_own_logins_are_out_of_reach():
+    assert [credentials.find(kind) for kind in credentials.KINDS] == [None] * len(credentials.KINDS)
+    assert "conduit-tests-" in str(credentials.hub_home())
+    assert "conduit-tests-" in str(Path.home())
 
 
 def test_a_connection_to_another_machine_is_an_error():

@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "conduit_nb"
 LAYERS = {
     "errors": 0,
     "units": 0,
+    "credentials": 0,
     "settings": 0,
     "events": 0,
     "guard": 0,
@@ -61,6 +62,7 @@ LAYERS = {
 SIBLINGS = {
     ("errors", "plain_text"): "a message that is shown is made safe to show",
     ("errors", "displayed"): "an error that a cell ends with is shown as one",
+    ("credentials", "errors"): "a login that is malformed is an error like any other",
     ("settings", "errors"): "a setting that is wrong is an error like any other",
     ("events", "errors"): "an event carries the error",
     ("plugins", "errors"): "a plugin that is broken is an error like any other",

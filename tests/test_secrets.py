@@ -17,6 +17,7 @@ from conduit_nb.testing.runpod_server import Fault, RunpodServer
 from tests.deployments.deployed import INSTALLATION, Bench, rented, request
 
 HUB_TOKEN = "hf_0123456789abcdefSECRET"
+FILED_TOKEN = "hf_fedcba9876543210SECRET"
 
 
 @pytest.fixture
@@ -25,12 +26,24 @@ def cloud() -> Iterator[RunpodServer]:
         yield rented(stack)
 
 
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a home folder, apart from where the test looks for keys."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("HF_HOME", str(folder))
+    (folder / ".runpod").mkdir()
+    return folder
+
+
 async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
-    cloud: RunpodServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: RunpodServer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("HF_TOKEN", HUB_TOKEN)
-    bench = Bench(tmp_path, cloud=cloud)
+    (home / "token").write_text(FILED_TOKEN)
+    (home / ".runpod" / "config.toml").write_text(f'[default]\napi_key = "{cloud.key}"\n')
+    bench = Bench(tmp_path, cloud=cloud, gives_key=False)
     manager = bench.manager()
     shown: list[str] = []
     for provider in ("local", "runpod"):
@@ -56,6 +69,7 @@ async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
     keys = {
         "the account's": cloud.key,
         "the hub's": HUB_TOKEN,
+        "the hub's in the file": FILED_TOKEN,
         "the installation's": INSTALLATION.secret.decode(),
         **{
             f"the endpoint's of {one.id}": INSTALLATION.endpoint_key(one.id)
@@ -63,7 +77,7 @@ async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
         },
         **{f"the pod's {pod.name}": pod.key for pod in cloud.account.pods()},
     }
-    assert len(keys) >= 6
+    assert len(keys) >= 7
     texts = {**{f"shown {number}": text for number, text in enumerate(shown)}, **_files(tmp_path)}
     found = [
         f"{whose} key in {where}"

@@ -143,11 +143,3 @@ def test_the_address_of_pods_must_say_where_the_pod_goes(monkeypatch: pytest.Mon
 
     with pytest.raises(ArgumentError, match="names no pod"):
         settings.runpod_proxy_url()
-
-
-def test_a_key_that_is_blank_is_none(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("RUNPOD_API_KEY", " \n")
-    assert settings.runpod_api_key() is None
-
-    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_1\n")
-    assert settings.runpod_api_key() == "rpa_1"

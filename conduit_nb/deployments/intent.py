@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from conduit_nb import settings
+from conduit_nb import credentials, settings
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.deployments import money
 from conduit_nb.deployments.owners import this_process
@@ -19,7 +19,7 @@ from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import StateConflictError
 from conduit_nb.models.hub import folder_here
 from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
-from conduit_nb.runtimes.base import ServerRequest
+from conduit_nb.runtimes.base import Place, ServerRequest
 from conduit_nb.state.ledger import lasts, spent_usd
 from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
 
@@ -217,7 +217,15 @@ def _model_folder(slot: Slot) -> str | None:
     return str(folder) if folder is not None else None
 
 
-def secrets_of(tools: Tools, record: DeploymentRecord) -> dict[str, str]:
-    """Return every secret that a spec may name, by name."""
+def secrets_of(tools: Tools, record: DeploymentRecord, place: Place) -> dict[str, str]:
+    """Return every secret that a spec may name, by name.
+
+    Raises CredentialsError where a login's file is malformed.
+    """
     key = tools.installation.endpoint_key(record.id)
-    return {"CONDUIT_API_KEY": key, "VLLM_API_KEY": key, "HF_TOKEN": settings.hub_token() or ""}
+    token = credentials.find(credentials.HUB) if place == "container" else None
+    return {
+        "CONDUIT_API_KEY": key,
+        "VLLM_API_KEY": key,
+        credentials.HUB.variables[0]: token.value if token is not None else "",
+    }

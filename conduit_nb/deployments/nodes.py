@@ -65,9 +65,9 @@ async def create(
     tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
     """Write the intent, create the node, write that it is there."""
+    secrets = secrets_of(tools, record, candidate.place)  # first: it may raise
     node = await intend(tools, record, slot, candidate)
     provider = tools.provider(candidate.provider)
-    secrets = secrets_of(tools, record)
     spec = launch_spec(tools, record, slot, candidate, node)
     if isinstance(provider, Telling):
         provider.tell = tools.tell

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from conduit_nb import settings
+from conduit_nb import credentials, settings
 from conduit_nb.errors import ConduitError, MissingExtraError, ModelFilesError, ModelNotFoundError
 from conduit_nb.models.cache import require_space, storage_error, storage_errors
 from conduit_nb.models.files import (
@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 CACHE_VARIABLE = "HF_HUB_CACHE"
 DEFAULT_REVISION = "main"
+UNAUTHORIZED = 401
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUEST_TIMEOUT_S = 8.0
 ANSWER_TIMEOUT_S = 15.0
@@ -109,18 +110,60 @@ def hub_cache() -> Path:
     """Return the cache's folder; huggingface_hub reads the same variables, once, when imported."""
     if folder := os.environ.get("HF_HUB_CACHE"):
         return Path(folder).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface" / "hub"
+    return credentials.hub_home() / "hub"
 
 
 def is_offline() -> bool:
     """Return whether the hub must not be asked, by our setting or by the hub's own."""
-    return settings.offline() or any(
-        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return settings.offline() or any(map(_is_on, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")))
+
+
+def hub_url() -> str:
+    """Return the hub's address (`HF_ENDPOINT`, else the public one)."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def hub_token() -> str | None:
+    """Return the user's token for the hub, None where there is none or it must not be sent.
+
+    A token of a login in the browser is renewed where huggingface_hub, which can, is installed.
+    Raises CredentialsError where the file of the login is malformed.
+    """
+    found = None if _is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN") else credentials.find(credentials.HUB)
+    if found is None or found.source in credentials.HUB.variables:
+        return found.value if found is not None else None
+    if not Path(found.source).with_name("stored_tokens").is_file():
+        return found.value
+    try:
+        library = importlib.import_module("huggingface_hub")
+    except ModuleNotFoundError:
+        return found.value
+    # It has read the variables once, when it was first imported.
+    is_same = found.source == library.constants.HF_TOKEN_PATH
+    return (library.get_token() if is_same else None) or found.value
+
+
+def access_hint(model_id: str) -> str:
+    """Return what to do where the hub does not let the user have a model."""
+    found = credentials.find(credentials.HUB)
+    terms = f"Accept its terms on {hub_url()}/{model_id}"
+    if found is None:
+        return f"{terms}. {credentials.HUB.cure}"
+    return f"{terms} with the account that the token in {found.source} belongs to."
+
+
+def refused_token(model_id: str) -> ModelNotFoundError:
+    """Return the error for a token that the hub does not know (any more)."""
+    found = credentials.find(credentials.HUB)
+    source = found.source if found is not None else credentials.HUB.variables[0]
+    return ModelNotFoundError(
+        f"The hub refused the token in {source} when it was asked for {model_id} (HTTP 401).",
+        hint=f"The token is wrong or has expired: replace it, or run `{credentials.HUB.login}`.",
     )
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def _library(name: str) -> Any:
@@ -136,7 +179,7 @@ def _library(name: str) -> Any:
 
 
 def _listing(model_id: str, revision: str | None) -> _Listing:
-    api = _library("huggingface_hub").HfApi(endpoint=_endpoint())
+    api = _library("huggingface_hub").HfApi(endpoint=hub_url(), token=hub_token())
     info = api.model_info(
         model_id, revision=revision, timeout=REQUEST_TIMEOUT_S, files_metadata=True
     )
@@ -151,7 +194,8 @@ def _fetch(model_id: str, commit: str, name: str) -> None:
         name,
         revision=commit,
         cache_dir=hub_cache(),
-        endpoint=_endpoint(),
+        endpoint=hub_url(),
+        token=hub_token(),
         etag_timeout=REQUEST_TIMEOUT_S,
         # Progress is told in lines, not drawn into a log.
         tqdm_class=functools.partial(_library("tqdm").tqdm, disable=True),
@@ -196,12 +240,12 @@ class _Wanted:
         except errors.GatedRepoError as err:
             raise ModelNotFoundError(
                 f"{self._id} may only be fetched by those who accepted its terms.",
-                hint=f"Accept them on {_endpoint()}/{self._id}, and set HF_TOKEN.",
+                hint=access_hint(self._id),
             ) from err
         except errors.RepositoryNotFoundError as err:
             raise ModelNotFoundError(
                 f"The hub has no model {self._id!r}, or it is private.",
-                hint="Check the spelling; for a private model set HF_TOKEN.",
+                hint=f"Check the spelling. For a private model: {credentials.HUB.cure}",
             ) from err
         except errors.RevisionNotFoundError as err:
             raise ModelNotFoundError(
@@ -209,6 +253,8 @@ class _Wanted:
                 hint="Name a branch, a tag or a whole commit, or leave revision out.",
             ) from err
         except errors.HfHubHTTPError as err:
+            if err.response.status_code == UNAUTHORIZED and hub_token() is not None:
+                raise refused_token(self._id) from err
             raise self._unreachable(f"it answered {err.response.status_code}") from err
         except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.EntryNotFoundError) as err:
             raise self._unreachable(str(err).splitlines()[0]) from err
@@ -217,7 +263,7 @@ class _Wanted:
 
     def _unreachable(self, reason: str) -> ModelNotFoundError:
         return ModelNotFoundError(
-            f"{self._id} is not on this machine, and {_endpoint()} cannot be reached: {reason}.",
+            f"{self._id} is not on this machine, and {hub_url()} cannot be reached: {reason}.",
             hint="Connect once to fetch it, or use a model that is here.",
         )
 
@@ -259,10 +305,6 @@ class _FetchProgress:
     def _tell(self, here: int) -> None:
         far = how_far(here, self._total, time.monotonic() - self._began)
         self._progress(f"fetching {self._model_id}: {far}")
-
-
-def _endpoint() -> str:
-    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def _repository(model_id: str) -> Path:

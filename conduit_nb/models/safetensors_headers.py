@@ -7,7 +7,6 @@ Layer 1.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +17,16 @@ from urllib.parse import quote
 
 import httpx2
 
+from conduit_nb.credentials import HUB
 from conduit_nb.errors import ModelFilesError, ModelNotFoundError
 from conduit_nb.models.files import FETCH_AGAIN, INDEX_NAME, LARGEST_HEADER_BYTES
+from conduit_nb.models.huggingface import (
+    UNAUTHORIZED,
+    access_hint,
+    hub_token,
+    hub_url,
+    refused_token,
+)
 from conduit_nb.models.tensors import Tensor, TensorDtype
 
 LENGTH_BYTES = 8
@@ -102,10 +109,11 @@ class HubHeaders:
     def __init__(
         self, model_id: str, *, revision: str | None = None, endpoint: str | None = None
     ) -> None:
-        base = endpoint or os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        base = endpoint or hub_url()
         self._model_id = model_id
         self._root = f"{base.rstrip('/')}/{quote(model_id)}/resolve/{quote(revision or 'main')}"
-        token = os.environ.get("HF_TOKEN")
+        token = hub_token()
+        self._has_token = token is not None
         self._client = httpx2.Client(
             follow_redirects=True,
             timeout=TIMEOUT_S,
@@ -126,7 +134,7 @@ class HubHeaders:
         if content is None:
             raise ModelNotFoundError(
                 f"{self._model_id} has no config.json at {self._root}.",
-                hint="Check the spelling; for a private model set HF_TOKEN.",
+                hint=f"Check the spelling. For a private model: {HUB.cure}",
             )
         return content
 
@@ -184,9 +192,11 @@ class HubHeaders:
                         break
         except httpx2.HTTPStatusError as err:
             status = err.response.status_code
+            if status == UNAUTHORIZED and self._has_token:
+                raise refused_token(self._model_id) from err
             hint = (
-                f"Accept its terms on {self._root.partition('/resolve/')[0]}, and set HF_TOKEN."
-                if status in (401, 403)
+                access_hint(self._model_id)
+                if status in (UNAUTHORIZED, 403)
                 else "Try again later, or plan from a folder."
             )
             raise ModelNotFoundError(

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conduit_nb import settings
+from conduit_nb import credentials, settings
 from conduit_nb.compute.detection import detect_devices
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.hub import available_offline
@@ -40,6 +40,8 @@ def doctor() -> Table[Finding]:
     """Look at everything that Conduit needs, and return what was found."""
     looks: tuple[Callable[[], Finding], ...] = (_python, _lmlite, _devices, _models, _disk, _state)
     findings = [look() for look in looks]
+    findings += [_credential(kind) for kind in credentials.KINDS]
+    findings.append(_docker_address())
     findings += [_provider(name) for name in provider_names()]
     return Table(findings, empty="Nothing was looked at.")
 
@@ -108,6 +110,27 @@ def _state() -> Finding:
         seen=f"{len(report.deployments)} deployments, ${report.usd_per_hour:.2f}/h, "
         f"${report.today_usd:.2f} of ${report.day_cap_usd:.2f} today",
     )
+
+
+def _credential(kind: credentials.Kind) -> Finding:
+    """Say where a key was found; the key itself is shown nowhere."""
+    try:
+        found = credentials.find(kind)
+    except ConduitError as err:
+        return Finding(what=kind.name, works="no", seen=str(err), to_do=err.hint)
+    if found is None:
+        seen = f"not found; needed for {kind.needed_for}"
+        return Finding(what=kind.name, works="no", seen=seen, to_do=kind.cure)
+    return Finding(what=kind.name, works="yes", seen=f"found in {found.source}")
+
+
+def _docker_address() -> Finding:
+    what = "Docker's address"
+    try:
+        engine = credentials.docker_engine()
+    except ConduitError as err:
+        return Finding(what=what, works="no", seen=str(err), to_do=err.hint)
+    return Finding(what=what, works="yes", seen=f"{engine.address} ({engine.source})")
 
 
 def _provider(name: str) -> Finding:

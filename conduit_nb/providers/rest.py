@@ -53,8 +53,9 @@ class Answer:
 
 
 class RestClient:
-    """One provider's API at `url`, opened by `key`; `key_name` is the variable that holds it.
+    """One provider's API at `url`, opened by `key`; `key_name` is the variable or file that has it.
 
+    `key_cure` says what to do where there is none: by default, to set that variable.
     Every call ends within its `timeout_s`, pauses included. May be used from any event loop.
     `pause` is how to wait.
     """
@@ -66,12 +67,14 @@ class RestClient:
         provider: str,
         key: str | None = None,
         key_name: str | None = None,
+        key_cure: str = "",
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.url = url.rstrip("/")
         self.provider = provider
         self._key = key
         self._key_name = key_name
+        self._key_cure = key_cure or f"Set {key_name} in the environment."
         self._pause = pause
 
     def __repr__(self) -> str:
@@ -191,7 +194,7 @@ class RestClient:
         if self._key is None:
             raise ProviderAuthError(
                 f"There is no key for {self.provider}.",
-                hint=f"Set {self._key_name} in the environment.",
+                hint=self._key_cure,
             )
         if not (self._key.isascii() and self._key.isprintable() and " " not in self._key):
             raise ProviderAuthError(

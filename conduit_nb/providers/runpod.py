@@ -14,7 +14,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from conduit_nb import settings
+from conduit_nb import credentials, settings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import (
@@ -31,7 +31,6 @@ from conduit_nb.providers.rest import RestClient
 from conduit_nb.providers.runpod_catalog import read_catalog
 from conduit_nb.providers.runpod_pods import PROVIDER, create_body, to_node
 
-KEY_NAME = "RUNPOD_API_KEY"
 LIST_LAG_S = 60.0
 QUIET_S = 1.5  # so long after its last line a log that is not followed is taken for read
 NO_SUCH = (404, 410)
@@ -43,7 +42,7 @@ def _now() -> datetime:
 
 
 class Runpod:
-    """Runpod's pods; the key is `RUNPOD_API_KEY` where none is given."""
+    """Runpod's pods; without a key, with the one that the user has (see credentials.RUNPOD)."""
 
     name = PROVIDER
     capabilities = Capabilities(
@@ -256,11 +255,14 @@ class Runpod:
         )
 
     def _api(self) -> RestClient:
+        kind = credentials.RUNPOD
+        found = credentials.find(kind) if self._key is None else None
         return RestClient(
             self._url or settings.runpod_api_url(),
             provider=self.name,
-            key=self._key or settings.runpod_api_key(),
-            key_name=KEY_NAME,
+            key=found.value if found is not None else self._key,
+            key_name=found.source if found is not None else kind.variables[0],
+            key_cure=kind.cure,
         )
 
 

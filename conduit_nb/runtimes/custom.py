@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from conduit_nb import settings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import Hardware
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Dialect
-from conduit_nb.runtimes.base import Place, ServerRequest
+from conduit_nb.runtimes.base import Place, ServerRequest, hub_token_name
 from conduit_nb.runtimes.checks import only_model
 
 
@@ -49,7 +48,7 @@ class CustomRuntime:
         return LaunchSpec(
             name=request.name,
             command=request.command_for(model),
-            secrets=("CONDUIT_API_KEY", *(("HF_TOKEN",) if settings.hub_token() else ())),
+            secrets=("CONDUIT_API_KEY", *hub_token_name()),
             dialect=self.dialect,
             image=request.image,
             devices=request.devices,

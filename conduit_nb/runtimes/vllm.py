@@ -14,7 +14,7 @@ from conduit_nb.compute.offerings import Hardware
 from conduit_nb.errors import MissingExtraError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Dialect
-from conduit_nb.runtimes.base import Place, ServerRequest
+from conduit_nb.runtimes.base import Place, ServerRequest, hub_token_name
 from conduit_nb.runtimes.checks import only_model, refuse_fields
 
 VERSION = "0.19.0"
@@ -73,7 +73,7 @@ class VllmRuntime:
             command=request.command_for(model)
             or ("vllm", "serve", model.model_id, "--host", "127.0.0.1", *options),
             environment=_environment(),
-            secrets=(KEY_NAME, *_hub_token()),
+            secrets=(KEY_NAME, *hub_token_name()),
             key_name=KEY_NAME,
             dialect=self.dialect,
             has_entrypoint=True,
@@ -100,7 +100,7 @@ class VllmRuntime:
                 *options,
             ),
             environment=_environment(),
-            secrets=(KEY_NAME, *_hub_token()),
+            secrets=(KEY_NAME,),
             key_name=KEY_NAME,
             dialect=self.dialect,
         )
@@ -126,7 +126,3 @@ def _split(option: str, parts: int) -> tuple[str, ...]:
 def _environment() -> dict[str, str]:
     told = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     return {**told, "HF_HUB_OFFLINE": "1"} if settings.offline() else told
-
-
-def _hub_token() -> tuple[str, ...]:
-    return ("HF_TOKEN",) if settings.hub_token() else ()

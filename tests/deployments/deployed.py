@@ -53,6 +53,7 @@ class Bench:
     folder: Path
     cloud: RunpodServer | None = None
     engine: str | None = None
+    gives_key: bool = True
     flags: tuple[str, ...] = ()
     models_per_server: int | None = None
     list_lag_s: float = 0.0
@@ -73,7 +74,8 @@ class Bench:
         if name == "docker":
             return DockerProvider(self.engine)
         assert self.cloud is not None
-        provider = Runpod(self.cloud.url, key=self.cloud.key, proxy_url=self.cloud.proxy_url)
+        key = self.cloud.key if self.gives_key else None  # else the login of the user
+        provider = Runpod(self.cloud.url, key=key, proxy_url=self.cloud.proxy_url)
         provider.capabilities = type(provider.capabilities)(
             can_stop=True, is_billable=True, runs_images=True, list_lag_s=self.list_lag_s
         )

@@ -16,10 +16,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """What the hub holds, and what it was asked. `models` maps ids to files."""
+    """What the hub holds, and what it was asked. `models` maps ids to files.
+
+    `tokens` open the gated models, `strangers` are tokens that do not; any other is refused,
+    whatever is asked for.
+    """
 
     models: dict[str, dict[str, bytes]]
     gated: set[str] = field(default_factory=set)
+    tokens: set[str] = field(default_factory=set)
+    strangers: set[str] = field(default_factory=set)
     broken: bool = False
     silent: threading.Event | None = None
     asked: list[str] = field(default_factory=list)
@@ -69,8 +75,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.silent.wait(30)
             self.close_connection = True
             return
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.hub.broken:
             self._send(502, b"bad gateway", {}, with_body)
+        elif token and token not in self.hub.tokens | self.hub.strangers:
+            refused = {"X-Error-Message": "Invalid credentials in Authorization header"}
+            self._send(401, b"{}", refused, with_body)
         elif path.startswith("/api/models/"):
             self._about(path.removeprefix("/api/models/"), with_body)
         else:
@@ -81,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = self.hub.models.get(model_id)
         if files is None:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, with_body)
-        elif model_id in self.hub.gated:
+        elif self._is_closed(model_id):
             self._send(403, b"{}", {"X-Error-Code": "GatedRepo"}, with_body)
         elif revision not in ("", "main", COMMIT):
             self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, with_body)
@@ -94,11 +104,18 @@ class _Handler(BaseHTTPRequestHandler):
         model_id, _, rest = path.strip("/").partition("/resolve/")
         name = rest.partition("/")[2]
         data = self.hub.models.get(model_id, {}).get(name)
+        if self._is_closed(model_id):
+            self._send(403, b"", {"X-Error-Code": "GatedRepo"}, with_body)
+            return
         if data is None:
             self._send(404, b"", {"X-Error-Code": "EntryNotFound"}, with_body)
             return
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
         self._send(200, data, headers, with_body)
+
+    def _is_closed(self, model_id: str) -> bool:
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        return model_id in self.hub.gated and token not in self.hub.tokens
 
     def _send(self, status: int, body: bytes, headers: dict[str, str], with_body: bool) -> None:
         self.send_response(status)

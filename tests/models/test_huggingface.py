@@ -9,9 +9,10 @@ import time
 
 import pytest
 
-from conduit_nb.errors import ModelFilesError, ModelNotFoundError
+from conduit_nb.errors import CredentialsError, ModelFilesError, ModelNotFoundError
 from conduit_nb.models import huggingface
 from conduit_nb.models.hub import find_model
+from conduit_nb.models.safetensors_headers import HubHeaders
 from tests.models.hub_server import COMMIT, Hub, hub_server
 from tests.models.model_files import model_bytes, write_model
 
@@ -80,6 +81,88 @@ def test_a_model_of_which_a_file_is_gone_is_fetched_again(hub):
 def test_what_cannot_be_had_is_an_error_that_says_why(hub, model_id, revision, kind, said):
     with pytest.raises(kind, match=said):
         find_model(model_id, revision=revision)
+
+
+LOGINS = [
+    ({"HF_TOKEN": "hf_good"}, {}),
+    ({"HUGGING_FACE_HUB_TOKEN": "hf_good"}, {}),
+    ({}, {"huggingface/token": "hf_good\n"}),  # what `hf auth login` writes
+    ({"HF_TOKEN_PATH": "{folder}/mine"}, {"mine": "hf_good"}),
+    ({}, {"huggingface/token": "hf_good", "huggingface/stored_tokens": "[me]\nhf_token = hf_good"}),
+]
+
+
+@pytest.fixture(params=LOGINS)
+def login(request, tmp_path, monkeypatch):
+    """Log in to the hub in each of the ways that there are."""
+    variables, files = request.param
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.replace("{folder}", str(tmp_path)))
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+@pytest.mark.usefixtures("login")
+def test_a_gated_model_is_had_with_every_login_that_the_hubs_own_program_knows(hub):
+    hub.tokens = {"hf_good"}
+    with HubHeaders("owner/gated") as headers:
+        assert headers.config()
+
+    assert find_model("owner/gated").revision == COMMIT
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "huggingface/token"])
+def test_a_token_that_the_hub_refuses_is_an_error_that_says_where_it_stands(
+    hub, name, tmp_path, monkeypatch
+):
+    if name == "HF_TOKEN":
+        monkeypatch.setenv(name, "hf_expired")
+    else:
+        (tmp_path / "huggingface").mkdir()
+        (tmp_path / name).write_text("hf_expired")
+
+    for model in ("owner/good", "owner/gated"):
+        with pytest.raises(ModelNotFoundError, match="refused the token") as fetched:
+            find_model(model)
+        with pytest.raises(ModelNotFoundError, match="refused the token") as read:
+            HubHeaders(model).config()
+        for caught in (fetched, read):
+            assert name in str(caught.value)
+            assert "hf auth login" in caught.value.hint
+            assert "hf_expired" not in str(caught.value) + caught.value.hint
+
+
+def test_a_gated_model_says_how_to_log_in_or_whose_terms_are_not_accepted(hub, monkeypatch):
+    with pytest.raises(ModelNotFoundError) as nobody:
+        find_model("owner/gated")
+    monkeypatch.setenv("HF_TOKEN", "hf_other")
+    hub.strangers = {"hf_other"}
+    with pytest.raises(ModelNotFoundError) as somebody:
+        find_model("owner/gated")
+
+    assert "hf auth login" in nobody.value.hint
+    assert "HF_TOKEN" in somebody.value.hint
+
+
+def test_the_token_stays_at_home_where_the_hubs_own_setting_says_so(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_unknown")
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
+
+    with HubHeaders("owner/good") as headers:
+        assert headers.config()
+
+
+def test_a_malformed_login_is_an_error_that_names_its_file(hub, tmp_path):
+    path = tmp_path / "huggingface" / "token"
+    path.parent.mkdir()
+    path.write_text("hf_one hf_two")
+
+    with pytest.raises(CredentialsError) as caught:
+        find_model("owner/good")
+
+    assert str(path) in str(caught.value)
 
 
 def test_a_hub_that_fails_is_told_from_a_model_that_is_not_there(hub):

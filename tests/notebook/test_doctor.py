@@ -30,3 +30,42 @@ def test_everything_is_looked_at_and_what_is_missing_says_what_to_do(
     assert found["provider runpod"].works == "no"
     assert "RUNPOD_API_KEY" in found["provider runpod"].to_do
     assert found["Python"].works == "yes"
+
+
+def test_it_says_where_each_key_was_found_and_shows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".runpod" / "config.toml"
+    path.parent.mkdir()
+    path.write_text('[default]\napi_key = "rpa_SECRET"\n')
+    monkeypatch.setenv("CONDUIT_RUNPOD_API_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_TOKEN", "hf_SECRET")
+
+    table = doctor()
+
+    found = {one.what: one for one in table}
+    assert found["Runpod API key"].works == found["Hugging Face token"].works == "yes"
+    assert str(path) in found["Runpod API key"].seen
+    assert "HF_TOKEN" in found["Hugging Face token"].seen
+    assert "SECRET" not in str(table) + repr(list(table))
+
+
+def test_it_says_what_is_wrong_with_a_login_and_how_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".runpod" / "config.toml"
+    path.parent.mkdir()
+    path.write_text("[default]\napi_key = SECRET")
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+
+    found = {one.what: one for one in doctor()}
+
+    for what in ("Runpod API key", "provider runpod"):
+        assert found[what].works == "no"
+        assert str(path) in found[what].seen
+        assert "SECRET" not in found[what].seen
+    assert found["Hugging Face token"].works == "no"
+    assert "hf auth login" in found["Hugging Face token"].to_do
+    assert "'gone'" in found["Docker's address"].seen

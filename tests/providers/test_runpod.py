@@ -249,6 +249,22 @@ async def test_without_a_key_the_error_names_its_variable(monkeypatch: pytest.Mo
     assert "RUNPOD_API_KEY" in caught.value.hint
 
 
+async def test_the_key_of_runpods_own_program_opens_the_account_and_is_told_by_its_file(
+    cloud: RunpodServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".runpod" / "config.toml"
+    path.parent.mkdir()
+    path.write_text(f'[default]\napi_key = "{cloud.key}"\n')
+    assert await Runpod(cloud.url).list_nodes() == []
+
+    path.write_text('[default]\napi_key = "rpa_wrong"\n')
+    with pytest.raises(ProviderAuthError) as caught:
+        await Runpod(cloud.url).list_nodes()
+
+    assert str(path) in caught.value.hint
+
+
 async def test_what_needs_no_container_is_refused_before_anything_is_asked(cloud: RunpodServer):
     provider = provider_of(cloud)
     offering = await offering_of(provider)

@@ -7,7 +7,7 @@ import threading
 import httpx2
 import pytest
 
-from conduit_nb import settings
+from conduit_nb import credentials, settings
 from conduit_nb.testing.runpod_server import Stock, runpod_server
 from conduit_nb.testing.runpod_server.stock import L40S, Machine
 from tests.testing.runpod_server.conftest import POD, client_of
@@ -42,7 +42,9 @@ def test_its_environment_leads_there(monkeypatch: pytest.MonkeyPatch):
 
         assert settings.runpod_api_url() == cloud.url
         assert settings.runpod_proxy_url() == cloud.proxy_url
-        assert settings.runpod_api_key() == cloud.key
+        found = credentials.find(credentials.RUNPOD)
+        assert found is not None
+        assert (found.value, found.source) == (cloud.key, "RUNPOD_API_KEY")
 
 
 def test_the_stock_is_what_the_test_says():
