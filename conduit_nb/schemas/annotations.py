@@ -25,6 +25,7 @@ from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_ar
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.checks import refuse_confusions, refuse_endless
 from conduit_nb.schemas.constraints import MAX_EXACT, constrain, to_constraint
+from conduit_nb.schemas.redefinitions import are_alike, successor
 from conduit_nb.schemas.refusals import forgotten_colon, not_a_dataclass, refusal, type_name
 from conduit_nb.schemas.scopes import Scope, bindings_of
 from conduit_nb.schemas.shapes import (
@@ -91,14 +92,29 @@ class _Reader:
                 hint="A generic dataclass that contains itself with other arguments never ends.",
             )
         names = ", ".join(type_name(argument) for argument in arguments)
-        record = Record(f"{cls.__name__}[{names}]" if names else cls.__name__, cls, _doc_of(cls))
+        name = f"{cls.__name__}[{names}]" if names else cls.__name__
+        record = Record(name, cls, _doc_of(cls), arguments)
         self.records[key] = record
         _check_constructor(cls, path)
         _check_constants(cls, path)
+        self._check_bases(cls, path)
         bindings = bindings_of(cls, arguments)
         fields = tuple(self._field(cls, one, bindings, path) for one in dataclasses.fields(cls))
         object.__setattr__(record, "fields", fields)
         return record
+
+    def _check_bases(self, cls: type[Any], path: str) -> None:
+        """Refuse a class that has fields of a base as it was before it was defined again."""
+        for base in cls.__mro__[1:]:
+            later = successor(base)
+            if later is base or _have_equal_fields(base, later, self.namespace):
+                continue
+            raise SchemaError(
+                f"{base.__name__} was redefined, and {cls.__name__} still derives from the "
+                f"earlier one: run {cls.__name__}'s cell again",
+                path=path,
+                hint=f"In Python code, define {cls.__name__} again, or reload its module.",
+            )
 
     def _field(
         self,
@@ -155,7 +171,7 @@ class _Reader:
             return Map(self.read(args[1], scope, f"{path}{{}}", notes))
         if not isinstance(origin or hint, type):
             raise refusal(hint, path)
-        kind: type[Any] = origin or hint
+        kind: type[Any] = successor(origin or hint)
         if issubclass(kind, Enum) and not issubclass(kind, Flag):
             return _enum(kind, path)
         if _is_dataclass(kind, path):
@@ -182,6 +198,18 @@ class _Reader:
             shape = self.read(hint, scope, path, notes)
             members.extend(shape.members if isinstance(shape, Union) else (shape,))
         return _union_of(members)
+
+
+def _have_equal_fields(one: type[Any], other: type[Any], namespace: Mapping[str, Any]) -> bool:
+    if getattr(one, "__parameters__", ()):  # read as it stands: what T is, is open
+        return _written_fields(one) == _written_fields(other)
+    return are_alike(
+        _Reader(namespace).record(one, (), "$"), _Reader(namespace).record(other, (), "$")
+    )
+
+
+def _written_fields(cls: type[Any]) -> list[tuple[str, str]]:
+    return [(one.name, str(one.type)) for one in dataclasses.fields(cls)]
 
 
 def _resolved(hint: Any, scope: Scope, path: str) -> Any:

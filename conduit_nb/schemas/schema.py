@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin
 
@@ -18,7 +19,8 @@ from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.codec import Codec
 from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
-from conduit_nb.schemas.shapes import Bytes, Record, Shape, walk
+from conduit_nb.schemas.redefinitions import Stamp, are_alike
+from conduit_nb.schemas.shapes import Bytes, EnumChoice, Record, Shape, walk
 
 T = TypeVar("T")
 
@@ -31,10 +33,22 @@ class Schema(Displayed, Generic[T]):
     def __init__(self, record: Record) -> None:
         """Compile `record`. Raises SchemaError."""
         self.shape = record
+        self._stamp = Stamp.of(_classes(record))
         self._codec = Codec(record)
 
     def __repr__(self) -> str:
         return f"Schema({self.name})"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no class that it reaches was changed or defined again since it was made."""
+        return self._stamp.is_current
+
+    def is_like(self, other: Schema[Any]) -> bool:
+        """Say whether both mean the same to a model and take the same records."""
+        return are_alike(self.shape, other.shape) and (
+            (self.mdl, self.instruction) == (other.mdl, other.instruction)
+        )
 
     @property
     def cls(self) -> type[T]:
@@ -134,13 +148,14 @@ class Schema(Displayed, Generic[T]):
 def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Schema[T]:
     """Return the schema of a dataclass or of a generic one with arguments (`Page[Item]`).
 
-    It is kept with the class, so that asking again costs nothing. String hints may name what the
-    class's module or function knows, or what stands in `namespace`. Raises SchemaError.
+    It is kept with the class, so that asking again costs nothing, and made again when a class that
+    it reaches was defined again or changed. String hints may name what the class's module or
+    function knows, or what stands in `namespace`. Raises SchemaError.
     """
     origin: Any = get_origin(cls) or cls
     arguments = get_args(cls)
     kept: _Kept | None = vars(origin).get(_CACHE) if isinstance(origin, type) else None
-    if kept is not None and arguments in kept:
+    if kept is not None and arguments in kept and kept[arguments].is_current:
         return kept[arguments]
     schema: Schema[T] = Schema(read_dataclass(cls, namespace))
     if kept is None:
@@ -148,6 +163,14 @@ def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Sc
         setattr(origin, _CACHE, kept)
     kept[arguments] = schema
     return schema
+
+
+def _classes(record: Record) -> list[type[Any]]:
+    """Return every dataclass and Enum of a schema, and what they derive from, each once."""
+    shapes = (shape for _, shape, is_new in walk(record) if is_new)
+    found = [shape.cls for shape in shapes if isinstance(shape, Record | EnumChoice)]
+    bases = [base for cls in found for base in cls.__mro__[1:] if is_dataclass(base)]
+    return list(dict.fromkeys([*found, *bases]))
 
 
 class _Kept(dict[Any, Schema[Any]]):

@@ -105,14 +105,19 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class EnumChoice:
-    """A member of an `Enum`, in JSON its value."""
+    """A member of an `Enum`, in JSON its value. `members` are those of the time it was made."""
 
     cls: type[Enum]
+    members: tuple[tuple[str, Scalar], ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        members = tuple((member.name, member.value) for member in self.cls)
+        object.__setattr__(self, "members", members)
 
     @property
     def values(self) -> tuple[Scalar, ...]:
         """The values of the members, in order."""
-        return tuple(member.value for member in self.cls)
+        return tuple(value for _, value in self.members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +161,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """A dataclass. `fields` is filled once, when the whole schema has been read."""
+    """A dataclass. `fields` is filled once, when the whole schema has been read.
+
+    `arguments` are those of a generic one, as `Page[Item]` has.
+    """
 
     name: str
     cls: type[Any]
     doc: str = ""
+    arguments: tuple[Any, ...] = ()
     fields: tuple[Field, ...] = field(default=(), repr=False)
 
 

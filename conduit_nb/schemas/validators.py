@@ -11,10 +11,12 @@ from collections.abc import Callable
 from datetime import date, datetime
 from enum import Enum
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
-from conduit_nb.errors import ConduitError
+from conduit_nb.errors import ConduitError, SchemaError
+from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.formats import (
     BoundedFloat,
     read_base64,
@@ -25,6 +27,7 @@ from conduit_nb.schemas.formats import (
 )
 from conduit_nb.schemas.patterns import anchored
 from conduit_nb.schemas.problems import OWN, found
+from conduit_nb.schemas.redefinitions import are_alike, definition_of
 from conduit_nb.schemas.shapes import (
     Bool,
     Bytes,
@@ -125,8 +128,8 @@ class _Builder(ABC):
                 return self.datetime()
             case Choice(values=values):
                 return _lookup({(type(value), value): self.chosen(value) for value in values})
-            case EnumChoice(cls=cls):
-                return self.enum(cls)
+            case EnumChoice():
+                return self.enum(shape)
             case List(item=item, length=length):
                 return core_schema.list_schema(
                     self.schema(item),
@@ -200,7 +203,7 @@ class _Builder(ABC):
     def chosen(self, value: Scalar) -> Scalar: ...
 
     @abstractmethod
-    def enum(self, cls: type[Enum]) -> CoreSchema: ...
+    def enum(self, choice: EnumChoice) -> CoreSchema: ...
 
     @abstractmethod
     def record(self, record: Record) -> CoreSchema: ...
@@ -231,8 +234,8 @@ class _Reader(_Builder):
     def chosen(self, value: Scalar) -> Scalar:
         return value
 
-    def enum(self, cls: type[Enum]) -> CoreSchema:
-        return _lookup({(type(member.value), member.value): member for member in cls})
+    def enum(self, choice: EnumChoice) -> CoreSchema:
+        return _lookup({(type(member.value), member.value): member for member in choice.cls})
 
     def record(self, record: Record) -> CoreSchema:
         return core_schema.no_info_after_validator_function(
@@ -269,8 +272,8 @@ class _Writer(_Builder):
     def chosen(self, value: Scalar) -> Scalar:
         return _plain_number(value)
 
-    def enum(self, cls: type[Enum]) -> CoreSchema:
-        return _take(cls, lambda member: _plain_number(member.value))
+    def enum(self, choice: EnumChoice) -> CoreSchema:
+        return _member_writer(choice)
 
     def record(self, record: Record) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -278,7 +281,13 @@ class _Writer(_Builder):
         )
 
     def chooser(self, union: Union) -> Callable[[Any], int | None]:
-        return python_chooser(union)
+        choose = python_chooser(union)
+
+        def chosen(value: Any) -> int | None:
+            index = choose(value)
+            return _redefined(union, value) if index is None else index
+
+        return chosen
 
 
 def _bounds(range_: Range) -> dict[str, Any]:
@@ -339,15 +348,79 @@ def _constructor(cls: type[Any]) -> Callable[[dict[str, Any]], Any]:
 
 def _taker(record: Record) -> Callable[[Any], dict[str, Any]]:
     names = [field.name for field in record.fields]
+    is_known = _Remembered(record)
 
     def take(value: Any) -> dict[str, Any]:
-        if type(value) is not record.cls:
+        kind = cast("type[Any]", type(value))
+        if kind is not record.cls and not is_known(kind):
             if type(value).__name__ == record.cls.__name__:
                 raise _own(f"expected {record.name}, got one of another class of that name")
             raise _own(f"expected {record.name}, got {found(value)}")
         return {name: getattr(value, name) for name in names if hasattr(value, name)}
 
     return take
+
+
+def is_record_of(cls: type[Any], record: Record) -> bool:
+    """Say whether `cls` is the class of `record`, or another definition of it with equal fields."""
+    if cls is record.cls:
+        return True
+    if cls.__name__ != record.cls.__name__ or not dataclasses.is_dataclass(cls):
+        return False
+    kind: Any = cls
+    try:
+        return are_alike(
+            read_dataclass(kind[record.arguments] if record.arguments else kind), record
+        )
+    except (SchemaError, TypeError):  # TypeError: it takes other type arguments
+        return False
+
+
+class _Remembered:
+    """Remembers of other classes whether they define the same record, until they change."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._known: WeakKeyDictionary[type[Any], tuple[object, bool]] = WeakKeyDictionary()
+
+    def __call__(self, cls: type[Any]) -> bool:
+        definition, is_alike = self._known.get(cls, (None, False))
+        if definition is None or definition is not definition_of(cls):
+            is_alike = is_record_of(cls, self._record)
+            self._known[cls] = (definition_of(cls), is_alike)
+        return is_alike
+
+
+def is_member_of(value: Any, choice: EnumChoice) -> bool:
+    """Say whether `value` is a member of the Enum, or the same member of another definition."""
+    if isinstance(value, choice.cls):
+        return True
+    return (
+        isinstance(value, Enum)
+        and type(value).__name__ == choice.cls.__name__
+        and (value.name, value.value) in choice.members
+    )
+
+
+def _redefined(union: Union, value: Any) -> int | None:
+    """Return the member of which the class of `value` is another definition."""
+    kind = cast("type[Any]", type(value))
+    for index, member in enumerate(union.members):
+        is_record = isinstance(member, Record) and is_record_of(kind, member)
+        if is_record or (isinstance(member, EnumChoice) and is_member_of(value, member)):
+            return index
+    return None
+
+
+def _member_writer(choice: EnumChoice) -> CoreSchema:
+    def write(member: Any) -> Scalar:
+        if not is_member_of(member, choice):
+            if type(member).__name__ == choice.cls.__name__:
+                raise _own(f"expected {choice.cls.__name__}, got a member of another Enum so named")
+            raise _misfit()
+        return _plain_number(member.value)
+
+    return core_schema.no_info_plain_validator_function(write)
 
 
 def _take(kind: type[T], write: Callable[[T], Any]) -> CoreSchema:
