@@ -101,10 +101,21 @@ class Block(Displayed, Generic[In, Out]):
     async def run(self, record: In) -> Out:
         """Answer one record: check it, do the work, check the answer, and tell the hook."""
         with observed(self.name) as call:
-            self.input_port.check(record, subject=f"input of {self.name}")
+            self.renew()
+            self.input_port.check(record, subject=f"input of {self.name}", user=self.name)
             answer = await self._answer(record, call)
             self.output_port.check(answer, subject=f"output of {self.name}")
         return answer
+
+    def renew(self) -> None:
+        """Take the classes as they are defined now, before any work is done with them.
+
+        Raises ValidationError where one means something else than when the block was made.
+        """
+        self.input_port = self.input_port.renewed(subject=f"input of {self.name}", user=self.name)
+        self.output_port = self.output_port.renewed(
+            subject=f"output of {self.name}", user=self.name
+        )
 
     async def _answer(self, record: In, call: Call) -> Out:
         try:
@@ -128,6 +139,7 @@ class Block(Displayed, Generic[In, Out]):
 
     def batch(self, records: Sequence[In]) -> list[Out | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""
+        self.renew()
         several = self.input_port.several(records, f"{self.name}.batch")
         return wait_for(current_host(), lambda: run_all(self.run, several))
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from conduit_nb.blocks.base import Block, Call
 from conduit_nb.blocks.records import RESULTS, FileReadResult, FileWriteResult, Result
-from conduit_nb.errors import BlockError, PipelineError, UntrustedBlockError
+from conduit_nb.errors import BlockError, PipelineError, UntrustedBlockError, ValidationError
 
 In = TypeVar("In", contravariant=True)
 Middle = TypeVar("Middle")
@@ -27,6 +27,7 @@ class Pipeline(Block[In, Out]):
     def __init__(self, first: Block[In, Middle], second: Block[Middle, Out]) -> None:
         for block in (first, second):
             _require_block(block)
+            _renew(block)
         _require_fit(first, second)
         self.blocks = (*_steps(first), *_steps(second))
         for block in self.blocks:
@@ -38,6 +39,11 @@ class Pipeline(Block[In, Out]):
             has_effects=any(block.has_effects for block in self.blocks),
             trusted=True,
         )
+
+    def renew(self) -> None:
+        super().renew()
+        for block in self.blocks:
+            block.renew()
 
     async def _run(self, record: In, call: Call) -> Out:  # noqa: ARG002  # its blocks make their own
         value: Any = record
@@ -66,12 +72,25 @@ def _require_block(block: object) -> None:
     raise PipelineError(f"{shown} is no block and cannot stand in a pipeline.", hint=hint)
 
 
+def _renew(block: Block[Any, Any]) -> None:
+    try:
+        block.renew()
+    except ValidationError as error:
+        raise PipelineError(f"{error}.", hint=error.hint) from error
+
+
 def _require_fit(first: Block[Any, Any], second: Block[Any, Any]) -> None:
     last, following = _steps(first)[-1], _steps(second)[0]
     if following.input_port.accepts(last.output_port):
         return
+    gives, takes = str(last.output_port), str(following.input_port)
+    if gives == takes:
+        raise PipelineError(
+            f"{gives} was redefined: {last.name} and {following.name} have different ones.",
+            hint=f"Run the cells of {last.name} and {following.name} again.",
+        )
     raise PipelineError(
-        f"{last.name} gives {last.output_port}, but {following.name} takes {following.input_port}.",
+        f"{last.name} gives {gives}, but {following.name} takes {takes}.",
         hint="Put a block between them that makes the one out of the other.",
     )
 

@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from conduit_nb.errors import ArgumentError, Problem, ValidationError
 from conduit_nb.schemas import Schema, schema_of
+from conduit_nb.schemas.redefinitions import are_alike, bound_class, successor
+from conduit_nb.schemas.validators import is_record_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +36,48 @@ class Port:
             kinds, tuple(schema_of(one) for one in kinds), takes_none=len(kinds) < len(members)
         )
 
+    @property
+    def is_current(self) -> bool:
+        """Whether no class of it was changed or defined again since it was made."""
+        return all(schema.is_current for schema in self.schemas)
+
+    def renewed(self, *, subject: str, user: str) -> Port:
+        """Return the port with its classes as they are defined now.
+
+        Raises ValidationError where one that was defined again means something else than it did
+        when `user` was made.
+        """
+        if self.is_current:
+            return self
+        kinds = tuple(successor(kind) for kind in self.kinds)
+        port = Port(kinds, tuple(schema_of(kind) for kind in kinds), takes_none=self.takes_none)
+        for before, now, earlier, later in zip(
+            self.schemas, port.schemas, self.kinds, kinds, strict=True
+        ):
+            if later is not earlier and not before.is_like(now):
+                raise _redefined(before.name, subject=subject, user=user)
+        return port
+
     def accepts(self, other: Port) -> bool:
         """Say whether everything that comes out of `other` may go in here."""
         if other.takes_none and not self.takes_none:
             return False
-        return all(any(_is_kind_of(theirs, own) for own in self.kinds) for theirs in other.kinds)
+        return all(
+            any(
+                _is_kind_of(theirs, own) or are_alike(gives.shape, takes.shape)
+                for own, takes in zip(self.kinds, self.schemas, strict=True)
+            )
+            for theirs, gives in zip(other.kinds, other.schemas, strict=True)
+        )
 
-    def check(self, value: object, *, subject: str) -> None:
-        """Raise ValidationError unless `value` fits; it is read anew, so that changes are seen."""
+    def check(self, value: object, *, subject: str, user: str = "") -> None:
+        """Raise ValidationError unless `value` fits; it is read anew, so that changes are seen.
+
+        `user` is the block that is to be made again where its class was defined again.
+        """
         if value is None and self.takes_none:
             return
-        schema = self._schema_of(value, subject)
+        schema = self._schema_of(value, subject, user)
         try:
             schema.validate(_as_exactly(schema.cls, value))
         except ValidationError as error:
@@ -59,10 +92,17 @@ class Port:
         """Return the record as the class that stands here, where it is of a class derived of it."""
         return _as_exactly(self._schema_of(record, "record").cls, record)
 
-    def _schema_of(self, value: object, subject: str) -> Schema[Any]:
+    def _schema_of(self, value: object, subject: str, user: str = "") -> Schema[Any]:
         for schema in self.schemas:
             if isinstance(value, schema.cls):
                 return schema
+        kinds = cast("list[type[Any]]", type(value).__mro__)
+        for schema in self.schemas:
+            if any(is_record_of(kind, schema.shape) for kind in kinds):
+                return schema
+        for kind in kinds:
+            if kind.__name__ in [schema.cls.__name__ for schema in self.schemas]:
+                raise _other_definition(kind, subject=subject, user=user)
         problem = Problem(path="$", message=f"expected {self}, got {type(value).__name__}")
         error = ValidationError((problem,), subject=subject)
         error.hint = self._how()
@@ -86,6 +126,28 @@ class Port:
     def __str__(self) -> str:
         names = [schema.name for schema in self.schemas]
         return " | ".join([*names, "None"] if self.takes_none else names)
+
+
+def _redefined(name: str, *, subject: str, user: str) -> ValidationError:
+    """Return the error for a block of which a class means something else by now."""
+    again = f": run {user}'s cell again" if user else ""
+    error = ValidationError(
+        (Problem(path="$", message=f"{name} was redefined{again}"),), subject=subject
+    )
+    error.hint = f"In Python code, make {user or 'the block'} again, with the new {name}."
+    return error
+
+
+def _other_definition(cls: type[Any], *, subject: str, user: str) -> ValidationError:
+    """Return the error for a record of a class that has the name of the wanted one."""
+    if bound_class(cls) in (cls, None):
+        return _redefined(cls.__name__, subject=subject, user=user)
+    problem = Problem(
+        path="$", message=f"{cls.__name__} was redefined after this {cls.__name__} was made"
+    )
+    error = ValidationError((problem,), subject=subject)
+    error.hint = f"Make the record again: {cls.__name__}(...)."
+    return error
 
 
 def as_list(records: Any, name: str, *, of: str, hint: str) -> list[Any]:

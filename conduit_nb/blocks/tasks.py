@@ -45,16 +45,28 @@ class LlmTask(Block[In, Out]):
         name: str,
     ) -> None:
         super().__init__(input_type, output_type, name=name)
-        self._given: Schema[Any] = _only_schema(self.input_port, "input", name)
-        self._wanted: Schema[Any] = _only_schema(self.output_port, "output", name)
-        self._wanted.require_model_output()
         self._access = access
         self._on_length = require_on_length(on_length)
-        self._question = replace(
-            question, json_schema=self._wanted.json_schema, schema_name=self._wanted.name
-        )
-        self._guidance = guidance or self._wanted.instruction or INSTRUCTION
+        self._question = question
+        self._own_guidance = guidance
         self._examples = tuple(examples)
+        self._prepare()
+
+    def renew(self) -> None:
+        ports = (self.input_port, self.output_port)
+        super().renew()
+        if ports != (self.input_port, self.output_port):
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what every question has, of the classes as they are now, and check the examples."""
+        self._given: Schema[Any] = _only_schema(self.input_port, "input", self.name)
+        self._wanted: Schema[Any] = _only_schema(self.output_port, "output", self.name)
+        self._wanted.require_model_output()
+        self._question = replace(
+            self._question, json_schema=self._wanted.json_schema, schema_name=self._wanted.name
+        )
+        self._guidance = self._own_guidance or self._wanted.instruction or INSTRUCTION
         for number, (given, wanted) in enumerate(self._examples):
             self.input_port.check(given, subject=f"input of examples[{number}]")
             self.output_port.check(wanted, subject=f"output of examples[{number}]")
@@ -89,7 +101,8 @@ class LlmTask(Block[In, Out]):
         What is wrong with it is raised at its end.
         """
         with observed(self.name) as call:
-            self.input_port.check(record, subject=f"input of {self.name}")
+            self.renew()
+            self.input_port.check(record, subject=f"input of {self.name}", user=self.name)
             partial: PartialRecords[Out] = PartialRecords(self._wanted)
             pieces: list[Said] = []
             async with aclosing(self._access.stream(self._asking(record), call)) as stream:
@@ -100,9 +113,13 @@ class LlmTask(Block[In, Out]):
             yield self._read(joined(pieces)).record
 
     async def run_detailed(self, record: In) -> DetailedAnswer[Out]:
-        """Answer one record like `run`, with what is known about the answer."""
+        """Answer one record like `run`, with what is known about the answer.
+
+        Classes that are defined again meanwhile are not looked at: a run over many rows takes all
+        of them by what it began with.
+        """
         with observed(self.name) as call:
-            self.input_port.check(record, subject=f"input of {self.name}")
+            self.input_port.check(record, subject=f"input of {self.name}", user=self.name)
             answer = await self._detailed(record, call)
             self.output_port.check(answer.record, subject=f"output of {self.name}")
         return answer
@@ -154,6 +171,7 @@ class DetailedTask(Generic[In, Out]):
 
     def __call__(self, record: In) -> DetailedAnswer[Out]:
         """Answer one record and wait for it; an interrupt cancels the work."""
+        self._task.renew()
         return wait_for(current_host(), lambda: self.run(record))
 
     async def run(self, record: In) -> DetailedAnswer[Out]:
@@ -162,6 +180,7 @@ class DetailedTask(Generic[In, Out]):
 
     def batch(self, records: Sequence[In]) -> list[DetailedAnswer[Out] | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""
+        self._task.renew()
         return wait_for(current_host(), lambda: run_all(self.run, records))
 
 

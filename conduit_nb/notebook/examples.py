@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from conduit_nb.errors import ArgumentError, ValidationError
 from conduit_nb.notebook.expressions import resolve
 from conduit_nb.schemas import Schema
+from conduit_nb.schemas.schema import schema_of_record
 from conduit_nb.schemas.shapes import Choice, EnumChoice, Str, without_null
 
 In = TypeVar("In")
@@ -49,7 +50,7 @@ def _record(value: object, schema: Schema[In], where: str) -> In:
     if isinstance(value, schema.cls):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        value = schema_of_record(value).to_jsonable(value)
     if isinstance(value, str) and len(schema.fields) == 1:
         ((name, shape),) = schema.fields.items()
         core, _ = without_null(shape)  # a column with an empty cell makes its field optional
