@@ -8,7 +8,6 @@ Layer 2.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import aclosing, contextmanager
@@ -18,6 +17,7 @@ from weakref import WeakKeyDictionary, finalize
 
 import httpx2
 
+from conduit_nb import http_clients
 from conduit_nb.errors import (
     ArgumentError,
     EndpointTimeoutError,
@@ -142,10 +142,10 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            client = self._clients[loop] = httpx2.AsyncClient(
+            client = self._clients[loop] = http_clients.async_client(
+                self.url,
                 base_url=self.url,
                 headers={"Content-Type": "application/json", **self._authorization()},
-                trust_env=not _is_loopback(self.url),
                 limits=httpx2.Limits(
                     max_connections=None,
                     max_keepalive_connections=32,
@@ -308,16 +308,6 @@ def _bad_url(url: str) -> ArgumentError:
         f"{shown!r} is not the address of a server.",
         hint="Give one like endpoint='http://127.0.0.1:11434/v1'.",
     )
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _timeout(read_s: float | None) -> httpx2.Timeout:

@@ -149,7 +149,8 @@ def _no_way_out() -> Iterator[None]:
         return connect_ex(self, address)
 
     def guarded_look_up(host: Any, *rest: Any, **named: Any) -> Any:
-        if isinstance(host, str) and host.endswith(".invalid"):
+        text = host.decode() if isinstance(host, bytes) else host
+        if isinstance(text, str) and text.endswith(".invalid"):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         if not _is_local(host):
             raise RealRequestError(f"A test looked up {host!r}.")
@@ -218,6 +219,7 @@ SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
         "install Node.js 20, then: python scripts/extension.py check",
     ),
     "docker": (docker_engine.can_run, "apt-get install docker.io debootstrap iptables, as root"),
+    "openssl": (lambda: shutil.which("openssl") is not None, "apt-get install openssl"),
     "postgresql": (postgres_server.can_run, "apt-get install postgresql"),
     "mount": (_can_mount, "apt-get install util-linux, and run as root or with user namespaces"),
 }

@@ -376,7 +376,7 @@ def test_a_port_that_is_taken_is_told_by_its_own_code():
     assert node.process.returncode == 98
 
 
-def test_a_pod_is_ended_with_its_own_key():
+def test_a_pod_is_ended_with_its_own_key_whatever_proxy_is_set():
     with specified_runpod_server() as cloud:
         wire = cloud.account.create(
             CreatePod(name="n", image="i", gpu={"id": "NVIDIA L40S", "count": 1}, cloud="SECURE")
@@ -385,7 +385,11 @@ def test_a_pod_is_ended_with_its_own_key():
         with guarded(
             idle_s=0.3,
             end={"kind": "runpod", "url": cloud.url},
-            environment={"RUNPOD_POD_ID": pod.id, "RUNPOD_API_KEY": pod.key},
+            environment={
+                "RUNPOD_POD_ID": pod.id,
+                "RUNPOD_API_KEY": pod.key,
+                "HTTP_PROXY": "http://127.0.0.1:9",
+            },
         ) as node:
             waiting.until_true(lambda: pod.status == "TERMINATED")
             node.process.send_signal(signal.SIGTERM)  # as Runpod does then

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from conduit_nb import http_clients
 from conduit_nb.blocks.base import Block, Call
 from conduit_nb.blocks.checks import require_positive
 from conduit_nb.blocks.records import HttpResult
@@ -85,7 +86,7 @@ class _Exchange:
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                httpx2.AsyncClient(timeout=self._timeout_s) as client,
+                http_clients.async_client(str(self._url), timeout=self._timeout_s) as client,
             ):
                 return await self._exchange(client, body)
         except (TimeoutError, httpx2.TimeoutException):

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import httpx2
 
+from conduit_nb import http_clients
 from conduit_nb.errors import DeploymentError
 from conduit_nb.providers.base import Provider, Renewing
 from conduit_nb.state.records import NodeRecord
@@ -29,7 +30,7 @@ class GuardTold:
 async def ask_guard(url: str, key: str) -> GuardTold | None:
     """Ask the guard at `url` what it holds its node to, None where none answers to that key."""
     try:
-        async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+        async with http_clients.async_client(url, timeout=TIMEOUT_S) as client:
             response = await client.get(
                 f"{url.rstrip('/')}/conduit/guard", headers={"Authorization": f"Bearer {key}"}
             )
@@ -62,7 +63,7 @@ async def extend_lease(url: str, key: str, until: datetime) -> datetime:
     Raises DeploymentError where it does not answer: the lease is as it was.
     """
     try:
-        async with httpx2.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+        async with http_clients.async_client(url, timeout=TIMEOUT_S) as client:
             response = await client.post(
                 f"{url.rstrip('/')}/conduit/guard/extend",
                 json={"lease_until": until.timestamp()},

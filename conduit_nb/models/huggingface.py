@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
 import httpx2
 
-from conduit_nb import credentials, settings
+from conduit_nb import credentials, http_clients, settings
 from conduit_nb.errors import ConduitError, MissingExtraError, ModelFilesError, ModelNotFoundError
 from conduit_nb.models.cache import require_space, storage_error, storage_errors
 from conduit_nb.models.files import (
@@ -42,6 +43,7 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUEST_TIMEOUT_S = 8.0
 ANSWER_TIMEOUT_S = 15.0
 PROGRESS_S = 1.0
+_given_client: dict[str, object] = {}
 WANTED = re.compile(
     r"[^/]+\.safetensors|model\.safetensors\.index\.json|config\.json|generation_config\.json"
     r"|tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
@@ -178,8 +180,28 @@ def _library(name: str) -> Any:
         ) from err
 
 
+def _hub_library() -> Any:
+    """Return huggingface_hub; where its own client would not do, it is given one of ours.
+
+    It does not know REQUESTS_CA_BUNDLE, asks a hub of this machine through a proxy, and keeps to
+    the proxies that were set when it was first used.
+    """
+    library = _library("huggingface_hub")
+    http_clients.client(hub_url()).close()  # raises where certificates or a proxy cannot be used
+    named = http_clients.certificate_file()
+    proxies = getproxies()
+    wants = (hub_url(), named, tuple(proxies.items()))
+    is_here = http_clients.is_loopback(hub_url())
+    if (named or proxies or is_here or _given_client) and _given_client.get("for") != wants:
+        library.set_client_factory(
+            lambda: http_clients.client(wants[0], follow_redirects=True, timeout=None)
+        )
+        _given_client["for"] = wants
+    return library
+
+
 def _listing(model_id: str, revision: str | None) -> _Listing:
-    api = _library("huggingface_hub").HfApi(endpoint=hub_url(), token=hub_token())
+    api = _hub_library().HfApi(endpoint=hub_url(), token=hub_token())
     info = api.model_info(
         model_id, revision=revision, timeout=REQUEST_TIMEOUT_S, files_metadata=True
     )
@@ -189,7 +211,7 @@ def _listing(model_id: str, revision: str | None) -> _Listing:
 
 
 def _fetch(model_id: str, commit: str, name: str) -> None:
-    _library("huggingface_hub").hf_hub_download(
+    _hub_library().hf_hub_download(
         model_id,
         name,
         revision=commit,
@@ -258,6 +280,8 @@ class _Wanted:
             raise self._unreachable(f"it answered {err.response.status_code}") from err
         except (httpx2.HTTPError, errors.OfflineModeIsEnabled, errors.EntryNotFoundError) as err:
             raise self._unreachable(str(err).splitlines()[0]) from err
+        except (KeyError, TypeError, ValueError) as err:  # a mirror, or a page of a login
+            raise self._unreachable("its answer is not a model hub's") from err
         except OSError as err:
             raise storage_error(err, hub_cache(), variable=CACHE_VARIABLE) from err
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from conduit_nb import http_clients
 from conduit_nb.credentials import HUB
 from conduit_nb.errors import ModelFilesError, ModelNotFoundError
 from conduit_nb.models.files import FETCH_AGAIN, INDEX_NAME, LARGEST_HEADER_BYTES
@@ -114,7 +115,8 @@ class HubHeaders:
         self._root = f"{base.rstrip('/')}/{quote(model_id)}/resolve/{quote(revision or 'main')}"
         token = hub_token()
         self._has_token = token is not None
-        self._client = httpx2.Client(
+        self._client = http_clients.client(
+            self._root,
             follow_redirects=True,
             timeout=TIMEOUT_S,
             headers={"Authorization": f"Bearer {token}"} if token else {},

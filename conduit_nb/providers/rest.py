@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
 
 import httpx2
 
+from conduit_nb import http_clients
 from conduit_nb.errors import (
     ProviderAuthError,
     ProviderBalanceError,
@@ -38,7 +36,6 @@ CONNECT_TIMEOUT_S = 10.0
 ATTEMPTS = 4
 FIRST_PAUSE_S = 0.5
 DETAIL_LIMIT = 500
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Doing these twice is doing them once.
 IDEMPOTENT: frozenset[Method] = frozenset({"GET", "PUT", "DELETE"})
 
@@ -176,16 +173,14 @@ class RestClient:
                 yield cast("AsyncGenerator[httpx2.ServerSentEvent]", events)
 
     def _client(self, timeout_s: float, *, read_s: float | None = TIMEOUT_S) -> httpx2.AsyncClient:
-        is_local = (urlsplit(self.url).hostname or "") in LOOPBACK
-        return httpx2.AsyncClient(
+        return http_clients.async_client(
+            self.url,
             base_url=self.url,
             headers={"Content-Type": "application/json", **self._authorization()},
             timeout=httpx2.Timeout(
                 timeout_s if read_s is not None else None,
                 connect=min(CONNECT_TIMEOUT_S, timeout_s),
             ),
-            trust_env=not is_local,
-            verify=_ssl_context(),
         )
 
     def _authorization(self) -> dict[str, str]:
@@ -283,12 +278,6 @@ class RestClient:
         )
         error.may_have_arrived = arrived != "GET"
         return error
-
-
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    """Make it once: it costs a tenth of a second, and is the same for all."""
-    return httpx2.create_ssl_context()
 
 
 def _pause_s(error: ProviderError, method: Method, attempt: int) -> float | None:

@@ -27,6 +27,7 @@ class Hub:
     tokens: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
     broken: bool = False
+    speaks: bytes = b""
     silent: threading.Event | None = None
     asked: list[str] = field(default_factory=list)
     url: str = ""
@@ -78,6 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.hub.broken:
             self._send(502, b"bad gateway", {}, with_body)
+        elif self.hub.speaks:
+            self._send(200, self.hub.speaks, {}, with_body)
         elif token and token not in self.hub.tokens | self.hub.strangers:
             refused = {"X-Error-Message": "Invalid credentials in Authorization header"}
             self._send(401, b"{}", refused, with_body)

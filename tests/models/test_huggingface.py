@@ -172,6 +172,13 @@ def test_a_hub_that_fails_is_told_from_a_model_that_is_not_there(hub):
         find_model("owner/good")
 
 
+def test_a_server_that_is_no_hub_is_a_quick_error(cache, monkeypatch):
+    with hub_server(Hub({}, speaks=b'{"hello": "world"}')) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(ModelNotFoundError, match="not a model hub's"):
+            find_model("owner/good")
+
+
 def test_no_network_is_a_quick_error(cache):
     begun = time.monotonic()
 
