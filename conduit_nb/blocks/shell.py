@@ -21,6 +21,7 @@ from conduit_nb.blocks import processes
 from conduit_nb.blocks.base import Block, Call
 from conduit_nb.blocks.checks import require_positive, require_text_field
 from conduit_nb.blocks.records import CommandResult
+from conduit_nb.child_environment import command_environment
 from conduit_nb.errors import ArgumentError
 
 DRAIN_S = 0.5
@@ -45,6 +46,10 @@ class SystemCommandBlock(Block[CommandIn, CommandResult]):
     reads nothing from the keyboard. When it ends, is cancelled or runs out of time
     (`timeout_seconds`; None: none), everything it started is ended too, daemons included. Of each
     of stdout and stderr `max_output_bytes` are kept; a command that says more is no success.
+
+    A model may have written the command, so it finds the environment without keys: no `…_KEY`,
+    `…_TOKEN`, `…_SECRET…` and the like. Name what it needs in `CONDUIT_PASS_ENV`, or give the whole
+    environment with `env`.
     """
 
     def __init__(
@@ -99,7 +104,7 @@ class SystemCommandBlock(Block[CommandIn, CommandResult]):
     async def _carry_out(self, *arguments: str) -> _Done:
         """Run the shell; whatever happens here, nothing that it started outlives this call."""
         mark = uuid.uuid4().hex
-        inherited = os.environ if self._env is None else self._env
+        inherited = command_environment() if self._env is None else self._env
         stdout, stderr = _Output(self._max_output_bytes), _Output(self._max_output_bytes)
         return_code: int | None = None
         async with stdout.pipe() as out, stderr.pipe() as err:

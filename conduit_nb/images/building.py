@@ -18,6 +18,7 @@ from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from conduit_nb import settings
+from conduit_nb.child_environment import command_environment
 from conduit_nb.errors import ArgumentError, DeploymentError
 from conduit_nb.providers.docker import connect
 from conduit_nb.providers.docker_errors import to_docker_error
@@ -95,7 +96,12 @@ def _make_wheel(folder: Path) -> None:
         shutil.copy(source, folder)
         return
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(folder)]
-    done = subprocess.run([*command, source], capture_output=True, text=True)  # noqa: S603  # no shell, and pip
+    done = subprocess.run(  # noqa: S603  # no shell, and pip
+        [*command, source],
+        capture_output=True,
+        text=True,
+        env=command_environment(keep=("PIP_", "GIT_", "SSH_")),
+    )
     if done.returncode:
         raise DeploymentError(
             f"No wheel of Conduit could be made:\n{done.stderr[-1500:]}",

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from conduit_nb.child_environment import server_environment
 from conduit_nb.errors import (
     ConduitError,
     MissingExtraError,
@@ -118,7 +119,11 @@ def _run(gguf: Path, target: Path, progress: Progress) -> None:
         stdin=subprocess.PIPE,  # closed by our end, whatever ends us
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"},
+        env={
+            **server_environment(with_hub_token=False),
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONIOENCODING": "utf-8",
+        },
         text=True,
         encoding="utf-8",
         errors="replace",

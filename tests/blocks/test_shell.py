@@ -96,6 +96,18 @@ def test_folder_environment_and_shell_are_the_ones_given(host: LoopHost, tmp_pat
     assert result.stdout == f"{tmp_path}\nred\nsh\n"
 
 
+def test_a_command_finds_the_users_environment_without_keys(
+    host: LoopHost, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLOUR", "red")
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_SECRET")
+
+    assert run("echo $COLOUR$RUNPOD_API_KEY").stdout == "red\n"
+    assert "SECRET" not in run("env").stdout
+    given = run("echo $RUNPOD_API_KEY", env={"RUNPOD_API_KEY": "asked for"})
+    assert given.stdout == "asked for\n"
+
+
 def test_a_command_reads_nothing_from_the_keyboard(host: LoopHost):
     assert run("cat; echo done", timeout_seconds=10).stdout == "done\n"
 

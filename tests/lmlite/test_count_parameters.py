@@ -70,3 +70,17 @@ def test_without_torch_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(MissingExtraError, match="torch"):
         counted_tensors(tmp_path)
+
+
+def test_the_process_that_counts_knows_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = tmp_path / "seen"
+    write = f"import os\nopen({str(seen)!r}, 'w').write(repr(dict(os.environ)))\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{write}import sys\nsys.modules['torch'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    for name in ("HF_TOKEN", "RUNPOD_API_KEY", "CONDUIT_DB_URI"):
+        monkeypatch.setenv(name, "of the user alone")
+
+    with pytest.raises(MissingExtraError, match="torch"):
+        counted_tensors(tmp_path)
+
+    assert "of the user alone" not in seen.read_text()

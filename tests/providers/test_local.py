@@ -73,10 +73,13 @@ async def test_the_record_is_private_and_holds_no_secret(provider: LocalProvider
     assert KEY not in (state_dir / "logs" / "one.log").read_text()
 
 
-async def test_a_node_is_detached_and_does_not_know_the_installations_secret(
+async def test_a_node_is_detached_and_knows_no_key_but_its_own(
     provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, state_dir: Path
 ):
-    monkeypatch.setenv("CONDUIT_SECRET_KEY", "what every key is derived from")
+    keys = ("CONDUIT_SECRET_KEY", "CONDUIT_DB_URI", "RUNPOD_API_KEY", "AWS_SECRET_ACCESS_KEY")
+    for name in keys:
+        monkeypatch.setenv(name, "of the user alone")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     node = await provider.launch(spec(), SECRETS)
     process = psutil.Process(node.pid)
     await until(provider, "one", "running")
@@ -84,7 +87,8 @@ async def test_a_node_is_detached_and_does_not_know_the_installations_secret(
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     assert process.cwd() == str(state_dir)
     assert process.environ()["CONDUIT_API_KEY"] == KEY
-    assert "CONDUIT_SECRET_KEY" not in process.environ()
+    assert "of the user alone" not in process.environ().values()
+    assert process.environ()["OMP_NUM_THREADS"] == "1"
     assert KEY not in " ".join(process.cmdline())
 
 

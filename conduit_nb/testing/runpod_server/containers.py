@@ -6,7 +6,6 @@ Layer 6.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import subprocess
@@ -14,6 +13,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from conduit_nb.child_environment import server_environment
 
 _REFERENCE = re.compile(r"\{\{\s*RUNPOD_SECRET_(\w+)\s*\}\}")
 
@@ -96,7 +97,7 @@ class _Process:
         self._grace_s = grace_s
         self._process = subprocess.Popen(  # noqa: S603  # no shell, and the test's own command
             command,
-            env={**os.environ, **container.env},
+            env={**server_environment(with_hub_token=False), **container.env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
