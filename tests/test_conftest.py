@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,20 @@ def test_a_name_that_is_reserved_for_nobody_is_not_found():
 def test_a_connection_to_this_machine_is_fine():
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(server.getsockname()[:2]).close()
+
+
+@pytest.fixture
+def ignored() -> Iterator[None]:
+    """Ignore SIGINT, as a run does that a script has started in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ignored", "interruptible")
+def test_an_interruptible_test_is_interrupted_where_the_run_ignores_interrupts():
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.fixture

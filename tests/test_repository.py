@@ -232,6 +232,14 @@ def test_no_test_sleeps():
     assert not slept
 
 
+def test_every_test_that_interrupts_itself_is_interruptible():
+    ours = re.compile(r"kill\((os\.getpid|threading\.main_thread)\(\).*signal\.SIGINT")
+    senders = [name for name, text in texts() if name.startswith("tests/") and ours.search(text)]
+
+    assert len(senders) >= 3
+    assert not [name for name in senders if "interruptible" not in (ROOT / name).read_text()]
+
+
 def test_every_dependency_is_pinned():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"].values()

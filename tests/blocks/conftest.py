@@ -19,10 +19,8 @@ def host() -> Iterator[LoopHost]:
 
 
 @pytest.fixture
-def interrupt_when() -> Iterator[Callable[[Callable[[], object]], None]]:
+def interrupt_when(interruptible: None) -> Iterator[Callable[[Callable[[], object]], None]]:
     """Press the stop button, once what is given (it waits for the moment) has returned."""
-    # A run in the background of a shell ignores SIGINT from the start.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     pressers: list[threading.Thread] = []
 
     def interrupt_when(wait: Callable[[], object]) -> None:
@@ -36,4 +34,3 @@ def interrupt_when() -> Iterator[Callable[[Callable[[], object]], None]]:
     yield interrupt_when
     for presser in pressers:
         presser.join()
-    signal.signal(signal.SIGINT, before)

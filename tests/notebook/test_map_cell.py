@@ -358,6 +358,7 @@ def test_five_hundred_rows_come_back_in_order(cells: Cells, server: OpenAIServer
     assert server.most_at_once <= 64
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_binds_what_is_finished_and_says_so(cells: Cells, server: OpenAIServer):
     cells.names["rows"] = [{"text": "good 1"}, {"text": "WAIT bad"}, {"text": "bad 3"}]
     finished: list[Event] = []

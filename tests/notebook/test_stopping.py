@@ -20,6 +20,7 @@ from conduit_nb.session import Session
 from tests.notebook.fleet_session import fleet_session
 from tests.waiting import until_true
 
+pytestmark = pytest.mark.usefixtures("interruptible")
 MINE = DeploymentRequest(models=(LmLiteModelConfig("m/one"),), runtime="fake", name="mine")
 
 
