@@ -31,7 +31,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from conduit_nb.credentials import KINDS
-from tests import docker_engine
+from tests import cpu_time, docker_engine
 from tests.state import postgres_server
 
 FOLDERS = ("CONDUIT_DATA_DIR", "CONDUIT_STATE_DIR", "HOME", "HF_HOME")
@@ -59,6 +59,7 @@ class RealRequestError(AssertionError):
 
 def pytest_configure(config: pytest.Config) -> None:
     """Point Conduit at folders of this process (each xdist worker is one)."""
+    config.pluginmanager.register(cpu_time, "cpu-time")
     root = Path(tempfile.mkdtemp(prefix="conduit-tests-"))
     changed = (*FOLDERS, *OF_THE_USER, *LOGINS)
     config.stash[KEPT] = (root, {name: os.environ.get(name) for name in changed})
