@@ -17,12 +17,9 @@ setup: ## Create .venv and install Conduit with all it needs, once
 	@$(PYTHON) scripts/environment.py full
 
 check: setup ## Lint, formatting, types; of the TypeScript its unit tests too
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/pyright
-	@$(BIN)/python scripts/extension.py check
+	@$(BIN)/python scripts/check.py
 
-test: check ## Every test: the checks, then all on this Python, then what needs no torch on 3.13
+test: setup ## Every test: the checks, then all on this Python, then on 3.13 what could differ there
 	@$(BIN)/python scripts/run_tests.py
 
 test-gpu: setup ## Where there is a CUDA device: equality, plan against memory, benchmarks, on it

@@ -1,8 +1,10 @@
-"""Run every test and close with one summary: what `make test` does once `check` has passed.
+"""Run every test and close with one summary: what `make test` does.
 
-Three runs of pytest: what needs no model, two files at a time; the model and the notebooks, one
-after another, as two engines at once would only slow each other down; and on Python 3.13 what
-needs no torch, in an environment of its own, where such a Python is found.
+First the checks (scripts/check.py). Then two runs of pytest, each with two tests at a time: all
+tests on this Python; and on Python 3.13, in an environment without torch, those that could differ
+there (no model, and no system test), where such a Python is found.
+
+`make soak` (CONDUIT_SOAK=1) takes full counts, and on Python 3.13 the system tests as well.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ import contextlib
 import os
 import random
 import re
+import resource
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -27,58 +31,107 @@ from environment import ROOT, find_python
 OTHER_VERSION = "3.13"
 MARK = "CONDUIT_TEST_RUN"  # a variable that every process of a run inherits
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
-PARALLEL = ["-n", "2", "--dist", "loadfile"]
+PARALLEL = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+ON_OTHER_VERSION = "not model" if IS_SOAK else "not model and not system"
+SLOWEST = 10
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Wall time and CPU time; `machine_s` is that of all processes of the machine."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    machine_s: float = 0.0
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(
+            self.wall_s + other.wall_s, self.cpu_s + other.cpu_s, self.machine_s + other.machine_s
+        )
+
+    def __sub__(self, other: Taken) -> Taken:
+        return self + Taken(-other.wall_s, -other.cpu_s, -other.machine_s)
+
+    def __str__(self) -> str:
+        own, whole = f"{self.cpu_s / 60:.1f} min", f"{self.machine_s / 60:.1f} min"
+        return f"wall {self.wall_s / 60:.1f} min, CPU {own} (all of the machine: {whole})"
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What one run of pytest came to."""
+    """What one part of the tests came to, and what it took."""
 
     title: str
     code: int
     closing_line: str
     counts: Counter[str] = field(default_factory=Counter[str])
     skipped: Counter[str] = field(default_factory=Counter[str])
+    cpu_s: dict[str, float] = field(default_factory=dict[str, float])
+    """Of each test, as tests/cpu_time.py counts it."""
+    taken: Taken = field(default_factory=Taken)
 
 
 def main() -> int:
     """Run everything, print the summary, return the exit code."""
+    outcomes: list[Outcome] = []
+    not_run: list[str] = []
+    code = run_all(outcomes, not_run)
+    summarize(outcomes, not_run)
+    return code or int(any(outcome.code for outcome in outcomes))
+
+
+def run_all(outcomes: list[Outcome], not_run: list[str]) -> int:
+    """Run part after part into `outcomes`; return 1 where one could not even be begun."""
     seed = random.randrange(2**32)
     system_packages.main()
+    outcomes.append(command("the checks", [sys.executable, str(ROOT / "scripts/check.py")]))
+    if outcomes[0].code:
+        return 1
     print(f"tests: random seed {seed} (again: pytest --hypothesis-seed={seed})", flush=True)
-    common = [f"--hypothesis-seed={seed}"]
+    common = [f"--hypothesis-seed={seed}", *PARALLEL]
     if not IS_SOAK:  # a test that hangs says where, and the run goes on without it
         common += ["-o", "faulthandler_timeout=600", "-o", "faulthandler_exit_on_timeout=true"]
-    outcomes = [run("without the model", sys.executable, [*common, "-m", "not model", *PARALLEL])]
     fetch = [sys.executable, "-m", "conduit_nb.lmlite.convert", "--embedded"]
-    if subprocess.run(fetch, cwd=ROOT, stdout=subprocess.DEVNULL).returncode:
+    outcomes.append(command("the embedded model", fetch, is_quiet=True))
+    if outcomes[-1].code:
         return 1  # what happened stands above
-    outcomes.append(run("the model, the notebooks", sys.executable, [*common, "-m", "model"]))
-    not_run: list[str] = []
+    version = ".".join(map(str, sys.version_info[:2]))
+    outcomes.append(run(f"all tests, Python {version}", sys.executable, common))
     if find_python(OTHER_VERSION) is None:
         not_run.append(f"Python {OTHER_VERSION}: none found on PATH, in pyenv or in uv")
-    else:
-        environment = [sys.executable, str(ROOT / "scripts/environment.py"), "light", OTHER_VERSION]
-        if subprocess.run(environment).returncode:
-            return 1
-        python = str(ROOT / f".venv-light-{OTHER_VERSION}/bin/python")
-        title = f"without torch, Python {OTHER_VERSION}"
-        outcomes.append(run(title, python, [*common, "-m", "not model", *PARALLEL]))
-    summarize(outcomes, not_run)
-    return 1 if any(outcome.code for outcome in outcomes) else 0
+        return 0
+    make = [sys.executable, str(ROOT / "scripts/environment.py"), "light", OTHER_VERSION]
+    outcomes.append(command(f"the environment for Python {OTHER_VERSION}", make))
+    if outcomes[-1].code:
+        return 1
+    python = str(ROOT / f".venv-light-{OTHER_VERSION}/bin/python")
+    title = f"{ON_OTHER_VERSION}, Python {OTHER_VERSION}"
+    outcomes.append(run(title, python, [*common, "-m", ON_OTHER_VERSION]))
+    return 0
+
+
+def command(title: str, words: list[str], *, is_quiet: bool = False) -> Outcome:
+    """Run a program that is no pytest; what it says is shown where it is not quiet."""
+    before = times_now()
+    code = subprocess.run(
+        words, cwd=ROOT, stdout=subprocess.DEVNULL if is_quiet else None
+    ).returncode
+    outcome = Outcome(title=title, code=code, closing_line="failed" if code else "passed")
+    outcome.counts["failed"] = int(bool(code))
+    outcome.taken = times_now() - before
+    return outcome
 
 
 def run(title: str, python: str, arguments: list[str]) -> Outcome:
     """Run pytest, its output shown as it comes."""
     print(f"\ntests: {title}", flush=True)
+    before = times_now()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [python, "-m", "pytest", f"--junitxml={report}", *arguments]
+        words = [python, "-m", "pytest", f"--junitxml={report}", *arguments]
         mark = uuid.uuid4().hex
         environment = {**os.environ, MARK: mark}
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE
-        ) as process:
+        with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             said = b""
             while chunk := os.read(process.stdout.fileno(), 65536):
@@ -95,7 +148,19 @@ def run(title: str, python: str, arguments: list[str]) -> Outcome:
         outcome.code = outcome.code or 1
     if outcome.code and not outcome.counts["failed"]:
         outcome.counts["failed"] = 1  # the run itself: it crashed, or found nothing to run
+    outcome.taken = times_now() - before
     return outcome
+
+
+def times_now() -> Taken:
+    """Return the times so far: of our children those that have ended, of the machine all."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    machine = psutil.cpu_times()
+    return Taken(
+        wall_s=time.monotonic(),
+        cpu_s=ended.ru_utime + ended.ru_stime,
+        machine_s=machine.user + machine.system + getattr(machine, "nice", 0.0),
+    )
 
 
 def count(report: Path, outcome: Outcome) -> None:
@@ -111,6 +176,10 @@ def count(report: Path, outcome: Outcome) -> None:
             outcome.skipped[reason_of(skipped)] += 1
         else:
             outcome.counts["passed"] += 1
+        for noted in case.iter("property"):
+            if noted.get("name") == "cpu_s":
+                test = f"{case.get('classname')}::{case.get('name')}"
+                outcome.cpu_s[test] = float(noted.get("value", "0"))
 
 
 def reason_of(skipped: ElementTree.Element) -> str:
@@ -137,7 +206,11 @@ def end_leftovers(mark: str) -> int:
 
 
 def summarize(outcomes: list[Outcome], not_run: list[str]) -> None:
-    """Print what was skipped and why, each run's closing line, and the sums."""
+    """Print the slowest tests, what was skipped and why, what each part took, and the sums."""
+    print(f"\ntests: the {SLOWEST} slowest by their own CPU time")
+    slow = [(cpu_s, name, one.title) for one in outcomes for name, cpu_s in one.cpu_s.items()]
+    for cpu_s, name, title in sorted(slow, reverse=True)[:SLOWEST]:
+        print(f"  {cpu_s:6.1f} s  {name} ({title})")
     print("\ntests: summary")
     total: Counter[str] = Counter()
     for outcome in outcomes:
@@ -147,7 +220,8 @@ def summarize(outcomes: list[Outcome], not_run: list[str]) -> None:
     for line in not_run:
         print(f"  skipped, {line}")
     for outcome in outcomes:
-        print(f"  {outcome.title}:\n{outcome.closing_line}")
+        print(f"  {outcome.title}: {outcome.taken}\n    {outcome.closing_line}")
+    print(f"  in all: {sum((one.taken for one in outcomes), Taken())}")
     print(
         f"total: {total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped",
         flush=True,

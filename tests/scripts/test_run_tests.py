@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.system
+
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
 
 
@@ -42,6 +44,31 @@ def test_a_run_is_counted_case_by_case_with_the_reasons_of_skips(
     assert "skipped   2 (some): no browser" in said
     assert "skipped, Python 3.99: none found" in said
     assert said.splitlines()[-1] == "total: 1 passed, 1 failed, 2 skipped"
+
+
+def test_the_slowest_tests_of_all_runs_are_named_and_each_part_says_what_it_took(
+    runner, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    (tmp_path / "conftest.py").write_text("")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('n', range(12))\n"
+        "def test_takes(n, record_property): record_property('cpu_s', f'{n}.5')\n"
+    )
+
+    outcome = runner.run("some", sys.executable, ["-p", "no:cacheprovider", "test_it.py"])
+    failed = runner.command("a check", [sys.executable, "-c", "raise SystemExit(3)"])
+    runner.summarize([outcome, failed], [])
+
+    said = capfd.readouterr().out
+    assert re.findall(r"^ +([0-9.]+) s  test_it::test_takes\[(\d+)\]", said, re.MULTILINE) == [
+        (f"{n}.5", str(n)) for n in range(11, 1, -1)
+    ]
+    assert re.search(r"^  some: wall 0\.\d min, CPU 0\.\d min", said, re.MULTILINE)
+    assert re.search(r"^  a check: wall .*\n    failed$", said, re.MULTILINE)
+    assert re.search(r"^  in all: wall", said, re.MULTILINE)
+    assert outcome.taken.cpu_s > 0
+    assert said.splitlines()[-1] == "total: 12 passed, 1 failed, 0 skipped"
 
 
 def test_a_run_that_found_nothing_to_run_has_failed(runner, tmp_path: Path):
