@@ -1,4 +1,4 @@
-"""The notebooks, run as a reader runs them: with the real model, by nbval and in full."""
+"""The notebooks, run as a reader runs them: with the real model, by nbval, each once."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from conduit_nb.images.building import default_tag
 from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS
-from tests.lmlite_image import built_image
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 QUICKSTART, LISTING = NOTEBOOKS[0], NOTEBOOKS[1]
 SCHEMAS, PIPELINES, NEEDS = NOTEBOOKS[2], NOTEBOOKS[3], NOTEBOOKS[4]
 DEPLOYMENTS, YOUR_OWN = NOTEBOOKS[5], NOTEBOOKS[6]
@@ -26,14 +25,6 @@ NOT_IN_A_NOTEBOOK = {"image"}
 """Its base is fetched from a registry: tests/images build it on a base of their own."""
 LEAST_RIGHT = 40
 """Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
-
-EXECUTE = """
-import sys, nbformat
-from nbclient import NotebookClient
-notebook = nbformat.read(sys.argv[1], as_version=4)
-NotebookClient(notebook, timeout=600).execute()
-nbformat.write(notebook, sys.argv[2])
-"""
 
 pytestmark = [pytest.mark.model]
 
@@ -46,18 +37,29 @@ def _server() -> Iterator[None]:
     subprocess.run([sys.executable, "-c", stop], check=True, timeout=60)
 
 
-def executed(notebook: Path, tmp_path: Path) -> nbformat.NotebookNode:
-    """Return the notebook after a full run in its own folder; the file is not written."""
-    output = tmp_path / notebook.name
+def executed(notebook: Path, tmp_path: Path) -> Any:
+    """Return the notebook after a full run by nbval, which every cell has to pass.
+
+    It runs in its own folder; the file is not written.
+    """
+    kept = tmp_path / notebook.name
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", "600"]
     ran = subprocess.run(
-        [sys.executable, "-c", EXECUTE, notebook.name, str(output)],
+        [
+            *(*command, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", "."),
+            *("-p", "tests.nbval_outputs", "--outputs", str(kept), notebook.name),
+        ],
         cwd=notebook.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=900,
     )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return nbformat.read(output, as_version=4)
+
+    cells = len([cell for cell in json.loads(notebook.read_text())["cells"] if _is_code(cell)])
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    assert re.search(rf"\b{cells} passed", ran.stdout), ran.stdout[-500:]
+    return nbformat.from_dict(json.loads(kept.read_text()))
 
 
 def text_of(cell: Any) -> str:
@@ -80,40 +82,11 @@ def tagged(notebook: nbformat.NotebookNode, tag: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def docker_host(engine: str) -> Iterator[None]:
+def docker_host(engine: str, lmlite_image: str) -> Iterator[None]:
     """Lead Conduit to an engine that has LmLite's image, under the name that it has by default."""
-    built_image(engine, default_tag(cuda=False), [])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", engine)
         yield
-
-
-@pytest.mark.parametrize(
-    "notebook", [path for path in NOTEBOOKS if path != DEPLOYMENTS], ids=lambda path: path.stem
-)
-def test_every_cell_passes_under_nbval(notebook: Path):
-    passes_under_nbval(notebook)
-
-
-@pytest.mark.needs("docker")
-@pytest.mark.usefixtures("docker_host")
-def test_every_cell_of_deployments_passes_under_nbval():
-    passes_under_nbval(DEPLOYMENTS)
-
-
-def passes_under_nbval(notebook: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", "600"]
-    ran = subprocess.run(
-        [*command, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", notebook.name],
-        cwd=notebook.parent,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-
-    cells = len([cell for cell in json.loads(notebook.read_text())["cells"] if _is_code(cell)])
-    assert ran.returncode == 0, ran.stdout[-3000:]
-    assert re.search(rf"\b{cells} passed", ran.stdout), ran.stdout[-500:]
 
 
 def test_the_quickstart_is_right_as_often_as_it_promises(tmp_path: Path):
