@@ -44,6 +44,8 @@ LOGINS = (
     *(name for kind in KINDS for name in kind.variables),
     *("HF_TOKEN_PATH", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "DOCKER_CONTEXT", "DOCKER_CONFIG"),
 )
+IN_PROCESS = {"mount"}
+"""What a test may need of the system and yet depend on the version of Python."""
 ENDS_WITH_US = "multiprocessing.resource_tracker"  # Python's own helper, by design
 KEPT = pytest.StashKey[tuple[Path, dict[str, str | None]]]()
 
@@ -82,6 +84,49 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         else:
             os.environ[name] = value
     shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` is looked at, and before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as system tests all that need something of the system, and let the longest come first.
+
+    All that use Docker are one group, as they share one engine.
+    """
+    for item in items:
+        needed = {name for marker in item.iter_markers("needs") for name in marker.args}
+        if needed - IN_PROCESS:
+            item.add_marker(pytest.mark.system)
+        if "docker" in needed:
+            item.add_marker(pytest.mark.xdist_group("docker"))
+    items.sort(key=_place_in_line)
+
+
+def _place_in_line(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    return next(
+        (
+            place
+            for place, is_so in enumerate(
+                (group, item.get_closest_marker("model"), item.get_closest_marker("system"))
+            )
+            if is_so
+        ),
+        3,
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """With `--dist loadgroup`: keep a group together, and of the rest each file."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadGroupScheduling
+
+    class GroupsAndFiles(LoadGroupScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return super()._split_scope(nodeid).partition("::")[0]
+
+    return GroupsAndFiles(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -194,15 +239,37 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[str]:
-    """Yield the address of a Docker engine; the test's own mark says what it needs.
+@pytest.fixture(scope="session")
+def _engine_of_the_run() -> Iterator[str]:
+    """Start one Docker engine; whoever else runs tests on this machine waits for its end.
 
-    Engines share the machine's bridge, so there is one at a time, whoever else runs tests.
+    Engines share the machine's bridge.
     """
     lock = filelock.FileLock(Path(tempfile.gettempdir()) / "conduit-tests-docker.lock")
     with lock, docker_engine.docker_engine() as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def engine(_engine_of_the_run: str) -> Iterator[str]:
+    """Yield the address of a Docker engine without containers.
+
+    A test that uses it is marked with `needs("docker")`: so are all run by one worker of xdist.
+    """
+    yield _engine_of_the_run
+    docker_engine.remove_containers(_engine_of_the_run)
+
+
+@pytest.fixture(scope="session")
+def lmlite_image(_engine_of_the_run: str) -> str:
+    """Build LmLite's image, under the name that it has by default; return that name."""
+    from conduit_nb.images.building import default_tag
+    from tests.lmlite_image import built_image
+
+    told: list[str] = []
+    image = built_image(_engine_of_the_run, default_tag(cuda=False), told)
+    assert any("Built" in line for line in told)
+    return image
 
 
 def _can_mount() -> bool:

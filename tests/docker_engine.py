@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import docker
@@ -58,10 +58,9 @@ def docker_engine() -> Iterator[str]:
         client = docker.DockerClient(base_url=url)
         client.api.import_image_from_file(str(_base_tar()), *BASE_IMAGE.split(":"))
         _make_echo_image(client)
-        yield url
-        for container in client.containers.list(all=True):
-            container.remove(force=True)
         client.close()
+        yield url
+        remove_containers(url)
     finally:
         engine.terminate()
         try:
@@ -70,6 +69,13 @@ def docker_engine() -> Iterator[str]:
             engine.kill()
             engine.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_containers(url: str) -> None:
+    """Remove all containers, whether they run or not."""
+    with closing(docker.DockerClient(base_url=url)) as client:
+        for container in client.containers.list(all=True):
+            container.remove(force=True)
 
 
 def _base_tar() -> Path:

@@ -14,6 +14,8 @@ import pytest
 
 from conduit_nb import credentials, settings
 
+pytestmark = pytest.mark.system
+
 pytest_plugins = ["pytester"]
 
 CONFTEST = Path(__file__).with_name("conftest.py").read_text()

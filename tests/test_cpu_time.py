@@ -17,6 +17,8 @@ TESTS = """
 import subprocess, sys, threading, time
 import pytest
 
+pytestmark = pytest.mark.system
+
 BUSY = "import time\\nwhile time.process_time() < 0.7: pass\\nprint(flush=True)\\ninput()"
 alive = []
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.system
+
 SHELL = (
     "import sys\n"
     "from IPython.core.interactiveshell import InteractiveShell\n"

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.system
+
 PACKAGE = Path(__file__).resolve().parent.parent / "conduit_nb"
 
 # The part (a module or a folder of conduit_nb) and the layer it stands on.

@@ -36,6 +36,8 @@ import json, sys, time
 began = time.perf_counter()
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.session import process_session
+
+pytestmark = pytest.mark.system
 session = process_session()
 
 async def ask(model):

@@ -32,6 +32,8 @@ from tests.deployments import killed
 from tests.deployments.deployed import INSTALLATION, Bench, rented
 from tests.fake_lmlite import ECHO_IMAGE
 
+pytestmark = pytest.mark.system
+
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
 ROOT = Path(__file__).resolve().parent.parent.parent
 POINTS = {"local": 6, "runpod": 8, "docker": 2}

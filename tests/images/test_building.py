@@ -20,29 +20,21 @@ from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.runtimes.lmlite import LmLiteRuntime
 from tests import waiting
 from tests.docker_engine import BASE_IMAGE
-from tests.lmlite_image import built_image
 from tests.providers.runpod_nodes import KEY, SECRETS, name_of
 
 pytestmark = [pytest.mark.model, pytest.mark.needs("docker")]
 
 
-@pytest.fixture(scope="module")
-def image(engine: str) -> str:
-    """Build LmLite's image."""
-    told: list[str] = []
-    image = built_image(engine, "conduit/lmlite:test", told)
-    assert any("Built" in line for line in told)
-    return image
-
-
 async def test_it_answers_is_killed_and_found_again(
-    engine: str, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, lmlite_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path))
     provider = DockerProvider(engine)
     now = datetime.now(UTC)
     spec = replace(
-        LmLiteRuntime().launch_spec(ServerRequest(name=name_of(), place="container", image=image)),
+        LmLiteRuntime().launch_spec(
+            ServerRequest(name=name_of(), place="container", image=lmlite_image)
+        ),
         guard=GuardTerms(
             idle_s=600,
             boot_until=now + timedelta(seconds=300),
@@ -76,9 +68,9 @@ def test_a_step_that_fails_is_told_with_its_last_words(engine: str):
     assert "pip" in str(caught.value)
 
 
-def test_a_registry_that_is_not_there_is_told(engine: str, image: str):
+def test_a_registry_that_is_not_there_is_told(engine: str, lmlite_image: str):
     client = docker.DockerClient(base_url=engine)
-    client.images.get(image).tag("127.0.0.1:9/lmlite", "1")
+    client.images.get(lmlite_image).tag("127.0.0.1:9/lmlite", "1")
     client.close()
     with pytest.raises(DeploymentError, match="Pushing"):
         push_image("127.0.0.1:9/lmlite:1", url=engine, tell=lambda _: None)

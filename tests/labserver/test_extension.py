@@ -72,6 +72,8 @@ class Hiding:
 
 sys.meta_path[:] = map(Hiding, sys.meta_path)
 from jupyterlab.labapp import main
+
+pytestmark = pytest.mark.system
 main()
 """
 

@@ -39,6 +39,8 @@ SETUP = """
 from conduit_nb import session as home
 from conduit_nb.providers.local import LocalProvider
 from tests.fake_lmlite import FakeRuntime
+
+pytestmark = pytest.mark.system
 provider = LocalProvider(grace_s=1)
 made = home.Session(
     make_runtime=lambda name: FakeRuntime(name=name),

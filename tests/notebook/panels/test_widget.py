@@ -18,6 +18,8 @@ from tests.notebook.fleet_session import fleet_session
 from tests.notebook.panels.views import View, listening, say
 from tests.waiting import until_true
 
+pytestmark = pytest.mark.system
+
 SCRIPTS = ("offering_table.js", "deployment_panel.js")
 
 
