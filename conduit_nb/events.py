@@ -1,7 +1,8 @@
 """What happened while blocks ran, and the one hook through which it is told.
 
 Progress, receipts and telemetry subscribe; blocks emit. Listeners run in the emitting thread and
-must be quick; a listener that raises is a bug of ours and is not hidden.
+must be quick. What a listener raises is logged and disturbs neither the others nor who emits: a
+deployment does not fail because somebody closed the terminal that it was shown in.
 Layer 0: imports nothing of ours.
 """
 
@@ -9,12 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from conduit_nb.errors import ConduitError
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,11 @@ class Events:
             if isinstance(event, Notice):
                 self._notices.append(event)
         for listener in listeners:
-            listener(event)
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001  # whatever it is, who emits must go on
+                with contextlib.suppress(Exception):  # nor does a log that is closed stop it
+                    _LOG.exception("a listener failed at %s", type(event).__name__)
 
     @contextlib.contextmanager
     def heard(self, listener: Callable[[Event], None]) -> Generator[None]:

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ClassVar, Literal, TextIO
 
 LOG_EVERY_S = 10.0
@@ -90,6 +91,7 @@ class MovingLine:
         return shutil.get_terminal_size().columns - 1  # a longer line could not be written over
 
     def _write(self, text: str) -> None:
-        stream = self._stream()
-        stream.write(text)
-        stream.flush()
+        with suppress(OSError, ValueError):  # closed: nobody looks there any more
+            stream = self._stream()
+            stream.write(text)
+            stream.flush()

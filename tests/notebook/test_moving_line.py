@@ -71,3 +71,15 @@ def test_a_line_that_waits_is_left_out_while_another_moves(monkeypatch: pytest.M
 
     assert seen(second.getvalue()) == ["boots still"]
     assert seen(first.getvalue()) == ["1 of 5 rows"]
+
+
+@pytest.mark.parametrize("place", ["terminal", "cell", "log"])
+def test_a_stream_that_is_closed_fails_nobody(place: Place):
+    stream = io.StringIO()
+    line = MovingLine(lambda: stream, place)
+    line.move("1 of 2")
+    stream.close()
+
+    line.move("2 of 2")
+    line.put("Done.")
+    line.rest()
