@@ -56,7 +56,8 @@ def live_offerings(view: OfferingsView, values: Mapping[str, Any]) -> OfferingsV
     table = import_module("conduit_nb.notebook.panels.offering_table")
 
     def ask(is_fresh: bool) -> OfferingsView:
-        return asked_offerings(values, fresh=is_fresh)
+        # Prices change, the model does not: its files are not read again.
+        return asked_offerings(values, fresh=is_fresh, known_plan=view.choice.plan)
 
     return table.LiveOfferings(
         view,

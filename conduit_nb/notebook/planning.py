@@ -107,8 +107,13 @@ def asked_plan(model_ids: Sequence[str], values: Mapping[str, Any]) -> PlanView:
     return plan(*model_ids, **{name: values[name] for name in (*_PLAN_NAMES, "gpu")})
 
 
-def asked_offerings(values: Mapping[str, Any], *, fresh: bool = False) -> OfferingsView:
-    """Carry out `offerings` with the options' values as a line gave them."""
+def asked_offerings(
+    values: Mapping[str, Any], *, fresh: bool = False, known_plan: Plan | None = None
+) -> OfferingsView:
+    """Carry out `offerings` with the options' values as a line gave them.
+
+    `known_plan` is the plan of these values, where it was made before.
+    """
     options = {name: values[name] for name in _PLAN_NAMES}
     models: Sequence[str] = values["models"] or ()
     defaults = PlanOptions()
@@ -120,7 +125,7 @@ def asked_offerings(values: Mapping[str, Any], *, fresh: bool = False) -> Offeri
         )
     constraint = DeploymentConstraint(**{one.name: values[one.name] for one in CONSTRAINT_OPTIONS})
     view = find_offerings(
-        make_plan(models, PlanOptions(**options)) if models else None,
+        known_plan or (make_plan(models, PlanOptions(**options)) if models else None),
         gpu=values["gpu"],
         constraint=constraint,
         objective=values["objective"],

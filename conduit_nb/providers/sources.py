@@ -72,7 +72,10 @@ def who_may_list(
 
 
 class Remembered:
-    """A source whose last list is good for `max_age_s`; failures are not remembered."""
+    """A source whose last list is good for `max_age_s`, with the problems of its parts.
+
+    A list without a single offering is a failure, and not remembered.
+    """
 
     def __init__(
         self,
@@ -97,7 +100,7 @@ class Remembered:
         if self._last is not None and asked_at - self._last[0] < self._max_age_s:
             return self._last[1]
         listing = await self._source.offerings(timeout_s=timeout_s)
-        if not listing.problems:
+        if listing.offerings or not listing.problems:
             self._last = (asked_at, listing)
         return listing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,25 @@ def test_offerings_for_a_model_are_ranked_and_explained(
     frame = view.why()
     assert set(frame[frame["rank"].isna()]["why_not"]) >= {"sold out"}
     assert "Left out" in repr(view)
+
+
+def test_a_table_that_asks_for_prices_again_reads_no_model_again(
+    cloud: RunpodServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    llama = config_folder(tmp_path, "Llama-3.1-8B-Instruct")
+    session = Session()
+    monkeypatch.setattr(session_module, "_made", lambda: session)
+    values = read_line(["--providers", "runpod", "--for", str(llama)])
+    with listening(monkeypatch) as view:
+        live = live_offerings(asked_offerings(values), values)
+        assert isinstance(live, LiveOfferings)
+        shutil.rmtree(llama)
+
+        say(live.table, kind="refresh")
+
+        assert view.await_("table")["rows"]
+        live.table.close()
+    session.close()
 
 
 def test_a_gpu_and_a_price_limit_what_is_shown(cells: Cells, cloud: RunpodServer):

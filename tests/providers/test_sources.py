@@ -19,11 +19,14 @@ from tests.runpod_specification import specified_runpod_server
 class Source:
     """Lists one offering, with what is said to be wrong."""
 
-    def __init__(self, name: str, *problems: ConduitError, fails: bool = False) -> None:
+    def __init__(
+        self, name: str, *problems: ConduitError, fails: bool = False, is_empty: bool = False
+    ) -> None:
         self.name = name
         self.asked = 0
         self.problems = problems
         self.fails = fails
+        self.is_empty = is_empty
 
     async def offerings(self, *, timeout_s: float = 20) -> Listing:
         self.asked += 1
@@ -32,7 +35,7 @@ class Source:
         one = ComputeOffering(
             provider=self.name, id="one", accelerator="L4", memory_gib=22, usd_per_hour=1
         )
-        return Listing(offerings=(one,), problems=self.problems)
+        return Listing(offerings=() if self.is_empty else (one,), problems=self.problems)
 
 
 class Late(Source):
@@ -119,8 +122,19 @@ async def test_a_failure_is_asked_for_again_at_once():
     assert source.asked == 3
 
 
-async def test_a_list_that_is_not_whole_is_asked_for_again():
+async def test_a_list_with_a_problem_is_remembered_with_it():
     source = Source("one", ProviderFailedError("One row is broken."))
+    remembered = Remembered(source)
+
+    first = await remembered.offerings()
+    second = await remembered.offerings()
+
+    assert source.asked == 1
+    assert first.problems == second.problems != ()
+
+
+async def test_a_list_of_nothing_but_problems_is_asked_for_again():
+    source = Source("one", ProviderFailedError("Not one row can be read."), is_empty=True)
     remembered = Remembered(source)
 
     await remembered.offerings()
