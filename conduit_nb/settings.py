@@ -29,6 +29,11 @@ def state_dir() -> Path:
     return _folder("CONDUIT_STATE_DIR", platformdirs.user_state_path("conduit"))
 
 
+def state_file() -> Path:
+    """File of the state where no other database is named: what is deployed, and its costs."""
+    return data_dir() / "state.sqlite3"
+
+
 def secret_key() -> str | None:
     """The installation's secret, where it comes from outside (`CONDUIT_SECRET_KEY`)."""
     return os.environ.get("CONDUIT_SECRET_KEY") or None

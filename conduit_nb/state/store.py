@@ -40,7 +40,6 @@ from conduit_nb.private_files import make_private_folder
 from conduit_nb.state.records import Changes, Charge, ChargeState, DeploymentRecord, NodeRecord
 from conduit_nb.state.tables import CHARGES, DEPLOYMENTS, META, MIGRATIONS, NODES
 
-FILE_NAME = "state.sqlite3"
 BUSY_TIMEOUT_MS = 15_000
 KNOB = "CONDUIT_DB_URI"
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
@@ -50,6 +49,8 @@ _MOMENTS = frozenset(
         *("missing_since", "begin", "end"),
     }
 )
+
+_WRITES = "conduit_writes"
 
 AnyRecord = TypeVar("AnyRecord", DeploymentRecord, NodeRecord)
 
@@ -221,18 +222,28 @@ class Store:
                 "The state was written by a newer Conduit; this one only reads it.",
                 hint="Update conduit-nb, or set CONDUIT_DB_URI to a state of its own.",
             )
-        with self._mapped(), self._engine.begin() as connection:
+        with self._transaction() as connection:
             raised = META.c.value + 1
             connection.execute(update(META).where(META.c.name == "revision").values(value=raised))
             yield connection, _meta(connection, "revision")
 
+    @contextmanager
+    def _transaction(self) -> Generator[Connection]:
+        """Open a transaction that writes: one after the other, also in SQLite."""
+        with self._mapped(), self._engine.connect() as connection:
+            writing = connection.execution_options(**{_WRITES: True})
+            with writing.begin():
+                yield writing
+
     def _migrate(self) -> None:
-        with self._mapped(), self._engine.begin() as connection:
-            known = len(MIGRATIONS)
-            version = 0
-            if inspect(connection).has_table(META.name):
-                version = _meta(connection, "version")
-            self._is_newer = version > known
+        with self._reading() as connection:
+            version = _version(connection)
+        known = len(MIGRATIONS)
+        self._is_newer = version > known
+        if version >= known:
+            return  # whoever only reads waits for nobody who writes
+        with self._transaction() as connection:
+            version = _version(connection)  # another client may have been quicker
             for number in range(version, known):
                 MIGRATIONS[number](connection)
             if version == 0:
@@ -279,8 +290,9 @@ def is_on_network(path: Path, *, mounts: str | None = None) -> bool:
 
 
 def _default_url() -> str:
-    folder = make_private_folder(settings.data_dir().absolute(), knob="CONDUIT_DATA_DIR")
-    return f"sqlite:///{folder / FILE_NAME}"
+    path = settings.state_file().absolute()
+    make_private_folder(path.parent, knob="CONDUIT_DATA_DIR")
+    return f"sqlite:///{path}"
 
 
 def _make_engine(url: str) -> Engine:
@@ -317,7 +329,9 @@ def _prepare_sqlite(engine: Engine, path: Path | None) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # Who only reads sees the last whole state at once, however long somebody writes.
+        is_writing = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
     if path is not None and not path.exists():
         try:
@@ -367,6 +381,11 @@ def _begin_charge(
 def _end_charge(connection: Connection, node: str, at: datetime, billed_usd: float | None) -> None:
     ended = update(CHARGES).where(CHARGES.c.node == node, CHARGES.c.end.is_(None))
     connection.execute(ended.values(end=at.timestamp(), billed_usd=billed_usd))
+
+
+def _version(connection: Connection) -> int:
+    """Return the number of migrations that the database has had, 0 for an empty one."""
+    return _meta(connection, "version") if inspect(connection).has_table(META.name) else 0
 
 
 def _meta(connection: Connection, name: str) -> int:

@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -276,6 +278,22 @@ class TestSqlite:
         assert not is_on_network(Path("/home/me/fast/data"), mounts=mounts)
         assert not is_on_network(Path("/var/lib"), mounts=mounts)
         assert not is_on_network(Path("/homes"), mounts=mounts)
+
+
+def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'state.sqlite3'}"
+    store = Store(url)
+    store.insert_deployment(deployment())
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+
+        found = Store(url).deployments()
+        found += store.deployments()
+
+        assert time.monotonic() - began < 5, "it waited for the writer"
+        writer.execute("ROLLBACK")
+    assert [one.id for one in found] == [deployment().id] * 2
 
 
 @pytest.mark.parametrize("url", ["no address", "oracle+nothing://x", "mysql://u@h/d"])
