@@ -160,14 +160,15 @@ def _models(names: Names) -> list[str]:
 
 
 def _deployments() -> list[str]:
-    """Return what runs, where this kernel has looked before: Tab starts nothing."""
+    """Return what runs as the state has it: Tab asks no provider, and starts and ends nothing."""
     session = sys.modules.get("conduit_nb.session")
     if session is None:
         return []
     try:
-        return [info.name for info in session.process_session().ps()]
+        running, _ = session.process_session().known()
     except ConduitError:
         return []
+    return [info.name for info in running]
 
 
 def _columns(before: Sequence[str], names: Names) -> list[str]:

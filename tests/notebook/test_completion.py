@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 from IPython.core.completer import ProvisionalCompleterWarning
 
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.notebook.arguments import parser_of
 from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS, command_of
+from tests.desk.far_provider import FarProvider, far_session, put_far_node
 from tests.notebook.conftest import Cells
 
 
@@ -120,3 +124,21 @@ def test_the_magics_own_docstring_has_an_example(cells: Cells):
     magic = cells.shell.find_line_magic("conduit")
 
     assert "%%conduit map reviews -o verdicts" in (magic.__doc__ or "")
+
+
+def test_a_deployments_name_is_offered_and_no_provider_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cells: Cells
+):
+    far = FarProvider()
+    with far_session(tmp_path, monkeypatch, far) as session:
+        request = DeploymentRequest(
+            models=(LmLiteModelConfig("m/one"),), runtime="fake", name="mine", provider="local"
+        )
+        info = session.wait(session.fleet.deploy(request))
+        put_far_node(far, info.id or "")
+        looks = far.looks
+
+        found = offered(cells, "%conduit terminate mi")
+
+        assert list(found) == ["mine"]
+        assert far.looks == looks
