@@ -41,6 +41,7 @@
     │   ├── BootError               its process ended or never became ready
     │   ├── DeploymentEndedError    somebody has ended it meanwhile
     │   ├── NoCapacityError         the provider has no such node left (retryable)
+    │   ├── PartlyFailedError       of several things some were done and some were not
     │   └── SpendCapError           it would cost more than the user allows
     ├── RunError                    a run over rows failed as a whole
     └── Interrupted                 the user stopped it; what was finished is kept
@@ -432,6 +433,37 @@ class NoCapacityError(DeploymentError):
 
     code = "no_capacity"
     retryable = True
+
+
+class PartlyFailedError(DeploymentError):
+    """Of several things some were done and some were not.
+
+    `done` names the former, `failures` has the errors of the latter by name. `usd_per_hour` is what
+    is still billed because of them.
+    """
+
+    code = "partly_failed"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        done: tuple[str, ...],
+        failures: Mapping[str, ConduitError],
+        usd_per_hour: float = 0.0,
+        hint: str = "",
+    ) -> None:
+        failed = "; ".join(f"{name}: {str(error).rstrip('.')}" for name, error in failures.items())
+        billed = f" Still billed: ${usd_per_hour:.2f}/h." if usd_per_hour > 0 else ""
+        succeeded = f" Succeeded: {', '.join(done)}." if done else ""
+        super().__init__(
+            f"{what} failed for {len(failures)} of {len(failures) + len(done)}: {failed}."
+            f"{billed}{succeeded}",
+            hint=hint or next((error.hint for error in failures.values() if error.hint), ""),
+        )
+        self.done = done
+        self.failures = dict(failures)
+        self.usd_per_hour = usd_per_hour
 
 
 class SpendCapError(DeploymentError):

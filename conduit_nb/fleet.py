@@ -11,6 +11,7 @@ import asyncio
 import functools
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +19,12 @@ from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.compute.vram import Plan
 from conduit_nb.deployments.adoption import Unclaimed, unclaimed
-from conduit_nb.deployments.autoscale import AutoScale
+from conduit_nb.deployments.autoscale import EVERY_S, AutoScale
+from conduit_nb.deployments.ending import end_by_name
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.intent import may_spend_usd
 from conduit_nb.deployments.manager import DeploymentManager
-from conduit_nb.deployments.money import Caps, require_affordable
+from conduit_nb.deployments.money import Caps, rate_of, require_affordable
 from conduit_nb.deployments.overview import CostReport, DeploymentCost, cost_report
 from conduit_nb.deployments.quote import Quote
 from conduit_nb.deployments.routing import RoutedEndpoint
@@ -31,6 +33,8 @@ from conduit_nb.errors import (
     ArgumentError,
     ConduitError,
     DeploymentEndedError,
+    PartlyFailedError,
+    StorageError,
 )
 from conduit_nb.events import Events, Notice, Step
 from conduit_nb.models.config import LmLiteModelConfig
@@ -41,6 +45,8 @@ from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import load_installation
 from conduit_nb.state.records import NodeRecord
 from conduit_nb.state.store import Store
+from conduit_nb.state.summary import KnownNode, read_summary
+from conduit_nb.together import Outcome, each
 
 
 class Fleet:
@@ -53,13 +59,15 @@ class Fleet:
         provider: Callable[[str], Provider],
         provider_names: Callable[[], list[str]],
         runtime: Callable[[str], Runtime],
+        scale_every_s: float = EVERY_S,
     ) -> None:
+        self._scale_every_s = scale_every_s
         self._events = events
         self._provider = provider
         self._provider_names = provider_names
         self._runtime = functools.cache(runtime)
         self._made: DeploymentManager | None = None
-        self._scales: list[AutoScale] = []
+        self._scales: dict[str, AutoScale] = {}
         self._serving: dict[str, str] = {}
 
     async def endpoint(self, request: DeploymentRequest) -> RoutedEndpoint:
@@ -75,8 +83,7 @@ class Fleet:
         if served is not None:
             self._serving[request.identity()] = served.id
         if request.replicas.most > request.replicas.least:
-            self._scales = [one for one in self._scales if not one.is_over]
-            self._scales.append(AutoScale(manager, request, endpoint))
+            self._follow(manager, request, endpoint)
         return endpoint
 
     async def reach(self, name: str) -> RoutedEndpoint:
@@ -125,25 +132,98 @@ class Fleet:
         return await self._told(record.id)
 
     async def terminate(self, name: str) -> list[DeploymentInfo]:
-        """End a deployment, or "all", for good; return what was ended.
+        """Terminate a deployment, or "all"; return what there is to say of each.
 
-        Where one of all cannot be ended the others are, and its error is raised at the end.
+        What cannot be terminated stops no other; it is named in the error that is raised at the
+        end, with what it still costs. Needs no state: where that cannot be used, the nodes are
+        terminated by their names, and StorageError says afterwards what became of them.
         """
+        try:
+            return await self._terminate(name)
+        except StorageError as err:
+            cause = err
+        except PartlyFailedError as err:
+            unusable = [one for one in err.failures.values() if isinstance(one, StorageError)]
+            if not unusable:
+                raise
+            cause = unusable[0]
+        raise await self._ended_without_state(name, cause) from cause
+
+    async def _terminate(self, name: str) -> list[DeploymentInfo]:
         manager = await self._manager()
         if name != "all":
-            info = await self._told((await manager.find(name)).id)
-            await manager.terminate(name)
-            return [replace(info, status="terminated", usd_per_hour=0.0)]
-        ended: list[DeploymentInfo] = []
-        failure: ConduitError | None = None
-        for record in await manager.deployments():
-            try:
-                ended += await self.terminate(record.id)
-            except ConduitError as err:
-                failure = err
-        if failure is not None:
-            raise failure
-        return ended
+            return [await self._terminate_one((await manager.find(name)).id)]
+        records = await manager.deployments()
+        names = {record.id: record.name for record in records}
+        outcome = await each({record.id: self._terminate_one(record.id) for record in records})
+        if outcome.failures:
+            nodes = await manager.tools.read(manager.tools.store.nodes)
+            Outcome(
+                done={names[one]: info for one, info in outcome.done.items()},
+                failures={names[one]: error for one, error in outcome.failures.items()},
+            ).require_done(
+                "Terminating all",
+                usd_per_hour=sum(rate_of(one) for one in nodes if one.deployment in names),
+                hint="Try again: conduit terminate all.",
+            )
+        return list(outcome.done.values())
+
+    async def _terminate_one(self, deployment_id: str) -> DeploymentInfo:
+        manager = await self._manager()
+        info = await self._told(deployment_id)
+        record = await manager.terminate(deployment_id)
+        nodes = await manager.tools.read(manager.tools.store.nodes, record.id)
+        # One whose creation may still be under way is looked for again, and may cost until then.
+        return replace(info, status=record.status, usd_per_hour=sum(map(rate_of, nodes)))
+
+    async def _ended_without_state(self, name: str, cause: StorageError) -> StorageError:
+        """Terminate nodes by their names, and return the error that says what became of it."""
+        installation, known = await self._known_without_state()
+        ended = await end_by_name(
+            name,
+            provider=self._provider,
+            provider_names=self._provider_names(),
+            installation=installation,
+            known=known,
+        )
+        what = (
+            f"Terminated at the provider: {', '.join(ended.nodes)}."
+            if ended.nodes
+            else (
+                "No nodes of this installation were found."
+                if name == "all"
+                else f"No node of {name!r} was found. There are: {', '.join(ended.seen) or 'none'}."
+            )
+        )
+        failed = "".join(f" {one}: {error}" for one, error in ended.failures.items())
+        return StorageError(
+            f"{what}{f' Not everything could be asked:{failed}' if failed else ''}"
+            f" The state was not updated: {cause}",
+            hint=cause.hint,
+        )
+
+    async def _known_without_state(self) -> tuple[str | None, tuple[KnownNode, ...]]:
+        """Return the installation and its nodes, as far as anything still tells."""
+        summary = read_summary()
+        installation = summary.installation if summary is not None else None
+        known = summary.known if summary is not None else ()
+        with suppress(ConduitError):
+            installation = (await asyncio.to_thread(load_installation)).id
+        with suppress(ConduitError):
+            tools = (await self._manager()).tools
+            records = await tools.read(tools.store.deployments, tools.installation.id)
+            names = {record.id: record.name for record in records}
+            known = tuple(
+                KnownNode(
+                    name=node.name,
+                    provider=node.provider,
+                    id=node.provider_id,
+                    deployment=names[node.deployment],
+                )
+                for node in await tools.read(tools.store.nodes)
+                if node.deployment in names
+            )
+        return installation or None, known
 
     async def extend(self, name: str, seconds: float) -> DeploymentInfo:
         """Let a deployment live so long from now on."""
@@ -176,9 +256,13 @@ class Fleet:
         lines: list[str] = []
         for node in nodes:
             head = [f"--- {node.name}"] if len(nodes) > 1 else []
-            provider = self._provider(node.provider)
-            logs = provider.logs(node.name, node.provider_id, tail=tail)
-            lines += [*head, *[line async for line in logs]]
+            try:
+                logs = self._provider(node.provider).logs(node.name, node.provider_id, tail=tail)
+                lines += [*head, *[line async for line in logs]]
+            except ConduitError as err:
+                if len(nodes) == 1:
+                    raise
+                lines += [*head, f"The log cannot be read: {err}"]
         return lines
 
     async def may_spend_usd(self, request: DeploymentRequest) -> float:
@@ -223,6 +307,19 @@ class Fleet:
             tools = await asyncio.to_thread(self._tools)
             self._made = self._made or DeploymentManager(tools)
         return self._made
+
+    def _follow(
+        self, manager: DeploymentManager, request: DeploymentRequest, endpoint: RoutedEndpoint
+    ) -> None:
+        """Let the one who scales the deployment look at this endpoint, too."""
+        self._scales = {key: one for key, one in self._scales.items() if not one.is_over}
+        scale = self._scales.get(request.identity())
+        if scale is not None:
+            scale.follow(endpoint)
+        else:
+            self._scales[request.identity()] = AutoScale(
+                manager, request, endpoint, every_s=self._scale_every_s
+            )
 
     def _tell(self, said: str | Step) -> None:
         self._events.emit(Notice(text=said) if isinstance(said, str) else said)

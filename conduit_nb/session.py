@@ -26,7 +26,7 @@ from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.loading import LoadingWatch
 from conduit_nb.deployments.sidecar import HUNG_AFTER_S, SidecarManager
 from conduit_nb.deployments.starts import Starts
-from conduit_nb.errors import ArgumentError, Interrupted
+from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, PartlyFailedError
 from conduit_nb.events import Events
 from conduit_nb.loop_thread import LoopThread
 from conduit_nb.models.config import LmLiteModelConfig
@@ -39,6 +39,7 @@ from conduit_nb.runtimes.base import Runtime
 from conduit_nb.runtimes.registry import make_runtime
 from conduit_nb.spelling import nearest
 from conduit_nb.state.summary import read_summary
+from conduit_nb.together import each, first_error
 
 if TYPE_CHECKING:
     from conduit_nb.deployments.overview import CostReport
@@ -208,14 +209,20 @@ class Session:
         if self.is_loop_thread():
             work.close()
             raise _waits_for_itself()
-        future = self.submit(work)
+        future: Future[T] | None = None
         try:
+            future = self.submit(work)
             return future.result()
         except KeyboardInterrupt:
-            future.cancel()
+            if future is not None:
+                future.cancel()
+            else:
+                work.close()
             raise
         except CancelledError as err:
             raise Interrupted("The session was closed meanwhile.", hint="Call it again.") from err
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None
 
     def _provider(self, name: str) -> Provider:
         if name not in self._providers:
@@ -266,7 +273,8 @@ class Session:
 
     def _may_have_fleet(self) -> bool:
         """Say whether anything was ever deployed, without loading what the state is read with."""
-        return read_summary() is not None or settings.db_uri() is not None
+        is_told = settings.db_uri() is not None or settings.state_file().exists()
+        return is_told or read_summary() is not None
 
     async def _models(self) -> list[ServedModel]:
         served = await self._sidecar.list_models([self._provider(SIDECAR_PROVIDER)])
@@ -302,31 +310,57 @@ class Session:
         return await self.fleet.read_logs(name, tail=tail)
 
     async def _stop(self, name: str | None) -> list[DeploymentInfo]:
+        if name == "all":
+            return await self._stop_all()
         running = await self._ps()
         wanted = self._sidecar_name() if name is None else name
-        chosen = [found for found in running if wanted in ("all", found.name, found.id)]
-        if not chosen and wanted not in ("all", self._sidecar_name()):
+        found = next((one for one in running if wanted in (one.name, one.id)), None)
+        if found is not None and found.id is not None:
+            return [await self.fleet.stop(found.id)]
+        if found is not None:
+            return [await self._stop_sidecar(found)]
+        if wanted != self._sidecar_name():
             raise self._unknown(wanted, running)
-        stopped: list[DeploymentInfo] = []
-        for found in chosen:
-            if found.id is not None:
-                # All means that nothing costs any more, and a stopped node's disk does.
-                ended = self.fleet.terminate if wanted == "all" else self._stopped_one
-                stopped += await ended(found.id)
-                continue
-            await self._sidecar.stop(self._provider(found.provider), found.name)
-            known = self._served.pop(SIDECAR, None)
-            if known is not None:
-                self._replaced.append(known.endpoint)
-            stopped.append(replace(found, status="stopped"))
-        return stopped
+        return []
+
+    async def _stop_all(self) -> list[DeploymentInfo]:
+        """End everything, past what fails: all means that nothing costs any more."""
+        try:
+            sidecars = await self._sidecars()
+            works = {found.name: _as_list(self._stop_sidecar(found)) for found in sidecars}
+        except ConduitError as err:
+            works = {"local server": _raise(err)}
+        if self._may_have_fleet():
+            works[_DEPLOYMENTS] = self.fleet.terminate("all")
+        outcome = await each(works)
+        of_fleet = outcome.failures.get(_DEPLOYMENTS)
+        if isinstance(of_fleet, PartlyFailedError):
+            others = {name: error for name, error in outcome.failures.items() if error != of_fleet}
+            raise PartlyFailedError(
+                "Stopping all",
+                done=(*outcome.done, *of_fleet.done),
+                failures={**others, **of_fleet.failures},
+                usd_per_hour=of_fleet.usd_per_hour,
+                hint=of_fleet.hint,
+            )
+        if of_fleet is not None and len(outcome.failures) == 1:
+            raise of_fleet
+        outcome.require_done("Stopping all")
+        return [info for infos in outcome.done.values() for info in infos]
+
+    async def _stop_sidecar(self, found: DeploymentInfo) -> DeploymentInfo:
+        await self._sidecar.stop(self._provider(found.provider), found.name)
+        known = self._served.pop(SIDECAR, None)
+        if known is not None:
+            self._replaced.append(known.endpoint)
+        return replace(found, status="stopped")
 
     async def _terminate(self, name: str) -> list[DeploymentInfo]:
-        is_sidecar = any(name == found.name for found in await self._sidecars())
+        try:
+            is_sidecar = any(name == found.name for found in await self._sidecars())
+        except ConduitError:
+            is_sidecar = False  # whatever keeps it from being seen keeps nothing from ending
         return await (self._stop(name) if is_sidecar else self.fleet.terminate(name))
-
-    async def _stopped_one(self, deployment_id: str) -> list[DeploymentInfo]:
-        return [await self.fleet.stop(deployment_id)]
 
     def _sidecar_name(self) -> str:
         return self._sidecar.deployment_id(
@@ -357,6 +391,17 @@ def _waits_for_itself() -> ArgumentError:
         "The session was asked to wait for itself, which would never end.",
         hint="Call this from ordinary code, not from inside asynchronous work of a block.",
     )
+
+
+_DEPLOYMENTS = "deployments"
+
+
+async def _as_list(work: Coroutine[Any, Any, DeploymentInfo]) -> list[DeploymentInfo]:
+    return [await work]
+
+
+async def _raise(error: ConduitError) -> list[DeploymentInfo]:
+    raise error
 
 
 class _Served:

@@ -6,6 +6,7 @@ Layer 4.
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.manager import DeploymentManager
@@ -19,9 +20,11 @@ ROWS_PER_REPLICA = 32
 
 
 class AutoScale:
-    """Looks at an endpoint's requests in flight, and has nodes started or ended for them.
+    """Looks at the requests in flight of a deployment, and has nodes started or ended for them.
 
-    What it cannot have (no money, no capacity) it tells once, and goes on with what there is.
+    There is one for a deployment, however many endpoints were handed out for it (`follow`): what
+    waits at any of them counts, and what is started reaches all of them. What it cannot have (no
+    money, no capacity) it tells once, and goes on with what there is.
     """
 
     def __init__(
@@ -34,7 +37,8 @@ class AutoScale:
     ) -> None:
         self._manager = manager
         self._request = request
-        self._endpoint = endpoint
+        self._name = endpoint.name
+        self._endpoints: weakref.WeakSet[RoutedEndpoint] = weakref.WeakSet([endpoint])
         self._every_s = every_s
         self._told: set[str] = set()
         said = [model.max_model_concurrency for model in request.models]
@@ -46,18 +50,22 @@ class AutoScale:
         """Say whether its deployment has ended."""
         return self._task.done()
 
+    def follow(self, endpoint: RoutedEndpoint) -> None:
+        """Count what waits at this endpoint, too, and let it have what is started."""
+        self._endpoints.add(endpoint)
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
             record = await self._manager.live(self._request)
             if record is None:
                 return
-            wanted = wanted_replicas(
-                self._request.replicas,
-                now=record.wanted_replicas,
-                in_flight=self._endpoint.in_flight,
-                per_replica=self._per_replica,
-            )
+            in_flight = sum(endpoint.in_flight for endpoint in self._endpoints)
+            wanted = self._wanted(record.wanted_replicas, in_flight)
+            if wanted < record.wanted_replicas:  # quiet here is not quiet everywhere
+                in_flight = max(in_flight, await self._manager.in_flight(record))
+                wanted = max(wanted, self._wanted(record.wanted_replicas, in_flight))
+                wanted = min(wanted, record.wanted_replicas)
             if wanted == record.wanted_replicas:
                 continue
             try:
@@ -65,10 +73,16 @@ class AutoScale:
             except ConduitError as err:
                 self._tell(err)
                 continue
-            self._endpoint.use(servers)
+            for endpoint in self._endpoints:
+                endpoint.use(servers)
+
+    def _wanted(self, now: int, in_flight: int) -> int:
+        return wanted_replicas(
+            self._request.replicas, now=now, in_flight=in_flight, per_replica=self._per_replica
+        )
 
     def _tell(self, error: ConduitError) -> None:
         if error.code not in self._told:
             self._told.add(error.code)
             why = "its cap is reached" if isinstance(error, SpendCapError) else str(error)
-            self._manager.tools.tell(f"{self._endpoint.name} gets no further replica: {why}")
+            self._manager.tools.tell(f"{self._name} gets no further replica: {why}")

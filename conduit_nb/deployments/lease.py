@@ -21,10 +21,14 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardTold:
-    """Until when a guard lets its node live: the lease, and in any case."""
+    """Until when a guard lets its node live: the lease, and in any case.
+
+    `in_flight` are the requests of all clients that the node is answering.
+    """
 
     lease_until: datetime
     not_after: datetime | None
+    in_flight: int = 0
 
 
 async def ask_guard(url: str, key: str) -> GuardTold | None:
@@ -40,6 +44,7 @@ async def ask_guard(url: str, key: str) -> GuardTold | None:
         return GuardTold(
             lease_until=datetime.fromtimestamp(float(told["lease_until"]), UTC),
             not_after=None if limit is None else datetime.fromtimestamp(float(limit), UTC),
+            in_flight=int(told.get("in_flight", 0)),
         )
     except (httpx2.HTTPError, ValueError, KeyError, TypeError, OverflowError, OSError):
         return None

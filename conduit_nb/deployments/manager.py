@@ -16,7 +16,7 @@ import string
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import cast
+from itertools import islice
 
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
@@ -24,23 +24,27 @@ from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments import power
 from conduit_nb.deployments.adoption import adopt
 from conduit_nb.deployments.intent import Slot, may_spend_usd
-from conduit_nb.deployments.lease import extend_lease
+from conduit_nb.deployments.lease import ask_guard, extend_lease
 from conduit_nb.deployments.money import require_affordable
 from conduit_nb.deployments.overview import write_overview
-from conduit_nb.deployments.owners import is_gone, this_process
+from conduit_nb.deployments.owners import at_work, is_given_up, this_process
 from conduit_nb.deployments.quote import Quote, make_quote
 from conduit_nb.deployments.reconcile import reconcile
 from conduit_nb.deployments.routing import RoutedEndpoint, Server
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (
     ArgumentError,
+    ConduitError,
     DeploymentEndedError,
     DeploymentError,
     EndpointUnreachableError,
+    PartlyFailedError,
     StateConflictError,
+    StorageError,
 )
 from conduit_nb.spelling import nearest
-from conduit_nb.state.records import DeploymentRecord
+from conduit_nb.state.records import DeploymentRecord, NodeRecord
+from conduit_nb.together import all_or_none, each
 
 REPLICAS_OF_A_SERVER = 100
 """Numbers of replicas that each server of a deployment has: the second begins at 100."""
@@ -61,8 +65,8 @@ class DeploymentManager:
         """Have the request running: the deployment that is there already, else one started now.
 
         Raises NoOfferingError, SpendCapError (also where it would cost more until its lease ends
-        than may be spent), BootError and the provider's errors; then nothing of it is left that
-        costs.
+        than may be spent), BootError and the provider's errors; then nothing of what this call
+        started is left that costs, and what ran before stays.
         """
         return await self._running(request, is_for_its_lease=True)
 
@@ -76,15 +80,20 @@ class DeploymentManager:
                 quote = await self.quote(request)
                 if is_for_its_lease and quote.usd_per_hour > 0:
                     await self._require_affordable(quote)
-                known = await self._insert(request)
-                if known is not None:
-                    return await self._launch(known, quote)
+                record = await self._record(request)
+                with at_work(record.id):
+                    known = await self._insert(record)
+                    if known is not None:
+                        return await self._launch(known, quote)
             elif known.status == "stopped":
                 return await self.start(known.name)
             elif known.status == "running":
                 if await self._is_whole(known):
                     return known
-                return await self._refill(known, request)
+                with at_work(known.id):
+                    refilled = await self._refill(known, request)
+                if refilled is not None:
+                    return refilled
             else:
                 await self._wait_for(known)
 
@@ -92,9 +101,17 @@ class DeploymentManager:
         """Return where the request is served, with every node that is running.
 
         As `deploy`; what is asked for may be done long before the lease ends, so its end is not
-        what the money must last for.
+        what the money must last for. Where replicas are missing and cannot be had, those that run
+        have to do.
         """
-        record = await self._running(request, is_for_its_lease=False)
+        try:
+            record = await self._running(request, is_for_its_lease=False)
+        except ConduitError as err:
+            left = await self._find(request)
+            if left is None or left.status != "running" or not await self._running_nodes(left):
+                raise
+            self.tools.tell(f"{left.name} goes on with the replicas that it has: {err}")
+            record = left
         return RoutedEndpoint(await self._servers(record), name=record.name)
 
     async def reach(self, name: str) -> RoutedEndpoint:
@@ -111,26 +128,67 @@ class DeploymentManager:
     async def scale(self, request: DeploymentRequest, replicas: int) -> list[Server]:
         """Have that many replicas of a running deployment, and return who answers then.
 
-        Where more cannot be had, everything that was there stays.
+        Where more cannot be had, everything that was there stays, and so does each that came;
+        then `wanted_replicas` is what there is.
         """
         record = await self._find(request)
         if record is None or record.status != "running":
             raise DeploymentEndedError("It does not run any more.", hint="Look at %conduit ps.")
+        with at_work(record.id):
+            if replicas < record.wanted_replicas:
+                record = await self._shrink(record, replicas)
+            else:
+                record = await self._grow(record, request, replicas)
+        return await self._servers(await self._done(record))
+
+    async def _grow(
+        self, record: DeploymentRecord, request: DeploymentRequest, replicas: int
+    ) -> DeploymentRecord:
+        quote = await self.quote(request)
         before = record.wanted_replicas
         record = await self.tools.set_deployment(record, wanted_replicas=replicas)
         try:
-            quote = await self.quote(request)
-            async with asyncio.TaskGroup() as group:
-                for slot in await self._missing(record, quote):
-                    group.create_task(node_work.fill(self.tools, record, slot))
-        except BaseExceptionGroup as errors:
-            await self.tools.set_deployment(record, wanted_replicas=before)
-            raise _first(errors) from None
-        for node in await self.tools.read(self.tools.store.nodes, record.id):
-            if node.replica % REPLICAS_OF_A_SERVER >= replicas:
-                await node_work.end(self.tools, node, why="fewer replicas are wanted")
-        await write_overview(self.tools)
-        return await self._servers(record)
+            failures = await self._fill_missing(record, quote)
+        except BaseException:
+            await self._set_wanted(record, quote, at_least=before)
+            raise
+        if failures is not None:
+            record = await self._set_wanted(record, quote, at_least=before)
+            raise failures
+        return record
+
+    async def _set_wanted(
+        self, record: DeploymentRecord, quote: Quote, *, at_least: int
+    ) -> DeploymentRecord:
+        """Write how many replicas there are, as those that were to come have not all come."""
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        there = [len(_places(found, number)) for number in range(len(quote.servers))]
+        return await self.tools.set_deployment(record, wanted_replicas=max(at_least, min(there)))
+
+    async def _shrink(self, record: DeploymentRecord, replicas: int) -> DeploymentRecord:
+        """End the replicas of the highest numbers."""
+        record = await self.tools.set_deployment(record, wanted_replicas=replicas)
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        surplus = [
+            node
+            for number in {node.replica // REPLICAS_OF_A_SERVER for node in found}
+            for node in sorted(_places(found, number).values(), key=lambda one: one.replica)[
+                replicas:
+            ]
+        ]
+        why = "fewer replicas are wanted"
+        outcome = await each(
+            {node.name: node_work.end(self.tools, node, why=why) for node in surplus}
+        )
+        await power.require_done(self.tools, record, outcome, f"Scaling {record.name} down")
+        return record
+
+    async def in_flight(self, record: DeploymentRecord) -> int:
+        """Return how many requests a deployment's nodes are answering, of all clients."""
+        key = self.tools.installation.endpoint_key(record.id)
+        urls = [node.url for node in await self._running_nodes(record) if node.url is not None]
+        told = await asyncio.gather(*(ask_guard(url, key) for url in urls))
+        return sum(one.in_flight for one in told if one is not None)
 
     async def find(self, name: str) -> DeploymentRecord:
         """Return the live deployment of that name or id; ArgumentError lists those there are."""
@@ -180,11 +238,18 @@ class DeploymentManager:
                 hint="Extend it by less, or end it and deploy it with a larger --max-usd.",
             )
         key = self.tools.installation.endpoint_key(record.id)
-        for node in found:
-            if node.status == "running" and node.url is not None:
-                await extend_lease(node.url, key, until)
-        # Only now: what stands in the state is what the guards hold the nodes to.
-        return await self._done(await self.tools.set_deployment(record, lease_until=until))
+        outcome = await each(
+            {
+                node.name: extend_lease(node.url, key, until)
+                for node in found
+                if node.status == "running" and node.url is not None
+            }
+        )
+        if outcome.done or not outcome.failures:
+            # Only now: what stands in the state is what guards hold their nodes to.
+            record = await self.tools.set_deployment(record, lease_until=until)
+        outcome.require_done(f"Extending {record.name}")
+        return await self._done(record)
 
     async def reconcile(self) -> None:
         """Bring the state and the providers together: see `reconcile`."""
@@ -197,9 +262,13 @@ class DeploymentManager:
 
     async def gc(self) -> list[str]:
         """End every node of ours that no deployment wants; return their names."""
-        ended = await reconcile(self.tools, ends_unknown=True)
+        looked = await reconcile(self.tools, ends_unknown=True)
         await write_overview(self.tools)
-        return ended
+        if looked.failures:
+            raise PartlyFailedError(
+                "Cleaning up", done=tuple(looked.ended), failures=looked.failures
+            )
+        return looked.ended
 
     async def _find(self, request: DeploymentRequest) -> DeploymentRecord | None:
         return await self.tools.read(
@@ -215,12 +284,12 @@ class DeploymentManager:
         what = f"${quote.usd_per_hour:.2f}/h for the {hours:g} h of its lease"
         require_affordable(quote.usd_per_hour * hours, left, what=what)
 
-    async def _insert(self, request: DeploymentRequest) -> DeploymentRecord | None:
-        """Write what is to be; None where another client has just done so."""
+    async def _record(self, request: DeploymentRequest) -> DeploymentRecord:
+        """Return what is to be, as it is written before anything is started."""
         now = self.tools.clock()
         alphabet = string.ascii_lowercase + string.digits
         deployment_id = "".join(secrets.choice(alphabet) for _ in range(8))
-        record = DeploymentRecord(
+        return DeploymentRecord(
             id=deployment_id,
             installation=self.tools.installation.id,
             key=self._key(request),
@@ -236,6 +305,9 @@ class DeploymentManager:
             wanted_replicas=request.replicas.least,
             owner=this_process(),
         )
+
+    async def _insert(self, record: DeploymentRecord) -> DeploymentRecord | None:
+        """Write what is to be; None where another client has just done so."""
         _require_free_name(await self.deployments(), record.name)
         try:
             return await self.tools.write(self.tools.store.insert_deployment, record)
@@ -243,22 +315,19 @@ class DeploymentManager:
             return None
         except asyncio.CancelledError:
             if await self.tools.read(self.tools.store.deployment, record.id) is not None:
-                await self._end(record, why="it was stopped while it started")
+                await self._end_at_last(record, why="it was stopped while it started")
             raise
 
     async def _launch(self, record: DeploymentRecord, quote: Quote) -> DeploymentRecord:
         """Fill every place; where one cannot be filled, everything ends."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for slot in await self._missing(record, quote):
-                    group.create_task(node_work.fill(self.tools, record, slot))
+            missing = await self._missing(record, quote)
+            await all_or_none(*(node_work.fill(self.tools, record, slot) for slot in missing))
             record = await self.tools.set_deployment(record, status="running")
-        except BaseExceptionGroup as errors:
-            error = _first(errors)
-            await self._end(record, why=str(error))
-            raise error from None
-        except asyncio.CancelledError:
-            await self._end(record, why="it was stopped while it started")
+        except BaseException as err:
+            is_error = isinstance(err, ConduitError)
+            why = str(err) if is_error else "it was stopped while it started"
+            await self._end_at_last(record, why=why)
             raise
         return await self._done(record)
 
@@ -272,26 +341,69 @@ class DeploymentManager:
 
     async def _refill(
         self, record: DeploymentRecord, request: DeploymentRequest
-    ) -> DeploymentRecord:
-        """Start what is missing of a deployment: a node has vanished, or more are wanted."""
+    ) -> DeploymentRecord | None:
+        """Start what is missing of a deployment: a node has vanished, or more are wanted.
+
+        What runs stays whatever fails. None where somebody else has just changed the deployment.
+        """
         quote = await self.quote(request)
         try:
-            record = await self.tools.set_deployment(
-                record, status="launching", owner=this_process()
+            # Not by set_deployment: who is second must not take the work of who was first.
+            record = await self.tools.write(
+                self.tools.store.update_deployment, record, status="launching", owner=this_process()
             )
-            return await self._launch(record, quote)
-        except StateConflictError:  # somebody else does so
-            return record
+        except StateConflictError:
+            return None
+        try:
+            failures = await self._fill_missing(record, quote)
+        except BaseException:
+            await self._settle_refill(record, why="it was stopped while it was completed")
+            raise
+        why = str(failures) if failures is not None else ""
+        record = await self._settle_refill(record, why=why)
+        if failures is not None:
+            raise failures
+        return record
+
+    async def _settle_refill(self, record: DeploymentRecord, *, why: str) -> DeploymentRecord:
+        """Let a deployment run with the nodes it has; end it where it has none."""
+        try:
+            if await self.tools.read(self.tools.store.nodes, record.id):
+                record = await self.tools.set_deployment(record, status="running")
+            else:
+                await self._end_at_last(record, why=why)
+            return await self._done(record)
+        except DeploymentEndedError:
+            return record  # somebody has ended it meanwhile
+
+    async def _fill_missing(self, record: DeploymentRecord, quote: Quote) -> ConduitError | None:
+        """Fill what places can be filled, and return what failed for the others."""
+        outcome = await each(
+            {
+                f"replica {slot.replica}": node_work.fill(self.tools, record, slot)
+                for slot in await self._missing(record, quote)
+            }
+        )
+        failures = {
+            name: error
+            for name, error in outcome.failures.items()
+            if not isinstance(error, StateConflictError)  # somebody else fills that place
+        }
+        if not failures:
+            return None
+        if len(failures) == 1 and not outcome.done:
+            return next(iter(failures.values()))
+        return PartlyFailedError(
+            f"Starting replicas of {record.name}", done=tuple(outcome.done), failures=failures
+        )
 
     async def _servers(self, record: DeploymentRecord) -> list[Server]:
-        found = await self.tools.read(self.tools.store.nodes, record.id)
         servers = [
             Server(
                 endpoint=node_work.endpoint_of(self.tools, record, node),
                 models=tuple(json.loads(node.models)),
             )
-            for node in found
-            if node.status == "running"
+            for node in await self._running_nodes(record)
         ]
         if not servers:
             raise DeploymentError(
@@ -299,29 +411,58 @@ class DeploymentManager:
             )
         return servers
 
-    async def _missing(self, record: DeploymentRecord, quote: Quote) -> list[Slot]:
-        """Return the places that have no node yet."""
+    async def _running_nodes(self, record: DeploymentRecord) -> list[NodeRecord]:
         found = await self.tools.read(self.tools.store.nodes, record.id)
-        taken = {node.replica for node in found}
-        slots = [
-            Slot(replica=number * REPLICAS_OF_A_SERVER + replica, server=server)
-            for number, server in enumerate(quote.servers)
-            for replica in range(record.wanted_replicas)
-        ]
-        return [slot for slot in slots if slot.replica not in taken]
+        return [node for node in found if node.status == "running"]
+
+    async def _missing(self, record: DeploymentRecord, quote: Quote) -> list[Slot]:
+        """Return places for the replicas that are missing, of the lowest numbers that are free."""
+        found = await self.tools.read(self.tools.store.nodes, record.id)
+        slots: list[Slot] = []
+        for number, server in enumerate(quote.servers):
+            taken = _places(found, number)
+            free = (place for place in range(REPLICAS_OF_A_SERVER) if place not in taken)
+            slots += [
+                Slot(replica=number * REPLICAS_OF_A_SERVER + place, server=server)
+                for place in islice(free, max(record.wanted_replicas - len(taken), 0))
+            ]
+        return slots
 
     async def _end(self, record: DeploymentRecord, *, why: str) -> DeploymentRecord:
+        """End every node, past those that cannot be ended; what costs ends before what is written.
+
+        Raises what has failed: what could not be ended is looked for again by every look.
+        """
+        unwritten: StorageError | None = None
         try:
             record = await self.tools.set_deployment(record, status="terminating", detail=why)
         except DeploymentEndedError:
-            return record  # somebody else has
+            return await self._as_it_is(record)  # somebody else has
+        except StorageError as err:
+            unwritten = err
         found = await self.tools.read(self.tools.store.nodes, record.id)
-        ended = await asyncio.gather(*(node_work.end(self.tools, node) for node in found))
-        if not any(node.is_live for node in ended):
-            record = await self.tools.set_deployment(
-                record, status="terminated", ended_at=self.tools.clock()
-            )
+        outcome = await each({node.name: node_work.end(self.tools, node) for node in found})
+        if unwritten is not None:
+            raise unwritten
+        await power.require_done(self.tools, record, outcome, f"Terminating {record.name}")
+        if not any(node.is_live for node in outcome.done.values()):
+            try:
+                record = await self.tools.set_deployment(
+                    record, status="terminated", ended_at=self.tools.clock()
+                )
+            except DeploymentEndedError:
+                record = await self._as_it_is(record)  # who looked meanwhile has written it
         return await self._done(record)
+
+    async def _end_at_last(self, record: DeploymentRecord, *, why: str) -> None:
+        """End what something else has failed for; that it cannot be ended yet is told."""
+        try:
+            await self._end(record, why=why)
+        except ConduitError as err:
+            self.tools.tell(f"{record.name} could not be terminated yet ({err}). It is retried.")
+
+    async def _as_it_is(self, record: DeploymentRecord) -> DeploymentRecord:
+        return await self.tools.read(self.tools.store.deployment, record.id) or record
 
     async def _wait_for(self, record: DeploymentRecord) -> None:
         """Wait a moment for whoever works on the deployment; take its place where it is gone."""
@@ -331,7 +472,8 @@ class DeploymentManager:
         )
         while self.tools.clock() < deadline:
             found = await self.tools.read(self.tools.store.nodes, record.id)
-            if is_gone(record.owner) and all(is_gone(node.owner) for node in found):
+            owners = [record.owner, *(node.owner for node in found)]
+            if all(is_given_up(owner, record.id) for owner in owners):
                 await self.reconcile()
             now = await self.tools.read(self.tools.store.deployment, record.id)
             if now is None or now.status != record.status:
@@ -364,8 +506,11 @@ def _require_free_name(live: Sequence[DeploymentRecord], name: str) -> None:
         )
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = errors.exceptions[0]
-    if isinstance(error, BaseExceptionGroup):
-        return _first(cast("BaseExceptionGroup[BaseException]", error))
-    return error
+def _places(nodes: Sequence[NodeRecord], server: int) -> dict[int, NodeRecord]:
+    """Return the nodes of one server of a deployment, by their number among its replicas."""
+    first = server * REPLICAS_OF_A_SERVER
+    return {
+        node.replica - first: node
+        for node in nodes
+        if first <= node.replica < first + REPLICAS_OF_A_SERVER
+    }

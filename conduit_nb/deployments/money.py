@@ -45,6 +45,14 @@ def rates_of(offering: ComputeOffering, disk_gib: float) -> Rates:
     )
 
 
+def rate_of(node: NodeRecord) -> float:
+    """Return what a node costs per hour as it is; 0 where nothing of it is left."""
+    if not node.is_live:
+        return 0.0
+    is_stopped = node.status == "stopped"
+    return node.stopped_usd_per_hour if is_stopped else node.usd_per_hour
+
+
 def left_usd(
     caps: Caps,
     *,

@@ -31,6 +31,7 @@ from conduit_nb.errors import (
     EndpointError,
     NoCapacityError,
     ProviderError,
+    StorageError,
 )
 from conduit_nb.events import Step
 from conduit_nb.providers.base import Node, Preparing, Provider, Telling
@@ -53,12 +54,24 @@ async def fill(tools: Tools, record: DeploymentRecord, slot: Slot) -> NodeRecord
         node: NodeRecord | None = None
         try:
             node = await create(tools, record, slot, candidate)
-            return await boot(tools, record, node)
+            return await _boot_new(tools, record, node)
         except (NoCapacityError, BootError) as err:
             tools.tell(f"{candidate.provider} {candidate.offering.id}: {err}")
             failure = err
     assert failure is not None, "a quote has candidates"
     raise failure
+
+
+async def _boot_new(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
+    """Boot a node that was just created; whatever breaks that off, it must not go on costing."""
+    try:
+        return await boot(tools, record, node)
+    except BootError:
+        raise  # it has ended
+    except BaseException as err:
+        why = str(err) if isinstance(err, ConduitError) else "it was stopped while it booted"
+        await end_at_last(tools, node, why=why)
+        raise
 
 
 async def create(
@@ -90,18 +103,26 @@ async def create(
             await _never_was(tools, node, str(err))
             raise
         tools.tell(f"{candidate.provider} broke off while it was asked for {node.name}; looking.")
-        arrived = await _look_for(tools, provider, node)
+        try:
+            arrived = await _look_for(tools, provider, node)
+        except BaseException:
+            await end_at_last(tools, node, why=str(err))
+            raise
         if arrived is None:
-            await end(tools, node, why=str(err))
+            await end_at_last(tools, node, why=str(err))
             raise NoCapacityError(str(err), hint=err.hint) from err
         created = arrived
     except ConduitError as err:
         await _never_was(tools, node, str(err))
         raise
     except BaseException:  # the user has stopped it: what may be there must end
-        await end(tools, node, why="it was stopped while it was created")
+        await end_at_last(tools, node, why="it was stopped while it was created")
         raise
-    return await confirm(tools, node, created)
+    try:
+        return await confirm(tools, node, created)
+    except BaseException as err:  # the state cannot be written, or somebody has ended it
+        await end_at_last(tools, node, why=f"it could not be confirmed: {err}")
+        raise
 
 
 async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
@@ -132,26 +153,20 @@ async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Node
 async def _booted(
     tools: Tools, record: DeploymentRecord, node: NodeRecord, provider: Provider
 ) -> NodeRecord:
-    try:
-        while True:
-            seen = await provider.describe(node.name, node.provider_id)
-            if seen is not None and seen.url != node.url:
-                node = await tools.set_node(node, url=seen.url)
-            if seen is not None and seen.status == "running" and await answers(tools, record, node):
-                node = await tools.set_node(node, status="running", ready_at=tools.clock())
-                await _pass_on_lease(tools, node)
-                return node
-            is_gone = seen is not None and seen.status in ("gone", "failed", "stopped")
-            if is_gone or tools.clock() >= node.boot_until:
-                break
-            await tools.pause(LOOK_EVERY_S)
-    except ConduitError:
-        raise
-    except BaseException:  # the user has stopped it
-        await end(tools, node, why="it was stopped while it booted")
-        raise
+    while True:
+        seen = await provider.describe(node.name, node.provider_id)
+        if seen is not None and seen.url != node.url:
+            node = await tools.set_node(node, url=seen.url)
+        if seen is not None and seen.status == "running" and await answers(tools, record, node):
+            node = await tools.set_node(node, status="running", ready_at=tools.clock())
+            await _pass_on_lease(tools, node)
+            return node
+        is_gone = seen is not None and seen.status in ("gone", "failed", "stopped")
+        if is_gone or tools.clock() >= node.boot_until:
+            break
+        await tools.pause(LOOK_EVERY_S)
     error = await boot_error(provider, node, seen)
-    await end(tools, node, why=str(error))
+    await end_at_last(tools, node, why=str(error))
     raise error
 
 
@@ -201,9 +216,24 @@ async def end(
         return ended
 
 
+async def end_at_last(tools: Tools, node: NodeRecord, *, why: str) -> None:
+    """End what something else has failed for; that it cannot be ended yet is told, not raised.
+
+    The state says then that it is terminating, and every look at the providers tries again.
+    """
+    try:
+        await end(tools, node, why=why)
+    except ConduitError as err:
+        tools.tell(f"{node.name} could not be terminated yet ({err}). Conduit will retry.")
+
+
 async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> NodeRecord:
     provider = tools.provider(node.provider)
-    node = await tools.set_node(node, status="terminating", detail=why)
+    try:
+        node = await tools.set_node(node, status="terminating", detail=why)
+    except StorageError:  # ending needs no state: what costs ends first
+        await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+        raise
     if node.provider_id is None:
         found = await provider.describe(node.name)
         if found is not None:  # it costs since it was asked for, whoever had noticed

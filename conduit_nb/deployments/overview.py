@@ -5,14 +5,16 @@ Layer 4.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from conduit_nb.deployments.money import relevant_since
 from conduit_nb.deployments.tools import Tools
+from conduit_nb.errors import StorageError
 from conduit_nb.state.ledger import spent_today_usd, spent_usd, usd_per_hour
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
-from conduit_nb.state.summary import Summary, write_summary
+from conduit_nb.state.summary import KnownNode, Summary, write_summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +68,30 @@ async def cost_report(tools: Tools) -> CostReport:
 
 
 async def write_overview(tools: Tools) -> None:
-    """Write the small summary that is read where the state's libraries are too slow to load."""
+    """Write the small summary that is read where the state itself is too slow, or broken.
+
+    That it cannot be written fails nothing: what it tells of has happened all the same.
+    """
     report = await cost_report(tools)
     ends = [one.record.lease_until for one in report.deployments if one.nodes]
-    await tools.read(
-        write_summary,
-        Summary(
-            deployments=len(report.deployments),
-            nodes=sum(len(one.nodes) for one in report.deployments),
-            usd_per_hour=report.usd_per_hour,
-            spent_usd=sum(one.spent_usd for one in report.deployments),
-            written_at=report.as_of,
-            next_end=min(ends, default=None),
+    summary = Summary(
+        deployments=len(report.deployments),
+        nodes=sum(len(one.nodes) for one in report.deployments),
+        usd_per_hour=report.usd_per_hour,
+        spent_usd=sum(one.spent_usd for one in report.deployments),
+        written_at=report.as_of,
+        next_end=min(ends, default=None),
+        installation=tools.installation.id,
+        known=tuple(
+            KnownNode(
+                name=node.name,
+                provider=node.provider,
+                id=node.provider_id,
+                deployment=one.record.name,
+            )
+            for one in report.deployments
+            for node in one.nodes
         ),
     )
+    with suppress(StorageError):
+        await tools.read(write_summary, summary)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import psutil
 
@@ -22,6 +25,26 @@ def this_process() -> str:
     return f"{platform.node()}|{os.getpid()}|{created:.3f}"
 
 
+@contextmanager
+def at_work(deployment_id: str) -> Generator[None]:
+    """Work on a deployment and its nodes until the block ends, however it ends.
+
+    What this process owns and no longer works on is given up, although the process lives.
+    """
+    _AT_WORK[deployment_id] += 1
+    try:
+        yield
+    finally:
+        _AT_WORK[deployment_id] -= 1
+
+
+def is_given_up(owner: str, deployment_id: str) -> bool | None:
+    """Say whether nobody works on a deployment (or a node of it) any more; None as `is_gone`."""
+    if owner == this_process():
+        return _AT_WORK[deployment_id] <= 0
+    return is_gone(owner)
+
+
 def is_gone(owner: str) -> bool | None:
     """Say whether the owner has ended; None where it was another machine's, and nobody knows."""
     if owner == NOBODY:
@@ -31,3 +54,7 @@ def is_gone(owner: str) -> bool | None:
     if host != platform.node() or not pid.isdecimal():
         return None
     return not is_same_process(int(pid), float(created))
+
+
+_AT_WORK: Counter[str] = Counter()
+"""How many operations of this process work on a deployment now, by its id."""

@@ -8,27 +8,39 @@ Layer 4.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from conduit_nb.deployments import nodes as node_work
-from conduit_nb.deployments.owners import is_gone
+from conduit_nb.deployments.owners import is_given_up
 from conduit_nb.deployments.tools import Tools
-from conduit_nb.errors import ConduitError, DeploymentEndedError
+from conduit_nb.errors import ConduitError, DeploymentEndedError, StorageError
 from conduit_nb.providers.base import Node, Provider
 from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
+from conduit_nb.together import each
 
 FOREIGN_OWNER_AFTER = timedelta(minutes=30)
 """An owner on another machine, whom nobody here can see, is given up on so long after its start."""
 
 
-async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> list[str]:
-    """Look at every provider that may have something of ours; return the names of what was ended.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look came to: nodes that nobody wanted and that were ended, and what failed.
+
+    `failures` has the errors by the name of a provider, a node or a deployment.
+    """
+
+    ended: list[str] = field(default_factory=list[str])
+    failures: dict[str, ConduitError] = field(default_factory=dict[str, ConduitError])
+
+
+async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> Looked:
+    """Look at every provider that may have something of ours, past all that fails.
 
     `ends_unknown` ends nodes of this installation that no row of the state has ever named, too.
-    A provider that does not answer is left for the next look.
+    What fails is told, and left for the next look.
     """
     names = {
         node.provider
@@ -37,23 +49,31 @@ async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> list[str]:
     }
     if ends_unknown:
         names |= {*tools.provider_names()}
-    ended: list[str] = []
+    looked = Looked()
     for name in sorted(names):
         try:
-            ended += await _reconcile_provider(tools, tools.provider(name), ends_unknown)
+            await _reconcile_provider(tools, tools.provider(name), ends_unknown, looked)
         except ConduitError as err:
             tools.tell(f"{name} could not be looked at: {err}")
-    await _settle_deployments(tools)
-    return ended
+            looked.failures[name] = err
+    await _settle_deployments(tools, looked)
+    return looked
 
 
-async def _reconcile_provider(tools: Tools, provider: Provider, ends_unknown: bool) -> list[str]:
+async def _reconcile_provider(
+    tools: Tools, provider: Provider, ends_unknown: bool, looked: Looked
+) -> None:
     listed = {node.name: node for node in await provider.list_nodes()}
     known = {node.name: node for node in await _own_nodes(tools) if node.provider == provider.name}
     for node in known.values():
         if node.is_live:
-            await _look_at(tools, provider, node, listed.get(node.name))
-    ended: list[str] = []
+            try:
+                await _look_at(tools, provider, node, listed.get(node.name))
+            except StorageError:
+                raise
+            except ConduitError as err:
+                tools.tell(f"{node.name} could not be looked at: {err}")
+                looked.failures[node.name] = err
     for name, found in listed.items():
         parsed = parse_node_name(name)
         row = known.get(name)
@@ -61,9 +81,13 @@ async def _reconcile_provider(tools: Tools, provider: Provider, ends_unknown: bo
             continue
         if (row is None and ends_unknown) or (row is not None and not row.is_live):
             # Its row says that it has ended, and there it is: a create call came late.
-            await tools.call("terminate", provider.terminate(name, found.id))
-            ended.append(name)
-    return ended
+            try:
+                await tools.call("terminate", provider.terminate(name, found.id))
+            except ConduitError as err:
+                tools.tell(f"{name} could not be terminated: {err}")
+                looked.failures[name] = err
+            else:
+                looked.ended.append(name)
 
 
 async def _own_nodes(tools: Tools) -> list[NodeRecord]:
@@ -153,7 +177,7 @@ async def _boot_on(tools: Tools, record: DeploymentRecord, node: NodeRecord, fou
         await node_work.end(tools, node, why="it was not ready by its deadline")
 
 
-async def _settle_deployments(tools: Tools) -> None:
+async def _settle_deployments(tools: Tools, looked: Looked) -> None:
     """Give deployments the state that their nodes leave them."""
     for record in await tools.read(tools.store.deployments, tools.installation.id):
         nodes = await tools.read(tools.store.nodes, record.id)
@@ -162,27 +186,42 @@ async def _settle_deployments(tools: Tools) -> None:
         try:
             if not nodes:
                 await _settle_empty(tools, record)
-            elif record.status in ("launching", "stopping") and is_gone(record.owner):
+            elif record.status in ("launching", "stopping") and is_given_up(
+                record.owner, record.id
+            ):
                 await _take_further(tools, record, nodes)
             elif record.status == "running" and by_state.keys() == {"stopped"}:
                 # By themselves, as when nobody asks for long: whoever asks next starts them again.
                 await _has_stopped(tools, record)
             elif record.status == "terminating":
-                await asyncio.gather(*(node_work.end(tools, node) for node in nodes))
+                await _end_all(tools, record, nodes)
             elif now >= record.lease_until and "stopped" not in by_state:
-                await tools.set_deployment(record, status="terminating", detail="its lease is over")
-                await asyncio.gather(*(node_work.end(tools, node) for node in nodes))
+                record = await tools.set_deployment(
+                    record, status="terminating", detail="its lease is over"
+                )
+                await _end_all(tools, record, nodes)
+        except StorageError:
+            raise
         except DeploymentEndedError:
             continue
         except ConduitError as err:
             tools.tell(f"{record.name} could not be taken further: {err}")
+            looked.failures[record.name] = err
+
+
+async def _end_all(tools: Tools, record: DeploymentRecord, nodes: list[NodeRecord]) -> None:
+    outcome = await each({node.name: node_work.end(tools, node) for node in nodes})
+    outcome.require_done(f"Terminating {record.name}")
+    if not any(node.is_live for node in outcome.done.values()):
+        await tools.set_deployment(record, status="terminated", ended_at=tools.clock())
 
 
 async def _take_further(tools: Tools, record: DeploymentRecord, nodes: list[NodeRecord]) -> None:
     """Finish what a client had begun that died while it started or stopped a deployment."""
     states = {node.status for node in nodes}
     if record.status == "stopping" and states <= {"running", "booting", "stopping", "stopped"}:
-        await asyncio.gather(*(node_work.stop(tools, node) for node in nodes))
+        outcome = await each({node.name: node_work.stop(tools, node) for node in nodes})
+        outcome.require_done(f"Stopping {record.name}")
         await tools.set_deployment(record, status="stopped")
     elif record.status == "launching" and states == {"stopped"}:
         await _has_stopped(tools, record)  # not one had been started: it costs what it cost
@@ -202,16 +241,16 @@ async def _settle_empty(tools: Tools, record: DeploymentRecord) -> None:
         await tools.set_deployment(record, status="terminated", ended_at=now)
         return
     every = await tools.read(tools.store.nodes, record.id, live_only=False)
-    gone = is_gone(record.owner)
-    is_given_up = now >= record.created_at + FOREIGN_OWNER_AFTER if gone is None else gone
-    if record.status == "launching" and not is_given_up:
+    gone = is_given_up(record.owner, record.id)
+    nobody_works = now >= record.created_at + FOREIGN_OWNER_AFTER if gone is None else gone
+    if record.status == "launching" and not nobody_works:
         return  # between two nodes, or before the first
     why = every[-1].detail if every else "its client has died before it started anything"
     await tools.set_deployment(record, status="failed", ended_at=now, detail=why)
 
 
 def _is_abandoned(tools: Tools, node: NodeRecord) -> bool:
-    gone = is_gone(node.owner)
+    gone = is_given_up(node.owner, node.deployment)
     if gone is None:
         return tools.clock() >= node.created_at + FOREIGN_OWNER_AFTER
     return gone

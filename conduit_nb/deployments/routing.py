@@ -17,6 +17,7 @@ from typing import cast
 from conduit_nb.client import Endpoint
 from conduit_nb.errors import EndpointUnreachableError
 from conduit_nb.protocol import ChatChunk, ChatReply, ChatRequest, ModelInfo
+from conduit_nb.together import each
 
 AWAY_S = 10.0
 
@@ -91,9 +92,18 @@ class RoutedEndpoint(Endpoint):
         raise failure or self._nobody()
 
     async def models(self, *, timeout_s: float = 10) -> list[ModelInfo]:
-        """Return what all nodes have."""
-        found = [await one.endpoint.models(timeout_s=timeout_s) for one in self._servers]
-        return list({info["id"]: info for infos in found for info in infos}.values())
+        """Return what all nodes have that answer; raise the error of one where none does."""
+        outcome = await each(
+            {
+                str(number): one.endpoint.models(timeout_s=timeout_s)
+                for number, one in enumerate(self._servers)
+            }
+        )
+        if not outcome.done:
+            raise next(iter(outcome.failures.values()))
+        return list(
+            {info["id"]: info for infos in outcome.done.values() for info in infos}.values()
+        )
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""

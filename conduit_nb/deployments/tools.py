@@ -72,6 +72,7 @@ class Tools:
             done = await asyncio.shield(writing)
         except asyncio.CancelledError:
             await asyncio.wait([writing])  # who cleans up now must find what was written
+            writing.exception()  # the interrupt is what counts
             raise
         self.checkpoint(f"after {name}")
         return done

@@ -18,11 +18,25 @@ FILE_NAME = "summary.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownNode:
+    """What it takes to terminate a node without the state: its name, its provider and its id.
+
+    `deployment` is what people call the deployment that it belongs to.
+    """
+
+    name: str
+    provider: str
+    id: str | None = None
+    deployment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """Live deployments of this installation as of `written_at`.
 
     `usd_per_hour` is what all of it costs from then on, `spent_usd` what it had cost by then,
-    `next_end` the first end of a lease.
+    `next_end` the first end of a lease. `installation` and `known` are for terminating nodes where
+    the state itself cannot be used.
     """
 
     deployments: int
@@ -31,6 +45,8 @@ class Summary:
     spent_usd: float
     written_at: datetime
     next_end: datetime | None = None
+    installation: str = ""
+    known: tuple[KnownNode, ...] = ()
 
     def spent_by(self, now: datetime) -> float:
         """Return what it has come to by now, if nothing has changed since."""
@@ -55,6 +71,7 @@ def read_summary() -> Summary | None:
         if told["next_end"] is not None:
             told["next_end"] = datetime.fromisoformat(told["next_end"])
         told["written_at"] = datetime.fromisoformat(told["written_at"])
+        told["known"] = tuple(KnownNode(**one) for one in told.get("known", ()))
         return Summary(**told)
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conduit_nb.compute.request import Replicas
+from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.deployments.autoscale import AutoScale
+from conduit_nb.events import Events
+from conduit_nb.fleet import Fleet
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
 from tests import waiting
 from tests.deployments.deployed import Bench, request
+from tests.deployments.faulty_cloud import Answering, FaultyCloud, answering_server
+from tests.fake_lmlite import FakeRuntime
 
 SLOW: ChatRequest = {"model": "slow", "messages": [{"role": "user", "content": "x"}]}
 
@@ -43,3 +49,71 @@ async def test_replicas_follow_what_is_in_flight_and_what_is_asked_reaches_them(
     await endpoint.aclose()
 
     assert bench.running() == []
+
+
+FOUR_AT_ONCE = LmLiteModelConfig("m/one", max_model_concurrency=4)
+GROWS = DeploymentRequest(
+    models=(FOUR_AT_ONCE,),
+    runtime="fake",
+    provider="faulty",
+    max_usd=20,
+    replicas=Replicas(least=1, most=3),
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CONDUIT_MAX_USD_PER_DAY", "1000")
+    with answering_server() as server:
+        yield server
+
+
+def fleet_of(cloud: FaultyCloud) -> Fleet:
+    """Return the deployments of one client."""
+    return Fleet(
+        events=Events(),
+        provider=lambda _: cloud,  # type: ignore[arg-type,return-value]  # a field's name cannot be written to
+        provider_names=lambda: ["faulty"],
+        runtime=lambda name: FakeRuntime(name=name, dialect="openai"),
+        scale_every_s=0.02,
+    )
+
+
+async def some_looks() -> None:
+    """Let whoever scales look some more times."""
+    later = time.monotonic() + 0.5
+    await waiting.until(lambda: time.monotonic() > later)
+
+
+async def test_whoever_looks_again_does_not_make_another_who_scales(server: Answering):
+    cloud = FaultyCloud(server.url)
+    fleet = fleet_of(cloud)
+    first = await fleet.endpoint(GROWS)
+    first.in_flight = 12
+    again = await fleet.endpoint(GROWS)  # as after a connection that broke
+    await waiting.until(lambda: len(cloud.rented) == 3)
+    await some_looks()
+
+    assert cloud.calls.count("launch") == 3
+    assert cloud.ended == []
+    first.in_flight = 0
+    again.in_flight = 1
+    await waiting.until(lambda: len(cloud.rented) == 1)
+    await fleet.terminate("all")
+
+
+async def test_who_is_quiet_ends_no_node_that_another_client_keeps_busy(server: Answering):
+    cloud = FaultyCloud(server.url)
+    busy, quiet = fleet_of(cloud), fleet_of(cloud)
+    endpoint = await busy.endpoint(GROWS)
+    endpoint.in_flight = 12
+    server.in_flight = 4  # in each node
+    await waiting.until(lambda: len(cloud.rented) == 3)
+
+    await quiet.endpoint(GROWS)
+    await some_looks()
+
+    assert cloud.ended == []
+    await busy.terminate("all")

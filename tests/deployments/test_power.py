@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from conduit_nb.compute.request import to_replicas
-from conduit_nb.errors import NoCapacityError
+from conduit_nb.errors import NoCapacityError, PartlyFailedError
 from conduit_nb.testing.runpod_server import Behaviour, Fault
 from tests import waiting
 from tests.deployments.deployed import Bench, rented, request
@@ -77,8 +77,12 @@ async def test_one_node_that_cannot_stop_keeps_no_other_from_stopping(bench: Ben
     record = await bench.manager().deploy(request(provider="runpod", replicas=to_replicas(2)))
     bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
 
-    with pytest.raises(NoCapacityError):
+    with pytest.raises(PartlyFailedError) as raised:
         await bench.manager().stop(record.name)
+    (refused,) = raised.value.failures.values()
+    assert isinstance(refused, NoCapacityError)
+    assert len(raised.value.done) == 1
+    assert raised.value.usd_per_hour > 0.7
 
     store = bench.tools().store
     assert sorted(node.status for node in store.nodes(record.id)) == ["stopped", "stopping"]

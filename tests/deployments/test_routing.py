@@ -11,6 +11,7 @@ from conduit_nb.client import Endpoint
 from conduit_nb.deployments.routing import RoutedEndpoint, Server
 from conduit_nb.errors import EndpointUnreachableError, RequestRefusedError
 from conduit_nb.protocol import ChatRequest
+from tests.deployments.faulty_cloud import answering_server
 from tests.openai_server import Fault, OpenAiServer, openai_server
 
 HELLO: ChatRequest = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -79,6 +80,23 @@ async def test_a_node_that_is_away_is_passed_by_for_a_while():
         await endpoint.aclose()
 
     assert len(there.requests) == 2
+
+
+async def test_models_are_those_of_the_nodes_that_answer():
+    with answering_server() as there:
+        servers = [away(), Server(endpoint=Endpoint(there.url)), away()]
+        endpoint = RoutedEndpoint(servers, name="d")
+        models = await endpoint.models()
+        await endpoint.aclose()
+
+    assert [info["id"] for info in models] == ["m/one"]
+
+
+async def test_where_no_node_answers_its_models_are_an_error():
+    endpoint = RoutedEndpoint([away(), away()], name="d")
+    with pytest.raises(EndpointUnreachableError):
+        await endpoint.models()
+    await endpoint.aclose()
 
 
 async def test_where_all_are_away_that_is_the_error():

@@ -1,0 +1,86 @@
+"""deployments/ending.py: which nodes are meant by a name, an id, or "all", without any state."""
+
+from __future__ import annotations
+
+import pytest
+
+from conduit_nb.deployments.ending import end_by_name
+from conduit_nb.errors import ProviderRefusedError
+from conduit_nb.providers.base import Provider
+from conduit_nb.state.summary import KnownNode
+from tests.deployments.faulty_cloud import FaultyCloud, Rented
+
+OURS = "0123456789abcdef"
+ONE, TWO, OTHER = (
+    f"conduit-0123456789ab-{name}-0-1" for name in ("aaaabbbb", "ccccdddd", "eeeeffff")
+)
+SECOND = "conduit-0123456789ab-aaaabbbb-1-2"
+THEIRS = "conduit-fedcba987654-aaaacccc-0-1"
+KNOWN = (KnownNode(name=ONE, provider="faulty", id="1", deployment="mine"),)
+
+
+def cloud_of(*names: str) -> FaultyCloud:
+    rented = {name: Rented(name=name, id=name, status="running") for name in names}
+    return FaultyCloud("http://127.0.0.1:9", rented=rented)
+
+
+def provider_of(cloud: FaultyCloud) -> Provider:
+    return cloud  # type: ignore[return-value]  # a field's name cannot be written to
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ended"),
+    [
+        ("all", {ONE, SECOND, TWO, OTHER}),
+        ("mine", {ONE, SECOND}),
+        ("aaaabbbb", {ONE, SECOND}),
+        (SECOND, {SECOND}),
+        ("smollm2-cccc", {TWO}),
+        ("nothing", set[str]()),
+        (THEIRS, set[str]()),
+    ],
+)
+async def test_those_that_are_meant_end_and_no_others(wanted: str, ended: set[str]):
+    cloud = cloud_of(ONE, SECOND, TWO, OTHER, THEIRS)
+
+    done = await end_by_name(
+        wanted,
+        provider=lambda _: provider_of(cloud),
+        provider_names=["faulty"],
+        installation=OURS,
+        known=KNOWN,
+    )
+
+    assert set(done.nodes) == set(cloud.ended) == ended
+    assert set(done.seen) == {ONE, SECOND, TWO, OTHER} - ended
+
+
+async def test_without_the_installations_id_only_what_is_known_is_ours():
+    cloud = cloud_of(ONE, TWO, THEIRS)
+
+    done = await end_by_name(
+        "all",
+        provider=lambda _: provider_of(cloud),
+        provider_names=["faulty"],
+        installation=None,
+        known=KNOWN,
+    )
+
+    assert done.nodes == (ONE,)
+    assert sorted(cloud.names()) == sorted([TWO, THEIRS])
+
+
+async def test_what_cannot_be_listed_is_ended_by_its_id_and_told():
+    cloud = cloud_of(ONE)
+    cloud.expect(1)
+
+    done = await end_by_name(
+        "mine",
+        provider=lambda _: provider_of(cloud),
+        provider_names=["faulty"],
+        installation=OURS,
+        known=KNOWN,
+    )
+
+    assert cloud.ended == [ONE]
+    assert isinstance(done.failures["faulty"], ProviderRefusedError)
