@@ -1,23 +1,27 @@
-"""How weights are stored in fewer bits: what config.json says of it, and what that makes of them.
+"""How weights are stored in fewer bits: what a quantization makes of a model's tensors.
 
-Layer 1: pure.
+What config.json says of it is read in `quantization_configs`.
+Layer 1.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from dataclasses import dataclass, field
+from typing import Literal
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.tensors import Role, Tensor, TensorDtype
 from conduit_nb.spelling import nearest
 
-Method = Literal["fp8", "int8", "gptq", "awq", "packed", "bitsandbytes", "mxfp4", "gguf"]
-METHODS: tuple[Method, ...] = get_args(Method)
+# fmt: off
+Method = Literal["fp8", "int8", "gptq", "awq", "packed", "affine", "bitsandbytes", "mxfp4", "mxfp8",
+                 "nvfp4", "average", "gguf", "none", "unknown"]
+# fmt: on
 
 QUANTIZED_ROLES: frozenset[Role] = frozenset(
     {"query", "key_value", "attention", "latent", "mlp", "expert", "other"}
@@ -27,12 +31,10 @@ QUANTIZED_ROLES: frozenset[Role] = frozenset(
 _PACKED_BITS = 32
 _NF4_BLOCK, _NF4_NESTED_BLOCK = 64, 256  # bitsandbytes' defaults, with double quantization
 _MXFP4_BLOCK = 32
-_IGNORED_FIELDS = (
-    "modules_to_not_convert",
-    "ignored_layers",
-    "ignore",
-    "llm_int8_skip_modules",
-    "exclude_modules",
+_SAME_MODULE = (
+    (re.compile(r"^.*?(?=layers\.\d)"), ""),  # whatever the stack of layers is called
+    (re.compile(r"\.(ffn|feed_forward|block_sparse_moe|moe)(?=\.|$)"), ".mlp"),
+    (re.compile(r"\.experts\..*$"), ".experts"),
 )
 
 
@@ -44,6 +46,12 @@ class Quantization:
     fp8's square blocks, None where a tensor or, with `is_per_channel`, a row has one scale.
     `ignored` are names, patterns with `*`, or regular expressions behind `re:` of what is left as
     it is. `level` is a GGUF mixture such as Q4_K_M.
+
+    Where layers differ, `by_layer` (normal names, see `normal_name`) and `by_target` (patterns)
+    say what holds for some in place of this, and `experts` what holds for routed experts; method
+    "none" leaves the others alone. An "average" of `mean_bits` a number is all that is known of
+    some forms, with `table_bytes` for each matrix. "unknown" is planned in full precision.
+    `name` is what config.json calls it.
     """
 
     method: Method
@@ -55,63 +63,64 @@ class Quantization:
     block: tuple[int, int] | None = None
     ignored: tuple[str, ...] = ()
     level: str = ""
+    name: str = ""
+    only_experts: bool = False
+    experts: Quantization | None = None
+    by_layer: Mapping[str, Quantization] = field(default_factory=dict[str, "Quantization"])
+    by_target: tuple[tuple[tuple[str, ...], Quantization], ...] = ()
+    mean_bits: float = 0.0
+    head_bits: float | None = None
+    table_bytes: int = 0
+    has_fp8_kv: bool = False
+
+    @property
+    def label(self) -> str:
+        """Return what it is called: by config.json, else the method."""
+        return self.name or self.method
+
+    def of(self, tensor: Tensor) -> Quantization | None:
+        """Return how `tensor` is stored in fewer bits, None where it is not."""
+        if self.method == "unknown" or not _is_linear(tensor):
+            return None
+        if _is_named(self.ignored, tensor.name):
+            return None
+        if (listed := self._listed(tensor)) is not None:
+            return listed
+        for patterns, found in self.by_target:
+            if _is_named(patterns, tensor.name):
+                return found
+        if tensor.role == "head" and self.head_bits:
+            return self
+        if tensor.role not in QUANTIZED_ROLES:
+            return None
+        if tensor.role == "expert" and self.experts is not None:
+            return self.experts
+        if self.method == "none" or (self.only_experts and tensor.role != "expert"):
+            return None
+        return self
 
     def applies_to(self, tensor: Tensor) -> bool:
         """Return whether `tensor` is stored in fewer bits."""
-        is_matrix = len(tensor.shape) >= 2 and not tensor.name.endswith("bias")
-        if not is_matrix or tensor.role not in QUANTIZED_ROLES or "conv1d" in tensor.name:
-            return False
-        if self.method == "mxfp4" and tensor.role != "expert":
-            return False
-        return not any(_names(pattern, tensor.name) for pattern in self.ignored)
+        return self.of(tensor) is not None
 
-
-def quantization_of(config: Mapping[str, Any]) -> Quantization | None:
-    """Return what the `quantization_config` of a config.json says, None where it says nothing.
-
-    Raises ArgumentError for a method that is not known.
-    """
-    said = config.get("quantization_config") or config.get("compression_config")
-    if not isinstance(said, dict):
+    def _listed(self, tensor: Tensor) -> Quantization | None:
+        module = normal_name(tensor.name.removesuffix(".weight"))
+        while self.by_layer and module:
+            if (found := self.by_layer.get(module)) is not None:
+                return found
+            module = module.rpartition(".")[0]
         return None
-    fields = cast("dict[str, Any]", said)
-    method = str(fields.get("quant_method", "")).lower()
-    ignored = tuple(
-        str(name) for key in _IGNORED_FIELDS for name in cast("list[object]", fields.get(key) or [])
-    )
-    match method:
-        case "fp8" | "fbgemm_fp8":
-            size = cast("list[int] | None", fields.get("weight_block_size"))
-            return Quantization(
-                method="fp8",
-                bits=8,
-                block=(size[0], size[1]) if size else None,
-                is_per_channel=method == "fbgemm_fp8",
-                ignored=ignored,
-            )
-        case "gptq" | "gptq_marlin" | "awq" | "awq_marlin":
-            bits = int(fields.get("bits", fields.get("w_bit", 4)))
-            group = int(fields.get("group_size", fields.get("q_group_size", 128)))
-            return Quantization(
-                method="gptq" if method.startswith("gptq") else "awq",
-                bits=bits,
-                group_size=group if group > 0 else None,
-                has_zero_points=True,
-                ignored=ignored,
-            )
-        case "bitsandbytes":
-            bits = 8 if fields.get("load_in_8bit") or fields.get("_load_in_8bit") else 4
-            nested = bool(fields.get("bnb_4bit_use_double_quant", False))
-            return Quantization(method="bitsandbytes", bits=bits, is_nested=nested, ignored=ignored)
-        case "mxfp4":
-            return Quantization(method="mxfp4", bits=4, ignored=ignored)
-        case "compressed-tensors":
-            return _compressed(fields, ignored)
-        case _:
-            raise ArgumentError(
-                f"Quantization {method!r} is not known.",
-                hint=f"Known are {', '.join(METHODS)}; plan with the sizes of the files instead.",
-            )
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def normal_name(module: str) -> str:
+    """Return a module's name as it is whatever a checkpoint calls what stands around its layer.
+
+    All experts of a layer have one name, as they are one tensor in transformers.
+    """
+    for pattern, same in _SAME_MODULE:
+        module = pattern.sub(same, module)
+    return module
 
 
 def named_quantization(name: str) -> Quantization:
@@ -142,39 +151,11 @@ def named_quantization(name: str) -> Quantization:
 
 def quantized(tensors: Iterable[Tensor], quantization: Quantization) -> tuple[Tensor, ...]:
     """Return what is stored in the place of `tensors`, in the layouts of the methods' own files."""
-    return tuple(
-        stored
-        for tensor in tensors
-        for stored in (
-            _stored(tensor, quantization) if quantization.applies_to(tensor) else (tensor,)
-        )
-    )
-
-
-def _compressed(fields: Mapping[str, Any], ignored: tuple[str, ...]) -> Quantization:
-    """Read compressed-tensors' form: the weights of its first group of layers."""
-    groups = cast("dict[str, dict[str, Any]]", fields.get("config_groups") or {})
-    first = next(iter(groups.values()), cast("dict[str, Any]", {}))
-    weights = cast("dict[str, Any]", first.get("weights") or {})
-    bits = int(weights.get("num_bits", 8))
-    strategy = str(weights.get("strategy", "tensor"))
-    group = weights.get("group_size")
-    if bits == 4 or "pack" in str(fields.get("format", "")):
-        return Quantization(
-            method="packed",
-            bits=bits,
-            group_size=int(group) if group and int(group) > 0 else None,
-            has_zero_points=not weights.get("symmetric", True),
-            ignored=ignored,
-        )
-    block = cast("list[int] | None", weights.get("block_structure"))
-    return Quantization(
-        method="fp8" if weights.get("type") == "float" else "int8",
-        bits=8,
-        is_per_channel=strategy == "channel",
-        block=(block[0], block[1]) if strategy == "block" and block else None,
-        ignored=ignored,
-    )
+    stored: list[Tensor] = []
+    for tensor in tensors:
+        found = quantization.of(tensor)
+        stored.extend((tensor,) if found is None else _stored(tensor, found))
+    return tuple(stored)
 
 
 def _stored(tensor: Tensor, quantization: Quantization) -> Iterator[Tensor]:
@@ -214,6 +195,25 @@ def _stored(tensor: Tensor, quantization: Quantization) -> Iterator[Tensor]:
             yield part("weight_shape", "int64", 2)
             if quantization.has_zero_points:
                 yield part("weight_zero_point", "int32", packed_rows, groups)
+        case "affine":
+            yield part("weight_packed", "uint8", rows, math.ceil(columns * quantization.bits / 8))
+            yield part("weight_scale", "float16", rows, groups)
+            yield part("weight_zero_point", "float16", rows, groups)
+        case "nvfp4":
+            yield part("weight_packed", "uint8", rows, math.ceil(columns / 2))
+            yield part("weight_scale", "float8", rows, groups)
+            yield part("weight_scale_2", "float32", 1)
+        case "mxfp8":
+            yield part("weight", "float8", rows, columns)
+            yield part("weight_scale", "uint8", rows, groups)
+        case "average":
+            is_head = tensor.role == "head" and quantization.head_bits
+            bits = quantization.head_bits if is_head else quantization.mean_bits
+            size = math.ceil(columns * (bits or quantization.mean_bits) / 8)
+            yield part("weight_packed", "uint8", rows, size)
+            yield part("weight_scale", "float16", rows)
+            if quantization.table_bytes:
+                yield part("weight_table", "uint8", quantization.table_bytes)
         case "bitsandbytes" if quantization.bits == 8:
             yield part("weight", "int8", rows, columns)
             yield part("weight.SCB", "float32", rows)
@@ -225,8 +225,8 @@ def _stored(tensor: Tensor, quantization: Quantization) -> Iterator[Tensor]:
             )
             scales = (*before, rows, math.ceil(columns / _MXFP4_BLOCK))
             yield Tensor(name=f"{module}_scales", shape=scales, dtype="uint8")
-        case "gguf":
-            yield tensor  # a file's types differ by tensor: models/gguf.py
+        case "gguf" | "none" | "unknown":
+            yield tensor  # a GGUF's types differ by tensor: models/gguf.py
 
 
 def _nf4(tensor: Tensor, *, is_nested: bool) -> Iterator[Tensor]:
@@ -244,10 +244,44 @@ def _nf4(tensor: Tensor, *, is_nested: bool) -> Iterator[Tensor]:
     yield Tensor(name=f"{name}.nested_quant_map", shape=(256,), dtype="float32")
 
 
-def _names(pattern: str, name: str) -> bool:
+def _is_linear(tensor: Tensor) -> bool:
+    """Return whether it is the matrix of a linear layer, or of a layer's experts together."""
+    if len(tensor.shape) < 2 or "conv1d" in tensor.name:
+        return False
+    is_fused = tensor.role == "expert" and not tensor.name.endswith(("bias", "scale"))
+    return tensor.name.endswith(".weight") or is_fused
+
+
+def _is_named(patterns: tuple[str, ...], name: str) -> bool:
+    """Return whether one of `patterns` names the module of a tensor, or one around it."""
+    if not patterns:
+        return False
+    modules, expressions = _compiled(patterns)
     module = name.removesuffix(".weight")
-    if pattern.startswith("re:"):
-        return re.match(pattern.removeprefix("re:"), module) is not None
-    if "*" in pattern:
-        return fnmatch.fnmatch(module, f"{pattern}*")
-    return module == pattern or f".{pattern}." in f".{module}."
+    if any(one.match(module) for one in expressions):
+        return True
+    normal = normal_name(module)
+    parts = normal.split(".")
+    inside = {
+        ".".join(parts[begin:end])
+        for begin in range(len(parts))
+        for end in range(begin + 1, len(parts) + 1)
+    }
+    return not inside.isdisjoint(modules)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[re.Pattern[str], ...]]:
+    """Return the plain names among `patterns`, and the others as regular expressions."""
+    modules: set[str] = set()
+    expressions: list[str] = []
+    for pattern in patterns:
+        if pattern.startswith("re:"):
+            expressions.append(pattern.removeprefix("re:"))
+        elif "*" in pattern:
+            expressions.append(fnmatch.translate(f"{pattern}*"))
+            stack = _SAME_MODULE[0][0].sub("*", pattern)
+            expressions.append(fnmatch.translate(f"{stack}*"))
+        else:
+            modules.add(normal_name(pattern))
+    return frozenset(modules), tuple(re.compile(one) for one in expressions)

@@ -13,7 +13,8 @@ from typing import Any, Literal, cast
 
 from conduit_nb.errors import ModelFilesError
 from conduit_nb.models.defaults import defaults_of
-from conduit_nb.models.quantization import Quantization, quantization_of
+from conduit_nb.models.quantization import Quantization
+from conduit_nb.models.quantization_configs import quantization_of
 
 AttentionKind = Literal["full", "sliding", "linear"]
 ModelDtype = Literal["float32", "bfloat16", "float16"]

@@ -35,13 +35,25 @@ ITEM_BYTES: dict[TensorDtype, int] = {
 }
 FLOATS: frozenset[TensorDtype] = frozenset({"float32", "bfloat16", "float16"})
 
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+_LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
 # In this order: the first that is found says it.
 _ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = (
-    ("vision", re.compile(r"vision|visual|multi_modal_projector|audio|mm_projector")),
-    ("head", re.compile(r"(^|\.)(lm_head|embed_out)\.")),
+    (
+        "vision",
+        re.compile(
+            r"vision|visual|multi_modal_projector|audio|mm_projector|resampler|(^|\.)vpm\.|^mlp1\."
+            r"|sam_model|aligner"
+        ),
+    ),
+    ("head", re.compile(r"(^|\.)(lm_head|embed_out|output_layer)\.|^output\.")),
     ("position", re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings?)\.")),
-    ("embedding", re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in)\.")),
+    (
+        "embedding",
+        re.compile(
+            r"(^|\.)(embed_tokens\w*|wte|word_embeddings|embed_in|tok_embeddings|embeddings?"
+            r"|shared|token_embedding)\."
+        ),
+    ),
     (
         "norm",
         re.compile(r"(norm|layernorm|ln_\w+|ln\w*)\d?\.(weight|bias)$|(^|\.)(q|k)_norm\."),

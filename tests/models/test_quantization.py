@@ -8,9 +8,9 @@ from conduit_nb.errors import ArgumentError
 from conduit_nb.models.quantization import (
     Quantization,
     named_quantization,
-    quantization_of,
     quantized,
 )
+from conduit_nb.models.quantization_configs import quantization_of
 from conduit_nb.models.tensors import Tensor
 
 LINEAR = Tensor(name="model.layers.0.mlp.down_proj.weight", shape=(4096, 14336))
@@ -170,16 +170,10 @@ def test_what_is_to_be_left_alone_is_named_or_matched(ignored):
     assert quantized([LINEAR], quantization) == (LINEAR,)
 
 
-def test_a_method_that_is_not_known_is_refused_by_name():
-    with pytest.raises(ArgumentError, match="'magic'"):
-        quantization_of({"quantization_config": {"quant_method": "magic"}})
+def test_a_method_that_is_asked_for_and_not_known_is_refused_by_name():
     with pytest.raises(ArgumentError, match="'magic'"):
         named_quantization("magic")
 
 
 def test_a_gguf_mixture_is_named_behind_a_colon():
     assert named_quantization("gguf:q5_k_m").level == "Q5_K_M"
-
-
-def test_a_config_without_quantization_has_none():
-    assert quantization_of({"quantization_config": None}) is None
