@@ -73,9 +73,7 @@ def _names(spec: ModelSpec) -> set[str]:
 
 
 def _inner_size(spec: ModelSpec) -> int:
-    names = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "moe_intermediate_size")
-    found = (spec.config.get(name) for name in names)
-    return next((int(size) for size in found if size), 4 * (spec.hidden_size or 0))
+    return spec.inner_size or 4 * (spec.hidden_size or 0)
 
 
 def _expert_workspace(spec: ModelSpec, overheads: Overheads, tensor_parallel: int) -> int:
@@ -86,7 +84,6 @@ def _expert_workspace(spec: ModelSpec, overheads: Overheads, tensor_parallel: in
     """
     if not spec.experts or (spec.quantization and spec.quantization.method == "mxfp4"):
         return 0
-    size = int(spec.config.get("moe_intermediate_size") or spec.config["intermediate_size"])
-    share = size // tensor_parallel
+    share = (spec.expert_size or _inner_size(spec)) // tensor_parallel
     widest = max(2 * share, int(EXPERT_HIDDEN * (spec.hidden_size or 0)))
     return overheads.step_tokens * (spec.experts_per_token or 1) * (widest + share)

@@ -37,12 +37,14 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
     KV heads divide, or each rank holds a copy.
     """
     spec, ranks = model.spec, request.tensor_parallel
-    if not spec.layers or not spec.heads or not spec.head_dim:
+    keeps_tokens = any(part.kind != "state" for parts in spec.caches for part in parts)
+    if not spec.layers or (keeps_tokens and not (spec.heads and spec.head_dim)):
         raise PlanError(
             f"The config.json of {model.model_id} does not say how many layers and heads it has.",
-            hint="Fetch the model's config.json again, or name a language model.",
+            hint="Install transformers, which knows the defaults of its type: "
+            'pip install "conduit-nb[lmlite]"; or name a language model.',
         )
-    if spec.heads % ranks:
+    if spec.heads and spec.heads % ranks:
         raise PlanError(
             f"{model.model_id} has {spec.heads} attention heads: {ranks} ranks cannot share them.",
             hint=f"Set tensor_parallel to one of {_divisors(spec.heads)}.",
@@ -54,8 +56,8 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
             "share them.",
             hint="Set tensor_parallel to a power of two.",
         )
-    kv_heads = spec.kv_heads or spec.heads
-    if not spec.latent_dim and kv_heads % ranks and ranks % kv_heads:
+    kv_heads = spec.kv_heads or spec.heads or 1
+    if keeps_tokens and not spec.latent_dim and kv_heads % ranks and ranks % kv_heads:
         raise PlanError(
             f"{model.model_id} has {kv_heads} KV heads: {ranks} ranks can neither share nor copy "
             "them evenly.",
@@ -68,17 +70,17 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
             f"{request.pipeline_parallel} stages.",
             hint="Lower pipeline_parallel.",
         )
-    _check_length(model)
+    _check_length(model, keeps_tokens=keeps_tokens)
 
 
-def _check_length(model: PlannedModel) -> None:
+def _check_length(model: PlannedModel, *, keeps_tokens: bool) -> None:
     limit, asked = model.spec.context_tokens, model.max_model_len
     if limit is not None and asked is not None and asked > limit:
         raise ContextLengthError(
             f"{model.model_id} was made for {limit:,} tokens; max_model_len={asked:,} is more.",
             hint=f"Lower max_model_len to {limit} or less.",
         )
-    if limit is None and asked is None:
+    if limit is None and asked is None and keeps_tokens:
         raise PlanError(
             f"The config.json of {model.model_id} sets no limit of its context.",
             hint="Set max_model_len.",

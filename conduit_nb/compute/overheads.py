@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.models.tensors import TensorDtype
 from conduit_nb.spelling import nearest
 
 GIB, MIB = 2**30, 2**20
@@ -34,6 +35,8 @@ class Overheads:
     A quantization leaves out `unquantized` (patterns as in a config.json), with `quantizes_head` it
     takes the head. With `keeps_sliding_whole` a layer keeps all tokens, however few it looks at.
     `rope_bytes` are those of a number in its table of rotations, None where it keeps none.
+    `state_dtype` is what linear layers sum in where config.json does not say, None the model's;
+    their convolutions keep `extra_conv_inputs` more than they need.
     """
 
     runtime: str
@@ -58,6 +61,8 @@ class Overheads:
     page_tokens: int = 1
     scattered_kv_share: float = 0.0
     rope_bytes: int | None = None
+    state_dtype: TensorDtype | None = None
+    extra_conv_inputs: int = 0
     has_caching_allocator: bool = False
     groups_kv_layers: bool = False
     keeps_sliding_whole: bool = False
@@ -130,6 +135,7 @@ _SGLANG_05 = Overheads(
     vocab_multiple=64,
     page_tokens=1,
     rope_bytes=4,
+    state_dtype="float32",  # srt/server_args.py, mamba_ssm_dtype
     has_caching_allocator=True,
     keeps_latent_copies=True,
     least_cuda=(12, 6),
@@ -150,6 +156,7 @@ _LLAMA_CPP = Overheads(
     runtime_bytes=512 * MIB,
     runtime_bytes_parallel=512 * MIB,
     page_tokens=1,
+    state_dtype="float32",  # llama-model.cpp: recurrent states are GGML_TYPE_F32
 )
 
 _LMLITE = Overheads(
@@ -167,6 +174,8 @@ _LMLITE = Overheads(
     page_tokens=16,
     bytes_per_model=10 * MIB,
     scattered_kv_share=0.25,
+    state_dtype="float32",
+    extra_conv_inputs=1,  # transformers/cache_utils.py keeps as many inputs as the kernel is wide
     keeps_sliding_whole=True,  # lmlite/kv_cache.py: pages before the window stay
     quantizes_head=True,  # lmlite/quantized.py: linear layers, not fused experts or Conv1D
     unquantized=(r"re:.*\.experts\.", r"re:.*\.(c_attn|c_fc|c_proj)$"),

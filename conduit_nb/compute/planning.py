@@ -30,6 +30,9 @@ from conduit_nb.models.spec import ModelDtype, ModelSpec
 from conduit_nb.models.tensors import ITEM_BYTES, Tensor, TensorDtype
 from conduit_nb.models.weights import served_tensors
 
+DEFAULT_TOKENS = 2048
+"""The length of a request where config.json sets no limit and nobody asks for one, as in vLLM."""
+
 _COMPUTE: dict[ModelDtype, ComputeDtype] = {
     "float32": "fp32",
     "float16": "fp16",
@@ -137,7 +140,7 @@ def _served(asked: PlannedModel, request: PlanRequest, overheads: Overheads) -> 
         dtype=dtype,
         kv_dtype=kv_dtype,
         quantization=spec.quantization or quantization,
-        tokens=asked.max_model_len or spec.context_tokens or 0,
+        tokens=asked.max_model_len or spec.context_tokens or DEFAULT_TOKENS,
         weights=stage_weights(
             spec,
             tensors,
@@ -149,8 +152,7 @@ def _served(asked: PlannedModel, request: PlanRequest, overheads: Overheads) -> 
         ),
         kv=tuple(
             kv_need(
-                spec,
-                [kind for kind, of in zip(spec.attention, stages, strict=True) if of == stage],
+                [parts for parts, of in zip(spec.caches, stages, strict=True) if of == stage],
                 overheads,
                 kv_dtype=kv_dtype,
                 dtype=dtype,
@@ -200,7 +202,7 @@ def _terms(
 ) -> Iterator[Term]:
     """Yield what one model adds to a device of `stage`."""
     spec, asked, held = model.spec, model.asked, model.weights[stage]
-    stored = model.quantization.method if model.quantization else model.dtype
+    stored = model.quantization.label if model.quantization else model.dtype
     split = f" / {request.tensor_parallel} ranks" if request.tensor_parallel > 1 else ""
     for role, size in held.bytes_by_role.items():
         yield Term(
@@ -223,14 +225,23 @@ def _terms(
                 source=f"{overheads.runtime} {overheads.version}",
             )
     need, rows = model.kv[stage], asked.max_model_concurrency
+    fixed = rows * need.request_state_bytes
     yield Term(
         name=f"{asked.model_id} KV cache",
         part="kv",
-        bytes=rows * need.request_bytes(model.tokens),
+        bytes=rows * need.request_bytes(model.tokens) - fixed,
         formula=f"{rows} requests x {model.tokens:,} tokens x {need.bytes_per_token:,} bytes"
         + (f", sliding layers {need.sliding_tokens:,} tokens" if need.sliding_tokens else ""),
         source=_kv_formula(spec),
     )
+    if fixed:
+        yield Term(
+            name=f"{asked.model_id} states",
+            part="kv",
+            bytes=fixed,
+            formula=f"{rows} requests x {need.request_state_bytes:,} bytes, whatever their length",
+            source="convolutions and sums of linear layers, what a decoder keeps of its encoder",
+        )
     if overheads.scattered_kv_share and rows > 1:
         yield Term(
             name=f"{asked.model_id} scattered pages",
@@ -278,6 +289,8 @@ def _terms(
 
 
 def _kv_formula(spec: ModelSpec) -> str:
+    if not any(spec.caches):
+        return "an encoder keeps nothing of a text that it has read"
     if spec.latent_dim:
         return "(kv_lora_rank + qk_rope_head_dim) x bytes x layers, not split by tensor parallel"
     return "2 x KV heads of a rank x head size x bytes x layers"
@@ -290,6 +303,9 @@ def _model_plan(model: _Served, tensor_parallel: int) -> ModelPlan:
         model_id=asked.model_id,
         weights_bytes=tensor_parallel * sum(held.total_bytes for held in model.weights),
         kv_bytes_per_token=tensor_parallel * sum(need.bytes_per_token for need in model.kv),
+        state_bytes_per_request=tensor_parallel
+        * sum(need.request_state_bytes for need in model.kv),
+        remarks=_remarks(model),
         kv_bytes=tensor_parallel
         * asked.max_model_concurrency
         * sum(need.request_bytes(model.tokens) for need in model.kv),
@@ -298,6 +314,19 @@ def _model_plan(model: _Served, tensor_parallel: int) -> ModelPlan:
         max_model_len=model.tokens,
         max_model_concurrency=asked.max_model_concurrency,
     )
+
+
+def _remarks(model: _Served) -> tuple[str, ...]:
+    """Return what was assumed of the model, and what a runtime adds to it."""
+    remarks = [*model.spec.remarks, *model.asked.weights.remarks]
+    if lacks := ", ".join(model.spec.lacks):
+        remarks.append(
+            f"config.json leaves out {lacks}; without transformers the defaults of its type are"
+            " not known, and the most was taken."
+        )
+    if padding := sum(need.padding_layers for need in model.kv):
+        remarks.append(f"The runtime pads the KV cache by {padding} layers.")
+    return tuple(remarks)
 
 
 def _active(model: _Served) -> tuple[int, int]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conduit_nb.compute.overheads import Overheads
+from conduit_nb.models.context import rope_scalings, scaling_kind
+from conduit_nb.models.layer_caches import ENCODERS
 from conduit_nb.models.spec import ModelSpec
 from conduit_nb.models.tensors import ITEM_BYTES, Role, Tensor, TensorDtype
 
@@ -24,6 +26,13 @@ MIB = 2**20
 
 _WHOLE: frozenset[Role] = frozenset({"position", "norm", "router", "latent"})
 """Every rank of a tensor-parallel group holds these in full."""
+
+# Their positions are learned, linear, or not needed.
+_NO_ROPE = ENCODERS | {
+    *("gpt2", "opt", "bloom", "mpt", "gpt_neo", "gpt_bigcode", "xglm", "biogpt", "bart", "mbart"),
+    *("t5", "mt5", "umt5", "whisper", "mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm", "jamba"),
+    *("nemotron_h", "granitemoehybrid"),
+}
 
 _ROW_BIAS = re.compile(r"\.(o_proj|out_proj|dense|down_proj|fc2|c_proj|dense_4h_to_h)\.bias$")
 # Projections of one input that runtimes keep as one tensor.
@@ -149,13 +158,11 @@ def rope_table_bytes(spec: ModelSpec, overheads: Overheads) -> int:
     vLLM's `rotary_embedding/`: as many rows as positions; linear and dynamic scaling multiply
     them, YaRN counts from the original length. Gemma 3 has a second, unscaled one.
     """
-    config, rows = spec.config, spec.context_tokens
+    config, rows = spec.config, spec.positions
     if overheads.rope_bytes is None or not rows or _has_no_rope(spec):
         return 0
-    scaling: Any = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if any(isinstance(value, dict) for value in scaling.values()):
-        scaling = scaling.get("full_attention") or {}
-    kind = str(scaling.get("rope_type") or scaling.get("type") or "default")
+    scaling: Mapping[str, Any] = next(rope_scalings(config), dict[str, Any]())
+    kind = scaling_kind(scaling)
     original = int(scaling.get("original_max_position_embeddings") or rows)
     factor = float(scaling.get("factor") or 1.0)
     size = overheads.rope_bytes
@@ -164,12 +171,12 @@ def rope_table_bytes(spec: ModelSpec, overheads: Overheads) -> int:
     elif kind == "yarn":
         scaled = int(original * factor)
         size = 4 if spec.latent_dim else size
-    elif kind in ("longrope", "su"):
+    elif kind == "longrope":
         scaled = original + rows
     else:
         scaled = rows
     tables = scaled + (rows if config.get("rope_local_base_freq") or kind == "linear" else 0)
-    width = int(config.get("qk_rope_head_dim") or 0) if spec.latent_dim else spec.head_dim or 0
+    width = int(config.get("qk_rope_head_dim") or 0) or spec.head_dim or 0
     share = float(config.get("partial_rotary_factor") or scaling.get("partial_rotary_factor") or 1)
     return int(tables * int(width * share) * size)
 
@@ -187,7 +194,7 @@ def latent_copy_bytes(spec: ModelSpec, overheads: Overheads, *, dtype: TensorDty
 
 
 def _has_no_rope(spec: ModelSpec) -> bool:
-    return str(spec.config.get("model_type")) in ("gpt2", "opt") or bool(spec.config.get("alibi"))
+    return str(spec.config.get("model_type")) in _NO_ROPE or bool(spec.config.get("alibi"))
 
 
 def _with_tied_head(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -232,7 +239,7 @@ def _mxfp4_padding(spec: ModelSpec, tensor: Tensor, tensor_parallel: int) -> flo
     if not tensor.name.endswith(("_blocks", "_scales")):
         return 2.0 if tensor.name.endswith("bias") else 1.0  # their biases become float32
     hidden = spec.hidden_size or 1
-    inner = int(spec.config.get("moe_intermediate_size") or spec.config["intermediate_size"])
+    inner = spec.expert_size or hidden
     share = inner // tensor_parallel
     kept = share if share % 64 == 0 else padded(share, 128)
     if "gate_up" in tensor.name:

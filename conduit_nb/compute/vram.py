@@ -110,6 +110,8 @@ class ModelPlan:
 
     `active_weight_bytes_per_token` are the weights that one token is multiplied with (of a
     mixture, its active experts only), `flops_per_token` two per such weight, without attention.
+    `state_bytes_per_request` are kept of a request whatever its length. `remarks` say what had to
+    be assumed, so that the plan may be too large.
     """
 
     model_id: str
@@ -120,6 +122,8 @@ class ModelPlan:
     flops_per_token: int
     max_model_len: int
     max_model_concurrency: int
+    state_bytes_per_request: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

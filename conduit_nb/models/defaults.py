@@ -55,6 +55,11 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "falcon": {**_TIED, "max_position_embeddings": 2048},
     "gpt_oss": {"head_dim": 64, "num_key_value_heads": 8},
     "smollm3": _TIED,
+    "chatglm": {"add_qkv_bias": True, "multi_query_attention": True},
+    "minicpm": _TIED,
+    "phi3_v": {"num_key_value_heads": None},
+    "qwen": {"vocab_size": 151_936},
+    "internlm": {"bias": True},
     "llama4_text": {"attention_chunk_size": 8192, "sliding_window_pattern": 4, "head_dim": 128},
 }
 
@@ -62,3 +67,16 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 def defaults_of(model_type: str) -> Mapping[str, Any]:
     """Return what a configuration of that type means where it says nothing."""
     return _DEFAULTS.get(model_type, {})
+
+
+def is_known(model_type: str) -> bool:
+    """Return whether the defaults of that type stand here, or it needs none."""
+    return model_type in _DEFAULTS or model_type in _ONE_KEY_A_HEAD
+
+
+# Every head has its own key in these, and an even share of the hidden state.
+_ONE_KEY_A_HEAD = frozenset(
+    {"bloom", "gpt_neox", "gptj", "codegen", "gpt_neo", "xglm", "biogpt", "baichuan", "xverse"}
+    | {"exaone", "internlm", "internlm2", "minicpm", "deepseek", "dbrx", "Yi", "mimo"}
+    | {"aquila", "orion", "mpt", "bart", "mbart", "whisper", "t5", "mt5", "pegasus", "marian"}
+)

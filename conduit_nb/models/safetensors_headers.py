@@ -154,6 +154,10 @@ class HubHeaders:
             for tensor in _tensors(header or b"", f"{self._root}/{name}")
         )
 
+    def json_file(self, name: str) -> Mapping[str, Any] | None:
+        """Return the object in a small file of the model's, None where it has none."""
+        return self._json(name)
+
     def _json(self, name: str) -> Mapping[str, Any] | None:
         text = self._range(name, 0, LARGEST_JSON_BYTES)
         if text is None:

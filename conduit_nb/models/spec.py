@@ -12,41 +12,52 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from conduit_nb.errors import ModelFilesError
-from conduit_nb.models.defaults import defaults_of
+from conduit_nb.models.context import context_length
+from conduit_nb.models.defaults import defaults_of, is_known
+from conduit_nb.models.fields import (
+    EXPERT_INNER,
+    EXPERTS,
+    EXPERTS_PER_TOKEN,
+    HEAD_DIM,
+    HEADS,
+    HIDDEN,
+    INNER,
+    KV_HEADS,
+    VOCAB,
+    first,
+    flat,
+    positive,
+)
+from conduit_nb.models.layer_caches import (
+    CachePart,
+    Kind,
+    head_dim_of,
+    is_encoder,
+    kv_heads_of,
+    layer_caches,
+    window_of,
+)
 from conduit_nb.models.quantization import Quantization
-from conduit_nb.models.quantization_configs import quantization_of
+from conduit_nb.models.quantization_configs import FP8_KV_REMARK, quantization_of
 
-AttentionKind = Literal["full", "sliding", "linear"]
+AttentionKind = Kind
 ModelDtype = Literal["float32", "bfloat16", "float16"]
 
-# How the architectures call the longest text that they were made for, the usual name first.
-CONTEXT_FIELDS = (
-    "max_position_embeddings",
-    "n_positions",
-    "n_ctx",
-    "max_seq_len",
-    "max_sequence_length",
-    "seq_length",
-)
-KINDS: Mapping[str, AttentionKind] = {
-    "full_attention": "full",
-    "attention": "full",
-    "sliding_attention": "sliding",
-    "chunked_attention": "sliding",
-    "linear_attention": "linear",
-    "mamba": "linear",
-    "conv": "linear",
-}
+# Where models of several parts keep the language model's numbers, from the outside in.
+_TEXT_PARTS = ("thinker_config", "text_config", "llm_config", "language_config", "decoder")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """What config.json says. None is what it does not say.
 
-    `attention` has one kind for each layer; `window_tokens` is how far back a sliding layer looks.
-    `latent_dim` is what a layer with latent attention (MLA) keeps for one token, instead of keys
-    and values. `experts_per_token` of `experts` work for one token. `config` is the language
-    model's part of the file, with the family's defaults where the file is silent.
+    `attention` has one kind for each layer, `caches` what each keeps of a request;
+    `window_tokens` is how far back a sliding layer looks. `latent_dim` is what a layer with latent
+    attention (MLA) keeps for one token, instead of keys and values. `experts_per_token` of
+    `experts` work for one token. `positions` is the length in the file, `context_tokens` what
+    scaled rotations make of it. `config` is the language model's part of the file, with the
+    family's defaults where the file is silent. `lacks` names what the file leaves to defaults that
+    are not known here, `remarks` say what was assumed.
     """
 
     model_type: str
@@ -55,6 +66,10 @@ class ModelSpec:
     vocab_tokens: int | None
     hidden_size: int | None = None
     attention: tuple[AttentionKind, ...] = ()
+    caches: tuple[tuple[CachePart, ...], ...] = ()
+    positions: int | None = None
+    inner_size: int | None = None
+    expert_size: int | None = None
     heads: int | None = None
     kv_heads: int | None = None
     head_dim: int | None = None
@@ -65,6 +80,9 @@ class ModelSpec:
     dtype: ModelDtype | None = None
     quantization: Quantization | None = None
     has_tied_embeddings: bool = False
+    is_encoder: bool = False
+    lacks: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     is_multimodal: bool = False
     vision: Mapping[str, Any] = field(default_factory=dict[str, Any])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -88,43 +106,61 @@ def context_tokens(folder: Path) -> int | None:
     return read_spec(folder).context_tokens
 
 
-def spec_of(whole: Mapping[str, Any]) -> ModelSpec:
-    """Return the facts that a config.json holds."""
-    said = _text_part(whole)
+def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None) -> ModelSpec:
+    """Return the facts that a config.json holds.
+
+    `defaults` is the same configuration as transformers completes it, where it was asked.
+    """
+    said = text_part(whole)
     model_type = str(whole.get("model_type", ""))
-    config: dict[str, Any] = {**defaults_of(str(said.get("model_type", model_type))), **said}
-    if said is not whole and "tie_word_embeddings" in whole:
-        config["tie_word_embeddings"] = whole["tie_word_embeddings"]
-    heads = _first(config, "num_attention_heads", "n_head", "num_heads")
-    hidden_size = _first(config, "hidden_size", "n_embd", "d_model")
+    text_type = str(said.get("model_type", model_type))
+    config = flat({**defaults_of(text_type), **_completed(said, defaults), "model_type": text_type})
+    if said is not whole:
+        for name in ("tie_word_embeddings", "is_encoder_decoder"):
+            if name in whole:
+                config[name] = whole[name]
+    vision = _vision(whole)
+    if cross := _image_tokens(config, vision):
+        config["cross_tokens"] = cross
+    heads = first(config, *HEADS)
+    kept = layer_caches(config)
+    length = context_length(config)
+    experts = first(config, *EXPERTS)
     architectures = whole.get("architectures")
-    vision: object = whole.get("vision_config")
-    experts = _first(config, "num_local_experts", "num_experts", "n_routed_experts")
+    quantization = quantization_of(whole) or quantization_of(said)
     return ModelSpec(
         model_type=model_type,
         architectures=tuple(str(name) for name in cast("list[object]", architectures))
         if isinstance(architectures, list)
         else (),
-        context_tokens=_first(config, *CONTEXT_FIELDS),
-        vocab_tokens=_first(config, "vocab_size"),
-        hidden_size=hidden_size,
-        attention=_attention(config),
+        context_tokens=length.tokens,
+        positions=length.positions,
+        vocab_tokens=first(config, *VOCAB),
+        hidden_size=first(config, *HIDDEN),
+        attention=kept.kinds,
+        caches=kept.parts,
         heads=heads,
-        kv_heads=_kv_heads(config, heads),
-        head_dim=_first(config, "head_dim", "kv_channels")
-        or (hidden_size // heads if hidden_size and heads else None),
-        window_tokens=_first(config, "sliding_window", "attention_chunk_size"),
-        latent_dim=_latent_dim(config),
+        kv_heads=kv_heads_of(config),
+        head_dim=head_dim_of(config),
+        window_tokens=window_of(config),
+        latent_dim=_latent_dim(config, kept.parts),
+        inner_size=first(config, *INNER),
+        expert_size=first(config, *EXPERT_INNER),
         experts=experts,
-        experts_per_token=_first(config, "num_experts_per_tok", "experts_per_token")
-        if experts
-        else None,
+        experts_per_token=first(config, *EXPERTS_PER_TOKEN) if experts else None,
         dtype=_dtype(whole, said),
-        quantization=quantization_of(whole) or quantization_of(said),
+        quantization=quantization,
         has_tied_embeddings=bool(config.get("tie_word_embeddings", False)),
-        is_multimodal="vision_config" in whole or "audio_config" in whole,
-        vision=cast("dict[str, Any]", vision) if isinstance(vision, dict) else {},
+        is_encoder=is_encoder(config),
+        is_multimodal=said is not whole or "vision_config" in whole or "audio_config" in whole,
+        vision=vision,
         config=config,
+        lacks=_lacks(config, kept.kinds) if defaults is None else (),
+        remarks=(
+            *kept.remarks,
+            *length.remarks,
+            *((FP8_KV_REMARK,) if quantization and quantization.has_fp8_kv else ()),
+        ),
     )
 
 
@@ -151,46 +187,62 @@ def read_config(path: Path) -> Mapping[str, Any]:
     return cast("dict[str, Any]", config)
 
 
-def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return where the language model's numbers stand: models that also see nest them."""
-    nested = config.get("text_config")
-    return cast("dict[str, Any]", nested) if isinstance(nested, dict) else config
+    for name in _TEXT_PARTS:
+        nested = config.get(name)
+        if isinstance(nested, dict):
+            return text_part(cast("dict[str, Any]", nested))
+    return config
 
 
-def _kv_heads(config: Mapping[str, Any], heads: int | None) -> int | None:
-    if config.get("model_type") == "falcon" and not config.get("new_decoder_architecture"):
-        return 1 if config.get("multi_query", True) else heads
-    return _first(config, "num_key_value_heads", "num_kv_heads") or heads
+def _completed(said: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what is said, with the defaults of its class where nothing is."""
+    spoken = {name: value for name, value in said.items() if value is not None}
+    if defaults is None:
+        return spoken
+    known = {name: value for name, value in text_part(defaults).items() if value is not None}
+    return {**known, **spoken}
 
 
-def _latent_dim(config: Mapping[str, Any]) -> int | None:
-    rank, rope = _positive(config, "kv_lora_rank"), _positive(config, "qk_rope_head_dim")
-    return rank + rope if rank and rope else None
+def _lacks(config: Mapping[str, Any], kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+    """Return what the plan needs and neither the file nor our table of defaults holds."""
+    has_heads = bool(first(config, *HEADS)) or "num_query_heads" in config
+    lacking: list[str] = []
+    if not kinds:
+        lacking.append("layers")
+    if not has_heads and any(kind != "linear" for kind in kinds):
+        lacking.append("attention heads")
+    if not first(config, *HIDDEN):
+        lacking.append("hidden size")
+    if not first(config, *VOCAB):
+        lacking.append("vocabulary")
+    keeps_tokens = any(kind not in ("linear", "none") for kind in kinds)
+    if keeps_tokens and not is_known(str(config.get("model_type", ""))):
+        if not any(name in config for name in (*KV_HEADS, "kv_lora_rank", "block_configs")):
+            lacking.append("KV heads")
+        if not any(name in config for name in (*HEAD_DIM, "kv_lora_rank", "block_configs")):
+            lacking.append("head size")
+    return tuple(lacking)
 
 
-def _attention(config: Mapping[str, Any]) -> tuple[AttentionKind, ...]:
-    layers = _first(config, "num_hidden_layers", "n_layer", "num_layers") or 0
-    named = config.get("layer_types")
-    if isinstance(named, list) and len(cast("list[object]", named)) >= layers:
-        return tuple(KINDS.get(str(kind), "full") for kind in cast("list[object]", named)[:layers])
-    return tuple(_kind(config, layer) for layer in range(layers))
+def _vision(whole: Mapping[str, Any]) -> Mapping[str, Any]:
+    vision: object = whole.get("vision_config")
+    return cast("dict[str, Any]", vision) if isinstance(vision, dict) else {}
 
 
-def _kind(config: Mapping[str, Any], layer: int) -> AttentionKind:
-    """Return a layer's kind where no list says it: by the rules of transformers' configurations."""
-    if interval := _positive(config, "full_attention_interval"):
-        return "full" if (layer + 1) % interval == 0 else "linear"
-    window = _first(config, "sliding_window", "attention_chunk_size")
-    if window is None or config.get("use_sliding_window") is False:
-        return "full"
-    letters = config.get("sliding_window_pattern")
-    if isinstance(letters, str) and letters:  # "LLLG": local and global
-        return "sliding" if letters[layer % len(letters)] == "L" else "full"
-    if pattern := _first(config, "sliding_window_pattern", "_sliding_window_pattern"):
-        return "sliding" if (layer + 1) % pattern else "full"
-    if config.get("use_sliding_window"):
-        return "sliding" if layer >= (_positive(config, "max_window_layers") or 0) else "full"
-    return "sliding"
+def _image_tokens(config: Mapping[str, Any], vision: Mapping[str, Any]) -> int | None:
+    """Return how many tokens of an image Llama 3.2 Vision's cross attention keeps."""
+    if "cross_attention_layers" not in config:
+        return None
+    side = (positive(vision, "image_size") or 448) // (positive(vision, "patch_size") or 14)
+    return (side * side + 1) * (positive(vision, "max_num_tiles") or 4)
+
+
+def _latent_dim(config: Mapping[str, Any], parts: tuple[tuple[CachePart, ...], ...]) -> int | None:
+    if not positive(config, "kv_lora_rank"):
+        return None
+    return next((part.numbers for layer in parts for part in layer if part.is_shared), None)
 
 
 def _dtype(*configs: Mapping[str, Any]) -> ModelDtype | None:
@@ -200,12 +252,3 @@ def _dtype(*configs: Mapping[str, Any]) -> ModelDtype | None:
             if said in ("float32", "bfloat16", "float16"):
                 return said
     return None
-
-
-def _first(config: Mapping[str, Any], *names: str) -> int | None:
-    return next((number for name in names if (number := _positive(config, name))), None)
-
-
-def _positive(config: Mapping[str, Any], name: str) -> int | None:
-    value = config.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

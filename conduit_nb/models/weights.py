@@ -6,25 +6,34 @@ Layer 1.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from conduit_nb.errors import ArgumentError, MissingExtraError, ModelError
 from conduit_nb.models.gguf import gguf_tensors, mixed
 from conduit_nb.models.layouts import tensors_of
 from conduit_nb.models.quantization import Quantization, quantized
+from conduit_nb.models.quantization_configs import MODELOPT_FILE, with_modelopt_file
 from conduit_nb.models.safetensors_headers import HubHeaders, folder_index, folder_tensors
 from conduit_nb.models.spec import ModelSpec, read_config, spec_of
 from conduit_nb.models.tensors import FLOATS, Tensor, TensorDtype
 
+_STACK = re.compile(
+    r"(?:(?:model|language_model|text_model|transformer|backbone|thinker|llm|gpt_neox)\.)*"
+    r"(?:layers|h)\.(\d+)\."
+)
+_AHEAD = re.compile(r"(^|\.)mtp(_\w+)?\.")
 Source = Literal[
     "safetensors headers", "GGUF header", "meta device", "arithmetic", "safetensors index"
 ]
 Count = Callable[[Path], tuple[Tensor, ...]]
 """Counts the parameters of the model in a folder; `lmlite.count_parameters.counted_tensors`."""
+Complete = Callable[[Path], Mapping[str, Any] | None]
+"""Gives a config.json with its class' defaults; `lmlite.count_parameters.completed_config`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,23 +42,29 @@ class Weights:
 
     `tensors` are as stored where `is_stored`, else in full and without a precision of their own:
     the quantization of the spec is still to be applied. An index alone says only how many bytes
-    there are: they stand as evenly spread over the layers.
+    there are: they stand as evenly spread over the layers. `remarks` say what was assumed.
     """
 
     tensors: tuple[Tensor, ...]
     source: Source
     is_stored: bool
+    remarks: tuple[str, ...] = ()
 
 
-def read_model(folder: Path, *, count: Count | None = None) -> tuple[ModelSpec, Weights]:
+def read_model(
+    folder: Path, *, count: Count | None = None, complete: Complete | None = None
+) -> tuple[ModelSpec, Weights]:
     """Return the facts and weights of the model in `folder`, which may hold only a config.json.
 
-    `count` is asked where no safetensors are there; without it, or where torch is not installed or
-    does not know the model, it is arithmetic. A `.gguf` file takes the folder's place.
+    `complete` is asked where the file leaves to defaults what is not known here. Weights are those
+    of the safetensors' headers, of a `.gguf` file in their place, or arithmetic; `count` is asked
+    where the family is not known. Without it, or where it fails, an index says at least the bytes.
 
     Raises ModelFilesError where the files are broken, or nothing can tell the weights.
     """
-    spec = spec_of(read_config(folder / "config.json"))
+    spec = spec_of(_read_config(folder))
+    if complete is not None and (spec.lacks or spec.remarks):
+        spec = _completed(spec, _read_config(folder), complete(folder))
     stored = folder_tensors(folder)
     if stored is not None:
         return spec, _stored(spec, stored, "safetensors headers")
@@ -65,23 +80,45 @@ def read_hub_model(
     revision: str | None = None,
     endpoint: str | None = None,
     count: Count | None = None,
+    complete: Complete | None = None,
 ) -> tuple[ModelSpec, Weights]:
     """Return the facts and weights of a model on the hub, reading nothing but headers.
 
-    `count` is asked where it has no safetensors.
+    `count` and `complete` as in `read_model`.
 
     Raises ModelNotFoundError where the hub has none of that name or cannot be reached,
     ModelFilesError where it has no safetensors and its family is not known.
     """
     with HubHeaders(model_id, revision=revision, endpoint=endpoint) as hub:
         config = hub.config()
+        if not config.get("quantization_config"):
+            config = with_modelopt_file(config, hub.json_file(MODELOPT_FILE))
         stored = hub.tensors()
     spec = spec_of(config)
-    if stored is not None:
+    is_whole = not spec.lacks and not spec.remarks
+    if stored is not None and (is_whole or complete is None):
         return spec, _stored(spec, stored, "safetensors headers")
-    with tempfile.TemporaryDirectory(prefix="conduit-config-") as folder:
-        Path(folder, "config.json").write_text(json.dumps(config), encoding="utf-8")
-        return spec, _told(spec, Path(folder), count)
+    with tempfile.TemporaryDirectory(prefix="conduit-config-") as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        if complete is not None and not is_whole:
+            spec = _completed(spec, config, complete(folder))
+        if stored is not None:
+            return spec, _stored(spec, stored, "safetensors headers")
+        return spec, _told(spec, folder, count)
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    """Return config.json, with ModelOpt's file of its own where that lies beside it."""
+    config = read_config(folder / "config.json")
+    path = folder / MODELOPT_FILE
+    return with_modelopt_file(config, read_config(path)) if path.is_file() else config
+
+
+def _completed(
+    spec: ModelSpec, config: Mapping[str, Any], defaults: Mapping[str, Any] | None
+) -> ModelSpec:
+    return spec if defaults is None else spec_of(config, defaults=defaults)
 
 
 def served_tensors(
@@ -101,7 +138,7 @@ def served_tensors(
     own = spec.quantization
     if own is not None and quantization is not None and own.method != quantization.method:
         raise ArgumentError(
-            f"The files are {own.method}; they cannot be served as {quantization.method}.",
+            f"The files are {own.label}; they cannot be served as {quantization.method}.",
             hint="Leave quantization out, or choose the model's unquantized form.",
         )
     chosen = own or quantization
@@ -116,28 +153,60 @@ def served_tensors(
 
 
 def _stored(spec: ModelSpec, tensors: tuple[Tensor, ...], source: Source) -> Weights:
-    """Leave out what no runtime loads: layers behind the last, and a tied head's copy."""
+    """Leave out what no runtime loads: layers that only predict ahead, and a tied head's copy."""
     kept = tuple(
         tensor
         for tensor in tensors
-        if (tensor.layer is None or tensor.layer < spec.layers)
+        if not _predicts_ahead(spec, tensor)
         and not (tensor.role == "head" and spec.has_tied_embeddings)
         and not tensor.name.endswith(("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias"))
     )
     return Weights(tensors=kept, source=source, is_stored=True)
 
 
+def _predicts_ahead(spec: ModelSpec, tensor: Tensor) -> bool:
+    """Return whether it belongs to a layer behind the language model's last, or an MTP module.
+
+    An encoder may have more layers than the decoder, so that only its own stack is measured.
+    """
+    if _AHEAD.search(tensor.name):
+        return True
+    found = _STACK.match(tensor.name)
+    return found is not None and int(found[1]) >= spec.layers > 0
+
+
+def _unknown_remark(spec: ModelSpec) -> tuple[str, ...]:
+    quantization = spec.quantization
+    if quantization is None or quantization.method != "unknown":
+        return ()
+    return (
+        f"Quantization {quantization.name!r} is not known: the weights are planned in full"
+        " precision. Put the safetensors files beside config.json to plan with their sizes.",
+    )
+
+
 def _told(spec: ModelSpec, folder: Path, count: Count | None) -> Weights:
     refused: ModelError | None = None
     if count is not None:
         try:
-            return Weights(tensors=count(folder), source="meta device", is_stored=False)
+            counted = count(folder)
+            return Weights(
+                tensors=counted,
+                source="meta device",
+                is_stored=False,
+                remarks=_unknown_remark(spec),
+            )
         except MissingExtraError:
             pass  # no torch here: arithmetic it is
         except ModelError as err:
             refused = err
     try:
-        return Weights(tensors=tensors_of(spec), source="arithmetic", is_stored=False)
+        return Weights(
+            tensors=tensors_of(spec),
+            source="arithmetic",
+            is_stored=False,
+            remarks=_unknown_remark(spec),
+        )
     except ModelError as err:
         index = folder_index(folder)
         if index is None or index.total_bytes is None or not spec.layers:

@@ -13,11 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from conduit_nb.models.quantization_configs import with_modelopt_file
 from conduit_nb.models.spec import ModelSpec, spec_of
 from conduit_nb.models.tensors import ITEM_BYTES, Tensor, TensorDtype
 
 CONFIGS = Path(__file__).parent / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.json"))
+KINDS = CONFIGS / "kinds"
+"""Configurations whose layers, caches or weights are of a kind of their own; see its README."""
 _STORED: dict[TensorDtype, str] = {
     "float32": "F32",
     "bfloat16": "BF16",
@@ -33,6 +36,12 @@ _STORED: dict[TensorDtype, str] = {
 def config_of(name: str) -> dict[str, Any]:
     """Return the configuration of a published model."""
     return json.loads((CONFIGS / f"{name}.json").read_text())
+
+
+def kind_config(name: str) -> Mapping[str, Any]:
+    """Return a configuration of `kinds/`, with its hf_quant_config.json where it has one."""
+    config: dict[str, Any] = json.loads((KINDS / f"{name}.json").read_text())
+    return with_modelopt_file(config, config.pop("hf_quant_config.json", None))
 
 
 def spec_named(name: str) -> ModelSpec:
