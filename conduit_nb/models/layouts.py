@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from conduit_nb.errors import ModelFilesError
-from conduit_nb.models.other_layouts import Numbers, Shapes, falcon, gpt2, opt, phi, siglip
+from conduit_nb.models.fields import INNER, first
+from conduit_nb.models.other_layouts import (
+    Numbers,
+    Shapes,
+    clip_of_phi3,
+    falcon,
+    gpt2,
+    opt,
+    phi,
+    siglip,
+)
 from conduit_nb.models.spec import ModelSpec
 from conduit_nb.models.tensors import Tensor
 
@@ -21,14 +31,17 @@ class Family:
     """How a family of Llama-like decoders differs from Llama.
 
     `qkv_bias` and `output_bias` name the field that says whether there is one, or are the answer.
-    `norms` are those of one layer.
+    `norms` are those of one layer. `inner_parts` is by how much the size of the MLP in the file is
+    more than its own: Qwen 1 counts gate and up together.
     """
 
     qkv_bias: str | bool = "attention_bias"
     output_bias: str | bool = "attention_bias"
     mlp_bias: str | bool = False
     has_head_norms: bool = False
+    has_router_bias: bool = False
     is_fused: bool = False
+    inner_parts: int = 1
     norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
 
 
@@ -38,6 +51,7 @@ _FOUR_NORMS = (
     "pre_feedforward_layernorm",
     "post_feedforward_layernorm",
 )
+_BLOCK_MULTIPLE = 256  # nemotron-nas rounds the sizes of its MLPs up to it
 _PLAIN = Family(qkv_bias=False, output_bias=False)
 
 FAMILIES: Mapping[str, Family] = {
@@ -57,7 +71,27 @@ FAMILIES: Mapping[str, Family] = {
     "phi3": Family(qkv_bias=False, output_bias=False, is_fused=True),
     "gpt_oss": Family(),
     "deepseek_v2": Family(mlp_bias="mlp_bias"),
-    "deepseek_v3": Family(),
+    "deepseek_v3": Family(has_router_bias=True),
+    "deepseek_v32": Family(has_router_bias=True),
+    "kimi_k2": Family(has_router_bias=True),
+    "deepseek": Family(),
+    "nemotron-nas": Family(mlp_bias="mlp_bias"),
+    "chatglm": Family(qkv_bias="add_qkv_bias", output_bias=False, is_fused=True),
+    "phi3_v": Family(qkv_bias=False, output_bias=False, is_fused=True),
+    "qwen": Family(qkv_bias=True, output_bias=False, inner_parts=2),
+    "internlm": Family(qkv_bias="bias", output_bias="bias"),
+    "internlm2": Family(qkv_bias="bias", output_bias="bias"),
+    "exaone": _PLAIN,
+    "baichuan": _PLAIN,
+    "minicpm": _PLAIN,
+    "xverse": _PLAIN,
+    "aquila": _PLAIN,
+    "orion": _PLAIN,
+    "Yi": _PLAIN,
+    "dbrx": _PLAIN,
+    "mimo": Family(qkv_bias="attention_bias", output_bias=False),
+    "minimax_m1": _PLAIN,
+    "minimax_text_01": _PLAIN,
 }
 
 
@@ -74,10 +108,10 @@ def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
 
     Raises ModelFilesError where the family is not known, or its configuration lacks a number.
     """
-    config = Numbers(spec.config, spec.model_type)
+    config = Numbers(_usual_names(spec), spec.model_type)
     model_type = str(spec.config.get("model_type", spec.model_type))
     model_type = "gemma3_text" if model_type == "gemma3" else model_type
-    if spec.is_multimodal and spec.model_type != "gemma3":
+    if spec.is_multimodal and spec.model_type not in ("gemma3", "phi3_v"):
         raise unknown(spec.model_type)
     if model_type in FAMILIES:
         shapes = _decoder(spec, config, FAMILIES[model_type])
@@ -86,6 +120,19 @@ def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
     else:
         raise unknown(model_type)
     return tuple(Tensor(name=name, shape=shape) for name, shape in shapes)
+
+
+def _usual_names(spec: ModelSpec) -> dict[str, Any]:
+    """Return the configuration with the sizes that families call differently by their usual names.
+
+    What the file does not hold stays out, so that it is an error that names it.
+    """
+    named = {
+        "hidden_size": spec.hidden_size,
+        "vocab_size": spec.vocab_tokens,
+        "intermediate_size": first(spec.config, *INNER[:-1]),
+    }
+    return {**spec.config, **{name: size for name, size in named.items() if size}}
 
 
 def unknown(model_type: str) -> ModelFilesError:
@@ -106,12 +153,14 @@ def _decoder(spec: ModelSpec, config: Numbers, family: Family) -> Shapes:
         parts: list[tuple[str, tuple[int, ...]]] = [
             (f"{norm}.weight", (hidden,)) for norm in family.norms
         ]
-        if kind == "linear":
+        if kind == "linear" and "linear_num_value_heads" in spec.config:
             parts.extend(_gated_delta(config, hidden))
+        elif kind == "linear":
+            parts.extend(_lightning(spec, hidden))
         elif spec.latent_dim:
             parts.extend(_latent_attention(config, hidden))
-        else:
-            parts.extend(_attention(spec, config, family, hidden))
+        elif kind != "none":
+            parts.extend(_attention(spec, config, family, hidden, layer))
         parts.extend(_feed_forward(spec, config, family, layer))
         for name, shape in parts:
             yield prefix + name, shape
@@ -120,13 +169,15 @@ def _decoder(spec: ModelSpec, config: Numbers, family: Family) -> Shapes:
         yield "lm_head.weight", (config["vocab_size"], hidden)
     if spec.model_type == "gemma3":
         yield from siglip(spec, hidden)
+    elif spec.model_type == "phi3_v":
+        yield from clip_of_phi3(hidden)
 
 
-def _attention(spec: ModelSpec, config: Numbers, family: Family, hidden: int) -> Shapes:
+def _attention(spec: ModelSpec, config: Numbers, family: Family, hidden: int, layer: int) -> Shapes:
     assert spec.head_dim is not None
     assert spec.heads is not None
-    assert spec.kv_heads is not None
-    queries, keys = spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim
+    (kept,) = spec.caches[layer]
+    queries, keys = spec.heads * spec.head_dim, kept.kv_heads * spec.head_dim
     model_type = str(spec.config.get("model_type"))
     gated = 2 if model_type == "qwen3_next" else 1  # a gate for each query
     if family.is_fused:
@@ -166,6 +217,13 @@ def _latent_attention(config: Numbers, hidden: int) -> Shapes:
         yield "self_attn.o_proj.bias", (hidden,)
         if config.get("q_lora_rank", 0):
             yield "self_attn.q_a_proj.bias", (config["q_lora_rank"],)
+    if size := config.get("index_head_dim", 0):  # the indexer of sparse attention
+        index_heads = config["index_n_heads"]
+        yield "self_attn.indexer.wq_b.weight", (index_heads * size, config["q_lora_rank"])
+        yield "self_attn.indexer.wk.weight", (size, hidden)
+        yield "self_attn.indexer.k_norm.weight", (size,)
+        yield "self_attn.indexer.k_norm.bias", (size,)
+        yield "self_attn.indexer.weights_proj.weight", (index_heads, hidden)
 
 
 def _gated_delta(config: Numbers, hidden: int) -> Shapes:
@@ -189,12 +247,24 @@ def _gated_delta(config: Numbers, hidden: int) -> Shapes:
     yield "linear_attn.out_proj.weight", (hidden, values)
 
 
+def _lightning(spec: ModelSpec, hidden: int) -> Shapes:
+    """Yield MiniMax's lightning attention, whose output is gated."""
+    width = (spec.heads or 0) * (spec.head_dim or 0)
+    yield "self_attn.qkv_proj.weight", (3 * width, hidden)
+    yield "self_attn.output_gate.weight", (width, hidden)
+    yield "self_attn.norm.weight", (width,)
+    yield "self_attn.out_proj.weight", (hidden, width)
+
+
 def _feed_forward(spec: ModelSpec, config: Numbers, family: Family, layer: int) -> Shapes:
     hidden = config["hidden_size"]
     if spec.experts and _is_sparse(spec, config, layer):
-        yield from _experts(spec, config, hidden)
+        yield from _experts(spec, config, family, hidden)
         return
-    size = config["intermediate_size"]
+    if "block_configs" in spec.config:
+        yield from _block_feed_forward(spec, layer, hidden)
+        return
+    size = config["intermediate_size"] // family.inner_parts
     if family.is_fused:
         yield "mlp.gate_up_proj.weight", (2 * size, hidden)
         yield "mlp.down_proj.weight", (hidden, size)
@@ -205,6 +275,21 @@ def _feed_forward(spec: ModelSpec, config: Numbers, family: Family, layer: int) 
             yield name.replace("weight", "bias"), shape[:1]
 
 
+def _block_feed_forward(spec: ModelSpec, layer: int, hidden: int) -> Shapes:
+    """Yield the MLP of a nemotron-nas block, which has a size of its own, is a matrix, or gone."""
+    block: Any = spec.config["block_configs"][layer].get("ffn") or {}
+    if block.get("no_op"):
+        return
+    if block.get("replace_with_linear"):
+        yield "mlp.linear_mlp.weight", (hidden, hidden)
+        return
+    size = block.get("intermediate_size")
+    if size is None:
+        size = int(2 * float(block["ffn_mult"]) * hidden / 3)
+        size = -(-size // _BLOCK_MULTIPLE) * _BLOCK_MULTIPLE
+    yield from _gated("mlp", hidden, size)
+
+
 def _is_sparse(spec: ModelSpec, config: Numbers, layer: int) -> bool:
     """Return whether a layer has experts: some families begin with, or mix in, dense ones."""
     dense: Any = spec.config.get("mlp_only_layers") or ()
@@ -213,10 +298,10 @@ def _is_sparse(spec: ModelSpec, config: Numbers, layer: int) -> bool:
     return (layer + 1) % config.get("decoder_sparse_step", 1) == 0
 
 
-def _experts(spec: ModelSpec, config: Numbers, hidden: int) -> Shapes:
+def _experts(spec: ModelSpec, config: Numbers, family: Family, hidden: int) -> Shapes:
     model_type = str(spec.config.get("model_type"))
     experts = spec.experts or 0
-    size = config.get("moe_intermediate_size", 0) or config["intermediate_size"]
+    size = spec.expert_size or config["intermediate_size"]
     router = "mlp.router" if model_type == "gpt_oss" else "mlp.gate"
     yield f"{router}.weight", (experts, hidden)
     yield "mlp.experts.gate_up_proj", (experts, 2 * size, hidden)
@@ -225,7 +310,7 @@ def _experts(spec: ModelSpec, config: Numbers, hidden: int) -> Shapes:
         yield f"{router}.bias", (experts,)
         yield "mlp.experts.gate_up_proj_bias", (experts, 2 * size)
         yield "mlp.experts.down_proj_bias", (experts, hidden)
-    if model_type == "deepseek_v3":
+    if family.has_router_bias:
         yield f"{router}.e_score_correction_bias", (experts,)
     if shared := config.get("shared_expert_intermediate_size", 0):
         yield from _gated("mlp.shared_expert", hidden, shared)

@@ -67,6 +67,34 @@ def siglip(spec: ModelSpec, hidden: int) -> Shapes:
     yield "model.multi_modal_projector.mm_soft_emb_norm.weight", (width,)
 
 
+def clip_of_phi3(hidden: int) -> Shapes:
+    """Yield the vision tower of Phi 3 Vision, CLIP ViT-L/14 at 336 pixels, and its projection.
+
+    Its config.json does not hold these sizes; they stand in its `image_embedding_phi3_v.py`.
+    """
+    width, size, patch, positions = 1024, 4096, 14, (336 // 14) ** 2 + 1
+    tower = "model.vision_embed_tokens."
+    model = f"{tower}img_processor.vision_model."
+    yield f"{model}embeddings.class_embedding", (width,)
+    yield f"{model}embeddings.patch_embedding.weight", (width, 3, patch, patch)
+    yield f"{model}embeddings.position_embedding.weight", (positions, width)
+    for layer in range(24):
+        module = f"{model}encoder.layers.{layer}."
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            yield f"{module}self_attn.{name}.weight", (width, width)
+            yield f"{module}self_attn.{name}.bias", (width,)
+        for name, shape in (("fc1", (size, width)), ("fc2", (width, size))):
+            yield f"{module}mlp.{name}.weight", shape
+            yield f"{module}mlp.{name}.bias", shape[:1]
+        yield from _biased_norms(module, width, "layer_norm1", "layer_norm2")
+    yield from _biased_norms(model, width, "pre_layrnorm", "post_layernorm")
+    yield f"{tower}glb_GN", (1, 1, 4 * width)
+    yield f"{tower}sub_GN", (1, 1, 1, 4 * width)
+    for name, inputs in (("img_projection.0", 4 * width), ("img_projection.2", hidden)):
+        yield f"{tower}{name}.weight", (hidden, inputs)
+        yield f"{tower}{name}.bias", (hidden,)
+
+
 def gpt2(spec: ModelSpec, config: Numbers) -> Shapes:
     """Yield GPT-2: learned positions, a bias everywhere, weights as `[in, out]`."""
     hidden = config["n_embd"]
