@@ -1,6 +1,7 @@
 """The weights of any model that transformers knows, counted on torch's meta device: no memory.
 
     python -m conduit_nb.lmlite.count_parameters FOLDER   a JSON list of [name, shape]
+    … --config FOLDER   its config.json with the defaults of its class, without torch
 
 It takes seconds and imports what a stranger's config.json names (of transformers, never of the
 folder): hence a process of its own.
@@ -14,16 +15,18 @@ import importlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from conduit_nb.child_environment import server_environment
 from conduit_nb.errors import MissingExtraError, ModelError
+from conduit_nb.models.spec import read_config, text_part
 from conduit_nb.models.tensors import Tensor
 
 TIMEOUT_S = 300.0
 CANNOT, LACKS = 3, 4
+_SEQUENCE_CLASSES = ("AutoModelForSeq2SeqLM", "AutoModelForSpeechSeq2Seq")
 _AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModel")
 
 
@@ -33,10 +36,36 @@ def counted_tensors(folder: Path) -> tuple[Tensor, ...]:
     Blocks for seconds: it runs a process. Raises MissingExtraError where torch is not installed,
     ModelError where transformers does not know such a model.
     """
+    ran = _run(folder)
+    if ran.returncode == 0:
+        return tuple(_tensors(ran.stdout))
+    said = _last_line(ran)
+    if ran.returncode == LACKS:
+        raise MissingExtraError(said, hint='pip install "conduit-nb[lmlite]"')
+    raise ModelError(
+        f"The parameters of the model in {folder} cannot be counted: {said[:300]}",
+        hint="Put the model's safetensors, or their index, beside its config.json.",
+    )
+
+
+def completed_config(folder: Path) -> Mapping[str, Any] | None:
+    """Return the config.json in `folder` with the defaults of transformers' class of its type.
+
+    Blocks for seconds: it runs a process. None where transformers is not installed or does not
+    know the type.
+    """
+    ran = _run(folder, "--config")
+    return cast("dict[str, Any]", json.loads(ran.stdout)) if ran.returncode == 0 else None
+
+
+def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     try:
-        ran = subprocess.run(  # noqa: S603  # our own interpreter and module
+        return subprocess.run(  # noqa: S603  # our own interpreter and module
             # -P: a torch.py in the folder where the user stands is not the torch that is meant.
-            [sys.executable, "-P", "-m", "conduit_nb.lmlite.count_parameters", str(folder)],
+            [
+                *(sys.executable, "-P", "-m", "conduit_nb.lmlite.count_parameters"),
+                *(*options, str(folder)),
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env={
@@ -56,15 +85,11 @@ def counted_tensors(folder: Path) -> tuple[Tensor, ...]:
             f"Counting the parameters of {folder} took more than {TIMEOUT_S:.0f} s.",
             hint="Put the model's safetensors, or their index, beside its config.json.",
         ) from err
-    if ran.returncode == 0:
-        return tuple(_tensors(ran.stdout))
-    said = next((line for line in reversed(ran.stderr.splitlines()) if line.strip()), "no word")
-    if ran.returncode == LACKS:
-        raise MissingExtraError(said, hint='pip install "conduit-nb[lmlite]"')
-    raise ModelError(
-        f"The parameters of the model in {folder} cannot be counted: {said[:300]}",
-        hint="Put the model's safetensors, or their index, beside its config.json.",
-    )
+
+
+def _last_line(ran: subprocess.CompletedProcess[str]) -> str:
+    lines = reversed(ran.stderr.splitlines())
+    return next((line for line in lines if line.strip()), "It wrote no message.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,17 +99,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Count a model's parameters by its config.json, without its weights.",
     )
     parser.add_argument("folder", type=Path)
-    folder: Path = parser.parse_args(arguments).folder
+    parser.add_argument("--config", action="store_true")
+    options = parser.parse_args(arguments)
+    folder: Path = options.folder
     try:
-        torch: Any = importlib.import_module("torch")
+        torch: Any = None if options.config else importlib.import_module("torch")
         transformers: Any = importlib.import_module("transformers")
     except ModuleNotFoundError as err:
         print(f"Counting the parameters of a model needs {err.name}.", file=sys.stderr)
         return LACKS
     transformers.utils.logging.set_verbosity_error()
     try:
+        if options.config:
+            json.dump(_config_with_defaults(transformers, folder), sys.stdout)
+            return 0
         model = meta_model(torch, transformers, folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as err:
+    except (OSError, RuntimeError, *_refusals()) as err:
         print(str(err).splitlines()[0] if str(err) else type(err).__name__, file=sys.stderr)
         return CANNOT
     json.dump([[name, list(tensor.shape)] for name, tensor in saved_tensors(model)], sys.stdout)
@@ -93,21 +123,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def meta_model(torch: Any, transformers: Any, folder: Path) -> Any:
     """Return the model without any weights, in full precision whatever its files are in."""
-    config = transformers.AutoConfig.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False
-    )
+    config = _read_config(transformers, folder)
     for part in (config, config.get_text_config()):
         if getattr(part, "quantization_config", None) is not None:
             del part.quantization_config
     refused: ValueError | None = None
-    for name in _AUTO_CLASSES:
-        try:
-            with torch.device("meta"):
+    with torch.device("meta"):
+        if (named := _named_class(transformers, config)) is not None:
+            return named(config)
+        for name in _auto_classes(config):
+            try:
                 return getattr(transformers, name).from_config(config, trust_remote_code=False)
-        except ValueError as err:  # not a configuration for this class
-            refused = refused or err
+            except ValueError as err:  # not a configuration for this class
+                refused = refused or err
     assert refused is not None
     raise refused
+
+
+def _named_class(transformers: Any, config: Any) -> Any:
+    """Return the class that config.json names where transformers has it: it knows all the parts.
+
+    An encoder and a decoder also have a class of the decoder alone, which counts too little.
+    """
+    for name in getattr(config, "architectures", None) or ():
+        found = getattr(transformers, str(name), None)
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return cast("Any", found)
+    return None
+
+
+def _auto_classes(config: Any) -> tuple[str, ...]:
+    """Return the classes to try where no known one is named: those with more parts first."""
+    if getattr(config, "is_encoder_decoder", False):
+        return (*_SEQUENCE_CLASSES, *_AUTO_CLASSES)
+    if config.get_text_config() is not config:
+        return ("AutoModelForImageTextToText", *_AUTO_CLASSES)
+    return _AUTO_CLASSES
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what transformers raises for a configuration that it does not know or accept."""
+    errors: Any = importlib.import_module("huggingface_hub.errors")
+    strict = getattr(errors, "StrictDataclassError", ValueError)
+    return (ValueError, KeyError, TypeError, AttributeError, strict)
+
+
+def _read_config(transformers: Any, folder: Path) -> Any:
+    return transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+
+
+def _config_with_defaults(transformers: Any, folder: Path) -> dict[str, Any]:
+    """Return the configuration with its class' defaults; of an unknown whole its language part."""
+    try:
+        config = _read_config(transformers, folder)
+    except _refusals():
+        said = text_part(read_config(folder / "config.json"))
+        known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
+        if str(said.get("model_type")) not in known:
+            raise
+        config = known[said["model_type"]].from_dict(dict(said))
+    return cast("dict[str, Any]", json.loads(config.to_json_string(use_diff=False)))
 
 
 def saved_tensors(model: Any) -> Iterator[tuple[str, Any]]:

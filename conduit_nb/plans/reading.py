@@ -11,7 +11,7 @@ from typing import cast
 from conduit_nb.compute.vram import KvDtype, PlanDtype, PlannedModel
 from conduit_nb.errors import ArgumentError, ModelFilesError, ModelNotFoundError
 from conduit_nb.lmlite.convert import converted
-from conduit_nb.lmlite.count_parameters import counted_tensors
+from conduit_nb.lmlite.count_parameters import completed_config, counted_tensors
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.models.files import Progress, silent
 from conduit_nb.models.hub import HUB_ID, find_model, hint_for, is_local, local_path
@@ -84,7 +84,7 @@ def _read(model_id: str, progress: Progress) -> tuple[ModelSpec, Weights]:
         return _read_folder(cached.folder)
     if HUB_ID.fullmatch(model_id) and not is_offline():
         try:
-            return read_hub_model(model_id)
+            return _read_hub(model_id)
         except ModelNotFoundError as err:
             raise ModelNotFoundError(str(err), hint=hint_for(model_id, err.hint)) from err
     return _read_folder(find_model(model_id, progress=progress).folder)  # it has the words
@@ -107,11 +107,18 @@ def _read_gguf(path: Path) -> tuple[ModelSpec, Weights]:
 
 
 def _read_folder(folder: Path) -> tuple[ModelSpec, Weights]:
-    """Read headers, else reckon; only a family that nobody reckons is counted, which takes long.
+    """Read headers, else compute; only a family that no layout knows is counted, which takes long.
 
-    Reckoning gives what counting does, for every family that it knows (the tests compare them).
+    A layout gives what counting does, for every family that it knows (the tests compare them).
     """
     try:
-        return read_model(folder)
+        return read_model(folder, complete=completed_config)
     except ModelFilesError:
-        return read_model(folder, count=counted_tensors)
+        return read_model(folder, count=counted_tensors, complete=completed_config)
+
+
+def _read_hub(model_id: str) -> tuple[ModelSpec, Weights]:
+    try:
+        return read_hub_model(model_id, complete=completed_config)
+    except ModelFilesError:
+        return read_hub_model(model_id, count=counted_tensors, complete=completed_config)
