@@ -233,6 +233,10 @@ def _conclusions(answer: PlanAnswer) -> Iterator[str]:
         f"{plan.total_bytes / GIB:.2f} GiB on {plan.device_count} "
         f"device{'s' if plan.device_count > 1 else ''}."
     )
+    for model in plan.models:
+        name = f"{shortened(short_name(model.model_id), LONGEST_CELL)}: "
+        for remark in model.remarks:
+            yield f"Note: {name if len(plan.models) > 1 else ''}{shortened(remark, LONGEST_LINE)}"
     if answer.target is None:
         yield f"Whether it fits is not known: {shortened(answer.why_unknown, LONGEST_LINE)}."
         return

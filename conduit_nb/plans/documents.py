@@ -131,10 +131,12 @@ def _model(model: ModelPlan, asked: PlannedModel | None) -> Document:
         "max_model_concurrency": model.max_model_concurrency,
         "active_weight_gib_per_token": _gib(model.active_weight_bytes_per_token),
         "gflop_per_token": round(model.flops_per_token / 1e9, 3),
+        "state_bytes_per_request": model.state_bytes_per_request,
+        "remarks": list(model.remarks),
     }
     if asked is not None:
         spec = asked.spec
-        stored = spec.quantization.method if spec.quantization else None
+        stored = spec.quantization.label if spec.quantization else None
         document |= {
             "weights_source": asked.weights.source,
             "architecture": spec.architectures[0] if spec.architectures else None,

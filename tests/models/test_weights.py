@@ -88,6 +88,114 @@ def test_layers_behind_the_last_and_a_tied_heads_copy_are_not_loaded(tmp_path):
     assert {tensor.name for tensor in weights.tensors} == {tensor.name for tensor in expected}
 
 
+def test_an_encoder_with_more_layers_than_the_decoder_is_loaded_whole(tmp_path):
+    config = {
+        "model_type": "whisper",
+        "is_encoder_decoder": True,
+        "d_model": 64,
+        "encoder_layers": 4,
+        "decoder_layers": 2,
+        "num_hidden_layers": 4,
+        "decoder_attention_heads": 4,
+        "vocab_size": 300,
+    }
+    tensors = [
+        Tensor(name=f"model.{part}.layers.{layer}.fc1.weight", shape=(64, 64))
+        for part, layers in (("encoder", 4), ("decoder", 2))
+        for layer in range(layers)
+    ]
+
+    spec, weights = read_model(folder_of(tmp_path, config, *tensors))
+
+    assert spec.layers == 2
+    assert len(weights.tensors) == 6
+
+
+@pytest.mark.parametrize("name", ["mtp.layers.0.mlp.up_proj.weight", "model.mtp.0.fc.weight"])
+def test_what_only_predicts_ahead_is_not_loaded(tmp_path, name):
+    expected = tensors_of(spec_of(SMALL))
+    extra = Tensor(name=name, shape=(9, 9))
+
+    _, weights = read_model(folder_of(tmp_path, SMALL, *expected, extra))
+
+    assert len(weights.tensors) == len(expected)
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["modelopt", "torchao", "quark", "fbgemm_fp8", "hqq", "aqlm", "exl2", "bitnet", "magic"],
+)
+def test_headers_tell_the_sizes_of_any_quantization(tmp_path, method):
+    config = {**SMALL, "quantization_config": {"quant_method": method}}
+    stored = [
+        Tensor(name="model.layers.0.mlp.up_proj.weight", shape=(96, 32), dtype="uint8"),
+        Tensor(name="model.layers.0.mlp.up_proj.weight_scale", shape=(96, 4), dtype="float8"),
+        Tensor(name="model.norm.weight", shape=(64,), dtype="bfloat16"),
+    ]
+
+    spec, weights = read_model(folder_of(tmp_path, config, *stored))
+
+    served = served_tensors(spec, weights, dtype="bfloat16", quantization=None)
+    assert sum(part.bytes_in("bfloat16") for part in served) == 96 * 32 + 96 * 4 + 64 * 2
+    assert not weights.remarks
+
+
+def test_an_unknown_quantization_without_files_is_planned_in_full_with_a_remark(tmp_path):
+    config = {**SMALL, "quantization_config": {"quant_method": "magic", "bits": 2}}
+
+    spec, weights = read_model(folder_of(tmp_path, config))
+
+    served = served_tensors(spec, weights, dtype="bfloat16", quantization=None)
+    full = 2 * parameter_count(tensors_of(spec_of(SMALL)))
+    assert sum(part.bytes_in("bfloat16") for part in served) == full
+    assert "'magic'" in weights.remarks[0]
+
+
+MODELOPT = {"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}
+
+
+def test_modelopts_file_beside_config_json_is_read(tmp_path):
+    folder = folder_of(tmp_path, SMALL)
+    full = sum(part.bytes_in("bfloat16") for part in read_model(folder)[1].tensors)
+    (folder / "hf_quant_config.json").write_text(json.dumps(MODELOPT))
+
+    spec, weights = read_model(folder)
+
+    served = served_tensors(spec, weights, dtype="bfloat16", quantization=None)
+    assert spec.quantization
+    assert spec.quantization.label == "modelopt"
+    assert sum(part.bytes_in("bfloat16") for part in served) < 0.8 * full
+    assert any("FP8 KV cache" in remark for remark in spec.remarks)
+
+
+def test_modelopts_file_on_a_hub_is_read():
+    files = {
+        "/owner/model/resolve/main/config.json": json.dumps(SMALL).encode(),
+        "/owner/model/resolve/main/hf_quant_config.json": json.dumps(MODELOPT).encode(),
+    }
+    with range_server(RangeServer(files=files)) as server:
+        spec, _ = read_hub_model("owner/model", endpoint=server.url)
+
+    assert spec.quantization
+    assert spec.quantization.method == "fp8"
+
+
+def test_what_a_config_leaves_out_is_asked_for(tmp_path):
+    config = {"model_type": "llama", "vocab_size": 300}
+    asked: list[Path] = []
+
+    def complete(folder: Path) -> dict[str, object]:
+        asked.append(folder)
+        return SMALL
+
+    spec, weights = read_model(folder_of(tmp_path, config), complete=complete)
+    read_model(folder_of(tmp_path, SMALL), complete=complete)
+
+    assert asked == [tmp_path]
+    assert parameter_count(weights.tensors) == parameter_count(tensors_of(spec_of(SMALL)))
+    assert spec.lacks == ()
+
+
 def test_an_index_alone_says_the_total_of_a_family_that_nothing_else_knows(tmp_path):
     (tmp_path / INDEX_NAME).write_text(
         json.dumps({"metadata": {"total_size": 7700}, "weight_map": {"a": "a.safetensors"}})

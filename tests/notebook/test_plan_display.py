@@ -88,6 +88,14 @@ def test_the_models_of_a_plan_are_told_apart(llama: Path, tmp_path: Path):
     assert "Qwen3-0.6B KV cache" in text
 
 
+def test_what_was_assumed_stands_below_the_bars(tmp_path: Path):
+    view = view_of(config_folder(tmp_path, "gemma-3-27b-it"), gpu="H100 SXM")
+
+    note = "Note: The runtime pads the KV cache by 8 layers."
+    assert note in repr(view)
+    assert note in view._repr_mimebundle_()["text/html"]
+
+
 def test_html_has_the_same_numbers_outside_of_any_style(llama: Path):
     view = view_of(llama, gpu="A10")
 

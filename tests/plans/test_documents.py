@@ -8,9 +8,11 @@ from pathlib import Path
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.detection import Detection
 from conduit_nb.errors import PlanError
+from conduit_nb.models.tensors import Tensor
 from conduit_nb.plans.answer import PlanOptions, answer_plan, make_plan
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document, plan_document
+from tests.models.published import safetensors_header
 from tests.plans.described_market import MARKET
 from tests.plans.model_folders import config_folder
 
@@ -46,6 +48,35 @@ def test_a_device_has_the_promised_fields_and_they_add_up(tmp_path: Path):
         assert device["fits"] is True
     assert document["fits"] is True
     assert document["gpu"]["count"] == 2
+
+
+def test_what_a_model_keeps_of_a_request_and_what_was_assumed_are_told(tmp_path: Path):
+    config = {
+        "model_type": "strange",
+        "num_hidden_layers": 2,
+        "hidden_size": 64,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "vocab_size": 300,
+        "max_position_embeddings": 128,
+        "sliding_window": 32,
+        "mamba_n_heads": 8,
+        "mamba_d_head": 16,
+        "mamba_d_state": 16,
+        "layer_types": ["mamba", "telepathy"],
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    tensor = Tensor(name="model.norm.weight", shape=(64,))
+    (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
+    plan = make_plan([str(tmp_path)], PlanOptions())
+
+    (model,) = plan_document(answer_plan(plan, gpu="L40S"))["models"]
+
+    assert model["kv_bytes_per_token"] == 2 * 2 * 16 * 2
+    assert model["state_bytes_per_request"] == 8 * 16 * 16 * 2 + (8 * 16 + 2 * 16) * 3 * 2
+    assert len(model["remarks"]) == 1
+    assert "telepathy" in model["remarks"][0]
 
 
 def test_what_is_not_known_is_null_with_a_reason(tmp_path: Path):
