@@ -13,7 +13,7 @@ from conduit_nb.compute.fit import largest_model_len
 from conduit_nb.compute.overheads import Overheads, overheads_of
 from conduit_nb.compute.planning import plan
 from conduit_nb.compute.vram import GIB, Plan, PlannedModel
-from conduit_nb.errors import ArgumentError, DoesNotFitError, ModelError, PlanError
+from conduit_nb.errors import DoesNotFitError, ModelError, PlanError
 from conduit_nb.lmlite.placement import Need
 from conduit_nb.models.config import DType, WeightQuantization
 from conduit_nb.models.spec import ModelDtype, ModelSpec
@@ -90,10 +90,12 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
     Raises ModelFilesError where its files are broken, ModelError where they are of no known form.
     """
     overheads = overheads_of("lmlite")
-    try:
-        spec, weights = read_model(folder)
-    except ArgumentError as err:  # a quantization that nobody here knows
-        raise ModelError(str(err), hint="Choose the model's unquantized form.") from err
+    spec, weights = read_model(folder)
+    if spec.quantization is not None and spec.quantization.method == "unknown":
+        raise ModelError(
+            f"Quantization {spec.quantization.name!r} is not known.",
+            hint="Choose the model's unquantized form.",
+        )
     context = spec.context_tokens or LEAST_TOKENS
     tokens = min(asked.max_model_len or LEAST_TOKENS, context)
     model = PlannedModel(
@@ -109,13 +111,15 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
     except PlanError:  # a layout that it does not know
         return _unplanned(model, weights, overheads, asked)
     (device,) = planned.devices
-    per_token = (1 + overheads.scattered_kv_share) * device.kv_bytes_per_token
+    states = planned.models[0].state_bytes_per_request
+    row_bytes = device.kv_bytes_per_token * context + states
+    several = int((1 + overheads.scattered_kv_share) * row_bytes * asked.max_concurrency)
     return Estimate(
         model_id=model_id,
         need=Need(
             fixed_bytes=device.total_bytes - device.kv_bytes - overheads.runtime_bytes,
             least_cache_bytes=device.kv_bytes,
-            most_cache_bytes=max(int(per_token * context) * asked.max_concurrency, device.kv_bytes),
+            most_cache_bytes=max(several, device.kv_bytes),
         ),
         tokens=tokens,
         weight_bytes=device.weights_bytes,

@@ -11,6 +11,8 @@ pytest.importorskip("torch")
 
 from conduit_nb.errors import ModelError, ModelFilesError
 from conduit_nb.lmlite.memory_budget import LEAST_TOKENS, UNKNOWN_CACHE_BYTES, Asked, estimate
+from conduit_nb.models.tensors import Tensor
+from tests.models.published import safetensors_header
 
 GIB = 2**30
 
@@ -68,14 +70,28 @@ def test_what_is_granted_is_for_the_cache_and_for_gathering_its_pages(tiny):
     assert one.cache_bytes(one.need.most_cache_bytes) == one.need.most_cache_bytes / 1.25
 
 
-def test_a_layout_that_the_planner_does_not_know_counts_by_its_weights(tiny_model):
-    mamba = estimate("tiny", tiny_model("mamba"), Asked(device="cpu"))
+def test_states_of_one_size_are_planned_for_each_row(tiny_model):
+    folder = tiny_model("mamba")
+    one, many = (
+        estimate("tiny", folder, Asked(device="cpu", max_concurrency=rows)).need for rows in (1, 8)
+    )
 
-    assert mamba.plan is None
-    assert mamba.need.least_cache_bytes == 0
-    assert mamba.need.most_cache_bytes == UNKNOWN_CACHE_BYTES
-    assert mamba.need.fixed_bytes > mamba.weight_bytes > 0
-    assert mamba.refusal(1).largest_model_len is None
+    assert one.least_cache_bytes == many.least_cache_bytes > 0
+    assert many.most_cache_bytes == 8 * one.most_cache_bytes == 10 * one.least_cache_bytes
+
+
+def test_a_layout_that_the_planner_does_not_know_counts_by_its_weights(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "strange"}))
+    tensor = Tensor(name="model.norm.weight", shape=(64,))
+    (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
+
+    strange = estimate("strange", tmp_path, Asked(device="cpu"))
+
+    assert strange.plan is None
+    assert strange.need.least_cache_bytes == 0
+    assert strange.need.most_cache_bytes == UNKNOWN_CACHE_BYTES
+    assert strange.need.fixed_bytes > strange.weight_bytes == 64 * 4
+    assert strange.refusal(1).largest_model_len is None
 
 
 def test_a_refusal_says_what_would_fit(tiny):
@@ -111,5 +127,7 @@ def test_broken_files_and_unknown_packings_are_errors_of_the_model(tmp_path):
         estimate("broken", tmp_path, Asked(device="cpu"))
     packed = {"model_type": "llama", "quantization_config": {"quant_method": "magic"}}
     (tmp_path / "config.json").write_text(json.dumps(packed))
+    tensor = Tensor(name="model.norm.weight", shape=(64,))
+    (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
     with pytest.raises(ModelError, match="magic"):
         estimate("packed", tmp_path, Asked(device="cpu"))
