@@ -21,6 +21,7 @@ import ctypes
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -391,7 +392,7 @@ class Guard:
 
 def main() -> int:
     """Guard the node that CONDUIT_GUARD describes."""
-    environment = {**os.environ, **_read_secrets(SECRETS_FOLDER)}
+    environment = _without_references({**os.environ, **_read_secrets(SECRETS_FOLDER)})
     try:
         config = Config(**json.loads(environment["CONDUIT_GUARD"]))
     except (KeyError, ValueError, TypeError) as err:
@@ -404,6 +405,18 @@ def main() -> int:
         return await Guard(config, environment).run()
 
     return asyncio.run(guard())
+
+
+def _without_references(environment: dict[str, str]) -> dict[str, str]:
+    """Leave out what still refers to a secret: the provider has none of that name."""
+    found: dict[str, str] = {}
+    for name, value in environment.items():
+        missing = re.fullmatch(r"\{\{\s*RUNPOD_SECRET_(\w+)\s*\}\}", value)
+        if missing is None:
+            found[name] = value
+        else:
+            _say(f"{name} is not set: your Runpod account has no secret named {missing[1]}")
+    return found
 
 
 def _read_secrets(folder: str) -> dict[str, str]:

@@ -344,6 +344,21 @@ def test_the_servers_environment_has_the_key_and_nothing_of_the_guards(tmp_path:
     assert not {"CONDUIT_GUARD", "RUNPOD_API_KEY"} & environment.keys()
 
 
+def test_a_reference_to_a_secret_that_is_not_there_is_left_out_and_told(tmp_path: Path):
+    seen = tmp_path / "environment"
+    write = f"import os,json;open({str(seen)!r},'w').write(json.dumps(dict(os.environ)))"
+    with guarded(
+        command=[sys.executable, "-c", write],
+        environment={"HF_TOKEN": "{{ RUNPOD_SECRET_hf_token }}", "OTHER": "{{ x }}"},
+    ) as node:
+        _, said = node.process.communicate(timeout=60)
+
+    environment = json.loads(seen.read_text())
+    assert "HF_TOKEN" not in environment
+    assert environment["OTHER"] == "{{ x }}"
+    assert "no secret named hf_token" in said
+
+
 def test_secrets_come_as_files_too(tmp_path: Path):
     (tmp_path / "CONDUIT_API_KEY").write_text(f"{KEY}\n")
     (tmp_path / "not a name").write_text("x")

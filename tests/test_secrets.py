@@ -41,6 +41,7 @@ async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("HF_TOKEN", HUB_TOKEN)
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")  # so the model may be a gated one
     (home / "token").write_text(FILED_TOKEN)
     (home / ".runpod" / "config.toml").write_text(f'[default]\napi_key = "{cloud.key}"\n')
     bench = Bench(tmp_path, cloud=cloud, gives_key=False)

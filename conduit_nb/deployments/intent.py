@@ -5,6 +5,7 @@ Layer 4.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -17,11 +18,14 @@ from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate, ServerQuote
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import StateConflictError
-from conduit_nb.models.hub import folder_here
+from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.models.hub import folder_here, is_open
 from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
-from conduit_nb.runtimes.base import Place, ServerRequest
+from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.state.ledger import lasts, spent_usd
 from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
+
+HUB_SECRET = credentials.HUB.variables[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +184,8 @@ def launch_spec(
     slot: Slot,
     candidate: Candidate,
     node: NodeRecord,
+    *,
+    with_hub_token: bool = False,
 ) -> LaunchSpec:
     """Return what the provider is to start, with the deadlines that its guard keeps."""
     runtime = tools.runtime(record.runtime)
@@ -206,7 +212,8 @@ def launch_spec(
         lease_until=record.lease_until,
         not_after=node.not_after,
     )
-    return replace(spec, guard=terms)
+    tokens = (HUB_SECRET,) if with_hub_token else ()
+    return replace(spec, guard=terms, secrets=(*spec.secrets, *tokens))
 
 
 def _model_folder(slot: Slot) -> str | None:
@@ -217,15 +224,32 @@ def _model_folder(slot: Slot) -> str | None:
     return str(folder) if folder is not None else None
 
 
-def secrets_of(tools: Tools, record: DeploymentRecord, place: Place) -> dict[str, str]:
-    """Return every secret that a spec may name, by name.
+async def secrets_of(
+    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+) -> dict[str, str]:
+    """Return the secrets that a node's spec may name, by name; the hub's token where it is needed.
 
-    Raises CredentialsError where a login's file is malformed.
+    A process of this machine finds the token as the user does. Where a provider only refers to a
+    secret that the user has stored there, open models do without, and of others that is told: no
+    API says whether the secret is there. Raises CredentialsError where a login's file is malformed.
     """
     key = tools.installation.endpoint_key(record.id)
-    token = credentials.find(credentials.HUB) if place == "container" else None
-    return {
-        "CONDUIT_API_KEY": key,
-        "VLLM_API_KEY": key,
-        credentials.HUB.variables[0]: token.value if token is not None else "",
-    }
+    secrets = {"CONDUIT_API_KEY": key, "VLLM_API_KEY": key}
+    token = credentials.find(credentials.HUB) if candidate.place == "container" else None
+    if token is None:
+        return secrets
+    if tools.provider(candidate.provider).capabilities.refers_to_secrets:
+        models = slot.server.models
+        closed = [one for one in models if not await asyncio.to_thread(_is_open, one)]
+        if not closed:
+            return secrets
+        tools.tell(
+            f"{closed[0].model_id} is gated or private, as far as can be seen from here. Its node "
+            f"reads the token from the secret {HUB_SECRET.lower()} at {candidate.provider}: store "
+            "your Hugging Face token there under that name, unless you have."
+        )
+    return {**secrets, HUB_SECRET: token.value}
+
+
+def _is_open(model: LmLiteModelConfig) -> bool:
+    return is_open(model.model_id, model.revision) or False

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.deployments.intent import (
+    HUB_SECRET,
     Slot,
     boot_s,
     end_of_money,
@@ -78,10 +79,11 @@ async def create(
     tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
     """Write the intent, create the node, write that it is there."""
-    secrets = secrets_of(tools, record, candidate.place)  # first: it may raise
+    secrets = await secrets_of(tools, record, slot, candidate)  # first: it may raise
     node = await intend(tools, record, slot, candidate)
     provider = tools.provider(candidate.provider)
-    spec = launch_spec(tools, record, slot, candidate, node)
+    has_token = HUB_SECRET in secrets
+    spec = launch_spec(tools, record, slot, candidate, node, with_hub_token=has_token)
     if isinstance(provider, Telling):
         provider.tell = tools.tell
     try:
@@ -91,7 +93,7 @@ async def create(
             if tools.clock() - began > SOON:  # it has fetched something: the boot begins now
                 boot_until = tools.clock() + timedelta(seconds=boot_s(tools, candidate))
                 node = await tools.set_node(node, boot_until=boot_until)
-                spec = launch_spec(tools, record, slot, candidate, node)
+                spec = launch_spec(tools, record, slot, candidate, node, with_hub_token=has_token)
         created = await tools.call(
             "launch",
             provider.launch(

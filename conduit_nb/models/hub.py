@@ -32,6 +32,7 @@ __all__ = [
     "folder_here",
     "hint_for",
     "is_local",
+    "is_open",
     "resolved_id",
 ]
 
@@ -77,6 +78,13 @@ def folder_here(model_id: str, revision: str | None = None) -> Path | None:
         return files.folder if files is not None else None
     converted = converted_folder(files)
     return converted if is_whole(converted, check_model_folder) else None
+
+
+def is_open(model_id: str, revision: str | None = None) -> bool | None:
+    """Return whether anybody may have the model, None where that cannot be seen from here."""
+    if is_local(model_id) or (model_id == EMBEDDED_MODEL_ID and revision is None):
+        return True
+    return huggingface.is_open(model_id, revision)
 
 
 def is_local(model_id: str) -> bool:

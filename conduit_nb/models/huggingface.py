@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 from urllib.request import getproxies
 
 import httpx2
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 CACHE_VARIABLE = "HF_HUB_CACHE"
 DEFAULT_REVISION = "main"
-UNAUTHORIZED = 401
+FIRST_ERROR, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 400, 401, 403, 404
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUEST_TIMEOUT_S = 8.0
 ANSWER_TIMEOUT_S = 15.0
@@ -143,6 +144,28 @@ def hub_token() -> str | None:
     # It has read the variables once, when it was first imported.
     is_same = found.source == library.constants.HF_TOKEN_PATH
     return (library.get_token() if is_same else None) or found.value
+
+
+def is_open(model_id: str, revision: str | None) -> bool | None:
+    """Ask the hub, without a token, whether anybody may fetch the model; None: nobody knows."""
+    if is_offline():
+        return None
+    url = f"{hub_url()}/{quote(model_id)}/resolve/{quoted(revision)}/config.json"
+    try:
+        with http_clients.client(url, timeout=REQUEST_TIMEOUT_S) as client:
+            answer = client.head(url)
+    except httpx2.HTTPError:
+        return None
+    if answer.status_code in (UNAUTHORIZED, FORBIDDEN):
+        return False
+    if answer.status_code == NOT_FOUND:
+        return answer.headers.get("X-Error-Code") == "EntryNotFound"
+    return True if answer.status_code < FIRST_ERROR else None
+
+
+def quoted(revision: str | None) -> str:
+    """Return a revision as a part of an address: `refs/pr/1` is one part."""
+    return quote(revision or DEFAULT_REVISION, safe="")
 
 
 def access_hint(model_id: str) -> str:

@@ -22,16 +22,19 @@ from conduit_nb.credentials import HUB
 from conduit_nb.errors import ModelFilesError, ModelNotFoundError
 from conduit_nb.models.files import FETCH_AGAIN, INDEX_NAME, LARGEST_HEADER_BYTES
 from conduit_nb.models.huggingface import (
+    FORBIDDEN,
+    NOT_FOUND,
     UNAUTHORIZED,
     access_hint,
     hub_token,
     hub_url,
+    quoted,
     refused_token,
 )
 from conduit_nb.models.tensors import Tensor, TensorDtype
 
 LENGTH_BYTES = 8
-PARTIAL_CONTENT, NOT_FOUND = 206, 404
+PARTIAL_CONTENT = 206
 TIMEOUT_S = 15.0
 AT_ONCE = 8
 LARGEST_JSON_BYTES = 100_000_000
@@ -112,7 +115,7 @@ class HubHeaders:
     ) -> None:
         base = endpoint or hub_url()
         self._model_id = model_id
-        self._root = f"{base.rstrip('/')}/{quote(model_id)}/resolve/{quote(revision or 'main')}"
+        self._root = f"{base.rstrip('/')}/{quote(model_id)}/resolve/{quoted(revision)}"
         token = hub_token()
         self._has_token = token is not None
         self._client = http_clients.client(
@@ -202,7 +205,7 @@ class HubHeaders:
                 raise refused_token(self._model_id) from err
             hint = (
                 access_hint(self._model_id)
-                if status in (UNAUTHORIZED, 403)
+                if status in (UNAUTHORIZED, FORBIDDEN)
                 else "Try again later, or plan from a folder."
             )
             raise ModelNotFoundError(

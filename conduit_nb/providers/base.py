@@ -26,7 +26,8 @@ class Capabilities:
     `can_stop`: a stopped node keeps its place and can be started again (it may go on costing).
     `is_billable`: nodes cost money. `runs_images`, `runs_processes`: what it takes as LaunchSpec.
     `list_lag_s`: how long a node that was just made may be missing in its list, or one that has
-    ended still stand there.
+    ended still stand there. `refers_to_secrets`: of the user's secrets a node gets no values, but
+    references to what the user has stored at the provider under the same name in lower case.
     """
 
     can_stop: bool
@@ -34,6 +35,7 @@ class Capabilities:
     runs_images: bool
     runs_processes: bool = False
     list_lag_s: float = 0.0
+    refers_to_secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

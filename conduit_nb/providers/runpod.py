@@ -46,7 +46,11 @@ class Runpod:
 
     name = PROVIDER
     capabilities = Capabilities(
-        can_stop=True, is_billable=True, runs_images=True, list_lag_s=LIST_LAG_S
+        can_stop=True,
+        is_billable=True,
+        runs_images=True,
+        list_lag_s=LIST_LAG_S,
+        refers_to_secrets=True,
     )
 
     def __init__(

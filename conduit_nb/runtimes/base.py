@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from conduit_nb import credentials
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import Hardware
 from conduit_nb.models.config import LmLiteModelConfig
@@ -43,14 +42,6 @@ class ServerRequest:
     def command_for(self, model: LmLiteModelConfig) -> tuple[str, ...]:
         """Return `command` with the model's id for `{model}`; whoever starts it knows `{port}`."""
         return tuple(part.replace("{model}", model.model_id) for part in self.command)
-
-
-def hub_token_name() -> tuple[str, ...]:
-    """Return the secret that a server elsewhere fetches gated models with, where the user has it.
-
-    A process of this machine needs none: it finds what the user finds.
-    """
-    return credentials.HUB.variables[:1] if credentials.find(credentials.HUB) is not None else ()
 
 
 class Runtime(Protocol):

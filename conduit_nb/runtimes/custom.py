@@ -12,7 +12,7 @@ from conduit_nb.compute.offerings import Hardware
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Dialect
-from conduit_nb.runtimes.base import Place, ServerRequest, hub_token_name
+from conduit_nb.runtimes.base import Place, ServerRequest
 from conduit_nb.runtimes.checks import only_model
 
 
@@ -48,7 +48,7 @@ class CustomRuntime:
         return LaunchSpec(
             name=request.name,
             command=request.command_for(model),
-            secrets=("CONDUIT_API_KEY", *hub_token_name()),
+            secrets=("CONDUIT_API_KEY",),
             dialect=self.dialect,
             image=request.image,
             devices=request.devices,

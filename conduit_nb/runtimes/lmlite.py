@@ -15,7 +15,7 @@ from conduit_nb.compute.offerings import Hardware
 from conduit_nb.errors import MissingExtraError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Dialect
-from conduit_nb.runtimes.base import Place, ServerRequest, hub_token_name
+from conduit_nb.runtimes.base import Place, ServerRequest
 
 NEEDED = (
     "accelerate",
@@ -97,7 +97,7 @@ class LmLiteRuntime:
             name=request.name,
             command=serve,
             environment=environment,
-            secrets=("CONDUIT_API_KEY", *hub_token_name()),
+            secrets=("CONDUIT_API_KEY",),
             dialect=self.dialect,
             image=image,
             devices=request.devices,

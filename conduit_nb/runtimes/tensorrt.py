@@ -12,7 +12,7 @@ from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import Hardware
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Dialect
-from conduit_nb.runtimes.base import Place, ServerRequest, hub_token_name
+from conduit_nb.runtimes.base import Place, ServerRequest
 from conduit_nb.runtimes.checks import only_model, refuse_fields
 
 VERSION = "1.2.1"
@@ -75,7 +75,7 @@ class TensorRtRuntime:
                 "CONDUIT_TRTLLM_CONFIG": json.dumps(config),
                 "HF_HUB_DISABLE_TELEMETRY": "1",
             },
-            secrets=("CONDUIT_API_KEY", *hub_token_name()),
+            secrets=("CONDUIT_API_KEY",),
             dialect=self.dialect,
             image=request.image or IMAGE.format(version=request.version or VERSION),
             devices=request.devices,

@@ -14,7 +14,7 @@ from conduit_nb.compute.offerings import Hardware
 from conduit_nb.errors import MissingExtraError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Dialect
-from conduit_nb.runtimes.base import Place, ServerRequest, hub_token_name
+from conduit_nb.runtimes.base import Place, ServerRequest
 from conduit_nb.runtimes.checks import only_model, refuse_fields
 
 VERSION = "0.19.0"
@@ -73,7 +73,7 @@ class VllmRuntime:
             command=request.command_for(model)
             or ("vllm", "serve", model.model_id, "--host", "127.0.0.1", *options),
             environment=_environment(),
-            secrets=(KEY_NAME, *hub_token_name()),
+            secrets=(KEY_NAME,),
             key_name=KEY_NAME,
             dialect=self.dialect,
             has_entrypoint=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,7 @@ class Bench:
         assert self.cloud is not None
         key = self.cloud.key if self.gives_key else None  # else the login of the user
         provider = Runpod(self.cloud.url, key=key, proxy_url=self.cloud.proxy_url)
-        provider.capabilities = type(provider.capabilities)(
-            can_stop=True, is_billable=True, runs_images=True, list_lag_s=self.list_lag_s
-        )
+        provider.capabilities = replace(provider.capabilities, list_lag_s=self.list_lag_s)
         return provider
 
     def tools(self, installation: Installation = INSTALLATION) -> Tools:

@@ -26,6 +26,7 @@ class Hub:
     gated: set[str] = field(default_factory=set)
     tokens: set[str] = field(default_factory=set)
     strangers: set[str] = field(default_factory=set)
+    moved: dict[str, str] = field(default_factory=dict)
     broken: bool = False
     speaks: bytes = b""
     silent: threading.Event | None = None
@@ -107,6 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
         model_id, _, rest = path.strip("/").partition("/resolve/")
         name = rest.partition("/")[2]
         data = self.hub.models.get(model_id, {}).get(name)
+        if new := self.hub.moved.get(model_id):
+            self._send(307, b"", {"Location": path.replace(model_id, new)}, with_body)
+            return
+        if model_id not in self.hub.models:
+            self._send(401, b"", {"X-Error-Code": "RepoNotFound"}, with_body)
+            return
         if self._is_closed(model_id):
             self._send(403, b"", {"X-Error-Code": "GatedRepo"}, with_body)
             return

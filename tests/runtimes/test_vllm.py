@@ -104,7 +104,7 @@ def test_the_key_goes_by_its_name_and_is_no_part_of_the_command(monkeypatch: pyt
     spec = VllmRuntime().launch_spec(asked())
 
     assert spec.key_name == "VLLM_API_KEY"
-    assert spec.secrets == ("VLLM_API_KEY", "HF_TOKEN")
+    assert spec.secrets == ("VLLM_API_KEY",)
     assert "hf_secret" not in repr(spec)
 
 

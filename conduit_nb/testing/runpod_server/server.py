@@ -92,7 +92,8 @@ def runpod_server(
 ) -> Generator[RunpodServer]:
     """Serve one account until the block ends; then every container has ended.
 
-    `secrets` are the account's, by name; pods refer to them as `{{ RUNPOD_SECRET_name }}`.
+    `secrets` are the account's, by name; pods refer to them as `{{ RUNPOD_SECRET_name }}`, and a
+    reference to one that is not there stays as it is. As in Runpod's API no call lists them.
     Without `start_container` pods run nothing.
     """
     account = Account(
