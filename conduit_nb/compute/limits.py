@@ -70,20 +70,15 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
             f"{request.pipeline_parallel} stages.",
             hint="Lower pipeline_parallel.",
         )
-    _check_length(model, keeps_tokens=keeps_tokens)
+    _check_length(model)
 
 
-def _check_length(model: PlannedModel, *, keeps_tokens: bool) -> None:
+def _check_length(model: PlannedModel) -> None:
     limit, asked = model.spec.context_tokens, model.max_model_len
     if limit is not None and asked is not None and asked > limit:
         raise ContextLengthError(
             f"{model.model_id} was made for {limit:,} tokens; max_model_len={asked:,} is more.",
             hint=f"Lower max_model_len to {limit} or less.",
-        )
-    if limit is None and asked is None and keeps_tokens:
-        raise PlanError(
-            f"The config.json of {model.model_id} sets no limit of its context.",
-            hint="Set max_model_len.",
         )
 
 

@@ -324,6 +324,11 @@ def _remarks(model: _Served) -> tuple[str, ...]:
             f"config.json leaves out {lacks}; without transformers the defaults of its type are"
             " not known, and the most was taken."
         )
+    if model.asked.max_model_len is None and not model.spec.context_tokens:
+        remarks.append(
+            f"config.json sets no limit of the context; {model.tokens:,} tokens are planned, as"
+            " vLLM does. Set max_model_len."
+        )
     if padding := sum(need.padding_layers for need in model.kv):
         remarks.append(f"The runtime pads the KV cache by {padding} layers.")
     return tuple(remarks)

@@ -12,6 +12,7 @@ from typing import Any, cast
 LAYERS = (
     "num_decoder_layers",  # where an encoder has as many of its own
     "decoder_layers",
+    "decoder_num_hidden_layers",
     "num_hidden_layers",
     "n_layer",
     "num_layers",
@@ -22,6 +23,7 @@ LAYERS = (
 HEADS = (
     "decoder_attention_heads",
     "num_decoder_attention_heads",
+    "decoder_num_attention_heads",
     "num_attention_heads",
     "n_head",
     "num_heads",
@@ -29,6 +31,7 @@ HEADS = (
     "attention_heads",
 )
 KV_HEADS = (
+    "decoder_num_key_value_heads",
     "num_key_value_heads",
     "num_kv_heads",
     "multi_query_group_num",
@@ -37,7 +40,7 @@ KV_HEADS = (
     "num_key_value_heads_per_layer",
 )
 HEAD_DIM = ("head_dim", "attention_head_dim", "kv_channels", "d_kv", "head_size")
-HIDDEN = ("hidden_size", "n_embd", "d_model", "dim", "model_dim", "embed_dim")
+HIDDEN = ("hidden_size", "n_embd", "d_model", "dim", "model_dim", "embed_dim", "emb_dim", "n_embed")
 VOCAB = ("vocab_size", "padded_vocab_size")
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 EXPERTS_PER_TOKEN = (

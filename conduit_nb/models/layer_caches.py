@@ -69,10 +69,16 @@ _ALL_SLIDE = frozenset(
     | {"kyutai_speech_to_text", "voxtral_realtime_text"}
 )
 # All layers of these have a state, or a state beside their attention.
-_ALL_LINEAR = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
+_ALL_LINEAR = frozenset(
+    {"mamba", "mamba2", "falcon_mamba", "rwkv", "rwkv5", "rwkv6", "rwkv7", "xlstm"}
+)
 _ALL_HYBRID = frozenset({"falcon_h1", "zaya"})
 # Their linear layers are MiniMax's lightning attention.
-_LIGHTNING = frozenset({"minimax", "minimax_m1", "minimax_text_01"})
+_LIGHTNING = frozenset(
+    {"minimax", "minimax_m1", "minimax_text_01", "bailing_moe_linear", "bailing_moe_linear_v2"}
+)
+# Two attentions in each layer.
+_TWICE = frozenset({"longcat_flash", "longcat_flash_ngram"})
 # These have a latent rank in their configuration, but runtimes keep the keys and values made of it.
 _EXPANDED_LATENTS = frozenset({"minicpm3"})
 # fmt: off
@@ -168,7 +174,14 @@ def layer_count(config: Config) -> int:
 
 
 def is_encoder(config: Config) -> bool:
-    """Return whether the model keeps nothing of a text that it has read."""
+    """Return whether the model keeps nothing of a text that it has read.
+
+    The encoder of an encoder and decoder may stand alone: T5EncoderModel.
+    """
+    named = config.get("architectures")
+    names = [str(name) for name in cast("list[object]", named)] if isinstance(named, list) else []
+    if names and all(name.endswith("EncoderModel") for name in names):
+        return True
     return str(config.get("model_type", "")) in ENCODERS and not config.get("is_decoder")
 
 
@@ -283,7 +296,7 @@ def _by_indices(config: Config, layers: int) -> list[str] | None:
         ("hybrid_layer_ids", "hybrid"),
     ):
         named = config.get(field)
-        if isinstance(named, list) and state_of(config) is not None:
+        if isinstance(named, list) and named:
             return _listed(layers, kind, [int(layer) for layer in cast("list[int]", named)])
     return None
 
@@ -296,9 +309,9 @@ def _by_period(config: Config, layers: int) -> list[str] | None:
     """Read that each n-th layer has attention, and the others a state."""
     if period := positive(config, "attn_layer_period"):
         offset = int(config.get("attn_layer_offset") or 0)
-        return ["full" if layer % period == offset else "linear" for layer in range(layers)]
-    interval = first(config, "full_attention_interval", "layer_group_size")
-    if interval and state_of(config) is not None:
+        kind = "hybrid" if config.get("model_type") == "zamba" else "full"
+        return [kind if layer % period == offset else "linear" for layer in range(layers)]
+    if interval := first(config, "full_attention_interval", "layer_group_size"):
         return ["linear" if (layer + 1) % interval else "full" for layer in range(layers)]
     return None
 
@@ -316,7 +329,9 @@ def _by_window(config: Config, layers: int) -> list[str] | None:
         return [
             "sliding" if letters[layer % len(letters)] == "L" else "full" for layer in range(layers)
         ]
-    if pattern := first(config, "sliding_window_pattern", "_sliding_window_pattern"):
+    if pattern := first(
+        config, "sliding_window_pattern", "_sliding_window_pattern", "layer_switch"
+    ):
         return ["sliding" if (layer + 1) % pattern else "full" for layer in range(layers)]
     if every := positive(config, "global_attn_every_n_layers"):
         return ["sliding" if layer % every else "full" for layer in range(layers)]
@@ -398,6 +413,8 @@ def _parts(config: Config, layer: int, kind: Kind, state: CachePart | None) -> S
         parts.append(_attention(config, layer, is_sliding=False))
     if kind in ("sliding", "hybrid_sliding"):
         parts.append(_attention(config, layer, is_sliding=True))
+    if str(config.get("model_type")) in _TWICE:
+        parts *= 2
     if kind in ("linear", "hybrid", "hybrid_sliding") and state is not None:
         parts.append(state)
     if parts and config.get("is_encoder_decoder"):
@@ -411,7 +428,8 @@ def _attention(config: Config, layer: int, *, is_sliding: bool) -> CachePart:
     own = _own_fields(config, layer, is_sliding=is_sliding)
     kind: Literal["full", "sliding"] = "sliding" if is_sliding and window else "full"
     rank, rope = positive(own, "kv_lora_rank"), int(own.get("qk_rope_head_dim") or 0)
-    if rank and str(config.get("model_type")) not in _EXPANDED_LATENTS:
+    is_expanded = str(config.get("model_type")) in _EXPANDED_LATENTS
+    if rank and not is_expanded and config.get("use_mla") is not False:
         return CachePart(
             kind=kind,
             numbers=rank + rope,
@@ -421,7 +439,7 @@ def _attention(config: Config, layer: int, *, is_sliding: bool) -> CachePart:
         )
     key = head_dim_of(own) or 0
     value = positive(own, "v_head_dim") or key
-    if rank:
+    if rank and is_expanded:
         key = value = int(own.get("qk_nope_head_dim") or 0) + rope  # values are padded to keys
     return CachePart(
         kind=kind,
@@ -614,8 +632,10 @@ def _state_dtype(config: Config) -> TensorDtype | None:
         return cast("TensorDtype", said)
     # Kimi's delta attention, RG-LRU and xLSTM sum in float32 whatever the model's precision.
     is_summed = "linear_attn_config" in config or "lru_width" in config
-    summed_types = ("recurrent_gemma", "kimi_linear", "bailing_hybrid", "rwkv", "xlstm")
-    return "float32" if is_summed or config.get("model_type") in summed_types else None
+    summed_types = ("recurrent_gemma", "kimi_linear", "bailing_hybrid", "xlstm")
+    model_type = str(config.get("model_type", ""))
+    is_summed = is_summed or model_type in summed_types or model_type.startswith("rwkv")
+    return "float32" if is_summed else None
 
 
 def _gated_delta(config: Config) -> Sizes | None:
@@ -716,11 +736,16 @@ def _recurrent_unit(config: Config) -> Sizes | None:
 
 
 def _rwkv(config: Config) -> Sizes | None:
-    """Size RWKV 4's: two last inputs, and three sums for each of the attention's width."""
-    hidden = first(config, *HIDDEN)
-    if config.get("model_type") != "rwkv" or not hidden:
+    """Size RWKV's: two last inputs; three sums for each of version 4's width, or a matrix a head.
+
+    Of RWKV 5 and 6 `num_attention_heads` is the size of a head.
+    """
+    hidden, model_type = first(config, *HIDDEN), str(config.get("model_type", ""))
+    if not model_type.startswith("rwkv") or not hidden:
         return None
-    return 0, 0, 2 * hidden + 3 * (positive(config, "attention_hidden_size") or hidden)
+    width = positive(config, "attention_hidden_size") or hidden
+    size = first(config, "head_size", "head_dim") or 64
+    return 0, 0, 2 * hidden + width * (3 if model_type == "rwkv" else size)
 
 
 def _xlstm(config: Config) -> Sizes | None:
@@ -738,8 +763,7 @@ def _zaya(config: Config) -> Sizes | None:
     heads, size = first(config, *HEADS), head_dim_of(config)
     if config.get("model_type") != "zaya" or not heads or not size:
         return None
-    hidden = first(config, *HIDDEN) or 0
-    return (heads + (kv_heads_of(config) or heads)) * size, 4, hidden
+    return (heads + (kv_heads_of(config) or heads)) * size, 2, size
 
 
 def _inkling(config: Config) -> Sizes | None:
@@ -748,7 +772,8 @@ def _inkling(config: Config) -> Sizes | None:
     is_one = str(config.get("model_type", "")).startswith("inkling")
     if not is_one or not kernel or not hidden:
         return None
-    width = 2 * (kv_heads_of(config) or 0) * (head_dim_of(config) or 0)
+    heads = max(kv_heads_of(config) or 0, positive(config, "swa_num_key_value_heads") or 0)
+    width = 2 * heads * (head_dim_of(config) or 0)
     return 2 * hidden + width, kernel, 0
 
 

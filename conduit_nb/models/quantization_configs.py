@@ -43,6 +43,8 @@ def quantization_of(config: Fields) -> Quantization | None:
     if not isinstance(said, dict):
         return None
     fields = cast("dict[str, Any]", said)
+    if isinstance(nested := fields.get("quantization"), dict):  # ModelOpt's file as a whole
+        fields = {**fields, **cast("dict[str, Any]", nested)}
     name = str(fields.get("quant_method") or "").lower()
     if "quant_algo" in fields:  # ModelOpt, whatever method stands beside it
         name = name if name.startswith("modelopt") else f"{name} modelopt".strip()

@@ -26,6 +26,7 @@ from conduit_nb.models.fields import (
     VOCAB,
     first,
     flat,
+    numbers_at,
     positive,
 )
 from conduit_nb.models.layer_caches import (
@@ -44,7 +45,10 @@ AttentionKind = Kind
 ModelDtype = Literal["float32", "bfloat16", "float16"]
 
 # Where models of several parts keep the language model's numbers, from the outside in.
-_TEXT_PARTS = ("thinker_config", "text_config", "llm_config", "language_config", "decoder")
+_TEXT_PARTS = (
+    *("thinker_config", "text_config", "llm_config", "language_config", "decoder"),
+    "decoder_config",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,7 @@ def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = No
     said = text_part(whole)
     model_type = str(whole.get("model_type", ""))
     text_type = str(said.get("model_type", model_type))
-    config = flat({**defaults_of(text_type), **_completed(said, defaults), "model_type": text_type})
+    config = flat({**_completed(said, text_type, defaults), "model_type": text_type})
     if said is not whole:
         for name in ("tie_word_embeddings", "is_encoder_decoder"):
             if name in whole:
@@ -139,7 +143,7 @@ def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = No
         hidden_size=first(config, *HIDDEN),
         attention=kept.kinds,
         caches=kept.parts,
-        heads=heads,
+        heads=heads or max(numbers_at(config, "num_query_heads") or (), default=None),
         kv_heads=kv_heads_of(config),
         head_dim=head_dim_of(config),
         window_tokens=window_of(config),
@@ -196,13 +200,19 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return config
 
 
-def _completed(said: Mapping[str, Any], defaults: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what is said, with the defaults of its class where nothing is."""
-    spoken = {name: value for name, value in said.items() if value is not None}
+def _completed(
+    said: Mapping[str, Any], text_type: str, defaults: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return what is said, with the defaults of its class where nothing is.
+
+    A null is an answer ("sliding_window": null) where only our table stands beside it; transformers
+    has read the nulls itself.
+    """
+    ours = defaults_of(text_type)
     if defaults is None:
-        return spoken
-    known = {name: value for name, value in text_part(defaults).items() if value is not None}
-    return {**known, **spoken}
+        return {**ours, **said}
+    spoken = {name: value for name, value in said.items() if value is not None}
+    return {**ours, **text_part(defaults), **spoken}
 
 
 def _lacks(config: Mapping[str, Any], kinds: tuple[Kind, ...]) -> tuple[str, ...]:

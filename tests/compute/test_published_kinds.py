@@ -214,6 +214,14 @@ def test_states_are_taken_once_a_request(kept: Kept):
     assert short.kv_bytes - 64 * kept.kv == pytest.approx(kept.state, rel=0.005)
 
 
+def test_a_model_without_a_limit_is_planned_with_the_length_that_vllm_takes():
+    model = planned("t5-small")
+
+    assert model.max_model_len == 2048
+    assert any("no limit" in remark for remark in model.remarks)
+    assert not planned("t5-small", max_model_len=512).remarks
+
+
 def test_windows_end_the_growth_of_the_layers_that_have_one_only():
     far, farther = (planned("MiMo-V2-Flash", max_model_len=length) for length in (65_536, 131_072))
 

@@ -55,6 +55,14 @@ def kinds(**fields: object) -> dict[str, int]:
             {"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 3},
             {"full": 3, "sliding": 1},
         ),
+        ({"layer_switch": 4, "sliding_window": 64}, {"full": 1, "sliding": 3}),
+        (
+            {"model_type": "zamba", "attn_layer_period": 4, "mamba_expand": 2, "mamba_d_state": 16},
+            {"linear": 3, "hybrid": 1},
+        ),
+        ({"model_type": "bailing_moe_linear", "layer_group_size": 4}, ONE_OF_FOUR),
+        ({"model_type": "rwkv6", "head_size": 64}, {"linear": 4}),
+        ({"architectures": ["T5EncoderModel"], "is_encoder_decoder": True}, {"none": 4}),
         ({"global_attn_every_n_layers": 3, "local_attention": 64}, {"full": 2, "sliding": 2}),
         ({"num_kv_shared_layers": 1}, {"full": 3, "none": 1}),
         ({"kv_source_layers": [0, 0, 2, 2]}, {"full": 2, "none": 2}),
@@ -177,6 +185,8 @@ def test_layers_that_look_at_an_image_alone_keep_its_tokens():
         ({"model_type": "minimax_m1"}, 0, 0, 8 * 64 * 64),
         ({"model_type": "recurrent_gemma", "lru_width": 640, "conv1d_width": 4}, 640, 3, 640),
         ({"model_type": "rwkv"}, 0, 0, 5 * 512),
+        ({"model_type": "rwkv6", "head_size": 64}, 0, 0, 2 * 512 + 512 * 64),
+        ({"model_type": "zaya"}, (8 + 2) * 64, 1, 64),
     ],
 )
 def test_the_state_of_each_form_has_its_size(fields, width, inputs, sums):

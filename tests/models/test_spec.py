@@ -10,7 +10,7 @@ import pytest
 
 from conduit_nb.errors import ModelFilesError
 from conduit_nb.models.spec import context_tokens, read_spec, spec_of
-from tests.models.published import spec_named
+from tests.models.published import config_of, spec_named
 
 
 def folder_with(tmp_path: Path, config: object) -> Path:
@@ -151,3 +151,35 @@ def test_a_quantization_is_a_fact_of_the_model():
 
     assert quantization
     assert (quantization.method, quantization.bits) == ("mxfp4", 4)
+
+
+@pytest.mark.parametrize("defaults", [None, {"sliding_window": None}])
+def test_a_window_that_is_null_is_none_whatever_the_family_has(defaults):
+    config = {**config_of("Mistral-7B-v0.1"), "sliding_window": None}
+
+    assert set(spec_of(config, defaults=defaults).attention) == {"full"}
+
+
+def test_what_the_class_makes_of_a_null_is_taken():
+    config = {**config_of("Qwen3-8B"), "layer_types": None, "head_dim": None}
+    defaults = {"layer_types": ["sliding_attention"] * 36, "sliding_window": 64, "head_dim": 96}
+
+    spec = spec_of(config, defaults=defaults)
+
+    assert (spec.head_dim, set(spec.attention)) == (96, {"sliding"})
+
+
+@pytest.mark.parametrize(
+    "part", ["text_config", "llm_config", "language_config", "decoder", "decoder_config"]
+)
+def test_the_language_model_is_found_where_families_nest_it(part):
+    spec = spec_of({"model_type": "whole", part: config_of("Qwen3-8B"), "vision_config": {}})
+
+    assert (spec.layers, spec.is_multimodal) == (36, True)
+
+
+def test_what_neither_the_file_nor_the_table_says_is_lacking():
+    spec = spec_of({"model_type": "strange", "num_hidden_layers": 2, "vocab_size": 9})
+
+    assert set(spec.lacks) == {"attention heads", "hidden size", "KV heads", "head size"}
+    assert spec_of(config_of("gpt2")).lacks == ()
