@@ -9,14 +9,18 @@ import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).resolve().parent.parent
+WORKFLOW = ROOT / ".github/workflows/ci.yml"
 TOP_LEVEL = {
     ".ci",
+    ".github",
     ".gitignore",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -243,7 +247,7 @@ def test_every_test_that_interrupts_itself_is_interruptible():
 
 
 def test_every_dependency_is_pinned():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = _project()
     groups = project["dependency-groups"].values()
     extras = project["project"]["optional-dependencies"].values()
     wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
@@ -273,3 +277,49 @@ def test_ci_runs_the_readmes_test_command():
     assert "make test" in script.read_text()
     assert re.search(r"^make test\b", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert os.access(script, os.X_OK)
+
+
+def workflow() -> dict[str, Any]:
+    """Return what GitHub is told to run."""
+    return yaml.safe_load(WORKFLOW.read_text())
+
+
+def test_github_runs_the_tests_on_every_python_that_conduit_runs_on():
+    job = workflow()["jobs"]["test"]
+    classified = re.findall(r"Python :: (3\.\d+)", "\n".join(_project()["project"]["classifiers"]))
+
+    assert job["strategy"]["matrix"]["python"] == classified
+    assert job["container"]["image"] == "python:${{ matrix.python }}-bookworm"
+    assert job["steps"][-1]["run"] == "make test PYTHON=python${{ matrix.python }}"
+
+
+def test_github_runs_nothing_that_is_not_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text()
+    steps = [step for job in workflow()["jobs"].values() for step in job["steps"]]
+    run = "\n".join(step.get("run", "") for step in steps)
+
+    targets = set(re.findall(r"make (\w+)", run))
+    assert targets == {"setup", "test", "soak"}
+    assert targets <= set(re.findall(r"^(\w+):", makefile, re.MULTILINE))
+    assert set(re.findall(r"(\w+)=", run)) == {"PYTHON"}
+    assert "\nPYTHON ?= " in makefile
+    assert workflow()["env"]["TORCH_INDEX"] == "${{ vars.TORCH_INDEX }}"
+    assert workflow()["env"]["CI"] == "true"
+
+
+def test_what_github_uses_is_pinned():
+    used = re.findall(r"uses: (\S+)", WORKFLOW.read_text())
+
+    assert used
+    assert not [one for one in used if not re.fullmatch(r"[\w./-]+@(v\d+|[0-9a-f]{40})", one)]
+
+
+@pytest.mark.parametrize("name", [".github/workflows/ci.yml", "README.md"])
+def test_the_pythons_that_were_not_tried_with_torch_are_named(name: str):
+    text = " ".join((ROOT / name).read_text().replace("#", " ").split())
+
+    assert "PyTorch on Python 3.12 and 3.13" in text
+
+
+def _project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
