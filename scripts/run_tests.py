@@ -1,8 +1,9 @@
 """Run every test and close with one summary: what `make test` does.
 
-First the checks (scripts/check.py). Then two runs of pytest, each with two tests at a time: all
-tests on this Python; and on Python 3.13, in an environment without torch, those that could differ
-there (no model, and no system test), where such a Python is found.
+First the checks (scripts/check.py). Then two runs of pytest: all tests on this Python; and on
+Python 3.13, in an environment without torch, those that could differ there (no model, and no system
+test), where such a Python is found. Three tests run at a time: they wait for containers and pages,
+and so fill two cores.
 
 `make soak` (CONDUIT_SOAK=1) takes full counts, and on Python 3.13 the system tests as well.
 """
@@ -31,7 +32,7 @@ from environment import ROOT, find_python
 OTHER_VERSION = "3.13"
 MARK = "CONDUIT_TEST_RUN"  # a variable that every process of a run inherits
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
-PARALLEL = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+PARALLEL = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
 ON_OTHER_VERSION = "not model" if IS_SOAK else "not model and not system"
 SLOWEST = 10
 
@@ -73,6 +74,7 @@ class Outcome:
 
 def main() -> int:
     """Run everything, print the summary, return the exit code."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of interpreters start, all with us
     outcomes: list[Outcome] = []
     not_run: list[str] = []
     code = run_all(outcomes, not_run)

@@ -20,6 +20,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     import run_tests
 
     monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # two seconds of imports
     return run_tests
 
 
