@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 from conduit_nb.blocks.host import Host, current_host
 from conduit_nb.blocks.ports import Port
+from conduit_nb.blocks.snapshots import snapshot
 from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, Interrupted
 from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
@@ -96,7 +97,8 @@ class Block(Displayed, Generic[In, Out]):
         """Answer one record and wait for it; an interrupt cancels the work."""
         if fields:
             raise self.input_port.no_record(", ".join(f"{name}=" for name in fields), self.name)
-        return wait_for(current_host(), lambda: self.run(record))
+        taken = snapshot(record)
+        return wait_for(current_host(), lambda: self.run(taken))
 
     async def run(self, record: In) -> Out:
         """Answer one record: check it, do the work, check the answer, and tell the hook."""
@@ -118,15 +120,8 @@ class Block(Displayed, Generic[In, Out]):
         )
 
     async def _answer(self, record: In, call: Call) -> Out:
-        try:
+        with as_block_error(self.name):
             return await self._awaitable(self._run(record, call))
-        except ConduitError:
-            raise
-        except Exception as err:  # a user's block raises what it likes; no record may fail a batch
-            raise BlockError(
-                f"{self.name} failed: {type(err).__name__}: {err}",
-                hint="It is a bug in the block or a record it cannot take: see error.__cause__.",
-            ) from err
 
     def _awaitable(self, answer: Awaitable[Out]) -> Awaitable[Out]:
         """Return what `_run` gave; of a block that forgot `async` that is nothing to wait for."""
@@ -154,6 +149,20 @@ class Block(Displayed, Generic[In, Out]):
         return f"{self.name}: {self.input_port} -> {self.output_port}"
 
 
+@contextlib.contextmanager
+def as_block_error(block: str) -> Generator[None]:
+    """Raise whatever comes out of a block as a ConduitError, so that no record fails a batch."""
+    try:
+        yield
+    except ConduitError:
+        raise
+    except Exception as err:  # a user's block raises what it likes
+        raise BlockError(
+            f"{block} failed: {type(err).__name__}: {err}",
+            hint="It is a bug in the block or a record it cannot take: see error.__cause__.",
+        ) from err
+
+
 async def run_all(
     run: Callable[[Record], Awaitable[T]], records: Sequence[Record]
 ) -> list[T | ConduitError]:
@@ -163,7 +172,8 @@ async def run_all(
     async def one(record: Record) -> T | ConduitError:
         async with window:
             try:
-                return await run(record)
+                with as_block_error("The block"):
+                    return await run(record)
             except ConduitError as error:
                 return error
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from conduit_nb import plugins
 from conduit_nb.blocks.ports import Port
+from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.judging import terms_reasons
 from conduit_nb.compute.offerings import ComputeProvider, terms_of
@@ -138,7 +139,7 @@ def require_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
             )
     if not given:
         raise ArgumentError("messages= is empty.", hint="Give at least one message.")
-    return tuple(messages)
+    return tuple(snapshots(messages))
 
 
 def _is_text(shape: Shape, *, or_bytes: bool) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.errors import ArgumentError, Problem, ValidationError
 from conduit_nb.schemas import Schema, schema_of
 from conduit_nb.schemas.redefinitions import are_alike, bound_class, successor
@@ -113,7 +114,7 @@ class Port:
         return ArgumentError(f"{name} takes one record, not {given}.", hint=self._how())
 
     def several(self, records: Any, name: str) -> list[Any]:
-        """Return records as a list; ArgumentError where they are a table, a text or one record."""
+        """Return copies of records; ArgumentError where they are a table, a text or one record."""
         return as_list(records, name, of=str(self), hint=self._how())
 
     def _how(self) -> str:
@@ -151,7 +152,10 @@ def _other_definition(cls: type[Any], *, subject: str, user: str) -> ValidationE
 
 
 def as_list(records: Any, name: str, *, of: str, hint: str) -> list[Any]:
-    """Return what was given as many records as a list; ArgumentError where it is something else."""
+    """Return what was given as many records as a list of copies, as they are now.
+
+    Raises ArgumentError where it is something else.
+    """
     is_table = hasattr(records, "iloc")  # of pandas: its iteration yields names, or bare values
     if is_table or isinstance(records, str | bytes | Mapping) or not _is_iterable(records):
         kind = type(cast("object", records)).__name__
@@ -160,7 +164,7 @@ def as_list(records: Any, name: str, *, of: str, hint: str) -> list[Any]:
             hint=f"{hint} One for each row: {name}([...])."
             + (" In a cell, %%conduit map takes tables." if is_table else ""),
         )
-    return list(records)
+    return snapshots(records)
 
 
 def _is_iterable(value: object) -> bool:

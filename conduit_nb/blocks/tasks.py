@@ -13,9 +13,10 @@ from typing import Any, Generic, TypeVar, cast
 
 from conduit_nb.blocks.answers import DetailedAnswer, OnLength, path_of, require_on_length
 from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
-from conduit_nb.blocks.base import Block, Call, observed, run_all, wait_for
+from conduit_nb.blocks.base import Block, Call, as_block_error, observed, run_all, wait_for
 from conduit_nb.blocks.host import current_host
 from conduit_nb.blocks.ports import Port
+from conduit_nb.blocks.snapshots import snapshot, snapshots
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, SchemaError, ValidationError
 from conduit_nb.protocol import Message
@@ -49,7 +50,7 @@ class LlmTask(Block[In, Out]):
         self._on_length = require_on_length(on_length)
         self._question = question
         self._own_guidance = guidance
-        self._examples = tuple(examples)
+        self._examples = tuple(snapshots(examples))
         self._prepare()
 
     def renew(self) -> None:
@@ -95,11 +96,14 @@ class LlmTask(Block[In, Out]):
         """Return what the model is told for one record."""
         return self._asking(record).messages
 
-    async def stream(self, record: In) -> AsyncGenerator[Partial[Out] | Out]:
+    def stream(self, record: In) -> AsyncGenerator[Partial[Out] | Out]:
         """Yield what there is of the answer each time something comes, at last the record itself.
 
         What is wrong with it is raised at its end.
         """
+        return self._stream(snapshot(record))
+
+    async def _stream(self, record: In) -> AsyncGenerator[Partial[Out] | Out]:
         with observed(self.name) as call:
             self.renew()
             self.input_port.check(record, subject=f"input of {self.name}", user=self.name)
@@ -120,7 +124,8 @@ class LlmTask(Block[In, Out]):
         """
         with observed(self.name) as call:
             self.input_port.check(record, subject=f"input of {self.name}", user=self.name)
-            answer = await self._detailed(record, call)
+            with as_block_error(self.name):
+                answer = await self._detailed(record, call)
             self.output_port.check(answer.record, subject=f"output of {self.name}")
         return answer
 
@@ -172,7 +177,8 @@ class DetailedTask(Generic[In, Out]):
     def __call__(self, record: In) -> DetailedAnswer[Out]:
         """Answer one record and wait for it; an interrupt cancels the work."""
         self._task.renew()
-        return wait_for(current_host(), lambda: self.run(record))
+        taken = snapshot(record)
+        return wait_for(current_host(), lambda: self.run(taken))
 
     async def run(self, record: In) -> DetailedAnswer[Out]:
         """Answer one record."""
@@ -181,7 +187,8 @@ class DetailedTask(Generic[In, Out]):
     def batch(self, records: Sequence[In]) -> list[DetailedAnswer[Out] | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""
         self._task.renew()
-        return wait_for(current_host(), lambda: run_all(self.run, records))
+        several = self._task.input_port.several(records, f"{self._task.name}.batch")
+        return wait_for(current_host(), lambda: run_all(self.run, several))
 
 
 def _only_schema(port: Port, side: str, name: str) -> Schema[Any]:

@@ -6,9 +6,11 @@ Layer 4.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Protocol, TypeVar
 
+from conduit_nb.blocks.base import as_block_error
+from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.errors import (
     ArgumentError,
     ConduitError,
@@ -37,20 +39,31 @@ class Runs(Protocol[In_contra, Out_co]):
         ...
 
 
-async def run_rows(
+def run_rows(
     block: Runs[In, Out],
     rows: Sequence[In | ConduitError],
     *,
     window: int = 64,
     on_row: Callable[[int, Out | ConduitError], None] | None = None,
-) -> list[Out | ConduitError]:
+) -> Coroutine[Any, Any, list[Out | ConduitError]]:
     """Return what `block` answers to each row, in order; what goes wrong for one is its error.
 
-    A row that is an error already stays it. At most `window` rows are in flight. Once a row has
-    shown that no row can succeed (no server, no such model), the rows not begun get its error.
-    `on_row` hears of each row as it ends; on cancellation unfinished rows are cancelled and those
-    that ended were told.
+    The rows are taken as they are when this is called. A row that is an error already stays it. At
+    most `window` rows are in flight. Once a row has shown that no row can succeed (no server, no
+    such model), the rows not begun get its error. `on_row` hears of each row as it ends; on
+    cancellation unfinished rows are cancelled and those that ended were told.
     """
+    return answer_rows(block, snapshots(rows), window=window, on_row=on_row)
+
+
+async def answer_rows(
+    block: Runs[In, Out],
+    rows: Sequence[In | ConduitError],
+    *,
+    window: int,
+    on_row: Callable[[int, Out | ConduitError], None] | None,
+) -> list[Out | ConduitError]:
+    """Do what `run_rows` does with rows that nobody else changes."""
     if window < 1:
         raise ArgumentError(f"window={window} is below 1.", hint="Leave window out to get 64.")
     outcomes: dict[int, Out | ConduitError] = {}
@@ -96,7 +109,8 @@ async def _work(
 
 async def _answer(block: Runs[In, Out], row: In, verdict: _Verdict) -> Out | ConduitError:
     try:
-        return await block.run(row)
+        with as_block_error("The block"):
+            return await block.run(row)
     except ConduitError as error:
         verdict.hear(error)
         return error

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from conduit_nb.blocks.host import Host, use_host
+from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, Interrupted
 from conduit_nb.events import Event, Events, ModelReady
 from conduit_nb.runs.progress import Progress
-from conduit_nb.runs.rows import Runs, run_rows
+from conduit_nb.runs.rows import Runs, answer_rows
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -27,7 +29,10 @@ BESIDE_S = 2.0
 
 
 class Run(Generic[In, Out]):
-    """A run: made, then started once. Safe to ask from any thread."""
+    """A run: made, then started once. Safe to ask from any thread.
+
+    `rows` are those that are asked about: copies, as they were when the run was made.
+    """
 
     def __init__(
         self,
@@ -40,15 +45,16 @@ class Run(Generic[In, Out]):
         self.progress = Progress(len(rows))
         self._host = host
         self._block = block
-        self._rows = rows
+        self.rows = snapshots(rows)
         self._window = window
         self._on_row: Callable[[], None] | None = None
         self._when_ended: Callable[[], None] | None = None
         self._beside: Callable[[], Coroutine[Any, Any, None]] | None = None
         self._beside_task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_submitted = self._is_stopping = False
         self._lock = threading.Lock()
         self._outcomes: list[Out | ConduitError | None] = [None] * len(rows)
-        self._began = threading.Event()
         self._ended = threading.Event()
         self._cancelled = False
         self._future: concurrent.futures.Future[None] | None = None
@@ -63,10 +69,12 @@ class Run(Generic[In, Out]):
         """Begin; once.
 
         `on_row` is called after each row that ends, `when_ended` once, however the run ends, and
-        before `wait` returns; both on the host's loop. `beside` is done there when the first row
-        has ended; the end waits for it, though not for long, and an interrupt not at all.
+        before `wait` returns; both on the host's loop, where an error of `on_row` ends no row.
+        `beside` is done there when the first row has ended; the end waits for it, though not for
+        long, and an interrupt not at all.
         """
-        assert self._future is None, "a run starts once"
+        assert not self._is_submitted, "a run starts once"
+        self._is_submitted = True
         self._on_row = on_row
         self._when_ended = when_ended
         self._beside = beside
@@ -89,27 +97,33 @@ class Run(Generic[In, Out]):
         unfinished = Interrupted("The run was stopped before this row was answered.")
         return [unfinished if outcome is None else outcome for outcome in outcomes]
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end, at most `timeout_s`; say whether it has come.
+    @property
+    def failure(self) -> BaseException | None:
+        """What went wrong with the run itself, never a row's error; None until it has ended."""
+        future = self._future
+        if future is None or not future.done() or future.cancelled():
+            return None
+        return future.exception()
 
-        What went wrong with the run itself (never a row's error) is raised here.
-        """
-        future = self._started()
-        done, _ = concurrent.futures.wait([future], timeout=timeout_s)
-        if not done:
-            return False
-        if not future.cancelled():
-            future.result()
-        return True
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end, at most `timeout_s`; say whether it has come. See also `failure`."""
+        done, _ = concurrent.futures.wait([self._started()], timeout=timeout_s)
+        return bool(done)
 
     def cancel(self, *, timeout_s: float = 5.0) -> None:
         """Stop it and wait until nothing of it runs; what has ended is kept. Idempotent."""
-        if self._future is None:
+        if not self._is_submitted:
             self._cancelled = True
             return
-        self._began.wait(timeout_s)  # work cancelled before it began would never say it ended
-        if self._future.cancel() or not self._future.done():
-            self._ended.wait(timeout_s)
+        with self._lock:
+            self._is_stopping = True
+            task = self._task
+        if self.is_done:
+            return
+        if task is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and all work with it
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        self._ended.wait(timeout_s)
 
     async def wait_async(self) -> None:
         """Wait for the end on the caller's own event loop; abandoning the wait stops nothing."""
@@ -118,22 +132,20 @@ class Run(Generic[In, Out]):
         loop = asyncio.get_running_loop()
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
         await ended.wait()
-        if not future.cancelled():
-            future.result()
 
     def _started(self) -> concurrent.futures.Future[None]:
         assert self._future is not None, "start it first"
         return self._future
 
     async def _work(self) -> None:
-        self._began.set()
         try:
+            self._begin()
             progress = self.progress
             with (
                 self._host.events.heard(self._on_outer_event),
                 use_host(_Watched(self._host, progress.on_event, progress.ready)),
             ):
-                await run_rows(self._block, self._rows, window=self._window, on_row=self._keep)
+                await answer_rows(self._block, self.rows, window=self._window, on_row=self._keep)
             self.progress.end()
             if self._beside_task is not None:
                 await asyncio.wait([self._beside_task], timeout=BESIDE_S)
@@ -150,6 +162,12 @@ class Run(Generic[In, Out]):
             finally:
                 self._ended.set()
 
+    def _begin(self) -> None:
+        with self._lock:
+            self._task = asyncio.current_task()
+            if self._is_stopping:  # an interrupt was quicker
+                raise asyncio.CancelledError
+
     def _on_outer_event(self, event: Event) -> None:
         """Take notice of a model that is loaded: the watch of its server tells, not a request."""
         if isinstance(event, ModelReady):
@@ -161,8 +179,8 @@ class Run(Generic[In, Out]):
         self.progress.on_row(index, outcome)
         if self._beside is not None and self._beside_task is None:
             self._beside_task = asyncio.get_running_loop().create_task(self._beside())
-        if self._on_row is not None:
-            self._on_row()
+        if self._on_row is not None:  # a display that is gone must not end rows that are paid for
+            asyncio.get_running_loop().call_soon(self._on_row)
 
 
 class _Watched:

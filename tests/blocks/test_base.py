@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,54 @@ def test_a_batch_keeps_the_order_and_puts_each_error_in_its_place(host: LoopHost
     assert isinstance(answers[1], ReplyError)
     assert isinstance(answers[2], ValidationError)
     assert answers[3] == Root(value=3.0)
+
+
+class Meddling(Block[Number, Root]):
+    """Changes the caller's list and its records as soon as it has the first."""
+
+    def __init__(self, rows: list[Number]) -> None:
+        super().__init__(Number, Root)
+        self.rows = rows
+
+    async def _run(self, record: Number, call: Call) -> Root:
+        for row in self.rows:
+            row.value = -99
+        self.rows.reverse()
+        await asyncio.sleep(0)
+        return Root(value=float(record.value))
+
+
+class Half(Block[Root, Root]):
+    """Divides by two."""
+
+    async def _run(self, record: Root, call: Call) -> Root:
+        return Root(value=record.value / 2)
+
+
+@pytest.mark.usefixtures("host")
+def test_records_that_change_while_they_are_answered_are_answered_as_they_were():
+    def numbers() -> list[Number]:
+        return [Number(value=value) for value in range(100)]
+
+    rows = numbers()
+    assert Meddling(rows).batch(rows) == [Root(value=float(value)) for value in range(100)]
+    rows = numbers()
+    pipeline = Meddling(rows) >> Half(Root, Root)
+    assert pipeline.batch(rows) == [Root(value=value / 2) for value in range(100)]
+    [row, *_] = rows = numbers()
+    assert Meddling(rows)(row) == Root(value=0.0)
+
+
+@pytest.mark.usefixtures("host")
+def test_one_record_that_is_given_again_and_again_is_taken_as_it_was_each_time():
+    record = Number(value=0)
+
+    def growing() -> Iterator[Number]:
+        for value in (1, 4, 9):
+            record.value = value
+            yield record
+
+    assert SquareRoot().batch(growing()) == [Root(value=value) for value in (1.0, 2.0, 3.0)]  # pyright: ignore[reportArgumentType]  # any iterable is taken
 
 
 def test_a_batch_runs_many_records_at_once_and_not_too_many(host: LoopHost):

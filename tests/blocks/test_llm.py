@@ -219,6 +219,31 @@ def test_the_stream_of_a_record_is_what_there_is_of_it_and_at_last_the_record(ho
     ]
 
 
+def test_what_changes_after_the_call_is_not_asked(host: LoopHost):
+    review, messages = Review(text="before"), [Message(role="user", content="before")]
+    examples = [(Review(text="before"), Verdict(mood="good", stars=5))]
+    with openai_server(answer=GOOD) as server:
+        block = block_at(server)
+        task = block.task(Review, Verdict, examples=examples)
+        record = block.stream(input=review, output=Verdict, examples=examples)
+        text = block.stream(messages=messages)
+
+        messages[0]["content"] = review.text = examples[0][0].text = "after"
+        examples[0][1].stars = 1
+        examples.clear()
+        messages.clear()
+        list(record)
+        list(text)
+        task(Review(text="x"))
+
+    asked = json.dumps([request["messages"] for request in server.requests])
+    assert asked.count("before") == 4
+    assert "after" not in asked
+    assert [server.requests[at]["messages"][2]["content"] for at in (0, 2)] == [
+        '{"mood":"good","stars":5}'
+    ] * 2
+
+
 def test_a_stream_whose_record_does_not_fit_ends_with_the_error(host: LoopHost):
     with openai_server(answer=always('{"mood": "sad", "stars": 5}')) as server:
         texts = block_at(server).stream(input=Review(text="a"), output=Verdict)

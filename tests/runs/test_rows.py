@@ -117,3 +117,28 @@ async def test_no_rows_are_no_work():
 async def test_a_window_below_one_is_refused():
     with pytest.raises(ArgumentError, match="window=0"):
         await run_rows(Echo(), words("a"), window=0)
+
+
+@pytest.mark.parametrize("change", ["clear", "reverse", "edit"])
+async def test_rows_that_change_while_they_wait_are_asked_as_they_were(change: str):
+    echo = Echo()
+    rows = words("wait", "b", "c")
+    running = asyncio.create_task(run_rows(echo, rows, window=1))
+    for row in rows:
+        row.text = "changed" if change == "edit" else row.text
+    getattr(rows, change, list[Word]().clear)()
+    echo.go_on.set()
+
+    assert await running == words("WAIT", "B", "C")
+
+
+async def test_a_row_that_raises_anything_is_an_error_in_its_place():
+    class Asks:
+        async def run(self, record: Word) -> Word:
+            if record.text == "bad":
+                raise ZeroDivisionError("by nothing")
+            return record
+
+    outcomes = await run_rows(Asks(), words("a", "bad", "c"))
+
+    assert [getattr(outcome, "code", None) for outcome in outcomes] == [None, "block", None]

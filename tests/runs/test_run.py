@@ -97,18 +97,48 @@ def test_callbacks_hear_of_each_row_and_of_the_end_before_the_wait_is_over(sessi
     )
     assert run.wait(10)
 
-    assert told == [1, 2, 3, False]
+    assert (len(told), told[2], told[3]) == (4, 3, False)
 
 
-def test_what_goes_wrong_with_the_run_itself_is_raised_by_the_wait(session: Session):
+def test_a_display_that_fails_ends_no_row(session: Session):
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    run = Run(session, Echo(), words("a", "b"))
+    run.start(on_row=fail)
+
+    assert run.wait(10)
+    assert run.outcomes() == words("A", "B")
+    assert run.failure is None
+
+
+def test_what_goes_wrong_with_the_run_itself_is_its_failure(session: Session):
     def fail() -> None:
         raise ZeroDivisionError
 
     run = Run(session, Echo(), words("a"))
-    run.start(on_row=fail)
+    run.start(when_ended=fail)
 
-    with pytest.RaisesGroup(ZeroDivisionError):
-        run.wait(10)
+    assert run.wait(10)
+    assert isinstance(run.failure, ZeroDivisionError)
+    assert run.outcomes() == words("A")
+
+
+@pytest.mark.parametrize("change", ["clear", "reverse", "edit"])
+def test_rows_that_change_while_they_wait_are_asked_as_they_were(session: Session, change: str):
+    echo = Echo()
+    rows = words("wait", "b", "c")
+    run = Run(session, echo, rows, window=1)
+    run.start()
+    wait_until_waiting(session, echo)
+
+    for row in rows:
+        row.text = "changed" if change == "edit" else row.text
+    getattr(rows, change, list[Word]().clear)()
+    session.submit(_set(echo.go_on)).result(timeout=10)
+
+    assert run.wait(10)
+    assert run.outcomes() == words("WAIT", "B", "C")
 
 
 async def test_a_run_is_awaited_on_another_loop_without_holding_it_up(session: Session):
