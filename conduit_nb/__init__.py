@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from conduit_nb.notebook.doctor import doctor
     from conduit_nb.notebook.keeping import adopt, gc
     from conduit_nb.notebook.planning import find_offerings, plan
+    from conduit_nb.notebook.row_errors import errors
     from conduit_nb.schemas import (
         Length,
         Pattern,
@@ -144,6 +145,7 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "EndpointError",
     "EndpointTimeoutError",
     "EndpointUnreachableError",
+    "errors",
     "extend",
     "FileReadResult",
     "FileSystemReadBlock",
@@ -321,6 +323,8 @@ if not TYPE_CHECKING:  # checkers are to know the names above, and no others
 
     def __getattr__(name: str) -> Any:
         """Load a public name from the module where it lives."""
+        if name == "errors":  # a module of that name, which can be called
+            return import_module("conduit_nb.errors")
         if name not in _HOME:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_meant(name)}")
         value = getattr(import_module(_HOME[name]), name)

@@ -51,14 +51,28 @@ Layer 0: imports nothing of ours but how text is shown.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from conduit_nb.displayed import Displayed
 from conduit_nb.plain_text import plain
 
 LONGEST_LINE = 4_000
+
+
+class _ErrorsModule(ModuleType):
+    """This module, which can be called too: `conduit_nb.errors(verdicts)`."""
+
+    def __call__(self, result: object) -> Any:
+        """Return the errors of a map's result, by row: see conduit_nb/notebook/row_errors.py."""
+        return import_module("conduit_nb.notebook.row_errors").errors(result)
+
+
+sys.modules[__name__].__class__ = _ErrorsModule
 
 
 class ConduitError(Exception, Displayed):
@@ -126,7 +140,10 @@ class Problem:
 
 
 class ValidationError(ConduitError):
-    """A record or a text does not fit its schema; `problems` lists everything at once."""
+    """A record or a text does not fit its schema; `problems` lists everything at once.
+
+    `subject` says what does not fit, and `text` is what was read, where it was a text.
+    """
 
     code = "validation"
 
@@ -137,6 +154,7 @@ class ValidationError(ConduitError):
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         super().__init__(f"{subject} does not fit: {shown}{more}")
         self.problems = problems
+        self.subject = subject
         self.text = text
 
 

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import shutil
@@ -287,6 +288,7 @@ _EXTENSION = _NODE / "labextension/sources.sha256"
 _HTML_MANAGER = _NODE / "node_modules/@jupyter-widgets/html-manager/dist/embed-amd.js"
 
 SYSTEM: dict[str, tuple[Callable[[], bool], str]] = {
+    "pyarrow": (lambda: importlib.util.find_spec("pyarrow") is not None, "make setup"),
     "chromium": (
         lambda: any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
         "apt-get install chromium fonts-dejavu-core",

@@ -101,6 +101,24 @@ def define_dataclasses(
     return [namespace[name] for name in names if dataclasses.is_dataclass(namespace[name])]
 
 
+def require_only_classes(cell: str, out: str) -> None:
+    """Raise ArgumentError where the cell of a map has a statement for after the map.
+
+    Whether it ran would depend on what an earlier run has left behind.
+    """
+    for statement in parse(cell, "<cell>").body:
+        is_docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+        is_class = isinstance(statement, ast.ClassDef)
+        names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        if is_class or is_docstring or not (isinstance(statement, ast.Expr) or out in names):
+            continue
+        source = source_line(cell, statement.lineno)
+        raise ArgumentError(
+            "Only classes stand in the cell of a map, which is read before the map runs.",
+            hint=f"Put `{source}` into the next cell.",
+        ).at_line(statement.lineno, source)
+
+
 def run_statements(
     cell: str,
     namespace: dict[str, Any],

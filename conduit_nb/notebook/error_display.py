@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 
-from conduit_nb.errors import ConduitError, Problem
+from conduit_nb.errors import ConduitError, Problem, ValidationError
 from conduit_nb.notebook.display import (
     Shown,
     bounded,
@@ -21,6 +21,8 @@ from conduit_nb.notebook.display import (
 
 LONGEST_TEXT = 4_000
 HEAD = ("field", "what is wrong")
+ANSWER = "answer"
+ORIGINS = {ANSWER: "The model's text", "row": "The row"}
 
 
 class ErrorView(Shown):
@@ -36,7 +38,7 @@ class ErrorView(Shown):
         if problems := problems_of(error):
             parts.append(text_table(HEAD, _cells(problems)))
         if said := said_of(error):
-            parts.append(f"The model's text:\n{bounded(said, LONGEST_TEXT)}")
+            parts.append(f"{origin_of(error)}:\n{bounded(said, LONGEST_TEXT)}")
         if self._trace:
             parts.append(bounded(self._trace))
         return "\n\n".join(parts)
@@ -49,7 +51,7 @@ class ErrorView(Shown):
         if problems := problems_of(error):
             parts.append(html_table(HEAD, _cells(problems)))
         if said := said_of(error):
-            parts.append(f"<div>The model's text:</div>{preformatted(said, LONGEST_TEXT)}")
+            parts.append(f"<div>{origin_of(error)}:</div>{preformatted(said, LONGEST_TEXT)}")
         if self._trace:
             parts.append(preformatted(self._trace))
         return "".join(parts)
@@ -76,6 +78,14 @@ def said_of(error: BaseException) -> str:
     if isinstance(error, ConduitError) and isinstance(text, str) and text:
         return text
     return said_of(error.__cause__) if error.__cause__ is not None else ""
+
+
+def origin_of(error: BaseException) -> str:
+    """Return whose text it is that `said_of` returns: a row's, the model's, or some other."""
+    if not getattr(error, "text", None) and error.__cause__ is not None:
+        return origin_of(error.__cause__)
+    subject = error.subject if isinstance(error, ValidationError) else ANSWER
+    return ORIGINS.get(subject.split(" of ")[0], "The text")
 
 
 def _cells(problems: Sequence[Problem]) -> list[list[str]]:

@@ -6,7 +6,9 @@ Layer 7.
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from conduit_nb.errors import ArgumentError
@@ -34,6 +36,29 @@ def users_names(namespace: Mapping[str, object]) -> list[str]:
         for name in list(namespace)  # a thread of the user's may add some meanwhile
         if not name.startswith("_") and name not in BUILTINS | SHELL_NAMES
     ]
+
+
+def overwritten(namespace: Mapping[str, object], out: str, cell: str) -> list[str]:
+    """Return a warning for each name of the user's that a map takes for something else.
+
+    Data may be bound again, and a class defined again; a module, a function, a block, or rows that
+    a class is called like, are seldom meant.
+    """
+    before = namespace.get(out)
+    is_taken = isinstance(before, ModuleType) or callable(before)
+    found = [_replaces(f"-o {out}", out, before)] if is_taken else []
+    for name in re.findall(r"(?m)^class\s+(\w+)", cell):
+        before = namespace.get(name)
+        if before is not None and not isinstance(before, type):
+            found.append(_replaces(f"class {name}", name, before))
+    return found
+
+
+def _replaces(what: str, name: str, before: object) -> str:
+    kind = "a module" if isinstance(before, ModuleType) else f"a {type(before).__name__}"
+    if isinstance(before, type):
+        kind = "a class"
+    return f"Warning: {what} replaces {name}, which was {kind}. Choose another name to keep it."
 
 
 def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:

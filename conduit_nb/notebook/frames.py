@@ -21,6 +21,7 @@ from typing import Any, TypeVar, Union, cast
 import numpy as np
 import pandas as pd
 
+from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
 from conduit_nb.notebook.arguments import split_outside
 from conduit_nb.notebook.expressions import how_to_read
@@ -36,14 +37,18 @@ from conduit_nb.spelling import nearest
 In = TypeVar("In")
 
 ERROR_COLUMN = "error"
+ERROR_CODE_COLUMN = "error_code"
 TEXT_COLUMN = "text"
+ROW = "row"
+"""The subject of the error of a row that does not fit the input."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """What a map reads. `values` are plain Python values by column, as long as the frame.
 
-    Rows that came as records of one dataclass are kept as such.
+    Nobody else has the frame: it is a copy, and stays as the rows were when the map began. Rows
+    that came as records of one dataclass are kept as such.
     """
 
     frame: pd.DataFrame
@@ -55,27 +60,23 @@ class Rows:
         return len(self.frame)
 
 
-def read_rows(source: object, *, what: str) -> Rows:
+def read_rows(source: object, *, what: str, limit: int | None = None) -> Rows:
     """Return the rows of a DataFrame or Series, or of a list of texts, records or dicts.
 
-    A Series without a name, and texts, become a column `text`.
+    A Series without a name, and texts, become a column `text`. `limit` takes the first so many.
     """
     if isinstance(source, pd.Series):
         source = cast("pd.Series[Any]", source)
         source = source.to_frame(TEXT_COLUMN if source.name is None else source.name)
     if isinstance(source, pd.DataFrame):
-        rows = _from_frame(source, what)
-    elif isinstance(source, list | tuple):
-        rows = _from_list(cast("Sequence[object]", source), what)
-    else:
-        raise ArgumentError(
-            f"{what} is {type(source).__name__}, not rows.",
-            hint=(how_to_read(source) if isinstance(source, str) else "")
-            or "Give a DataFrame, a Series, or a list of texts, records or dicts.",
-        )
-    if len(rows) == 0:
-        raise ArgumentError(f"{what} has no rows.", hint="Look at what the cell above it selects.")
-    return rows
+        return _from_frame(source if limit is None else source.head(limit), what)
+    if isinstance(source, list | tuple):
+        return _from_list(snapshots(cast("Sequence[object]", source)[:limit]), what)
+    raise ArgumentError(
+        f"{what} is {type(source).__name__}, not rows.",
+        hint=(how_to_read(source) if isinstance(source, str) else "")
+        or "Give a DataFrame, a Series, or a list of texts, records or dicts.",
+    )
 
 
 def read_columns(text: str | None) -> dict[str, str] | None:
@@ -104,6 +105,8 @@ def derived_input(rows: Rows, columns: Mapping[str, str] | None) -> type[Any]:
     if rows.record_type is not None and columns is None:
         return rows.record_type
     chosen = dict(columns) if columns is not None else _all_columns(rows)
+    if not rows.values and not len(rows):  # an empty list has no columns to look at
+        return dataclasses.make_dataclass("Row", [(name, str) for name in chosen or [TEXT_COLUMN]])
     for field, column in chosen.items():
         _require_column(rows, column, needed_by="--columns")
         if not field.isidentifier() or keyword.iskeyword(field) or field.startswith("_"):
@@ -127,6 +130,8 @@ def to_records(
     """
     if rows.records is not None and rows.record_type is schema.cls and columns is None:
         return [_checked(schema, record) for record in rows.records]
+    if not rows.values and not len(rows):
+        return []
     sources: dict[str, Sequence[Any]] = {}
     optional = {field.name for field in schema.shape.fields if not field.is_required}
     for name, shape in schema.fields.items():
@@ -160,12 +165,25 @@ def _from_frame(frame: pd.DataFrame, what: str) -> Rows:
             f"{what} has the column {doubled[0]!r} more than once.",
             hint=f"Keep one of each: {what}.loc[:, ~{what}.columns.duplicated()]",
         )
+    frame = _taken(frame)
     values = {name: _plain_column(frame.iloc[:, position]) for position, name in enumerate(names)}
     return Rows(frame=frame, values=values)
 
 
-def _from_list(items: Sequence[object], what: str) -> Rows:
-    kinds = {type(item) for item in items}
+def _taken(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy that no change of the frame reaches, in a cell's list or dict neither."""
+    taken = frame.copy()
+    for position, kind in enumerate(taken.dtypes):
+        if pd.api.types.is_object_dtype(kind):
+            cells = np.empty(len(taken), dtype=object)
+            cells[:] = snapshots(taken.iloc[:, position])
+            column: Any = pd.Series(cells, index=taken.index, dtype=object)  # no type is looked for
+            taken.isetitem(position, column)
+    return taken
+
+
+def _from_list(items: list[Any], what: str) -> Rows:
+    kinds: set[type[Any]] = {type(item) for item in items}
     record_type: type[Any] | None = None
     if len(kinds) == 1 and dataclasses.is_dataclass(kind := next(iter(kinds))):
         record_type = kind
@@ -184,12 +202,27 @@ def _from_list(items: Sequence[object], what: str) -> Rows:
             hint="Give a DataFrame, or a list of texts, of dicts, or of records of one dataclass.",
         )
     names = list(dict.fromkeys(name for record in records for name in record))
+    cells = [{name: _as_cell(value) for name, value in record.items()} for record in records]
     return Rows(
-        frame=pd.DataFrame(records, columns=names),
+        frame=pd.DataFrame(cells, columns=names),
         values={str(name): [_plain(record.get(name)) for record in records] for name in names},
         records=items if record_type else None,
         record_type=record_type,
     )
+
+
+def _as_cell(value: Any) -> Any:
+    """Return a record as a dict and a member of an Enum as its value, for other libraries."""
+    if isinstance(value, Enum):
+        return value.value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _as_cell(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, list):
+        return [_as_cell(item) for item in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        items = cast("dict[Any, Any]", value).items()
+        return {key: _as_cell(item) for key, item in items}
+    return value
 
 
 def _require_column(rows: Rows, column: str, *, needed_by: str) -> None:
@@ -202,16 +235,28 @@ def _require_column(rows: Rows, column: str, *, needed_by: str) -> None:
     )
 
 
+def error_columns(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the columns of a map's errors, each with that of their codes."""
+    suffix = ERROR_CODE_COLUMN.removeprefix(ERROR_COLUMN)
+    found = [name for name in names if name.endswith(ERROR_COLUMN) and name + suffix in names]
+    return [(name, name + suffix) for name in found]
+
+
 def _all_columns(rows: Rows) -> dict[str, str]:
     """Return every column but the errors of an earlier map, which say nothing to a model."""
-    return {
-        name: name
-        for name, values in rows.values.items()
-        if not (
-            name.endswith(ERROR_COLUMN)
-            and all(value is None or isinstance(value, ConduitError) for value in values)
-        )
+    codes = {None, *_codes(ConduitError)}
+    left_out = {
+        name
+        for pair in error_columns(list(rows.values))
+        if all(isinstance(code, str | None) and code in codes for code in rows.values[pair[1]])
+        for name in pair
     }
+    return {name: name for name in rows.values if name not in left_out}
+
+
+def _codes(kind: type[ConduitError]) -> set[str]:
+    """Return the codes of an error and of all that derive from it."""
+    return {kind.code}.union(*(_codes(derived) for derived in kind.__subclasses__()))
 
 
 def as_name(column: str) -> str:
@@ -226,14 +271,14 @@ def _to_record(schema: Schema[In], values: dict[str, Any]) -> In | ConduitError:
     try:
         return schema.from_jsonable(values)
     except ValidationError as error:
-        return error
+        return ValidationError(error.problems, subject=ROW, text=error.text)
 
 
 def _checked(schema: Schema[In], record: In) -> In | ConduitError:
     try:
         schema.validate(record)
     except ValidationError as error:
-        return error
+        return ValidationError(error.problems, subject=ROW, text=error.text)
     return record
 
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, RunError
-from conduit_nb.notebook.arguments import MagicParser, count
+from conduit_nb.notebook.arguments import MagicParser, at_least_one, count
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.block_cell import variable
+from conduit_nb.notebook.cell import require_only_classes
 from conduit_nb.notebook.details import DetailColumns, detail_columns
+from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.examples import read_examples
-from conduit_nb.notebook.expressions import resolve
+from conduit_nb.notebook.expressions import overwritten, resolve
 from conduit_nb.notebook.frames import (
     ERROR_COLUMN,
     Rows,
@@ -29,11 +31,16 @@ from conduit_nb.notebook.frames import (
 from conduit_nb.notebook.preflight import Preflight, preflight
 from conduit_nb.notebook.progress import progress_view, show_line, summary_text
 from conduit_nb.notebook.remarks import remarks
-from conduit_nb.notebook.results import require_free_names, result_frame
+from conduit_nb.notebook.results import (
+    ANSWER_COLUMN,
+    plain_result,
+    require_free_names,
+    result_frame,
+)
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
 from conduit_nb.notebook.shell import Shell
-from conduit_nb.notebook.stopping import uninterrupted
+from conduit_nb.notebook.stopping import interrupted_after, uninterrupted
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.runs import Run
 from conduit_nb.schemas import Schema, schema_of
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
 
 USAGE = (
     "%%conduit map ROWS [-o OUT] [--model ID] [--columns a,b] [--prefix p_] [--max-errors N] "
-    "[--on-length keep] [--confidence] [--background] [--dry-run]"
+    "[--limit N] [--on-length keep] [--confidence] [--background] [--dry-run]"
 )
 WINDOW = 64
 LOOK_EVERY_S = 0.05
@@ -56,12 +63,16 @@ def map_rows(
 ) -> pd.DataFrame | BackgroundMap | Preflight:
     """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them.
 
-    What it will take is said first; where that is above what may be spent it does not begin.
+    What it will take is said first; where that is above what may be spent it does not begin. The
+    rows are copied first of all: what later cells do to them changes nothing of the map.
     """
     arguments = make_parser().parse_line(tokens)
     out = _out_name(arguments)
-    rows = read_rows(resolve(arguments.rows, shell.user_ns, what="ROWS"), what=arguments.rows)
+    source = resolve(arguments.rows, shell.user_ns, what="ROWS")
+    rows = read_rows(source, what=arguments.rows, limit=arguments.limit)
     columns = read_columns(arguments.columns)
+    require_only_classes(cell, out)
+    warnings = overwritten(shell.user_ns, out, cell)
     input_type, output_type = _types(shell, arguments, classes_of(shell, cell))
     takes = schema_of(input_type or derived_input(rows, columns), namespace=shell.user_ns)
     gives = schema_of(output_type, namespace=shell.user_ns)
@@ -70,23 +81,20 @@ def map_rows(
     )
     require_free_names(rows, gives, arguments.prefix, details)
     records = to_records(rows, takes, columns)
-    examples = read_examples(arguments.examples, shell.user_ns, takes, gives)
+    examples = read_examples(
+        arguments.examples, shell.user_ns, takes, gives, columns=columns, prefix=arguments.prefix
+    )
     is_derived = input_type is None and rows.record_type is None
-    source = arguments.rows if is_derived and arguments.rows.isidentifier() else takes.name
-    title = f"{source} -> {gives.name}"
+    is_named = is_derived and arguments.rows.isidentifier()
+    title = f"{arguments.rows if is_named else takes.name} -> {gives.name}"
     task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
     session = process_session()
-    estimate = preflight(session, task, records, gives)
-    if arguments.dry_run:
-        return estimate
-    if estimate.usd and task.deployment is not None:
-        session.wait(session.fleet.require_affordable(estimate.usd, task.deployment))
-    show_line(shell, estimate)
+    run = Run(session, task.detailed, records, window=max(WINDOW, arguments.max_concurrency or 0))
     job = MapJob(
         shell=shell,
         title=title,
         rows=rows,
-        records=records,
+        run=run,
         takes=takes,
         gives=gives,
         out=out,
@@ -95,25 +103,23 @@ def map_rows(
         details=details,
         witness=Witness(session, task, gives, title),
     )
-    run = Run(
-        session,
-        task.detailed,
-        records,
-        window=max(WINDOW, arguments.max_concurrency or 0),
-    )
-    if arguments.background:
-        handle = BackgroundMap(
-            run,
-            job.finish,
-            ending=job.ending,
-            witness=job.witness,
-            title=title,
-            out=out,
-            shell=shell,
-        )
-        handle.start()
-        return handle
-    return _wait(run, job)
+    try:
+        if len(rows) or arguments.dry_run:
+            estimate = preflight(session, task, run.rows, gives)
+            if arguments.dry_run:
+                return estimate
+            if estimate.usd and task.deployment is not None:
+                session.wait(session.fleet.require_affordable(estimate.usd, task.deployment))
+            show_line(shell, estimate)
+        for warning in warnings:
+            show_line(shell, Line(warning))
+        return _in_background(job) if arguments.background else _wait(job)
+    except KeyboardInterrupt:
+        if arguments.dry_run:
+            raise
+        with uninterrupted():
+            run.cancel()
+            return job.conclude()
 
 
 def make_parser() -> MagicParser:
@@ -125,6 +131,7 @@ def make_parser() -> MagicParser:
     parser.option("--input", metavar="In")
     parser.option("--output", metavar="Out")
     parser.option("--prefix", metavar="p_", default="")
+    parser.option("--limit", metavar="N", type=at_least_one)
     parser.option("--max-errors", metavar="N", type=count)
     parser.option("--background", action="store_true")
     parser.option("--dry-run", action="store_true")
@@ -134,12 +141,12 @@ def make_parser() -> MagicParser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapJob:
-    """What is to be done with a run's outcomes, however it ends."""
+    """A map's run, and what is to be done with its outcomes, however it ends."""
 
     shell: Shell
     title: str
     rows: Rows
-    records: Sequence[object]
+    run: Run[Any, Any]
     takes: Schema[Any]
     gives: Schema[Any]
     out: str
@@ -148,36 +155,54 @@ class MapJob:
     details: DetailColumns
     witness: Witness
 
-    def finish(self, run: Run[Any, Any]) -> pd.DataFrame:
+    def conclude(self) -> pd.DataFrame:
         """Bind OUT to what there is; raise where the run was stopped or failed as a whole."""
-        frame = self.bind(run)
-        self.require_whole(run)
+        frame = self.bind()
+        self.require_whole()
         return frame
 
-    def bind(self, run: Run[Any, Any]) -> pd.DataFrame:
-        """Bind OUT to what there is."""
-        frame = result_frame(
-            self.rows, self.gives, run.outcomes(), prefix=self.prefix, details=self.details
-        )
+    def bind(self) -> pd.DataFrame:
+        """Bind OUT to what there is; where its columns cannot be made, to the bare answers."""
+        outcomes = self.run.outcomes()
+        try:
+            frame = result_frame(
+                self.rows, self.gives, outcomes, prefix=self.prefix, details=self.details
+            )
+        except Exception as error:  # a user's class and pandas raise what they like
+            bare = plain_result(self.rows, outcomes, prefix=self.prefix)
+            self.shell.push({self.out: bare})
+            raise RunError(
+                f"The columns of {self.out} could not be made: {type(error).__name__}: {error}",
+                hint=f"{self.out} has the answers as records, in the column "
+                f"{self.prefix + ANSWER_COLUMN!r}.",
+            ) from error
         self.shell.push({self.out: frame})
         return frame
 
-    def ending(self, run: Run[Any, Any]) -> str:
+    def ending(self) -> str:
         """Return what is said when it has ended: what came of it, and what is worth a look."""
-        summary = summary_text(run.progress.snapshot(), self.title)
-        found = remarks(self.records, self.takes, self.gives, run.outcomes())
+        summary = summary_text(self.run.progress.snapshot(), self.title)
+        found = remarks(self.run.rows, self.takes, self.gives, self.run.outcomes())
+        if not len(self.rows):
+            found = [f"The rows are empty, and so is {self.out}: it has the columns and no row"]
         return ". ".join([f"{summary}; {self.out} is bound", *found])
 
-    def require_whole(self, run: Run[Any, Any]) -> None:
+    def require_whole(self) -> None:
         """Raise Interrupted where the run was stopped, RunError where it failed as a whole."""
-        outcomes = run.outcomes()
-        if run.is_cancelled:
-            done = run.progress.snapshot().done
+        outcomes = self.run.outcomes()
+        if self.run.is_cancelled:
+            done = self.run.progress.snapshot().done
             raise Interrupted(
                 f"Stopped after {done:,} of {len(outcomes):,} rows.",
                 hint=f"{self.out} has what is finished; its {self._error_column!r} column says "
                 "which rows are not.",
             )
+        failure = self.run.failure
+        if failure is not None:
+            raise RunError(
+                f"The map failed: {type(failure).__name__}: {failure}",
+                hint=f"{self.out} has what was answered. See %conduit debug.",
+            ) from failure
         self._require_few_errors(outcomes)
 
     @property
@@ -195,29 +220,45 @@ class MapJob:
         raise RunError(
             f"{len(errors):,} of {len(outcomes):,} rows failed{few}; "
             f"{'each' if alike else 'the first'} with {type(example).__name__}: {example}",
-            hint=f"{example.hint} See {self.out}[{self._error_column!r}].".strip(),
+            hint=f"{example.hint} See %conduit debug {self.out}.".strip(),
         ) from example
 
 
-def _wait(run: Run[Any, Any], job: MapJob) -> pd.DataFrame:
+def _in_background(job: MapJob) -> BackgroundMap:
+    handle = BackgroundMap(
+        job.run,
+        job.conclude,
+        ending=job.ending,
+        witness=job.witness,
+        title=job.title,
+        out=job.out,
+        shell=job.shell,
+    )
+    with interrupted_after():
+        handle.start()
+    return handle
+
+
+def _wait(job: MapJob) -> pd.DataFrame:
     """Wait for the run, showing how far it is; an interrupt stops it and keeps what is done.
 
     What is said to be bound is bound: an interrupt does not come between.
     """
+    run = job.run
     view = progress_view(job.shell, job.title)
     with ExitStack() as end:
         try:
-            run.start(beside=lambda: job.witness.look(run))
+            with interrupted_after():
+                run.start(beside=lambda: job.witness.look(run))
             while not run.wait(LOOK_EVERY_S):
                 view.update(run.progress.snapshot())
             end.enter_context(uninterrupted())
         except KeyboardInterrupt:
             end.enter_context(uninterrupted())
             run.cancel()
-        frame = job.bind(run)
-        snapshot = run.progress.snapshot()
-        view.finish(snapshot, job.ending(run), job.witness.receipt(run))
-        job.require_whole(run)
+        frame = job.bind()
+        view.finish(run.progress.snapshot(), job.ending(), job.witness.receipt(run))
+        job.require_whole()
     return frame
 
 

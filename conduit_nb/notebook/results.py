@@ -1,12 +1,17 @@
 """What a map's rows have come to, as columns of a DataFrame.
 
+The columns hold values that other libraries take (Parquet, SQL, JSON, Arrow): numbers, texts,
+moments, and for nested records dicts. No object of ours stands in them.
 Layer 7.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import sqlite3
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -21,22 +26,29 @@ from conduit_nb.notebook.details import (
     DetailColumns,
     lowest,
 )
-from conduit_nb.notebook.frames import ERROR_COLUMN, Rows
+from conduit_nb.notebook.frames import ERROR_CODE_COLUMN, ERROR_COLUMN, Rows
+from conduit_nb.notebook.row_errors import error_texts, storable
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import (
     Bool,
     Choice,
+    Date,
     DateTime,
     EnumChoice,
     Float,
     Int,
+    List,
+    Map,
+    Record,
     Shape,
     Str,
+    Union,
     without_null,
 )
 
 Out = TypeVar("Out")
 
+ANSWER_COLUMN = "answer"
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -44,7 +56,7 @@ def require_free_names(
     rows: Rows, schema: Schema[Any], prefix: str, details: DetailColumns | None = None
 ) -> None:
     """Raise ArgumentError where a new column would take the name of one that is there."""
-    added = [ERROR_COLUMN, *(details or DetailColumns()).names]
+    added = [ERROR_COLUMN, ERROR_CODE_COLUMN, *(details or DetailColumns()).names]
     new = [prefix + name for name in [*schema.fields, *added]]
     clash = [name for name in new if name in rows.values]
     if clash:
@@ -71,9 +83,10 @@ def result_frame(
     prefix: str = "",
     details: DetailColumns | None = None,
 ) -> pd.DataFrame:
-    """Return the rows with the output's columns, `error` and `details` beside them.
+    """Return the rows with the output's columns, `details`, `error` and `error_code` beside them.
 
-    The index stays as it was. What a row that failed has no value for is missing.
+    The index stays as it was. What a row that failed has no value for is missing. The error objects
+    are found with `conduit_nb.errors`.
     """
     result = rows.frame.copy()
     details = details or DetailColumns()
@@ -87,14 +100,36 @@ def result_frame(
     for path in details.paths:
         sure = [None if answer is None else lowest(answer.confidence, path) for answer in answers]
         result[prefix + path + CONFIDENCE_SUFFIX] = pd.array(sure, dtype="Float64")
+    return with_errors(result, outcomes, prefix)
+
+
+def plain_result(
+    rows: Rows, outcomes: Sequence[DetailedAnswer[Any] | ConduitError], *, prefix: str = ""
+) -> pd.DataFrame:
+    """Return the rows with the answers as records, for where `result_frame` fails."""
+    result = rows.frame.copy()
+    records = [None if isinstance(one, ConduitError) else one.record for one in outcomes]
+    result[prefix + ANSWER_COLUMN] = _placed(_objects(records), result)
+    return with_errors(result, outcomes, prefix)
+
+
+def with_errors(result: pd.DataFrame, outcomes: Sequence[object], prefix: str) -> pd.DataFrame:
+    """Add the columns `error` and `error_code`."""
     errors = [outcome if isinstance(outcome, ConduitError) else None for outcome in outcomes]
-    result[prefix + ERROR_COLUMN] = _placed(_objects(errors), result)
+    result[prefix + ERROR_COLUMN] = error_texts(errors)
+    codes = [None if error is None else error.code for error in errors]
+    result[prefix + ERROR_CODE_COLUMN] = pd.array(codes, dtype="string")
     return result
 
 
 def _purpose(name: str) -> str:
     """Return what a column is for that is there beside those of the record."""
-    return {ERROR_COLUMN: "row errors", TRUNCATED_COLUMN: "truncated rows"}.get(name, "confidence")
+    purposes = {
+        ERROR_COLUMN: "row errors",
+        ERROR_CODE_COLUMN: "the codes of row errors",
+        TRUNCATED_COLUMN: "truncated rows",
+    }
+    return purposes.get(name, "confidence")
 
 
 def _column(values: list[Any], shape: Shape) -> Any:
@@ -102,23 +137,99 @@ def _column(values: list[Any], shape: Shape) -> Any:
     core, _ = without_null(shape)
     match core:
         case Str():
-            return pd.array(values, dtype="string")
+            return _texts(values)
         case Float():
             return pd.array(values, dtype="Float64")
         case Bool():
             return pd.array(values, dtype="boolean")
         case Int():
             fits = all(value is None or INT64_MIN <= value <= INT64_MAX for value in values)
-            return pd.array(values, dtype="Int64") if fits else _objects(values)
-        case Choice() | EnumChoice():
+            return pd.array(values, dtype="Int64") if fits else _texts(values)
+        case Choice(values=allowed) | EnumChoice(values=allowed):
+            if len({type(one) for one in allowed}) > 1:  # a column has one type
+                return _texts(values)
             plain = [value.value if isinstance(value, Enum) else value for value in values]
-            categories = list(core.values)
-            has_distinct = len(set(categories)) == len(categories)  # 1 and True are the same here
-            return pd.Categorical(plain, categories) if has_distinct else _objects(plain)
+            return pd.Categorical(plain, list(allowed))
         case DateTime():
             return _moments(values)
+        case Date():
+            return _days(values)
+        case Union(members=members) if all(isinstance(one, Int | Float) for one in members):
+            return pd.array(values, dtype="Float64")
+        case Union(members=members) if not all(isinstance(one, Record) for one in members):
+            return _texts(values)
+        case Record() | List() | Map() | Union():
+            _teach_sqlite()
+            return _objects([_plain(value, core) for value in values])
         case _:
             return _objects(values)
+
+
+def _plain(value: Any, shape: Shape) -> Any:
+    """Return a nested value in JSON's types: a record as a dict, days and moments as text."""
+    if value is None:
+        return None
+    core, _ = without_null(shape)
+    match core:
+        case Record(fields=fields):
+            return {one.name: _plain(getattr(value, one.name), one.shape) for one in fields}
+        case List(item=item):
+            return [_plain(one, item) for one in value]
+        case Map(value=inner):
+            return {storable(key): _plain(one, inner) for key, one in value.items()}
+        case Union(members=members) if all(isinstance(one, Record) for one in members):
+            records = cast("tuple[Record, ...]", members)
+            exact = [one for one in records if one.cls is type(value)]
+            return _plain(value, next(iter(exact or records)))
+        case Union(members=members) if not all(isinstance(one, Int | Float) for one in members):
+            return _text(value)
+        case Choice(values=allowed) | EnumChoice(values=allowed):
+            plain = value.value if isinstance(value, Enum) else value
+            return plain if len({type(one) for one in allowed}) == 1 else _text(value)
+        case _:
+            return _jsonable(value)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return a value without a shape of its own (a default for what JSON cannot say) for JSON."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, str):
+        return storable(value)
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    return value
+
+
+def _text(value: Any) -> str | None:
+    plain = _jsonable(value)
+    if plain is None or isinstance(plain, str):
+        return plain if plain is None else storable(plain)
+    return json.dumps(plain, ensure_ascii=False, default=_jsonable)
+
+
+def _texts(values: Sequence[Any]) -> Any:
+    """Return values as texts; those of several types too, as no column's type holds them all."""
+    return pd.array([_text(value) for value in values], dtype="string")
+
+
+def _teach_sqlite() -> None:
+    """Let sqlite3 take dicts and lists as JSON, so that `to_sql` takes a nested column.
+
+    Whoever has taught it something else is left alone.
+    """
+    for kind in (dict, list):
+        known: dict[Any, Any] = cast("Any", sqlite3).adapters
+        if (kind, sqlite3.PrepareProtocol) not in known:
+            sqlite3.register_adapter(kind, _to_json)
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _placed(column: Any, frame: pd.DataFrame) -> Any:
@@ -134,6 +245,12 @@ def _moments(values: list[datetime | None]) -> Any:
     except OverflowError:  # the first or the last day that there is, in another zone
         return _objects(values)
     return pd.array(moments, dtype=pd.DatetimeTZDtype("us", "UTC"))
+
+
+def _days(values: list[date | None]) -> Any:
+    return pd.array(
+        np.array([np.datetime64("NaT") if value is None else value for value in values], "M8[s]")
+    )
 
 
 def _objects(values: Sequence[Any]) -> pd.Series[Any]:

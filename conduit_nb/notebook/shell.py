@@ -67,3 +67,12 @@ def new_display() -> Display:
 def is_notebook(shell: Shell) -> bool:
     """Say whether the shell is a kernel's, whose displays can be replaced."""
     return getattr(shell, "kernel", None) is not None
+
+
+def is_unattended(shell: Shell) -> bool:
+    """Say whether a program runs the notebook to its end (papermill, nbconvert).
+
+    Such front ends take no input, which a kernel is told with every cell.
+    """
+    kernel = getattr(shell, "kernel", None)
+    return kernel is not None and not getattr(kernel, "_allow_stdin", True)

@@ -48,6 +48,32 @@ def uninterrupted() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def interrupted_after() -> Generator[None]:
+    """Let what must not be cut in two come to its end, and raise an interrupt meanwhile after it.
+
+    A second interrupt is raised at once.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_pressed = False
+
+    def keep_for_later(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # a handler's signature
+        nonlocal is_pressed
+        is_pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, keep_for_later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if is_pressed:
+        raise KeyboardInterrupt
+
+
 def wait_or_end(session: Session, request: DeploymentRequest) -> DeploymentInfo:
     """Have the request running; an interrupt ends what this has started, then raises Interrupted.
 

@@ -3,16 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from conduit_nb.errors import Interrupted, RunError
 from conduit_nb.notebook.background import BackgroundMap
+from conduit_nb.session import process_session
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
+from tests.waiting import until_true
 
 VERDICT = "class Verdict:\n    mood: Literal['good', 'bad']\n"
+
+# What a reader's next cells may do to the rows `rows`, a frame with text, k (7 … 0) and tags.
+FRAME_CHANGES = {
+    "sorted": "rows.sort_values('k', inplace=True)",
+    "sorted anew": "rows = rows.sort_values('k')",
+    "dropped": "rows.drop(index=rows.index[:3], inplace=True)",
+    "emptied": "rows.drop(index=rows.index, inplace=True)",
+    "index reset": "rows.sort_values('k', inplace=True); rows.reset_index(drop=True, inplace=True)",
+    "index set": "rows.index = range(100, 100 + len(rows))",
+    "index of a column": "rows.set_index('k', inplace=True)",
+    "column changed": "rows['text'] = 'WAIT 99'",
+    "values changed": "rows.loc[:, 'text'] = rows['text'].tolist()[::-1]",
+    "a cell changed": "rows.iloc[0, 0] = 'WAIT 99'",
+    "column added": "rows['n'] = -1",
+    "column called error": "rows['error'] = 'mine'",
+    "column dropped": "del rows['text']",
+    "renamed": "rows.rename(columns={'text': 'body'}, inplace=True)",
+    "columns set": "rows.columns = ['a', 'b', 'c']",
+    "type changed": "rows['k'] = rows['k'].astype('str')",
+    "a list in a cell": "[tags.append('new') for tags in rows['tags']]",
+    "rows added": "rows.loc[99] = ['99', 99, []]",
+    "deleted": "del rows",
+}
+LIST_CHANGES = {
+    "cleared": "rows.clear()",
+    "reversed": "rows.reverse()",
+    "popped": "rows.pop(0)",
+    "inserted": "rows.insert(0, rows[-1])",
+    "edited": "[edit(row) for row in rows]",
+}
+LISTS = {
+    "texts": "rows = [f'WAIT {n}' for n in range(8)]\ndef edit(row): rows[rows.index(row)] = '99'",
+    "dicts": "rows = [{'text': f'WAIT {n}'} for n in range(8)]\ndef edit(row): row['text'] = '99'",
+    "records": """
+from dataclasses import dataclass
+@dataclass
+class Row:
+    text: str
+rows = [Row(f'WAIT {n}') for n in range(8)]
+def edit(row): row.text = '99'
+""",
+}
 
 
 def start(cells: Cells, server: OpenAIServer, *texts: str, options: str = "") -> BackgroundMap:
@@ -85,7 +131,7 @@ def test_cancelling_binds_what_is_finished(cells: Cells, server: OpenAIServer):
 
     with pytest.raises(Interrupted, match="Stopped after 0 of 2 rows"):
         handle.result(timeout_s=20)
-    assert all(isinstance(error, Interrupted) for error in cells.names["out"]["error"])
+    assert list(cells.names["out"]["error_code"]) == ["interrupted"] * 2
     assert "Interrupted" in repr(handle)
 
 
@@ -109,6 +155,130 @@ def test_what_a_server_says_is_escaped_in_the_handle(cells: Cells, server: OpenA
 
     assert "<b>" not in html
     assert "RunError" in html
+
+
+def frame_of_rows(cells: Cells) -> pd.DataFrame:
+    """Bind `rows`, of which every second has to wait, and return what they are."""
+    cells.run(
+        "import pandas as pd\n"
+        "rows = pd.DataFrame({'text': [f'WAIT {n}' if n % 2 else f'{n}' for n in range(8)],\n"
+        "                     'k': range(7, -1, -1), 'tags': [['a'] for _ in range(8)]},\n"
+        "                    index=list('hgfedcba'))"
+    )
+    before: pd.DataFrame = cells.names["rows"].copy()
+    before["tags"] = [["a"] for _ in range(8)]
+    return before
+
+
+@pytest.mark.parametrize("change", FRAME_CHANGES)
+def test_a_frame_that_changes_meanwhile_changes_no_row_of_the_result(
+    cells: Cells, server: OpenAIServer, change: str
+):
+    before = frame_of_rows(cells)
+    cell = "%%conduit map rows -o out --background --columns text --max-concurrency 2"
+    handle: Any = cells.run(f"{cell} --endpoint {server.url}\nclass V:\n    n: int\n")
+    server.waiting.acquire(timeout=20)  # some are answered, some wait, some are not asked yet
+
+    cells.run(
+        "import warnings\n"
+        "with warnings.catch_warnings():\n"
+        "    warnings.simplefilter('ignore')  # pandas asks to leave out inplace=\n"
+        f"    {FRAME_CHANGES[change]}"
+    )
+    server.go_on.set()
+    out = handle.result(timeout_s=20)
+
+    pd.testing.assert_frame_equal(out[["text", "k", "tags"]], before)
+    assert out["n"].tolist() == list(range(8))
+    assert out["error"].isna().all()
+    assert cells.names["out"] is out
+    assert not [question for question in server.questions if "99" in question]
+
+
+@pytest.mark.parametrize("change", LIST_CHANGES)
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_list_that_changes_meanwhile_changes_no_row_of_the_result(
+    cells: Cells, server: OpenAIServer, kind: str, change: str
+):
+    cells.run(LISTS[kind])
+    cell = "%%conduit map rows -o out --background --max-concurrency 2"
+    handle: Any = cells.run(f"{cell} --endpoint {server.url}\nclass V:\n    n: int\n")
+    server.waiting.acquire(timeout=20)
+
+    cells.run(LIST_CHANGES[change])
+    server.go_on.set()
+    out = handle.result(timeout_s=20)
+
+    assert out["text"].tolist() == [f"WAIT {n}" for n in range(8)]
+    assert out["n"].tolist() == list(range(8))
+
+
+def test_examples_that_change_meanwhile_show_every_row_the_same(cells: Cells, server: OpenAIServer):
+    cells.run(
+        "from dataclasses import dataclass\n"
+        "@dataclass\nclass Row:\n    text: str\n"
+        "rows = [Row(f'WAIT {n}') for n in range(4)]\nfew = [(Row('seven'), {'n': 7})]"
+    )
+    cell = "%%conduit map rows -o out --background --max-concurrency 1 --examples few"
+    handle: Any = cells.run(f"{cell} --endpoint {server.url}\nclass V:\n    n: int\n")
+    server.waiting.acquire(timeout=20)
+
+    cells.run("few[0][0].text = 'eight'; few[0][1]['n'] = 8; few.append(few[0])")
+    server.go_on.set()
+    handle.result(timeout_s=20)
+
+    prompts = {json.dumps(request["messages"][:-1]) for request in server.requests}
+    assert len(server.requests) == 4
+    assert len(prompts) == 1
+    assert "seven" in prompts.pop()
+
+
+def test_whatever_goes_wrong_at_the_end_is_shown_and_the_answers_are_bound(
+    cells: Cells, server: OpenAIServer
+):
+    cells.run("rows = [{'text': 'WAIT 1'}, {'text': '2'}]")
+    handle: Any = cells.run(
+        f"%%conduit map rows -o out --background --endpoint {server.url}\n"
+        "class V:\n    n: int\n    def __getattribute__(self, name):\n"
+        "        if name == 'n' and spoiled: raise ZeroDivisionError('by nothing')\n"
+        "        return object.__getattribute__(self, name)\n"
+        "spoiled = False\n"
+    )
+    server.waiting.acquire(timeout=20)
+    until_true(lambda: handle._run.progress.snapshot().done == 1)
+
+    cells.run("spoiled = True")
+    server.go_on.set()
+
+    with pytest.raises(RunError, match="ZeroDivisionError: by nothing"):
+        handle.result(timeout_s=20)
+    assert "ZeroDivisionError" in repr(handle)
+    assert len(cells.names["out"]) == 2
+    assert list(cells.names["out"]["text"]) == ["WAIT 1", "2"]
+
+
+def test_the_frame_is_made_while_the_loop_of_the_session_is_free(
+    cells: Cells, server: OpenAIServer
+):
+    cells.run(
+        "import threading\nmaking, go_on = threading.Event(), threading.Event()\n"
+        "rows = [{'text': '1'}]"
+    )
+    handle: Any = cells.run(
+        f"%%conduit map rows -o out --background --endpoint {server.url}\n"
+        "class V:\n    n: int\n    def __getattribute__(self, name):\n"
+        "        if name == 'n' and threading.current_thread().name == 'conduit map':\n"
+        "            making.set(); go_on.wait(20)\n"
+        "        return object.__getattribute__(self, name)\n"
+    )
+    assert cells.names["making"].wait(20)
+
+    loop_answers = process_session().submit(asyncio.sleep(0)).result(timeout=5)
+
+    assert loop_answers is None
+    assert not handle.is_done
+    cells.names["go_on"].set()
+    assert handle.result(timeout_s=20)["n"].tolist() == [1]
 
 
 def test_two_maps_run_beside_each_other(cells: Cells, server: OpenAIServer):

@@ -11,12 +11,18 @@ from conduit_nb.notebook.debug_line import FailedRows
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
 
-ROWS = """
-import pandas as pd
-from conduit_nb.errors import ConduitError, Problem, ValidationError
-bad = ValidationError((Problem(path="$.mood", message="expected good"),), text="<i>so so</i>")
-out = pd.DataFrame({"mood": ["good", None, None], "error": [None, bad, bad]}, index=[7, 8, 9])
-"""
+
+@pytest.fixture
+def out(cells: Cells, server: OpenAIServer) -> None:
+    """Bind `out`, of which the first row is answered, one does not fit and two are refused."""
+    cells.run(
+        "import pandas as pd\n"
+        "rows = pd.DataFrame({'text': ['good', None, '<i>REFUSED', 'REFUSED']}, index=[7, 8, 9, 9])"
+    )
+    cells.run(
+        f"%%conduit map rows -o out --endpoint {server.url}\n"
+        "class Row:\n    text: str\n\nclass Verdict:\n    mood: Literal['good', 'bad']\n"
+    )
 
 
 def test_the_last_error_is_shown_whole(cells: Cells):
@@ -35,36 +41,34 @@ def test_an_error_of_python_code_counts_as_well(cells: Cells):
     assert "ZeroDivisionError: division by zero" in repr(cells.run("%conduit debug"))
 
 
-def test_the_rows_that_failed_are_shown_with_field_and_text(cells: Cells):
-    cells.run(ROWS)
-
+@pytest.mark.usefixtures("out")
+def test_rows_that_failed_alike_share_a_line_with_field_and_text(cells: Cells):
     bundle = cells.run("%conduit debug out")._repr_mimebundle_()
 
     head, _, columns, first, second = bundle["text/plain"].splitlines()
-    assert head == "2 rows failed:"
-    assert columns.split("  ")[0] == "row"
-    assert re.split(" {2,}", first.strip()) == [
-        "8",
-        "ValidationError",
-        "$.mood",
-        "expected good",
-        "<i>so so</i>",
-    ]
-    assert second.startswith("9 ")
+    assert head == "3 rows failed in 2 ways:"
+    assert columns.split("  ")[0] == "rows"
+    assert re.split(" {2,}", first.strip())[:4] == ["1", "8", "ValidationError", "$.text"]
+    assert 'The row: {"text": null}' in first
+    assert re.split(" {2,}", second.strip())[:3] == ["2", "9, 9", "RequestRefusedError"]
     assert "<i>" not in bundle["text/html"]
 
 
+@pytest.mark.usefixtures("out")
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("out.error[8]", "$.mood  expected good"),
-        ("out.error", "2 rows failed"),
-        ("out --limit 1", "2 rows failed; the first 1:"),
+        ("out.error.iloc[1]", 'The row:\n{"text": null}'),
+        ("out.error[8]", "$.text  expected"),
+        ("out.error", "3 rows failed"),
+        ("out --limit 1", "3 rows failed in 2 ways; the first 1:"),
+        ("out[out.error_code=='validation'].copy()", "1 row failed"),
+        ("conduit_nb.errors(out)", "3 rows failed"),
         ("[None]", "No row failed."),
     ],
 )
 def test_one_error_a_column_or_a_list_may_be_named(cells: Cells, what: str, says: str):
-    cells.run(ROWS)
+    cells.run("import conduit_nb")
 
     assert says in repr(cells.run(f"%conduit debug {what}"))
 
@@ -74,18 +78,6 @@ def test_what_is_no_error_is_refused(cells: Cells):
 
     assert "neither an error nor" in str(cells.fail("%conduit debug out", ArgumentError))
     assert "Did you mean out?" in cells.fail("%conduit debug uot", ArgumentError).hint
-
-
-def test_the_rows_of_a_real_map_can_be_looked_into(cells: Cells, server: OpenAIServer):
-    cells.run("rows = [{'text': 'good'}, {'text': 'NONSENSE'}]")
-    cells.run(
-        f"%%conduit map rows -o out --endpoint {server.url}\n"
-        "class Verdict:\n    mood: Literal['good', 'bad']\n"
-    )
-
-    shown = repr(cells.run("%conduit debug out"))
-
-    assert "row" in shown
 
 
 def test_what_to_do_stands_beside_what_is_wrong():

@@ -219,9 +219,7 @@ DISPLAYS: dict[str, Callable[[str], Any]] = {
     "error": lambda text: ErrorView(error(text)),
     "whole error": lambda text: ErrorView(error(text), whole=True),
     "foreign error": lambda text: ErrorView(RuntimeError(text), whole=True),
-    "failed rows": lambda text: FailedRows(
-        failures(pd.DataFrame({"text": [text], "error": [error(text)]}), "out")
-    ),
+    "failed rows": lambda text: FailedRows(failures(pd.Series([error(text)], dtype=object), "out")),
     "offerings": offerings,
     "choice": lambda text: offerings(text).choice,
     "plan": lambda text: PlanView(plan_answer(text)),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import enum
+import json
+import pickle
+import sqlite3
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
 import pytest
 
+import conduit_nb
 from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.errors import ArgumentError, ReplyError
 from conduit_nb.notebook.frames import read_rows
@@ -71,7 +77,7 @@ def test_a_result_has_the_rows_columns_and_index_and_typed_output():
 
     result = result_frame(read_rows(frame, what="df"), schema_of(Out), [whole(RECORD), error])
 
-    assert list(result.columns) == ["text", *Out.__dataclass_fields__, "error"]
+    assert list(result.columns) == ["text", *Out.__dataclass_fields__, "error", "error_code"]
     pd.testing.assert_index_equal(result.index, frame.index)
     assert {name: str(kind) for name, kind in result.dtypes.items()} == {
         "text": "str",
@@ -83,16 +89,18 @@ def test_a_result_has_the_rows_columns_and_index_and_typed_output():
         "yes": "boolean",
         "note": "string",
         "at": "datetime64[us, UTC]",
-        "day": "object",
+        "day": "datetime64[s]",
         "place": "object",
         "tags": "object",
-        "either": "object",
-        "error": "object",
+        "either": "string",
+        "error": "string",
+        "error_code": "string",
     }
     first, second = result.to_dict("records")
-    assert first["error"] is None
-    assert second["error"] is error
-    assert (first["mood"], first["n"], first["place"]) == ("bad", 7, Place("Rome"))
+    assert pd.isna(first["error"])
+    assert (second["error"], second["error_code"]) == ("no", "reply")
+    assert conduit_nb.errors(result).tolist() == [error]
+    assert (first["mood"], first["n"], first["place"]) == ("bad", 7, {"city": "Rome"})
     assert first["at"] == RECORD.at
     assert pd.isna(first["x"])
     assert all(pd.isna(second[name]) for name in Out.__dataclass_fields__)
@@ -108,7 +116,7 @@ def test_the_rows_themselves_are_left_as_they_were():
     assert list(frame.columns) == ["text"]
 
 
-def test_numbers_beyond_64_bits_and_times_at_the_edge_are_kept():
+def test_numbers_beyond_64_bits_are_texts_and_times_at_the_edge_are_kept():
     @dataclass
     class Edge:
         n: int
@@ -120,7 +128,171 @@ def test_numbers_beyond_64_bits_and_times_at_the_edge_are_kept():
 
     result = result_frame(read_rows([{"a": 1}], what="df"), schema_of(Edge), [whole(record)])
 
-    assert result["n"].iloc[0] == 2**80
+    assert result["n"].iloc[0] == str(2**80)
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@dataclass
+class Cat:
+    name: str
+
+
+@dataclass
+class Dog:
+    barks: bool
+
+
+@dataclass
+class Inner:
+    at: dt.datetime
+    day: dt.date
+    mood: Mood
+    either: int | str
+    parts: list[Place]
+    by_name: dict[str, Place]
+    maybe: Place | None
+    raw: bytes
+
+
+INNER = Inner(
+    at=dt.datetime(2024, 1, 2, 5, tzinfo=dt.UTC),
+    day=dt.date(2024, 1, 2),
+    mood=Mood.BAD,
+    either=3,
+    parts=[Place("Rome")],
+    by_name={"a": Place("Oslo")},
+    maybe=None,
+    raw=b"hi",
+)
+
+
+@dataclass
+class Wide:
+    inner: Inner
+    inners: list[Inner]
+    moods: list[Mood]
+    by_name: dict[str, int]
+    pet: Cat | Dog
+    place_or_text: Place | str
+    numbers: list[int | float]
+    mixed: list[int | str]
+    mixed_choice: Literal[1, "a"]
+    yes: Literal[True]
+    level: Level
+    day: dt.date
+    at: dt.datetime
+    big: int
+    ratio: int | float
+    half: str
+
+
+WIDE = Wide(
+    inner=INNER,
+    inners=[INNER],
+    moods=[Mood.GOOD],
+    by_name={"a": 1},
+    pet=Dog(barks=True),
+    place_or_text=Place("Rome"),
+    numbers=[1, 2.5],
+    mixed=[1, "a"],
+    mixed_choice=1,
+    yes=True,
+    level=Level.LOW,
+    day=dt.date(2024, 1, 2),
+    at=dt.datetime(2024, 1, 2, 5, tzinfo=dt.UTC),
+    big=2**70,
+    ratio=1,
+    half="\ud83d",
+)
+
+
+def wide_result() -> pd.DataFrame:
+    """Return a result of every kind of field, with a row that failed."""
+    rows = read_rows(pd.DataFrame({"text": ["a", "b", "c"]}), what="df")
+    return result_frame(rows, schema_of(Wide), [whole(WIDE), ReplyError("\ud83d no"), whole(WIDE)])
+
+
+def test_nested_records_are_dicts_of_values_that_json_has():
+    first = wide_result().to_dict("records")[0]
+
+    assert first["inner"] == {
+        "at": "2024-01-02T05:00:00+00:00",
+        "day": "2024-01-02",
+        "mood": "bad",
+        "either": "3",
+        "parts": [{"city": "Rome"}],
+        "by_name": {"a": {"city": "Oslo"}},
+        "maybe": None,
+        "raw": "aGk=",
+    }
+    assert first["inners"] == [first["inner"]]
+    assert (first["moods"], first["pet"]) == (["good"], {"barks": True})
+    assert first["place_or_text"] == '{"city": "Rome"}'
+    assert (first["mixed"], first["mixed_choice"], first["level"]) == (["1", "a"], "1", 1)
+    assert first["half"] == "\ufffd"
+    assert json.loads(json.dumps([first["inner"], first["inners"], first["by_name"]]))
+
+
+def test_a_result_goes_into_sql_json_csv_and_a_pickle():
+    result = wide_result()
+
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        assert result.to_sql("out", database) == 3
+        [stored] = database.execute("select inner from out where error_code = 'reply'").fetchall()
+        [told] = database.execute("select inner from out where text = 'a'").fetchall()
+    assert stored == (None,)
+    assert json.loads(told[0])["mood"] == "bad"
+    assert len(json.loads(result.to_json(orient="records", date_format="iso"))) == 3
+    assert len(result.to_csv().splitlines()) == 4
+    assert pd.json_normalize(result["inner"].dropna().tolist())["mood"].tolist() == ["bad"] * 2
+    assert len(pd.json_normalize(result["inner"])) == 3
+    pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(result)), result)
+    assert result.attrs == {}
+
+
+@pytest.mark.needs("pyarrow")
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_result_goes_into_parquet_and_feather(tmp_path: Path, failed: bool):
+    result = wide_result() if failed else wide_result().iloc[[0]]
+
+    result.to_parquet(tmp_path / "out.parquet")
+    result.reset_index(drop=True).to_feather(tmp_path / "out.feather")
+
+    stored = pd.read_parquet(tmp_path / "out.parquet")
+    assert stored["inner"].iloc[0]["mood"] == "bad"
+    assert stored["error_code"].tolist() == result["error_code"].tolist()
+    assert len(pd.read_feather(tmp_path / "out.feather")) == len(result)
+
+
+def test_records_that_went_in_are_plain_in_the_result_too():
+    @dataclass
+    class Row:
+        place: Place
+        mood: Mood
+
+    rows = read_rows([Row(Place("Rome"), Mood.GOOD)], what="rows")
+
+    result = result_frame(rows, schema_of(Cat), [whole(Cat("Tom"))])
+
+    assert result.to_dict("records")[0]["place"] == {"city": "Rome"}
+    assert result["mood"].tolist() == ["good"]
+
+
+def test_what_sqlite_was_taught_by_the_user_stays():
+    sqlite3.register_adapter(dict, lambda value: f"mine: {len(value)}")  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]  # any dict
+    try:
+        result = wide_result()
+        with contextlib.closing(sqlite3.connect(":memory:")) as database:
+            result.to_sql("out", database)
+            [told] = database.execute("select inner from out where text = 'a'").fetchall()
+    finally:
+        adapters: dict[Any, Any] = sqlite3.adapters  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType]  # typeshed lacks it
+        del adapters[dict, sqlite3.PrepareProtocol]
+
+    assert told == ("mine: 8",)
 
 
 def test_new_columns_take_no_name_that_is_there():
@@ -132,7 +304,7 @@ def test_new_columns_take_no_name_that_is_there():
 
     require_free_names(rows, schema_of(Place), "out_")
     result = result_frame(rows, schema_of(Place), [whole(Place("Rome"))], prefix="out_")
-    assert list(result.columns) == ["city", "error", "out_city", "out_error"]
+    assert list(result.columns) == ["city", "error", "out_city", "out_error", "out_error_code"]
 
 
 def test_an_output_field_called_error_is_refused():
