@@ -85,6 +85,7 @@ SIBLINGS = {
 # An import of a name in a string is an import too. These are meant.
 BY_NAME = {
     ("displayed.py", "conduit_nb.notebook.looks"): "the seam: how things look is the notebook's",
+    ("errors.py", "conduit_nb.notebook.row_errors"): "conduit_nb.errors(result) is in a notebook",
     ("session.py", "conduit_nb.fleet"): "what reads the state takes a third of a second to load",
     ("blocks/host.py", "conduit_nb.session"): "the seam: a block that is called alone makes one",
 }

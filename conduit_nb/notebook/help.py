@@ -123,11 +123,11 @@ dataclass records; any Python expression may stand there: `reviews.head(20)`.
   values, the model is told null. In an input of your own, `text: str` makes such rows errors.
 - Two: the input, then the output. Each field of the input is a column of that name.
   A dataclass that another one uses as a field's type is part of that one and does not count.
-- The output's docstring is the instruction.
-- OUT has the rows' columns and index, the output's columns, and `error`: None, or what went wrong
-  with that row. Rows that failed have no values. Numbers, booleans and texts have pandas' nullable
-  types, Literal and Enum are categories (of their values), nested records are dataclass values.
-- Stop (interrupt the kernel): OUT keeps what is finished, and the cell ends with Interrupted.
+- The output's docstring is the instruction. The rows are copied when the map starts.
+- OUT has the rows' columns and index, the output's columns, `error` and `error_code`. Rows that
+  failed have no values; conduit_nb.errors(OUT) has their error objects. Literal and Enum are
+  categories (of their values), nested records dicts: Parquet, SQL and JSON take OUT as it is.
+- Only classes stand in the cell. Stop (interrupt the kernel): OUT keeps what is finished.
 
   -o, --out OUT        the variable for the result; left out, it is the name of ROWS with `_out`
   --columns a,b        which columns the model sees; `text="Review Text"` gives a column a field's
@@ -135,6 +135,7 @@ dataclass records; any Python expression may stand there: `reviews.head(20)`.
   --input In           use these dataclasses, defined in a cell above, instead of (or beside)
   --output Out         those of the cell
   --prefix p_          put before the name of each new column, `error` included
+  --limit N            take the first N rows only
   --max-errors N       raise when more than N rows failed; left out, when every row failed.
                        OUT is bound in any case
   --dry-run            say what it will take (rows, tokens, seconds, dollars), and stop there
@@ -167,7 +168,8 @@ Which model, and where:
   --max-concurrency N  the most requests at once
   --temperature T      0, the default, always takes the likeliest word
   --examples PAIRS     a list of (input, output) that shows the model what is meant; each side is a
-                       record, a dict, or the text of the one text field: two often work wonders
+                       record, a dict, a row, or the text of the one text field; or a DataFrame with
+                       the columns of both: two often work wonders
   --seed N             makes answers at a temperature above 0 come out the same again"""
 
 PS = """\
@@ -236,7 +238,7 @@ All there is about an error: where it came from, its fields, the model's text, a
 Without a word, the last error; else an expression.
 
   %conduit debug                       the last error
-  %conduit debug verdicts              the rows that failed: which, in which field, what was said
+  %conduit debug verdicts              the rows that failed, those that failed alike in one line
   %conduit debug verdicts.error[3]     one of them, whole"""
 
 DOCTOR = """\

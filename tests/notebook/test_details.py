@@ -79,6 +79,7 @@ def test_a_frame_has_what_is_known_and_nothing_for_rows_that_failed():
         "p_truncated",
         "p_urgent_confidence",
         "p_error",
+        "p_error_code",
     ]
     assert frame["p_truncated"].tolist() == [False, pd.NA, True]
     assert frame["p_truncated"].dtype == "boolean"
