@@ -110,8 +110,8 @@ to the last one's output. The chain is checked at once, and drawn with the schem
 MAP = """\
 %%conduit map ROWS [-o OUT] [options]
 
-Fills a dataclass for every row. ROWS is a DataFrame, a Series, or a list of texts, of dicts or of
-dataclass records; any Python expression may stand there: `reviews.head(20)`.
+Fills a dataclass for every row. ROWS is an expression, `reviews.head(20)`: a DataFrame, a Series,
+or a list of texts, of dicts or of dataclass records.
 
   %%conduit map reviews -o verdicts --columns text
   class Verdict:
@@ -121,8 +121,8 @@ dataclass records; any Python expression may stand there: `reviews.head(20)`.
 
 - One dataclass in the cell: the output. The input is made from the columns; where a column lacks
   values, the model is told null. In an input of your own, `text: str` makes such rows errors.
-- Two: the input, then the output. Each field of the input is a column of that name.
-  A dataclass that another one uses as a field's type is part of that one and does not count.
+- Two: the input, whose fields are columns, then the output. A dataclass that another one uses as a
+  field's type is part of that one and does not count.
 - The output's docstring is the instruction. The rows are copied when the map starts.
 - OUT has the rows' columns and index, the output's columns, `error` and `error_code`. Rows that
   failed have no values; conduit_nb.errors(OUT) has their error objects. Literal and Enum are
@@ -131,13 +131,12 @@ dataclass records; any Python expression may stand there: `reviews.head(20)`.
 
   -o, --out OUT        the variable for the result; left out, it is the name of ROWS with `_out`
   --columns a,b        which columns the model sees; `text="Review Text"` gives a column a field's
-                       name, which a column whose name is no Python name needs
+                       name, which names that Python does not allow need
   --input In           use these dataclasses, defined in a cell above, instead of (or beside)
   --output Out         those of the cell
   --prefix p_          put before the name of each new column, `error` included
   --limit N            take the first N rows only
-  --max-errors N       raise when more than N rows failed; left out, when every row failed.
-                       OUT is bound in any case
+  --max-errors N       raise when more than N rows failed (else, when all did); OUT is bound
   --dry-run            say what it will take (rows, tokens, seconds, dollars), and stop there
   --background         return at once with a handle that shows how far it is; the next cell finds
                        it in `_`: `await _`, `_.result()`, `_.cancel()`. OUT is bound when it ends
