@@ -11,10 +11,12 @@ Layer 3. Loads torch only in that process.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -51,10 +53,17 @@ def counted_tensors(folder: Path) -> tuple[Tensor, ...]:
 def completed_config(folder: Path) -> Mapping[str, Any] | None:
     """Return the config.json in `folder` with the defaults of transformers' class of its type.
 
-    Blocks for seconds: it runs a process. None where transformers is not installed or does not
-    know the type.
+    Blocks for seconds where it is asked for the first time: it runs a process. None where
+    transformers is not installed or does not know the type.
     """
-    ran = _run(folder, "--config")
+    return _with_defaults((folder / "config.json").read_bytes())
+
+
+@functools.lru_cache(maxsize=64)  # a list of offerings plans the same model again and again
+def _with_defaults(content: bytes) -> Mapping[str, Any] | None:
+    with tempfile.TemporaryDirectory(prefix="conduit-config-") as name:
+        (Path(name) / "config.json").write_bytes(content)
+        ran = _run(Path(name), "--config")
     return cast("dict[str, Any]", json.loads(ran.stdout)) if ran.returncode == 0 else None
 
 

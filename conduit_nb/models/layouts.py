@@ -51,6 +51,14 @@ _FOUR_NORMS = (
     "pre_feedforward_layernorm",
     "post_feedforward_layernorm",
 )
+_WIDEST = Family(
+    qkv_bias=True,
+    output_bias=True,
+    mlp_bias=True,
+    has_head_norms=True,
+    has_router_bias=True,
+    norms=_FOUR_NORMS,
+)
 _BLOCK_MULTIPLE = 256  # nemotron-nas rounds the sizes of its MLPs up to it
 _PLAIN = Family(qkv_bias=False, output_bias=False)
 
@@ -122,6 +130,19 @@ def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
     return tuple(Tensor(name=name, shape=shape) for name, shape in shapes)
 
 
+def llama_like_tensors(spec: ModelSpec) -> tuple[Tensor, ...]:
+    """Return the weights as those of a Llama-like decoder with all that such families add.
+
+    For a family that nothing knows; what it has beside that is not in it. Raises ModelFilesError
+    where a number is missing, or the model has other parts.
+    """
+    if spec.is_multimodal or any(kind not in ("full", "sliding") for kind in spec.attention):
+        raise unknown(spec.model_type)
+    config = Numbers(_usual_names(spec), spec.model_type)
+    shapes = _decoder(spec, config, _WIDEST)
+    return tuple(Tensor(name=name, shape=shape) for name, shape in shapes)
+
+
 def _usual_names(spec: ModelSpec) -> dict[str, Any]:
     """Return the configuration with the sizes that families call differently by their usual names.
 
@@ -176,7 +197,7 @@ def _decoder(spec: ModelSpec, config: Numbers, family: Family) -> Shapes:
 def _attention(spec: ModelSpec, config: Numbers, family: Family, hidden: int, layer: int) -> Shapes:
     assert spec.head_dim is not None
     assert spec.heads is not None
-    (kept,) = spec.caches[layer]
+    kept = next(part for part in spec.caches[layer] if part.kind != "state")
     queries, keys = spec.heads * spec.head_dim, kept.kv_heads * spec.head_dim
     model_type = str(spec.config.get("model_type"))
     gated = 2 if model_type == "qwen3_next" else 1  # a gate for each query

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from conduit_nb.errors import ArgumentError, MissingExtraError, ModelError
 from conduit_nb.models.gguf import gguf_tensors, mixed
-from conduit_nb.models.layouts import tensors_of
+from conduit_nb.models.layouts import llama_like_tensors, tensors_of
 from conduit_nb.models.quantization import Quantization, quantized
 from conduit_nb.models.quantization_configs import MODELOPT_FILE, with_modelopt_file
 from conduit_nb.models.safetensors_headers import HubHeaders, folder_index, folder_tensors
@@ -209,9 +209,29 @@ def _told(spec: ModelSpec, folder: Path, count: Count | None) -> Weights:
         )
     except ModelError as err:
         index = folder_index(folder)
-        if index is None or index.total_bytes is None or not spec.layers:
-            raise err from refused
-        return _spread(spec, index.total_bytes)
+        if index is not None and index.total_bytes is not None and spec.layers:
+            return _spread(spec, index.total_bytes)
+        if refused is None:
+            raise
+        return _like_llama(spec, err, refused)
+
+
+def _like_llama(spec: ModelSpec, unknown: ModelError, refused: ModelError) -> Weights:
+    """Return the weights of a family that neither a layout nor transformers knows."""
+    try:
+        tensors = llama_like_tensors(spec)
+    except ModelError:
+        raise unknown from refused
+    return Weights(
+        tensors=tensors,
+        source="arithmetic",
+        is_stored=False,
+        remarks=(
+            f"The layout of a {spec.model_type} is not known: its weights are those of a Llama-like"
+            " model of the same sizes. Put its safetensors files beside config.json.",
+            *_unknown_remark(spec),
+        ),
+    )
 
 
 def _spread(spec: ModelSpec, total_bytes: int) -> Weights:

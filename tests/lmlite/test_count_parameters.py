@@ -84,7 +84,10 @@ def test_what_a_config_leaves_out_has_the_defaults_of_its_class(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert "layers" in spec_of(config).lacks
 
-    completed = spec_of(config, defaults=completed_config(tmp_path))
+    defaults = completed_config(tmp_path)
+    completed = spec_of(config, defaults=defaults)
+
+    assert completed_config(tmp_path) is defaults  # asked once
 
     assert (completed.layers, completed.hidden_size, completed.kv_heads) == (32, 4096, 32)
     assert (completed.inner_size, completed.context_tokens, completed.lacks) == (11_008, 4096, ())

@@ -75,6 +75,35 @@ def test_an_unknown_family_without_files_or_torch_is_an_error(tmp_path):
         read_model(folder_of(tmp_path, {**SMALL, "model_type": "strange"}))
 
 
+def refuses(_folder: Path) -> tuple[Tensor, ...]:
+    raise ModelError("transformers does not know it")
+
+
+def test_a_family_that_nothing_knows_is_planned_like_llama_with_a_remark(tmp_path):
+    config = {**SMALL, "model_type": "strange"}
+
+    _, weights = read_model(folder_of(tmp_path, config), count=refuses)
+
+    least = parameter_count(tensors_of(spec_of(SMALL)))
+    assert least < parameter_count(weights.tensors) < 1.02 * least
+    assert "strange" in weights.remarks[0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"vision_config": {}},
+        {"intermediate_size": None},
+        {"mamba_n_heads": 4, "mamba_d_head": 32, "mamba_d_state": 16},
+    ],
+)
+def test_a_family_that_nothing_knows_with_other_parts_is_refused(tmp_path, more):
+    config = {**SMALL, "model_type": "strange", **more}
+
+    with pytest.raises(ModelFilesError, match="'strange'"):
+        read_model(folder_of(tmp_path, config), count=refuses)
+
+
 def test_layers_behind_the_last_and_a_tied_heads_copy_are_not_loaded(tmp_path):
     extra = (
         Tensor(name="model.layers.2.mlp.up_proj.weight", shape=(9, 9)),
