@@ -338,9 +338,13 @@ class EndpointAuthError(EndpointError):
 
 
 class RequestRefusedError(EndpointError):
-    """The server refuses this request and would refuse it again."""
+    """The server refuses this request and would refuse it again.
+
+    `param` names the field at fault (`messages[0].role`), where there is one.
+    """
 
     code = "request_refused"
+    param: str | None = None
 
 
 class ReplyBudgetError(RequestRefusedError):

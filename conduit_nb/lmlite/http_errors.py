@@ -18,6 +18,7 @@ from conduit_nb.errors import (
     DoesNotFitError,
     EndpointBusyError,
     ReplyBudgetError,
+    RequestRefusedError,
 )
 from conduit_nb.protocol import ErrorDetail, ErrorReply, Misfit
 
@@ -37,6 +38,54 @@ STATUS_OF = {
     "does_not_fit": 507,
 }
 TYPE_OF = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+# OpenAI's names for what our errors are called differently: its clients decide by these.
+WIRE_CODE_OF = {
+    "context_length": "context_length_exceeded",
+    "endpoint_auth": "invalid_api_key",
+    "endpoint_busy": "rate_limit_exceeded",
+}
+# The field that is at fault, where the kind of the error says it.
+PARAM_OF = {"context_length": "messages", "model_not_found": "model", "model_files": "model"}
+SERVED = (
+    "This server offers /v1/chat/completions, /v1/completions, /v1/models, /health and /metrics."
+)
+# Paths of OpenAI, vLLM, Anthropic and Ollama that clients try, and what they would do.
+NOT_OFFERED = {
+    "/v1/responses": "the Responses API",
+    "/v1/embeddings": "embeddings",
+    "/v1/moderations": "moderations",
+    "/v1/audio": "speech and transcription",
+    "/v1/images": "images",
+    "/v1/videos": "videos",
+    "/v1/files": "files",
+    "/v1/uploads": "uploads",
+    "/v1/batches": "batch jobs",
+    "/v1/fine_tuning": "fine-tuning",
+    "/v1/assistants": "assistants",
+    "/v1/threads": "threads",
+    "/v1/conversations": "conversations",
+    "/v1/containers": "containers",
+    "/v1/evals": "evaluations",
+    "/v1/realtime": "realtime sessions",
+    "/v1/vector_stores": "vector stores",
+    "/v1/rerank": "reranking",
+    "/v1/score": "scoring",
+    "/v1/classify": "classification",
+    "/v1/messages": "the Anthropic API",
+    "/v1/edits": "edits",
+    "/v1/engines": "engines",
+    "/api": "the Ollama API",
+    "/rerank": "reranking",
+    "/score": "scoring",
+    "/pooling": "pooling",
+    "/tokenize": "tokenization",
+    "/detokenize": "tokenization",
+}
+CURES = {
+    "the Responses API": "Use chat completions (/v1/chat/completions) instead.",
+    "the Anthropic API": "Use an OpenAI client with /v1/chat/completions instead.",
+    "the Ollama API": "Use an OpenAI client with /v1/chat/completions instead.",
+}
 CLIENT_LEFT = 499
 RETRY_AFTER_S = "1"
 
@@ -58,8 +107,8 @@ def error_reply(error: ConduitError) -> ErrorReply:
     detail = ErrorDetail(
         message=str(error),
         type=_type(status_of(error)),
-        param=None,
-        code=error.code,
+        param=error.param if isinstance(error, RequestRefusedError) else PARAM_OF.get(error.code),
+        code=WIRE_CODE_OF.get(error.code, error.code),
         hint=error.hint,
     )
     if isinstance(error, DoesNotFitError):
@@ -106,17 +155,36 @@ async def _conduit_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     """Answer for a path or a method that is not there."""
     assert isinstance(error, HTTPException)
+    path: str = request.scope["path"]
+    message, hint = f"{request.method} {path}: {error.detail}.", SERVED
+    if error.status_code == 404:
+        missing = _not_offered(path)
+        if missing:
+            message = f"{request.method} {path}: this server does not offer {missing}."
+            hint = f"{CURES[missing]} {SERVED}" if missing in CURES else SERVED
+        elif path in ("/chat/completions", "/completions", "/models"):
+            hint = f"The path is /v1{path}: end the client's base_url in /v1."
+        elif path.startswith("/v1/v1/"):
+            hint = f"The path is {path[3:]}: the client's base_url has /v1 twice."
     reply = ErrorReply(
         error=ErrorDetail(
-            message=f"{request.method} {request.scope['path']}: {error.detail}",
+            message=message,
             type=_type(error.status_code),
             param=None,
             code="request_refused",
-            hint="This server knows /v1/chat/completions, /v1/completions, /v1/models, /health"
-            " and /metrics.",
+            hint=hint,
         )
     )
     return json_response(reply, error.status_code, error.headers)
+
+
+def _not_offered(path: str) -> str | None:
+    """Return what a path of another API would do; None where it is not known."""
+    for given in (path, f"/v1{path}"):
+        for known, what in NOT_OFFERED.items():
+            if given == known or given.startswith(f"{known}/"):
+                return what
+    return None
 
 
 async def _client_left(_request: Request, _error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx2
@@ -15,9 +16,11 @@ from conduit_nb.errors import (
     ContextLengthError,
     DeadlineError,
     DoesNotFitError,
+    EndpointAuthError,
     EndpointBusyError,
     ModelFilesError,
     ModelNotFoundError,
+    RequestRefusedError,
     ServerFailedError,
     StorageError,
 )
@@ -92,20 +95,86 @@ async def test_a_model_that_does_not_fit_is_told_in_numbers_that_a_client_reads(
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "kind"),
+    ("error", "status", "kind", "code"),
     [
-        (ContextLengthError("x"), 400, "invalid_request_error"),
-        (BodyTooLargeError("x"), 413, "invalid_request_error"),
-        (ModelNotFoundError("x"), 404, "not_found_error"),
-        (ModelFilesError("x"), 422, "invalid_request_error"),
-        (EndpointBusyError("x", retry_after_s=1), 429, "rate_limit_error"),
-        (ServerFailedError("x"), 503, "server_error"),
-        (DeadlineError("x"), 504, "server_error"),
-        (ConduitError("x"), 500, "server_error"),
+        (ContextLengthError("x"), 400, "invalid_request_error", "context_length_exceeded"),
+        (BodyTooLargeError("x"), 413, "invalid_request_error", "context_length_exceeded"),
+        (EndpointAuthError("x"), 401, "authentication_error", "invalid_api_key"),
+        (ModelNotFoundError("x"), 404, "not_found_error", "model_not_found"),
+        (ModelFilesError("x"), 422, "invalid_request_error", "model_files"),
+        (EndpointBusyError("x", retry_after_s=1), 429, "rate_limit_error", "rate_limit_exceeded"),
+        (RequestRefusedError("x"), 400, "invalid_request_error", "request_refused"),
+        (ServerFailedError("x"), 503, "server_error", "server_failed"),
+        (DeadlineError("x"), 504, "server_error", "deadline"),
+        (ConduitError("x"), 500, "server_error", "conduit"),
     ],
 )
-def test_an_error_has_a_status_a_type_and_its_code(error, status, kind):
+def test_an_error_has_a_status_a_type_and_the_code_that_clients_decide_by(
+    error, status, kind, code
+):
     detail = error_reply(error)["error"]
 
     assert status_of(error) == status
-    assert (detail["type"], detail["code"]) == (kind, error.code)
+    assert (detail["type"], detail["code"]) == (kind, code)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ContextLengthError("x"),
+        EndpointAuthError("x"),
+        ModelNotFoundError("x"),
+        EndpointBusyError("x", retry_after_s=1),
+        RequestRefusedError("x"),
+        ServerFailedError("x"),
+        DeadlineError("x"),
+    ],
+)
+def test_our_own_client_makes_the_same_error_of_it(error):
+    body = json.dumps(error_reply(error)).encode()
+
+    made = to_error(status_of(error), body, {}, server="here", secret_texts=[])
+
+    assert type(made) is type(error)
+
+
+def test_the_field_at_fault_is_named_where_it_is_known():
+    refused = RequestRefusedError("x")
+    refused.param = "temperature"
+
+    assert error_reply(refused)["error"].get("param") == "temperature"
+    assert error_reply(ContextLengthError("x"))["error"].get("param") == "messages"
+    assert error_reply(ModelNotFoundError("x"))["error"].get("param") == "model"
+    assert error_reply(ServerFailedError("x"))["error"].get("param") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("POST", "/v1/embeddings", "does not offer embeddings"),
+        ("POST", "/v1/responses", "/v1/chat/completions"),
+        ("GET", "/v1/responses/resp_1", "does not offer the Responses API"),
+        ("POST", "/v1/audio/transcriptions", "does not offer speech and transcription"),
+        ("POST", "/v1/images/generations", "does not offer images"),
+        ("GET", "/v1/files", "does not offer files"),
+        ("POST", "/v1/moderations", "does not offer moderations"),
+        ("POST", "/embeddings", "does not offer embeddings"),
+        ("POST", "/v1/messages", "OpenAI client"),
+        ("POST", "/api/chat", "OpenAI client"),
+        ("POST", "/chat/completions", "base_url in /v1"),
+        ("GET", "/models", "base_url in /v1"),
+        ("POST", "/v1/v1/chat/completions", "twice"),
+        ("POST", "/v1/nothing", "/v1/chat/completions"),
+    ],
+)
+async def test_a_path_that_is_not_served_says_what_is(method, path, words):
+    app = make_app(ModelPool(DescribedSource(), max_in_flight=4), Activity(), key="k", version="1")
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://test"
+    ) as client:
+        response = await client.request(method, path)
+
+    error = response.json()["error"]
+    assert response.status_code == 404
+    assert words in f"{error['message']} {error['hint']}"
+    assert (error["code"], error["type"]) == ("request_refused", "not_found_error")

@@ -126,7 +126,7 @@ def test_a_request_too_many_is_told_when_to_come_back(tiny_model):
         lines.close()
 
     assert refused.status_code == 429
-    assert refused.json()["error"]["code"] == "endpoint_busy"
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert int(refused.headers["retry-after"]) > 0
 
 

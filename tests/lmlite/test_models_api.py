@@ -128,7 +128,7 @@ def test_a_model_at_work_can_be_unloaded_when_it_is_done(empty, folders):
         if refused.status_code != 200:  # else a busy machine let us ask when it was done already
             break
 
-    assert (refused.status_code, error_of(refused)["code"]) == (429, "endpoint_busy")
+    assert (refused.status_code, error_of(refused)["code"]) == (429, "rate_limit_exceeded")
     assert int(refused.headers["retry-after"]) > 0
     until_free(empty, folders[1], within_s=30)
     unload(empty, folders[1]).raise_for_status()

@@ -58,12 +58,12 @@ def client(server) -> Iterator[openai.OpenAI]:
         (openai.BadRequestError, "request_refused", {"response_format": UNSERVED}),
         (
             openai.BadRequestError,
-            "context_length",
+            "context_length_exceeded",
             {"messages": [{"role": "user", "content": "word " * 20_000}]},
         ),
         (
             openai.APIStatusError,
-            "context_length",
+            "context_length_exceeded",
             {"messages": [{"role": "user", "content": "x" * 5_000_000}]},
         ),
         (

@@ -91,7 +91,7 @@ def test_without_the_key_nothing_is_told(server, path, header):
 
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
-    assert error_of(response)["code"] == "endpoint_auth"
+    assert error_of(response)["code"] == "invalid_api_key"
 
 
 def test_a_wrong_key_is_told_even_when_the_body_is_large(server):
@@ -309,7 +309,7 @@ def test_a_body_of_10_mb_is_refused_with_both_numbers(server, tiny):
     response = server.chat(tiny, "x" * 10_000_000)
 
     assert response.status_code == 413
-    assert error_of(response)["code"] == "context_length"
+    assert error_of(response)["code"] == "context_length_exceeded"
     assert "4,194,304" in error_of(response)["message"]
 
 
@@ -325,14 +325,14 @@ def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(server, tiny):
     response = server.chat(tiny, "word " * 1000)
 
     assert response.status_code == 400
-    assert error_of(response)["code"] == "context_length"
+    assert error_of(response)["code"] == "context_length_exceeded"
     assert "512" in error_of(response)["message"]
 
 
 def test_more_context_than_the_model_has_is_an_error_that_says_its_limit(server, tiny):
     response = server.chat(tiny, conduit={"max_model_len": 5000})
 
-    assert error_of(response)["code"] == "context_length"
+    assert error_of(response)["code"] == "context_length_exceeded"
     assert "512" in error_of(response)["message"]
 
 
@@ -348,7 +348,7 @@ def test_an_error_of_a_stream_that_has_not_begun_has_a_status(server, tiny):
     response = server.chat(tiny, "word " * 1000, stream=True)
 
     assert response.status_code == 400
-    assert error_of(response)["code"] == "context_length"
+    assert error_of(response)["code"] == "context_length_exceeded"
 
 
 # Others are not held up, and nothing runs for nobody
