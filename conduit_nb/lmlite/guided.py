@@ -6,6 +6,8 @@ Layer 3: llguidance and numpy, no torch.
 from __future__ import annotations
 
 import json
+import random
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -13,15 +15,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llguidance import LLExecutor, LLMatcher, LLTokenizer
+from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
 from conduit_nb.errors import ReplyBudgetError, RequestRefusedError, SchemaError, ServerFailedError
 from conduit_nb.lmlite.budget import Closer
 from conduit_nb.schemas.closing import Completer
+from conduit_nb.schemas.foreign import patterns, servable
 
 CACHED_GRAMMARS = 256
 WORD_BITS = 32
+# Above llguidance's own, so that what a schema may have at most can be followed everywhere in it.
+LIMITS = LLParserLimits(
+    max_items_in_row=20_000,
+    step_max_items=500_000,
+    step_lexer_fuel=2_000_000,
+    verbose_errors=False,
+)
+TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
+PROBES, PROBE_TOKENS = 4, 24
+LARGE_REPEAT = re.compile(r"\{[0-9]*,?[0-9]{3,}\}")
+LONGEST_REASON = 300
+UNIMPLEMENTED = re.compile(r"Unimplemented keys: \[(.*)\]")
 
 
 class Guide:
@@ -131,8 +146,12 @@ class Grammars:
                 self._compiled.move_to_end(key)
                 self.hits += 1
                 return self._guide(self._compiled[key])
-        matcher = self._compile(key)
-        compiled = self._with_closing(matcher, json_schema)
+        try:
+            schema = servable(json_schema)
+        except SchemaError as err:
+            raise _refused(str(err), err.hint) from err
+        matcher = self._compile(schema)
+        compiled = self._with_closing(matcher, schema)
         with self._lock:
             self._compiled[key] = compiled
             self.misses += 1
@@ -159,17 +178,33 @@ class Grammars:
             return _Compiled(matcher)
         return _Compiled(matcher, completer, len(shortest))
 
-    def _compile(self, schema: str) -> LLMatcher:
+    def _compile(self, schema: Mapping[str, Any]) -> LLMatcher:
         try:
             grammar = LLMatcher.grammar_from_json_schema(
-                schema, overrides={"whitespace_flexible": False}
+                json.dumps(schema), overrides={"whitespace_flexible": False}
             )
         except ValueError as err:
             raise _refused(str(err)) from err
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
-            raise _refused(matcher.get_error())
+            raise _refused(_reason(matcher))
+        self._try(matcher, PROBES if any(map(_is_large, patterns(schema))) else 1)
         return matcher
+
+    def _try(self, matcher: LLMatcher, probes: int) -> None:
+        """Write a little by the grammar, to refuse here what is too complex to be followed."""
+        for seed in range(probes):
+            draws = random.Random(seed)  # noqa: S311  # samples, not secrets
+            ahead = matcher.deep_copy()
+            for _ in range(PROBE_TOKENS if probes > 1 else 1):
+                bits = np.frombuffer(ahead.compute_bitmask(), dtype=np.uint8)
+                tokens = np.flatnonzero(np.unpackbits(bits, bitorder="little"))
+                if ahead.is_error():
+                    raise _refused(_reason(ahead))
+                if not len(tokens) or ahead.is_stopped():
+                    break
+                if not ahead.consume_token(int(draws.choice(tokens))):
+                    raise _refused(_reason(ahead))
 
 
 class Masks:
@@ -194,15 +229,34 @@ class Masks:
         return allowed[:, : self._vocab_size] == 0
 
 
-def _refused(reason: str) -> RequestRefusedError:
+def _is_large(pattern: str) -> bool:
+    """Whether a pattern repeats so much that it may be too large to follow."""
+    return pattern.count("{") > 1 or LARGE_REPEAT.search(pattern) is not None
+
+
+def _reason(matcher: LLMatcher) -> str:
+    """Return why a grammar failed, without the state of the parser that follows."""
+    return matcher.get_error().partition("\n<")[0]
+
+
+def _refused(reason: str, hint: str = "") -> RequestRefusedError:
+    text = " ".join(reason.split()).removesuffix(".")
+    if keywords := UNIMPLEMENTED.match(text):
+        names = ", ".join(re.findall(r"[\w$]+", keywords[1]))
+        text = f"the keyword {names} is not supported"
+    elif text.startswith("oneOf"):
+        text = "oneOf is supported only where a value can fit no more than one of its members"
+        hint = "Write anyOf instead, or give each member a const property of its own."
     return RequestRefusedError(
-        f"No grammar can be made of the JSON Schema: {' '.join(reason.split())}",
-        hint="Take the keyword out of the schema, or say it in a way that is supported.",
+        f"No grammar can be made of the JSON Schema: {text[:LONGEST_REASON]}.",
+        hint=hint or "Take the keyword out of the schema, or say it in a way that is supported.",
     )
 
 
-def _lost(matcher: LLMatcher) -> ServerFailedError:
-    return ServerFailedError(
-        f"The grammar of a reply failed: {' '.join(matcher.get_error().split())}",
+def _lost(matcher: LLMatcher) -> RequestRefusedError | ServerFailedError:
+    """Return the error for a grammar that broke: the schema's fault where it is too complex."""
+    kind = RequestRefusedError if matcher.stop_reason() in TOO_COMPLEX else ServerFailedError
+    return kind(
+        f"The grammar of a reply failed: {' '.join(_reason(matcher).split())[:LONGEST_REASON]}.",
         hint="Simplify the schema (fewer alternatives, shorter patterns).",
     )

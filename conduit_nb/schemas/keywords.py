@@ -97,10 +97,11 @@ class _Compiler:
     def _described(self, schema: Mapping[str, Any]) -> list[Node]:
         if isinstance(schema.get("$ref"), str):
             return self._referred(schema["$ref"], schema)
-        if isinstance(schema.get("anyOf"), list):
-            _refuse_others(schema, {"anyOf"})
-            found = [node for member in schema["anyOf"] for node in self.nodes(member)]
-            return list(dict.fromkeys(found))
+        for name in ("anyOf", "oneOf"):  # the grammar sees to it that only one of them fits
+            if isinstance(schema.get(name), list):
+                _refuse_others(schema, {name})
+                found = [node for member in schema[name] for node in self.nodes(member)]
+                return list(dict.fromkeys(found))
         if isinstance(schema.get("enum"), list):
             _refuse_others(schema, {"enum", "type"})
             return self._options(schema["enum"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -81,7 +82,9 @@ def test_guides_of_one_schema_do_not_share_their_place(grammars: Grammars):
     ("schema", "keyword"),
     [
         ({"type": "array", "uniqueItems": True}, "uniqueItems"),
-        ({"type": "string", "format": "phone"}, "phone"),
+        ({"not": {"type": "string"}}, "keyword not is"),
+        ({"if": {"type": "string"}, "then": {"minLength": 1}}, "keyword if is"),
+        ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, "oneOf"),
         ({"type": "string", "pattern": "(?=a)b"}, "look-ahead"),
         ({"type": "shape"}, "shape"),
         ({"$ref": "#/nowhere"}, "/nowhere"),
@@ -103,3 +106,68 @@ def test_a_guide_that_took_a_wrong_token_says_so_ever_after(grammars: Grammars, 
     Masks(VOCAB_SIZE).forbidden([grammars.guide(FLAG), guide])
     with pytest.raises(ServerFailedError):
         guide.check()
+
+
+def properties(count: int) -> dict[str, Any]:
+    return {f"field_{index}": {"type": "string"} for index in range(count)}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": properties(700)},
+        {"type": "array", "items": {"type": "object", "properties": properties(700)}},
+        {"$ref": "#"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
+        {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]},
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
+        nested(62),
+        nested(95),
+        {"type": "string", "pattern": "^(([a-z]{1,200}){1,200}){1,200}$"},
+        {"enum": [f"value {index}" for index in range(150_000)]},
+    ],
+    ids=lambda schema: str(schema)[:40],
+)
+def test_a_schema_beyond_the_engines_limits_is_refused_in_one_sentence(
+    grammars: Grammars, schema: dict[str, Any]
+):
+    with pytest.raises(RequestRefusedError) as refused:
+        grammars.guide(schema)
+
+    message = str(refused.value)
+    assert len(message) < 400
+    assert "<" not in message
+    assert "\n" not in message
+    assert refused.value.hint
+    assert not refused.value.retryable
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "properties": properties(500)},
+        {"type": "object", "properties": properties(300), "required": list(properties(300))},
+        nested(58),
+        {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}},
+        {"enum": [f"value {index}" for index in range(10_000)]},
+        {"type": "string", "pattern": "^[a-z]{1,50000}$"},
+    ],
+    ids=lambda schema: str(schema)[:40],
+)
+def test_a_large_schema_within_the_limits_can_be_followed_everywhere(
+    grammars: Grammars, schema: dict[str, Any]
+):
+    for seed in range(3):
+        guide, draws = grammars.guide(schema), random.Random(seed)
+        for _ in range(30):
+            if guide.is_complete:
+                break
+            guide.accept(draws.choice(sorted(allowed(guide))))
+            guide.check()

@@ -1,0 +1,409 @@
+"""JSON Schemas that others wrote, brought into the form that grammars take.
+
+    servable(schema)   # the same values, or fewer; SchemaError where that cannot be served
+
+JSON Schema says that keywords nobody knows and formats nobody checks are annotations: they are
+left out, and so are titles, descriptions and defaults. What pydantic, zod and OpenAPI write in a
+form of their own is rewritten: `oneOf` with a discriminator, `allOf` of one, tuples of draft 7,
+`propertyNames`. An object that does not speak of additional properties gets none, as in vLLM.
+Every value that fits the result fits what was given.
+Layer 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from conduit_nb.errors import SchemaError
+
+MAX_DEPTH = 120
+"""Levels of JSON in a schema; llguidance reads 127."""
+
+MAX_OPTIONAL = 500
+"""Optional properties of one object: the parser keeps four places for each that may come next."""
+
+FORMATS = frozenset(
+    ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
+)
+KEPT = frozenset(
+    (
+        *("type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "$anchor"),
+        *("$defs", "definitions", "properties", "required", "additionalProperties"),
+        *("patternProperties", "propertyNames", "minProperties", "maxProperties"),
+        *("items", "prefixItems", "minItems", "maxItems", "additionalItems"),
+        *("minLength", "maxLength", "pattern", "format", "multipleOf"),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "x-guidance"),
+    )
+)
+UNSERVED = frozenset(
+    (
+        *("not", "if", "uniqueItems", "contains", "dependentRequired", "dependentSchemas"),
+        *("dependencies", "unevaluatedProperties", "unevaluatedItems"),
+        *("$dynamicRef", "$recursiveRef"),
+    )
+)
+LOOKAROUNDS = ("(?=", "(?!", "(?<=", "(?<!")
+_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_MAPS = ("properties", "patternProperties", "$defs", "definitions")
+_SINGLE = ("items", "additionalProperties", "propertyNames", "additionalItems")
+_ALTERNATIVES = ("anyOf", "oneOf")
+
+
+def servable(json_schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema as grammars take it.
+
+    Raises SchemaError where it is too deep or too wide, and where no value ends.
+    """
+    depth = _depth(json_schema)
+    if depth > MAX_DEPTH:
+        raise SchemaError(
+            f"the JSON Schema is nested {depth} levels deep; at most {MAX_DEPTH} are supported",
+            hint="Move inner schemas to $defs and refer to them with $ref.",
+        )
+    schema = _Rewriter(json_schema).rewritten()
+    if not _Endings(schema).has_one():
+        raise SchemaError(
+            "no finite value fits the JSON Schema: it contains itself without a way out",
+            hint="Make the property that refers back optional, or allow null there.",
+        )
+    return schema
+
+
+def patterns(json_schema: object) -> Iterator[str]:
+    """Yield the regular expressions in a schema."""
+    for schema in _subschemas(json_schema):
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str):
+            yield pattern
+        yield from _mapping(schema.get("patternProperties"))
+
+
+class _Rewriter:
+    """Rewrites one schema, its `$defs` included."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._tags = dict(_tags(root))
+        # Parts that are merged with others must stay open: what one closes, the other cannot have.
+        self._closes = not any(_is_mixed(one) for one in _subschemas(root))
+        self._containers = {
+            steps[1] for steps in (ref.split("/") for ref in _references(root)) if len(steps) > 2
+        }
+
+    def rewritten(self) -> dict[str, Any]:
+        """Return the whole."""
+        result = self._object(self._root, "$", "#")
+        for name in self._containers:  # such as `components`, which are no keyword of JSON Schema
+            if name in self._root and name not in result:
+                result[name] = self._definitions(self._root[name], f"#/{name}")
+        return result
+
+    def _definitions(self, value: object, pointer: str) -> object:
+        """Return a tree of schemas, each known by its having a keyword."""
+        if not isinstance(value, Mapping):
+            return value
+        tree = cast("Mapping[str, Any]", value)
+        if any(key in KEPT and key != "properties" for key in tree):
+            return self._object(tree, "$", pointer)
+        return {
+            key: self._definitions(one, f"{pointer}/{_escaped(key)}") for key, one in tree.items()
+        }
+
+    def _schema(self, value: object, path: str, pointer: str) -> Any:
+        if isinstance(value, bool):
+            return value
+        if not isinstance(value, Mapping):
+            raise SchemaError(f"{value!r:.40} is not a JSON Schema", path=path)
+        return self._object(cast("Mapping[str, Any]", value), path, pointer)
+
+    def _object(self, schema: Mapping[str, Any], path: str, pointer: str) -> dict[str, Any]:
+        result = {name: value for name, value in schema.items() if _asserts(name, value)}
+        for name in _MAPS:
+            if isinstance(result.get(name), Mapping):
+                result[name] = {
+                    key: self._schema(
+                        value, _child(path, name, key), f"{pointer}/{name}/{_escaped(key)}"
+                    )
+                    for key, value in result[name].items()
+                }
+        for name in _LISTS:
+            if isinstance(result.get(name), list):
+                result[name] = [
+                    self._schema(value, path, f"{pointer}/{name}/{index}")
+                    for index, value in enumerate(result[name])
+                ]
+        if isinstance(result.get("items"), list):  # a tuple, as drafts up to 7 write it
+            result["prefixItems"] = [
+                self._schema(value, f"{path}[]", f"{pointer}/items/{index}")
+                for index, value in enumerate(result.pop("items"))
+            ]
+            if "additionalItems" in result:
+                result["items"] = result["additionalItems"]
+        result.pop("additionalItems", None)
+        for name in _SINGLE:
+            if name in result:
+                result[name] = self._schema(result[name], f"{path}[]", f"{pointer}/{name}")
+        _modernise_bounds(result)
+        self._name_properties(result)
+        self._require_tag(result, pointer)
+        self._choose(result, schema)
+        self._close(result)
+        _check_width(result, path)
+        return _unwrapped(result)
+
+    def _require_tag(self, result: dict[str, Any], pointer: str) -> None:
+        """Make the property that tells the members of a union apart a required one."""
+        tag = self._tags.get(pointer)
+        if tag is None or tag not in _mapping(result.get("properties")):
+            return
+        required = result.get("required", [])
+        if isinstance(required, list) and tag not in required:
+            result["required"] = [*cast("list[Any]", required), tag]
+
+    def _choose(self, result: dict[str, Any], schema: Mapping[str, Any]) -> None:
+        """Leave out alternatives that cannot be served, as long as there are others."""
+        if "oneOf" in result and "anyOf" not in result and _tag_of(schema) is not None:
+            result["anyOf"] = result.pop("oneOf")
+        for name in _ALTERNATIVES:
+            members = result.get(name)
+            if isinstance(members, list):
+                served = [one for one in cast("list[object]", members) if not _is_unserved(one)]
+                result[name] = served or members
+
+    def _name_properties(self, result: dict[str, Any]) -> None:
+        """Write `propertyNames` as the properties themselves, where they are a few or a pattern."""
+        names = result.get("propertyNames")
+        while isinstance(names, Mapping) and "$ref" in names:
+            names = _target(self._root, cast("Mapping[str, Any]", names)["$ref"])
+        rule = _mapping(names)
+        if names is True or (isinstance(names, Mapping) and rule.keys() <= {"type"}):
+            result.pop("propertyNames", None)
+            return
+        if not isinstance(names, Mapping) or "properties" in result:
+            return
+        value = result.get("additionalProperties", True)
+        listed: object = [rule["const"]] if "const" in rule else rule.get("enum")
+        if isinstance(listed, list):
+            del result["propertyNames"]
+            result["properties"] = {str(key): value for key in cast("list[object]", listed)}
+            result["additionalProperties"] = False
+        elif isinstance(rule.get("pattern"), str) and "patternProperties" not in result:
+            del result["propertyNames"]
+            result["patternProperties"] = {rule["pattern"]: value}
+            result["additionalProperties"] = False
+
+    def _close(self, result: dict[str, Any]) -> None:
+        properties = _mapping(result.get("properties"))
+        is_silent = properties and result.keys().isdisjoint(
+            ("additionalProperties", "patternProperties", "unevaluatedProperties")
+        )
+        required = result.get("required", [])
+        if self._closes and is_silent and isinstance(required, list):
+            keys = cast("list[object]", required)
+            if all(key in properties for key in keys):
+                result["additionalProperties"] = False
+
+
+class _Endings:
+    """Whether a schema has a value that ends: the least answer that agrees with itself."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._ends = dict.fromkeys(_references(root), False)
+
+    def has_one(self) -> bool:
+        """Look until nothing more is found to end."""
+        is_new = True
+        while is_new:
+            is_new = False
+            for reference, ends in self._ends.items():
+                if not ends and self._has(_target(self._root, reference)):
+                    self._ends[reference] = is_new = True
+        return self._has(self._root)
+
+    def _has(self, value: object) -> bool:
+        if not isinstance(value, Mapping):
+            return value is not False
+        schema = cast("Mapping[str, Any]", value)
+        if "$ref" in schema and not self._ends.get(schema["$ref"], True):
+            return False
+        for name in _ALTERNATIVES:
+            members = schema.get(name)
+            if isinstance(members, list) and not any(map(self._has, cast("list[Any]", members))):
+                return False
+        if not all(map(self._has, _list(schema.get("allOf")))):
+            return False
+        kinds = schema.get("type")
+        if kinds == "object" or kinds == ["object"]:
+            properties = _mapping(schema.get("properties"))
+            return all(self._has(properties.get(key)) for key in _list(schema.get("required")))
+        if kinds == "array" or kinds == ["array"]:
+            least = schema.get("minItems", 0)
+            first = _list(schema.get("prefixItems"))
+            if not isinstance(least, int) or not all(map(self._has, first[:least])):
+                return not isinstance(least, int)
+            return least <= len(first) or self._has(schema.get("items", True))
+        return True
+
+
+def _asserts(name: str, value: object) -> bool:
+    """Whether a keyword says something about values."""
+    match name, value:
+        case "format", _:
+            return value in FORMATS
+        case "uniqueItems", False:
+            return False
+        case (("unevaluatedProperties" | "unevaluatedItems"), True):
+            return False
+        case (("dependentRequired" | "dependentSchemas" | "dependencies"), {}):
+            return bool(value)
+        case _:
+            return name in KEPT or name in UNSERVED
+
+
+def _modernise_bounds(result: dict[str, Any]) -> None:
+    """Write a bound that drafts up to 4 call exclusive by a flag as the number itself."""
+    for closed, opened in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        flag = result.get(opened)
+        if isinstance(flag, bool):
+            del result[opened]
+            if flag and closed in result:
+                result[opened] = result.pop(closed)
+
+
+def _check_width(result: Mapping[str, Any], path: str) -> None:
+    properties = _mapping(result.get("properties"))
+    required = set(map(str, _list(result.get("required"))))
+    optional = sum(key not in required for key in properties)
+    if optional > MAX_OPTIONAL:
+        raise SchemaError(
+            f"the object has {optional:,} optional properties; at most {MAX_OPTIONAL} are"
+            " supported",
+            path=path,
+            hint="Make properties required, or split the object into several.",
+        )
+
+
+def _unwrapped(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the one member of an `allOf` or `anyOf` that stands alone."""
+    beside = result.keys() - {"$defs", "definitions", "x-guidance", "$anchor"}
+    for name in ("allOf", "anyOf"):
+        members = _list(result.get(name))
+        if beside == {name} and len(members) == 1:
+            (member,) = members
+            if isinstance(member, dict) and "$defs" not in member and "definitions" not in member:
+                rest = {key: value for key, value in result.items() if key != name}
+                return {**rest, **cast("dict[str, Any]", member)}
+    return result
+
+
+def _is_unserved(schema: object) -> bool:
+    keywords = _mapping(schema)
+    pattern = keywords.get("pattern")
+    has_lookaround = isinstance(pattern, str) and any(one in pattern for one in LOOKAROUNDS)
+    return has_lookaround or not UNSERVED.isdisjoint(keywords)
+
+
+def _is_mixed(schema: Mapping[str, Any]) -> bool:
+    """Whether the values of a schema are described in several places at once."""
+    if len(_list(schema.get("allOf"))) > 1:
+        return True
+    places = sum(name in schema for name in ("properties", "$ref", "anyOf", "oneOf", "allOf"))
+    return places > 1
+
+
+def _tags(root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield where the members of tagged unions stand, each with the property that is the tag."""
+    for schema in _subschemas(root):
+        tag = _tag_of(schema)
+        if tag is not None:
+            members = (*_list(schema.get("oneOf")), *_list(schema.get("anyOf")))
+            for member in members:
+                reference = _mapping(member).get("$ref")
+                if isinstance(reference, str):
+                    yield reference, tag
+
+
+def _tag_of(schema: Mapping[str, Any]) -> str | None:
+    discriminator = schema.get("discriminator")
+    if isinstance(discriminator, str):
+        return discriminator
+    name = _mapping(discriminator).get("propertyName")
+    return name if isinstance(name, str) else None
+
+
+def _subschemas(value: object) -> Iterator[Mapping[str, Any]]:
+    """Yield the schemas in `value`, itself included; enums, consts and defaults hold none."""
+    waiting: list[object] = [value]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, Mapping):
+            continue
+        schema = cast("Mapping[str, object]", one)
+        yield schema
+        for name, inside in schema.items():
+            if name in _MAPS:
+                waiting.extend(_mapping(inside).values())
+            elif isinstance(inside, list) and name in (*_LISTS, "items"):
+                waiting.extend(cast("list[object]", inside))
+            elif name in _SINGLE:
+                waiting.append(inside)
+            elif name not in ("enum", "const", "default", "examples", "example"):
+                waiting.append(inside)  # definitions may stand anywhere, in `components` for one
+
+
+def _references(root: Mapping[str, Any]) -> dict[str, None]:
+    found: dict[str, None] = {}
+    for schema in _subschemas(root):
+        if isinstance(schema.get("$ref"), str):
+            found[schema["$ref"]] = None
+    return found
+
+
+def _target(root: Mapping[str, Any], reference: object) -> object:
+    """Return what a reference leads to; True where that is not known here."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return True
+    target: object = root
+    path = reference[1:]
+    if path and not path.startswith("/"):
+        return True
+    for step in path.split("/")[1:]:
+        key = step.replace("~1", "/").replace("~0", "~")
+        items, entries = _list(target), _mapping(target)
+        if key.isdecimal() and int(key) < len(items):
+            target = items[int(key)]
+        elif key in entries:
+            target = entries[key]
+        else:
+            return True
+    return target
+
+
+def _depth(value: object) -> int:
+    deepest = 0
+    waiting: list[tuple[object, int]] = [(value, 1)]
+    while waiting:
+        one, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        for child in _list(one) or _mapping(one).values():
+            if isinstance(child, list | Mapping):
+                waiting.append((cast("object", child), depth + 1))
+    return deepest
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _child(path: str, name: str, key: str) -> str:
+    return f"{path}.{key}" if name == "properties" else f"{path}#{key}"
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

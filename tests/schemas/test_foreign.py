@@ -1,0 +1,240 @@
+"""schemas/foreign.py: what other libraries write is served, and means the same or less."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import json
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jsonschema
+import pydantic
+import pytest
+
+from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.closing import Completer
+from conduit_nb.schemas.foreign import servable
+
+TEXT = {"type": "string"}
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"] = "cat"
+    lives: int
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"] = "dog"
+    name: str
+
+
+class Simple(pydantic.BaseModel):
+    """A record with everything that people document."""
+
+    model_config = {"json_schema_extra": {"examples": [{"name": "Ann"}]}}
+
+    name: str = pydantic.Field(description="Whose", title="Name", examples=["Ann"])
+    age: int | None = pydantic.Field(default=None, ge=0, le=150, deprecated=True)
+    colour: Colour = Colour.RED
+    mood: Literal["good", "bad"]
+    code: Annotated[str, pydantic.Field(pattern="^[a-z]{2}$")]
+
+
+class Tagged(pydantic.BaseModel):
+    pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]
+    others: list[Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]] = []
+
+
+class Untagged(pydantic.BaseModel):
+    pet: Cat | Dog | None = None
+
+
+class Formats(pydantic.BaseModel):
+    at: datetime.datetime
+    day: datetime.date
+    took: datetime.timedelta
+    file: Path
+    url: pydantic.HttpUrl
+    id: uuid.UUID
+    secret: pydantic.SecretStr
+    data: bytes
+    encoded: pydantic.Base64Str
+    price: decimal.Decimal
+
+
+class Containers(pydantic.BaseModel):
+    pair: tuple[str, int]
+    many: tuple[int, ...]
+    points: Annotated[list[tuple[float, float]], pydantic.Field(min_length=1, max_length=3)]
+    counts: dict[str, int]
+    by_colour: dict[Colour, int]
+    by_code: dict[Annotated[str, pydantic.Field(pattern="^[a-z]+$")], str]
+    anything: Any
+    open_record: dict[str, Any]
+
+
+class Tree(pydantic.BaseModel):
+    value: int
+    children: list[Tree] = []
+    parent: Tree | None = None
+
+
+class Closed(pydantic.BaseModel):
+    model_config = {"extra": "forbid"}
+    name: str
+
+
+class Open(pydantic.BaseModel):
+    model_config = {"extra": "allow"}
+    name: str
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Simple, Tagged, Untagged, Formats, Containers, Tree, Closed, Open],
+    ids=lambda model: model.__name__,
+)
+def test_what_pydantic_writes_can_be_closed_to_a_record_of_the_model(model: Any):
+    schema = model.model_json_schema()
+
+    served = servable(schema)
+
+    shortest = Completer(served).shortest if model not in (Containers, Formats) else None
+    if shortest is not None:
+        model.model_validate_json(shortest)
+        jsonschema.validate(json.loads(shortest), schema)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        {"title": "T", "description": "d", "default": "x", "examples": ["x"], "example": "x"},
+        {"deprecated": True, "readOnly": True, "writeOnly": False, "$comment": "c"},
+        {"contentEncoding": "base64", "contentMediaType": "text/plain"},
+        {"format": "path"},
+        {"format": "phone"},
+        {"format": "binary"},
+        {"format": "int32"},
+        {"format": 5},
+        {"nullable": True, "x-order": 1, "xml": {"name": "a"}, "externalDocs": {"url": "u"}},
+        {"uniqueItems": False},
+        {"enumNames": ["a"], "propertyOrdering": ["a"], "errorMessage": {"type": "no"}},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "$id": "https://a.b/c"},
+        {"then": {"minLength": 3}},
+    ],
+    ids=str,
+)
+def test_an_annotation_is_left_out_wherever_it_stands(annotation: dict[str, Any]):
+    inner = {**TEXT, **annotation}
+    schema = {
+        "type": "object",
+        "properties": {"a": inner, "b": {"type": "array", "items": inner}},
+        "required": ["a"],
+        **annotation,
+    }
+
+    served = servable(schema)
+
+    assert served == {
+        "type": "object",
+        "properties": {"a": TEXT, "b": {"type": "array", "items": TEXT}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["title", "default", "format", "const", "enum", "$ref", "properties", "items", "not"]
+)
+def test_a_property_may_be_called_like_a_keyword(name: str):
+    schema = {"type": "object", "properties": {name: TEXT}, "required": [name]}
+
+    assert servable(schema)["properties"] == {name: TEXT}
+
+
+@pytest.mark.parametrize("form", ["date-time", "date", "time", "email", "uuid", "ipv4", "uri"])
+def test_a_known_format_is_kept(form: str):
+    assert servable({**TEXT, "format": form}) == {**TEXT, "format": form}
+
+
+@pytest.mark.parametrize(
+    ("schema", "served"),
+    [
+        ({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": TEXT}}, {"$ref": "#/$defs/a"}),
+        ({"anyOf": [TEXT], "description": "x"}, TEXT),
+        (
+            {"type": "array", "items": [TEXT, TEXT], "additionalItems": False},
+            {"type": "array", "prefixItems": [TEXT, TEXT], "items": False},
+        ),
+        (
+            {"type": "integer", "minimum": 0, "exclusiveMinimum": True},
+            {"type": "integer", "exclusiveMinimum": 0},
+        ),
+        (
+            {"type": "object", "propertyNames": {"enum": ["a", "b"]}, "additionalProperties": TEXT},
+            {
+                "type": "object",
+                "properties": {"a": TEXT, "b": TEXT},
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {"anyOf": [{"type": "number"}, {**TEXT, "pattern": "^(?!-)"}]},
+            {"type": "number"},
+        ),
+        ({}, {}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_form_that_grammars_do_not_take_is_written_in_one_that_they_do(schema, served):
+    result = servable(schema)
+    result.pop("$defs", None)
+
+    assert result == served
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"additionalProperties": True}, {"additionalProperties": TEXT}, {"required": ["other"]}],
+    ids=str,
+)
+def test_an_object_that_speaks_of_other_properties_stays_as_it_is(extra: dict[str, Any]):
+    schema = {"type": "object", "properties": {"a": TEXT}, **extra}
+
+    assert servable(schema) == schema
+
+
+def test_parts_of_an_object_that_are_merged_are_not_closed():
+    base = {"type": "object", "properties": {"a": TEXT}}
+    schema = {"allOf": [{"$ref": "#/$defs/base"}, {"properties": {"b": TEXT}}]}
+
+    assert servable({**schema, "$defs": {"base": base}})["$defs"]["base"] == base
+
+
+def test_definitions_may_stand_under_any_name():
+    schema = {"$ref": "#/components/schemas/A", "components": {"schemas": {"A": TEXT}}}
+
+    assert servable(schema)["components"] == {"schemas": {"A": TEXT}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"$ref": "#"}, "no finite value"),
+        ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "finite"),
+        ({"type": "object", "properties": {"a": 5}}, r"\$\.a: 5 is not a JSON Schema"),
+        ({"type": "object", "properties": {str(n): TEXT for n in range(501)}}, "501 optional"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_served_is_refused_with_its_reason(schema: dict[str, Any], words: str):
+    with pytest.raises(SchemaError, match=words):
+        servable(schema)
