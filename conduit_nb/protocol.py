@@ -16,6 +16,22 @@ Dialect = Literal["lmlite", "openai", "tensorrt"]
 """How a server is spoken to: whether it knows our additions, and how a schema is told to it."""
 
 
+class FunctionCall(TypedDict):
+    """A function that the model calls, and its arguments as JSON."""
+
+    name: NotRequired[str]
+    arguments: str
+
+
+class ToolCall(TypedDict):
+    """A call in a reply; in a chunk a piece of it, which has an `index`, and an `id` at first."""
+
+    index: NotRequired[int]
+    id: NotRequired[str]
+    type: NotRequired[Literal["function"]]
+    function: FunctionCall
+
+
 class Message(TypedDict):
     """One turn of a chat."""
 

@@ -45,6 +45,10 @@ class Answer(ABC):
     def event(self, piece: Piece) -> Mapping[str, Any]:
         """Return the event that says a piece; those of one reply are asked for in order."""
 
+    def events(self, piece: Piece) -> Sequence[Mapping[str, Any]]:
+        """Return the events that say a piece, where one is not enough or none is needed."""
+        return [self.event(piece)]
+
     @abstractmethod
     def usage_event(self, usage: Usage) -> Mapping[str, Any]:
         """Return the last event of a stream that was asked for its usage."""

@@ -1,14 +1,15 @@
 """What a request asks for, whichever endpoint it came to: the fields that all know, checked.
 
 What cannot be honoured is refused by name; what has no effect on the text (`user`, `metadata`) is
-passed over. Knows no HTTP and no model.
+passed over. A field that nobody here knows is passed over as well, as in vLLM, and named in the
+log and in a header of the answer, unless it looks like a mistyped one. Knows no HTTP and no model.
 Layer 3.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +18,7 @@ from pydantic_core import SchemaValidator, core_schema
 
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.answer import Answer
+from conduit_nb.lmlite.request import TextGrammar
 from conduit_nb.lmlite.sampling import MAX_TOP_LOGPROBS, SamplingParams
 from conduit_nb.lmlite.source import ModelKey
 from conduit_nb.models.config import QUANTIZATIONS
@@ -24,6 +26,7 @@ from conduit_nb.spelling import nearest
 
 if TYPE_CHECKING:
     from conduit_nb.lmlite.engine import Engine  # loads torch, which this file does not need
+    from conduit_nb.lmlite.tool_calls import CallGrammar
 
 # Fields of OpenAI's that change nothing here, whatever they hold.
 WITHOUT_EFFECT = {
@@ -34,13 +37,56 @@ WITHOUT_EFFECT = {
     "safety_identifier",
     "prompt_cache_key",
     "prompt_cache_retention",
-    "parallel_tool_calls",
     "prediction",
+    # vLLM's, which decide when and how a reply is made, not what it says
+    "priority",
+    "request_id",
+    "guided_decoding_backend",
+    "spaces_between_special_tokens",
+}
+# Fields of vLLM's and of other servers that would change the reply, by the values that do not.
+NEUTRAL: dict[str, tuple[object, ...]] = {
+    "logit_bias": (None, {}),
+    "best_of": (None, 1),
+    "echo": (None, False),
+    "use_beam_search": (None, False),
+    "length_penalty": (None, 1, 1.0),
+    "early_stopping": (None, False),
+    "bad_words": (None, []),
+    "allowed_token_ids": (None,),
+    "logits_processors": (None, []),
+    "prompt_logprobs": (None,),
+    "truncate_prompt_tokens": (None,),
+    "guided_whitespace_pattern": (None,),
+    "structural_tag": (None,),
+    "return_tokens_as_token_ids": (None, False),
+    "return_token_ids": (None, False),
+    "detokenize": (None, True),
+    "cache_salt": (None,),
+    "kv_transfer_params": (None,),
+    "vllm_xargs": (None, {}),
+    "prompt_embeds": (None,),
+    "thinking": (None,),
+    "think": (None, False),
+    "reasoning": (None, {}),
+    "options": (None, {}),
+    "top_a": (None, 0, 0.0),
+    "mirostat": (None, 0),
+    "typical_p": (None, 1, 1.0),
+    "tfs_z": (None, 1, 1.0),
+    "max_new_tokens": (None,),
+    "max_length": (None,),
+    "num_ctx": (None,),
+    "num_predict": (None,),
 }
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 SEED_LIMIT = 2**63 - 1
 LONGEST_BATCH_TIMEOUT_MS = 60_000
 MOST_REPLIES = 128
+MOST_IGNORED = 20
+MISTYPED = 0.75
+"""How like a known field an unknown one is that is taken for a slip."""
+
 
 # The fields that are passed on to SamplingParams by their own names.
 _SAMPLING_FIELDS = (
@@ -51,7 +97,11 @@ _SAMPLING_FIELDS = (
     "presence_penalty",
     "frequency_penalty",
     "seed",
+    "min_tokens",
+    "ignore_eos",
+    "skip_special_tokens",
 )
+_GUIDES = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +119,28 @@ class Call(ABC):
     deadline_s: float | None
     sampling: SamplingParams
     json_schema: Mapping[str, Any] | None
+    text_grammar: TextGrammar | None
     confidence: bool
     stream: bool
     include_usage: bool
+    ignored: tuple[str, ...]
 
     @property
     @abstractmethod
     def replies(self) -> int:
         """How many replies are to be written."""
 
+    def grammar(self, engine: Engine) -> Mapping[str, Any] | TextGrammar | CallGrammar | None:  # noqa: ARG002  # chats ask it
+        """Return what a reply must be; None where any text will do."""
+        return self.json_schema if self.text_grammar is None else self.text_grammar
+
     @abstractmethod
     def encode(self, engine: Engine) -> list[list[int]]:
         """Return the tokens of each prompt; takes its time."""
 
     @abstractmethod
-    def answer(self, request_id: str) -> Answer:
-        """Return what puts the replies into the endpoint's words."""
+    def answer(self, request_id: str, engine: Engine) -> Answer:
+        """Return what puts the replies of an engine into the endpoint's words."""
 
 
 class CallForm:
@@ -100,9 +156,12 @@ class CallForm:
         example: str,
         hint: str,
         common: Mapping[str, core_schema.TypedDictField] | None = None,
+        ignored_inside: Callable[[Mapping[str, Any]], list[str]] = lambda _: [],
     ) -> None:
         self._honoured = {**(COMMON_FIELDS if common is None else common), **honoured}
-        self._neutral = neutral
+        self._neutral = {**(NEUTRAL if common is None else {}), **neutral}
+        self._ignores = common is None
+        self._ignored_inside = ignored_inside
         self._example = example
         self._hint = hint
         self._validator = SchemaValidator(
@@ -110,12 +169,18 @@ class CallForm:
         )
 
     def read(self, body: bytes) -> dict[str, Any]:
-        """Return the fields of `body`; raises RequestRefusedError that names all that are wrong."""
-        request = self._known(self._json_object(body))
+        """Return the fields of `body`, and in `ignored` the names of those passed over.
+
+        Raises RequestRefusedError that names all that are wrong.
+        """
+        ignored: list[str] = []
+        request = self._known(self._json_object(body), ignored)
         try:
-            return cast("dict[str, Any]", self._validator.validate_python(request, strict=True))
+            checked = cast("dict[str, Any]", self._validator.validate_python(request, strict=True))
         except pydantic_core.ValidationError as err:
             raise self._refusal(err) from err
+        ignored += self._ignored_inside(request)
+        return {**checked, "ignored": tuple(ignored[:MOST_IGNORED])}
 
     def _json_object(self, body: bytes) -> dict[str, Any]:
         try:
@@ -128,27 +193,32 @@ class CallForm:
             raise RequestRefusedError("The body is no JSON object.", hint=f"Send {self._example}.")
         return cast("dict[str, Any]", content)
 
-    def _known(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _known(self, request: dict[str, Any], ignored: list[str]) -> dict[str, Any]:
         """Return what is to be validated; refuse fields that would silently have no effect."""
         kept: dict[str, Any] = {}
         for name, value in request.items():
             if name in WITHOUT_EFFECT:
                 continue
-            if name in self._neutral:
+            if name in self._honoured:
+                kept[name] = value
+            elif name in self._neutral:
                 if not any(
                     type(value) is type(one) and value == one for one in self._neutral[name]
                 ):
-                    raise RequestRefusedError(
-                        f"{name} is not supported here.", hint=f"Leave {name} out of the request."
+                    raise _refused(
+                        name, f"{name} is not supported here.", f"Leave {name} out of the request."
                     )
-            elif name in self._honoured:
-                kept[name] = value
+            elif value is None and self._ignores:
+                continue
             else:
-                raise RequestRefusedError(
-                    f"{name[:80]!r} is no field that is known here.",
-                    hint=nearest(name, self._honoured)
-                    or f"Known are {', '.join(sorted(self._honoured))}.",
-                )
+                guess = nearest(name, self._honoured, cutoff=MISTYPED)
+                if guess or not self._ignores:
+                    raise _refused(
+                        name[:80],
+                        f"{name[:80]!r} is no field that is known here.",
+                        guess or f"Known are {', '.join(sorted(self._honoured))}.",
+                    )
+                ignored.append(name[:80])
         return kept
 
     def _refusal(self, err: pydantic_core.ValidationError) -> RequestRefusedError:
@@ -157,8 +227,11 @@ class CallForm:
             for problem in err.errors(include_url=False, include_context=False, include_input=False)
         ]
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        return RequestRefusedError(
-            f"The request does not fit: {'; '.join(problems[:5])}{more}", hint=self._hint
+        first = err.errors(include_url=False, include_context=False, include_input=False)[0]
+        return _refused(
+            _path(first["loc"]),
+            f"The request does not fit: {'; '.join(problems[:5])}{more}",
+            self._hint,
         )
 
 
@@ -172,8 +245,9 @@ def common_parts(checked: Mapping[str, Any], *, top_logprobs: int | None) -> dic
         "batch_timeout_ms": options.get("batch_timeout_ms"),
         "deadline_s": options.get("deadline_s"),
         "sampling": _sampling(checked, top_logprobs),
-        **_record_parts(checked.get("response_format"), options),
+        **_reply_parts(checked, options),
         "stream": bool(checked.get("stream")),
+        "ignored": checked["ignored"],
         "include_usage": bool(_part(checked, "stream_options").get("include_usage")),
     }
 
@@ -218,31 +292,92 @@ def _sampling(checked: Mapping[str, Any], top_logprobs: int | None) -> SamplingP
         top_k=max(checked.get("top_k") or 0, 0),  # vLLM's -1 is 0
         top_logprobs=top_logprobs,
         stop=(stop,) if isinstance(stop, str) else tuple(stop or ()),
+        includes_stop=bool(checked.get("include_stop_str_in_output")),
+        stop_token_ids=tuple(checked.get("stop_token_ids") or ()),
     )
 
 
-def _record_parts(
-    response_format: Mapping[str, Any] | None, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    json_schema = _json_schema(response_format)
+def _reply_parts(checked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a reply must be, whichever field says it."""
+    asked: dict[str, Mapping[str, Any] | TextGrammar] = {}
+    if (schema := _json_schema(checked.get("response_format"))) is not None:
+        asked["response_format"] = schema
+    for name in _GUIDES:
+        if checked.get(name) is not None:
+            asked[name] = _guided(name, checked[name], name.removeprefix("guided_"))
+    for name, value in _part(checked, "structured_outputs").items():
+        if value is not None and value is not False:
+            asked[f"structured_outputs.{name}"] = _guided(f"structured_outputs.{name}", value, name)
+    if len(asked) > 1:
+        raise _refused(
+            list(asked)[1],
+            f"{' and '.join(asked)} cannot be combined: each says what the reply must be.",
+            "Send one of them.",
+        )
+    found = next(iter(asked.values()), None)
+    json_schema = None if isinstance(found, TextGrammar) else found
     if options.get("confidence") and json_schema is None:
         raise RequestRefusedError(
             "conduit.confidence asks about the values of a record, and none is asked for.",
             hint="Send a response_format of type json_schema, or leave confidence out.",
         )
-    return {"json_schema": json_schema, "confidence": bool(options.get("confidence"))}
+    if found is not None and checked.get("ignore_eos"):
+        raise _refused(
+            "ignore_eos",
+            f"ignore_eos cannot be combined with {next(iter(asked))}, which says where the reply"
+            " ends.",
+            "Leave one of them out.",
+        )
+    return {
+        "json_schema": json_schema,
+        "text_grammar": found if isinstance(found, TextGrammar) else None,
+        "confidence": bool(options.get("confidence")),
+    }
+
+
+def _guided(path: str, value: Any, kind: str) -> Mapping[str, Any] | TextGrammar:
+    """Return what one of vLLM's fields says that a reply must be."""
+    match kind:
+        case "json_object":
+            return ANY_OBJECT
+        case "json" if isinstance(value, str):
+            try:
+                value = pydantic_core.from_json(value)
+            except ValueError as err:
+                raise _refused(path, f"{path} is not JSON: {err}.", "Send a JSON Schema.") from err
+            if not isinstance(value, dict):
+                raise _refused(path, f"{path} is no JSON Schema.", "Send a JSON Schema.")
+            return cast("dict[str, Any]", value)
+        case "json":
+            return value
+        case "choice":
+            return TextGrammar(kind="choice", options=tuple(value))
+        case "regex":
+            return TextGrammar(kind="regex", text=value)
+        case _:
+            return TextGrammar(kind="grammar", text=value)
+
+
+def _refused(param: str, message: str, hint: str) -> RequestRefusedError:
+    error = RequestRefusedError(message, hint=hint)
+    error.param = param
+    return error
 
 
 def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     match response_format:
+        # The schema of an object, as llama.cpp and Together write it.
+        case {"type": "json_object", "schema": schema} if schema is not None:
+            return schema
         case {"type": "json_object"}:
             return ANY_OBJECT
-        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+        case {"type": "json_schema", "json_schema": {"schema": schema}} if schema is not None:
             return cast("Mapping[str, Any]", schema)
         case {"type": "json_schema"}:
-            raise RequestRefusedError(
+            raise _refused(
+                "response_format.json_schema.schema",
                 "response_format.json_schema.schema is missing.",
-                hint="Send the schema, or ask for the type json_object.",
+                "Send the schema, or ask for the type json_object.",
             )
         case _:
             return None
@@ -266,6 +401,20 @@ _RESPONSE_FORMAT = core_schema.typed_dict_schema(
                 extra_behavior="forbid",
             )
         ),
+        "schema": optional(core_schema.dict_schema()),
+    },
+    extra_behavior="forbid",
+)
+_CHOICES = core_schema.list_schema(core_schema.str_schema(min_length=1), min_length=1)
+_PATTERN = core_schema.str_schema(min_length=1)
+_SCHEMA = core_schema.union_schema([core_schema.dict_schema(), TEXT])
+_STRUCTURED = core_schema.typed_dict_schema(
+    {
+        "json": optional(_SCHEMA),
+        "regex": optional(_PATTERN),
+        "choice": optional(_CHOICES),
+        "grammar": optional(_PATTERN),
+        "json_object": optional(core_schema.bool_schema()),
     },
     extra_behavior="forbid",
 )
@@ -299,6 +448,18 @@ COMMON_FIELDS = {
     "presence_penalty": optional(_NUMBER),
     "frequency_penalty": optional(_NUMBER),
     "seed": optional(core_schema.int_schema(ge=-SEED_LIMIT, le=SEED_LIMIT)),
+    "stop_token_ids": optional(
+        core_schema.list_schema(core_schema.int_schema(ge=0, le=2**31 - 1), max_length=1000)
+    ),
+    "min_tokens": optional(core_schema.int_schema(ge=0, le=2**31 - 1)),
+    "ignore_eos": optional(core_schema.bool_schema()),
+    "include_stop_str_in_output": optional(core_schema.bool_schema()),
+    "skip_special_tokens": optional(core_schema.bool_schema()),
+    "guided_json": optional(_SCHEMA),
+    "guided_regex": optional(_PATTERN),
+    "guided_choice": optional(_CHOICES),
+    "guided_grammar": optional(_PATTERN),
+    "structured_outputs": optional(_STRUCTURED),
     "stop": optional(core_schema.union_schema([TEXT, core_schema.list_schema(TEXT)])),
     "response_format": optional(_RESPONSE_FORMAT),
     "stream": optional(core_schema.bool_schema()),
@@ -307,6 +468,7 @@ COMMON_FIELDS = {
             {
                 "include_usage": optional(core_schema.bool_schema()),
                 "include_obfuscation": optional(core_schema.bool_schema()),
+                "continuous_usage_stats": optional(core_schema.literal_schema([False])),
             },
             extra_behavior="forbid",
         )

@@ -35,10 +35,13 @@ DEFAULT_MAX_TOKENS = 16
 """OpenAI's default for this endpoint."""
 
 NEUTRAL: dict[str, tuple[object, ...]] = {
-    "best_of": (None, 1),
-    "echo": (None, False),
     "suffix": (None, ""),
-    "logit_bias": (None, {}),
+    "add_special_tokens": (None, True),
+    "messages": (None,),
+    "tools": (None, []),
+    "tool_choice": (None, "none"),
+    "functions": (None, []),
+    "chat_template_kwargs": (None, {}),
 }
 
 
@@ -57,7 +60,7 @@ class TextCall(Call):
         """Return the tokens of each prompt, control tokens that it spells included."""
         return [engine.encode_text(prompt) for prompt in self.prompts]
 
-    def answer(self, request_id: str) -> TextAnswer:
+    def answer(self, request_id: str, engine: Engine) -> TextAnswer:  # noqa: ARG002  # text is text
         """Return what puts the replies into completions."""
         has_logprobs = self.sampling.top_logprobs is not None
         return TextAnswer(f"cmpl-{request_id}", self.key.model_id, has_logprobs=has_logprobs)

@@ -46,10 +46,14 @@ class Detokenizer:
 
 
 class StopStrings:
-    """Ends a text before the first of `stops` that is complete, in whatever pieces it arrives."""
+    """Ends a text before the first of `stops` that is complete, in whatever pieces it arrives.
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    With `includes` the text ends behind it.
+    """
+
+    def __init__(self, stops: Sequence[str], *, includes: bool = False) -> None:
         self._stops = tuple(stops)
+        self._includes = includes
         self._held = ""
 
     def add(self, text: str) -> tuple[str, bool]:
@@ -59,13 +63,17 @@ class StopStrings:
         self._held += text
         found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
-            _, at = min(found)
-            told, self._held = self._held[:at], ""
+            end, at = min(found)
+            told, self._held = self._held[: end if self._includes else at], ""
             return told, True
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         cut = len(self._held) - keep
         told, self._held = self._held[:cut], self._held[cut:]
         return told, False
+
+    def passed(self, text: str) -> str:
+        """Return text in which no stop string counts, and what was held back before it."""
+        return self.flush() + text
 
     def flush(self) -> str:
         """Return what was held back as a possible beginning of a stop string."""

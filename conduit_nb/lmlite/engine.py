@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,15 @@ from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
 from conduit_nb.lmlite.loading import LoadedModel, load_model
 from conduit_nb.lmlite.logprobs import LogprobTrail
 from conduit_nb.lmlite.loops import LoopGuard
+from conduit_nb.lmlite.messages import ChatMessage, PromptOptions
 from conduit_nb.lmlite.pages import PagePool
 from conduit_nb.lmlite.reply import Reply
-from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
+from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest, TextGrammar
 from conduit_nb.lmlite.runners import Attention, choose_runner
+from conduit_nb.lmlite.sampling import SamplingParams
 from conduit_nb.lmlite.scheduler import Row, Scheduler
 from conduit_nb.lmlite.stats import EngineStats
+from conduit_nb.lmlite.tool_calls import CallFormat, CallGrammar
 from conduit_nb.lmlite.worker import Job, Worker
 from conduit_nb.protocol import Message
 
@@ -126,18 +129,28 @@ class Engine:
             grammar_misses=self._grammars.misses,
         )
 
-    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+    @property
+    def call_format(self) -> CallFormat:
+        """How the model writes calls of functions."""
+        return self._chat.call_format
+
+    def encode_chat(
+        self,
+        messages: Sequence[Message] | Sequence[ChatMessage],
+        options: PromptOptions | None = None,
+    ) -> list[int]:
         """Return the prompt's tokens, by the model's chat template. Thread-safe.
 
         Long texts take their time: call it in a worker thread where that matters.
         Raises ModelError where the model has no template, RequestRefusedError where the template
         refuses the messages, ContextLengthError where the text cannot fit, whatever its tokens.
         """
-        text = self._chat.render(messages)
+        options = options or PromptOptions()
+        text = self._chat.render(messages, options)
         least = self._chat.least_tokens(text)
         if least >= self.context_tokens:
             raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
-        return self._chat.encode(messages, text)
+        return self._chat.encode(messages, text, options)
 
     def encode_text(self, text: str) -> list[int]:
         """Return the tokens of a text as it stands, no template around it. Thread-safe.
@@ -149,9 +162,9 @@ class Engine:
             raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
         return self._fast.encode(text).ids
 
-    def check_grammar(self, json_schema: Mapping[str, Any]) -> None:
+    def check_grammar(self, grammar: Mapping[str, Any] | TextGrammar | CallGrammar) -> None:
         """Raise RequestRefusedError, naming the keyword, where no grammar can be made of it."""
-        self._grammars.guide(json_schema)
+        self._grammars.check(grammar)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta, None]:
         """Yield the reply piece by piece; closing the iterator frees the row.
@@ -165,16 +178,17 @@ class Engine:
         if room < 1:
             raise self._too_long(f"{len(request.prompt_tokens):,} tokens")
         guide = None
-        if request.json_schema is not None:
-            guide = await asyncio.to_thread(self._grammars.guide, request.json_schema)
+        grammar = request.json_schema if request.grammar is None else request.grammar
+        if grammar is not None:
+            guide = await asyncio.to_thread(self._grammars.guide, grammar)
             guide.check_budget(min(request.max_tokens, room))
         reply = Reply(
             row=Row(number=next(self._numbers), tokens=list(request.prompt_tokens)),
             max_tokens=min(request.max_tokens, room),
             sampling=request.sampling,
             guide=guide,
-            detokenizer=Detokenizer(self._decode),
-            end_tokens=self._end_tokens,
+            detokenizer=Detokenizer(self._decoder(request.sampling)),
+            end_tokens=self._ends(request.sampling),
             logprobs=self._trail(request.sampling.top_logprobs),
             confidence=self._confidence(guide) if request.confidence else None,
             loop_guard=self._loop_guard,
@@ -214,8 +228,16 @@ class Engine:
             return None
         return ConfidenceTrail(guide.completer, self._vocabulary)
 
-    def _decode(self, tokens: Sequence[int]) -> str:
-        return self._fast.decode(list(tokens), skip_special_tokens=True)
+    def _decoder(self, sampling: SamplingParams) -> Callable[[Sequence[int]], str]:
+        def decode(tokens: Sequence[int]) -> str:
+            return self._fast.decode(list(tokens), skip_special_tokens=sampling.skip_special_tokens)
+
+        return decode
+
+    def _ends(self, sampling: SamplingParams) -> frozenset[int]:
+        """Return the tokens that end a reply."""
+        own = frozenset[int]() if sampling.ignore_eos else self._end_tokens
+        return own.union(sampling.stop_token_ids)
 
     def _too_long(self, what: str) -> ContextLengthError:
         return ContextLengthError(

@@ -1,4 +1,6 @@
-"""Grammars from JSON Schemas: what may come next, and what must.
+"""Grammars of replies: what may come next, and what must.
+
+Of JSON Schemas, of texts (a regular expression, a choice, a grammar) and of calls of functions.
 
 Layer 3: llguidance and numpy, no torch.
 """
@@ -10,16 +12,18 @@ import random
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer, grammar_from
 from numpy.typing import NDArray
 
 from conduit_nb.errors import ReplyBudgetError, RequestRefusedError, SchemaError, ServerFailedError
 from conduit_nb.lmlite.budget import Closer
+from conduit_nb.lmlite.request import TextGrammar
+from conduit_nb.lmlite.tool_calls import CallCloser, CallGrammar
 from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.foreign import patterns, servable
 
@@ -53,13 +57,29 @@ class Guide:
         tokenizer: LLTokenizer,
         *,
         completer: Completer | None = None,
+        closer: CallCloser | None = None,
         least_tokens: int = 1,
+        is_json: bool = True,
     ) -> None:
         self.matcher = matcher
         self._tokenizer = tokenizer
         self.completer = completer
-        self.closer = Closer(completer, tokenizer) if completer else None
+        self._calls = closer
+        self._is_json = is_json
+        self.closer: Closer | CallCloser | None = closer
+        if completer and not closer:
+            self.closer = Closer(completer, tokenizer)
         self.least_tokens = least_tokens
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether what is written now is part of a call, which no stop string ends."""
+        return self._calls is not None and self._calls.is_calling
+
+    @property
+    def is_json(self) -> bool:
+        """Whether what is written now is JSON."""
+        return self._is_json if self._calls is None else self._calls.is_calling
 
     @property
     def is_complete(self) -> bool:
@@ -110,20 +130,24 @@ class Guide:
 
     def must_end_with(self, tokens: Sequence[int]) -> bool:
         """Say whether nothing but the text of these tokens, and then the end, may come."""
+        if not tokens:
+            return self.matcher.is_stopped()
         return self.matcher.compute_ff_bytes() == self._tokenizer.decode_bytes(list(tokens))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Compiled:
     """A grammar at its start, and how its replies are closed."""
 
     matcher: LLMatcher
     completer: Completer | None = None
+    closer: Callable[[], CallCloser] | None = None
     least_tokens: int = 1
+    is_json: bool = True
 
 
 class Grammars:
-    """Makes guides; compiles each schema once. Thread-safe.
+    """Makes guides; compiles each grammar once. Thread-safe.
 
     `hits` counts the guides whose grammar was there, `misses` those that had to be compiled.
     """
@@ -131,40 +155,120 @@ class Grammars:
     def __init__(self, tokenizer: LLTokenizer) -> None:
         self._tokenizer = tokenizer
         self._compiled: OrderedDict[str, _Compiled] = OrderedDict()
+        self._unused: set[str] = set()
         self._lock = threading.Lock()
         self.hits = 0
         self.misses = 0
 
-    def guide(self, json_schema: Mapping[str, Any]) -> Guide:
-        """Return a guide at the start of its grammar; the first time may take a while.
+    def guide(self, grammar: Mapping[str, Any] | TextGrammar | CallGrammar) -> Guide:
+        """Return a guide at the start of a grammar (a JSON Schema, where it is a mapping).
 
-        Raises RequestRefusedError, naming the keyword, where no grammar can be made of the schema.
+        The first time may take a while. Raises RequestRefusedError, naming the keyword, where no
+        grammar can be made of it.
         """
-        key = json.dumps(dict(json_schema), separators=(",", ":"))
+        key, compiled = self._found(grammar)
+        with self._lock:
+            if key in self._unused:
+                self._unused.discard(key)
+                self.misses += 1
+            else:
+                self.hits += 1
+        return self._guide(compiled)
+
+    def check(self, grammar: Mapping[str, Any] | TextGrammar | CallGrammar) -> None:
+        """Raise what `guide` would raise; what was compiled is there for it."""
+        self._found(grammar)
+
+    def _found(
+        self, grammar: Mapping[str, Any] | TextGrammar | CallGrammar
+    ) -> tuple[str, _Compiled]:
+        """Return a compiled grammar and its key."""
+        if isinstance(grammar, Mapping):
+            key = json.dumps(dict(grammar), separators=(",", ":"))
+        else:
+            key = repr(grammar)
         with self._lock:
             if key in self._compiled:
                 self._compiled.move_to_end(key)
-                self.hits += 1
-                return self._guide(self._compiled[key])
-        try:
-            schema = servable(json_schema)
-        except SchemaError as err:
-            raise _refused(str(err), err.hint) from err
-        matcher = self._compile(schema)
-        compiled = self._with_closing(matcher, schema)
+                return key, self._compiled[key]
+        match grammar:
+            case CallGrammar():
+                compiled = self._calls(grammar)
+            case TextGrammar():
+                compiled = self._text(grammar)
+            case _:
+                compiled = self._json(grammar)
         with self._lock:
             self._compiled[key] = compiled
-            self.misses += 1
+            self._unused.add(key)
             while len(self._compiled) > CACHED_GRAMMARS:
-                self._compiled.popitem(last=False)
-            return self._guide(compiled)
+                oldest, _ = self._compiled.popitem(last=False)
+                self._unused.discard(oldest)
+        return key, compiled
 
     def _guide(self, compiled: _Compiled) -> Guide:
         return Guide(
             compiled.matcher.deep_copy(),
             self._tokenizer,
             completer=compiled.completer,
+            closer=compiled.closer() if compiled.closer else None,
             least_tokens=compiled.least_tokens,
+            is_json=compiled.is_json,
+        )
+
+    def _json(self, json_schema: Mapping[str, Any]) -> _Compiled:
+        try:
+            schema = servable(json_schema)
+        except SchemaError as err:
+            raise _refused(str(err), err.hint) from err
+        try:
+            grammar = LLMatcher.grammar_from_json_schema(
+                json.dumps(schema), overrides={"whitespace_flexible": False}
+            )
+        except ValueError as err:
+            raise _refused(str(err)) from err
+        matcher = self._matcher(grammar, is_large=any(map(_is_large, patterns(schema))))
+        return self._with_closing(matcher, schema)
+
+    def _text(self, grammar: TextGrammar) -> _Compiled:
+        try:
+            matcher = self._matcher(_of_text(grammar), is_large=True)
+        except RequestRefusedError as err:
+            message = str(err).replace("the JSON Schema", f"the {grammar.kind}", 1)
+            raise RequestRefusedError(message, hint=f"Correct the {grammar.kind}.") from err
+        return _Compiled(matcher=matcher, is_json=False)
+
+    def _calls(self, grammar: CallGrammar) -> _Compiled:
+        """Return the grammar of calls; each schema is compiled for itself, which names its faults.
+
+        What ends the arguments of each function ends the reply.
+        """
+        completers: dict[str, Completer] = {}
+        for name, schema in grammar.functions:
+            try:
+                completer = self._found(schema)[1].completer
+            except RequestRefusedError as err:
+                raise RequestRefusedError(f"The function {name}: {err}", hint=err.hint) from err
+            if completer:
+                completers[name] = completer
+        record = None if grammar.record is None else self._found(grammar.record)[1].completer
+        matcher = self._matcher(LLMatcher.grammar_from_lark(grammar.lark(servable)))
+
+        def closer() -> CallCloser:
+            return CallCloser(
+                grammar,
+                completers,
+                record,
+                decode=self._tokenizer.decode_bytes,
+                encode=self._tokenizer.tokenize_bytes,
+            )
+
+        return _Compiled(
+            matcher=matcher,
+            completer=record,
+            closer=closer,
+            least_tokens=len(closer().closing()) or 1,
+            is_json=False,
         )
 
     def _with_closing(self, matcher: LLMatcher, json_schema: Mapping[str, Any]) -> _Compiled:
@@ -172,23 +276,17 @@ class Grammars:
         try:
             completer = Completer(json_schema)
         except SchemaError:
-            return _Compiled(matcher)
+            return _Compiled(matcher=matcher)
         shortest = self._tokenizer.tokenize_str(completer.shortest)
         if not Guide(matcher, self._tokenizer).can_end_with(shortest):
-            return _Compiled(matcher)
-        return _Compiled(matcher, completer, len(shortest))
+            return _Compiled(matcher=matcher)
+        return _Compiled(matcher=matcher, completer=completer, least_tokens=len(shortest))
 
-    def _compile(self, schema: Mapping[str, Any]) -> LLMatcher:
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(
-                json.dumps(schema), overrides={"whitespace_flexible": False}
-            )
-        except ValueError as err:
-            raise _refused(str(err)) from err
+    def _matcher(self, grammar: str, *, is_large: bool = False) -> LLMatcher:
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
             raise _refused(_reason(matcher))
-        self._try(matcher, PROBES if any(map(_is_large, patterns(schema))) else 1)
+        self._try(matcher, PROBES if is_large else 1)
         return matcher
 
     def _try(self, matcher: LLMatcher, probes: int) -> None:
@@ -227,6 +325,20 @@ class Masks:
         )
         allowed = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")
         return allowed[:, : self._vocab_size] == 0
+
+
+def _of_text(grammar: TextGrammar) -> str:
+    """Return a grammar of text in llguidance's words."""
+    match grammar.kind:
+        case "choice":
+            return "start: " + " | ".join(map(json.dumps, grammar.options))
+        case "regex":
+            return LLMatcher.grammar_from_regex(grammar.text)
+        case "grammar":
+            try:
+                return grammar_from("grammar", grammar.text)
+            except ValueError as err:
+                raise _refused(str(err)) from err
 
 
 def _is_large(pattern: str) -> bool:

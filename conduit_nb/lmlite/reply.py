@@ -45,8 +45,8 @@ class Reply:
         self._prompt_tokens = len(row.tokens)
         self._left = max_tokens
         self._detokenizer = detokenizer
-        self._stops = StopStrings(sampling.stop)
-        self._end_tokens = end_tokens
+        self._stops = StopStrings(sampling.stop, includes=sampling.includes_stop)
+        self.end_tokens = end_tokens
         self._loop_guard = loop_guard
         self._logprobs = logprobs
         self._confidence = confidence
@@ -68,6 +68,11 @@ class Reply:
         """How many tokens may still come."""
         return self._left
 
+    @property
+    def may_end(self) -> bool:
+        """Whether it has the tokens that it is to have at least."""
+        return len(self.row.tokens) - self._prompt_tokens >= self.sampling.min_tokens
+
     def begin(self) -> GenerationDelta | None:
         """Write what the grammar forces at the very start; None where that is nothing."""
         return self._extend(None) if self.guide else None
@@ -76,7 +81,7 @@ class Reply:
         """Write the token that the model chose, and what the grammar forces after it."""
         if self.guide:
             self.guide.check()
-        if chosen.token in self._end_tokens:
+        if chosen.token in self.end_tokens:
             self._left -= 1
             return self._finished("stop", "", 1, 0)
         if self._closer and not self._closer.admits([chosen.token], self._left - 1):
@@ -94,6 +99,8 @@ class Reply:
 
         `forbidden` is `[vocab]`: what the grammar does not allow next.
         """
+        if self.guide is None or not self.guide.is_json:
+            return None
         return self._loop_guard.way_out(self._text, forbidden)
 
     def _extend(self, chosen: Chosen | None) -> GenerationDelta | None:
@@ -106,7 +113,7 @@ class Reply:
                 return closed
         if self.guide:
             self.guide.accept_all(forced)
-        forced = [token for token in forced if token not in self._end_tokens]
+        forced = [token for token in forced if token not in self.end_tokens]
         return self._write(chosen, forced) if chosen or forced else None
 
     def _closed(self, chosen: Chosen | None) -> GenerationDelta | None:
@@ -143,7 +150,10 @@ class Reply:
         forced_count = len(fitting) - (chosen is not None)
         written = self._detokenizer.add(tokens)
         self._text += written
-        text, is_stopped = self._stops.add(written)
+        if self.may_end and not (self.guide and self.guide.is_calling):
+            text, is_stopped = self._stops.add(written)
+        else:
+            text, is_stopped = self._stops.passed(written), False
         if is_stopped:
             return self._delta(text, len(fitting), forced_count, "stop", is_stopped=True)
         if self.guide and self.guide.is_complete and not is_cut:

@@ -7,22 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.logprobs import TokenLogprob
 from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.tool_calls import CallGrammar
 from conduit_nb.protocol import FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextGrammar:
+    """A text that a reply must be: one of the `options` of a choice, or what fits `text`.
+
+    `text` is a regular expression, or a grammar in the words of Lark or GBNF.
+    """
+
+    kind: Literal["choice", "regex", "grammar"]
+    text: str = ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """One reply to write: at most `max_tokens` after `prompt_tokens`, and what the context leaves.
 
-    With `json_schema` the reply is compact JSON that fits it, also where `max_tokens` end it;
-    `confidence` asks how sure it is of the values that it chose from a few. `batch_timeout_ms` is
-    how long it may wait for company where the engine is idle; None: what the engine does by
-    default.
+    With `json_schema` the reply is compact JSON that fits it, also where `max_tokens` end it; with
+    `grammar` it is what that describes. `confidence` asks how sure it is of the values that it
+    chose from a few. `batch_timeout_ms` is how long it may wait for company where the engine is
+    idle; None: what the engine does by default.
 
     Raises RequestRefusedError where there is nothing to read or to write.
     """
@@ -31,6 +44,7 @@ class GenerationRequest:
     max_tokens: int
     sampling: SamplingParams = field(default_factory=SamplingParams)
     json_schema: Mapping[str, Any] | None = None
+    grammar: TextGrammar | CallGrammar | None = None
     confidence: bool = False
     batch_timeout_ms: int | None = None
 

@@ -37,6 +37,9 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
         else:
             rows = torch.tensor(guided, device=logits.device)
             logits[rows] = logits[rows].masked_fill(forbidden, -torch.inf)
+    for index, reply in enumerate(replies):
+        if not reply.may_end:
+            _go_on(logits[index], reply)
     tokens = [int(token) for token in logits.argmax(dim=-1)]
     for index, reply in enumerate(replies):
         if not reply.sampling.is_greedy:
@@ -47,6 +50,19 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
         else Chosen(token=token)
         for index, (token, reply) in enumerate(zip(tokens, replies, strict=True))
     ]
+
+
+def _go_on(logits: torch.Tensor, reply: Reply) -> None:
+    """Take what ends a reply out of logits `[vocab]`, in place, where anything else may come."""
+    ends = torch.tensor(
+        [token for token in reply.end_tokens if token < len(logits)], device=logits.device
+    )
+    if not len(ends):
+        return
+    kept = logits[ends]
+    logits[ends] = -torch.inf
+    if logits.max() == -torch.inf:
+        logits[ends] = kept
 
 
 def _penalise(logits: torch.Tensor, reply: Reply) -> None:

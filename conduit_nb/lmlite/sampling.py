@@ -36,7 +36,10 @@ class SamplingParams:
     token), `top_k` (0 keeps all) and `top_p`, in this order, leave of it.
 
     The same seed gives the same text whatever else runs in the batch. Text ends before the first
-    of the `stop` strings, which is not part of the reply.
+    of the `stop` strings, which is part of the reply only with `includes_stop`, and at one of the
+    `stop_token_ids`. Neither these nor the model's own end come before `min_tokens`; with
+    `ignore_eos` the model's own end never comes. `skip_special_tokens` leaves control tokens out of
+    the text.
 
     Raises RequestRefusedError where a value is out of range.
     """
@@ -50,6 +53,11 @@ class SamplingParams:
     frequency_penalty: float = 0.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    includes_stop: bool = False
+    stop_token_ids: tuple[int, ...] = ()
+    min_tokens: int = 0
+    ignore_eos: bool = False
+    skip_special_tokens: bool = True
     top_logprobs: int | None = None
 
     def __post_init__(self) -> None:

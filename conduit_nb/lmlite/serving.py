@@ -29,7 +29,8 @@ from conduit_nb.lmlite.gate import read_body
 from conduit_nb.lmlite.http_errors import error_reply, json_response
 from conduit_nb.lmlite.metrics import Metrics, ReplyTimes
 from conduit_nb.lmlite.pool import ModelPool
-from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest
+from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest, TextGrammar
+from conduit_nb.lmlite.tool_calls import CallGrammar
 from conduit_nb.protocol import Usage
 
 if TYPE_CHECKING:
@@ -75,8 +76,10 @@ class Completions:
         A streamed answer begins with the first text: what fails before has a status of its own,
         what fails later is an event of the stream, and `[DONE]` does not follow.
         """
-        answer = call.answer(scope["conduit_request_id"])
-        events = _Events(send)
+        headers = {"x-conduit-ignored": ", ".join(call.ignored)} if call.ignored else {}
+        if call.ignored:
+            scope["conduit_log"]["ignored"] = headers["x-conduit-ignored"]
+        events = _Events(send, headers)
         times = ReplyTimes(self._metrics, call.key.model_id, arrived)
         replies = _Replies(call.replies)
         try:
@@ -86,6 +89,7 @@ class Completions:
                     call.key, replies=call.replies, max_model_len=call.max_model_len
                 ) as engine,
             ):
+                answer = call.answer(scope["conduit_request_id"], engine)
                 wanted = await _generations(engine, call)
                 replies.prompt_tokens = sum(len(one.prompt_tokens) for one in wanted[:: call.n])
                 texts = [engine.generate(one) for one in wanted]
@@ -97,7 +101,8 @@ class Completions:
                             opening = answer.opening(index) if replies.is_new(index) else None
                             await events.send(opening)
                             if piece.text or piece.logprobs or piece.finish_reason:
-                                await events.send(answer.event(piece))
+                                for event in answer.events(piece):
+                                    await events.send(event)
             usage = replies.usage()
         except ConduitError as err:
             if not events.have_begun:
@@ -111,7 +116,7 @@ class Completions:
             await events.send(answer.usage_event(usage) if call.include_usage else None)
             await events.end()
         else:
-            response = json_response(answer.whole(replies.whole(), usage))
+            response = json_response(answer.whole(replies.whole(), usage), headers=headers)
             await response(scope, receive, send)
 
 
@@ -175,8 +180,9 @@ class _Replies:
 class _Events:
     """A stream of events, which begins with the first of them."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
         self._send = send
+        self._headers = [(name.encode(), text.encode()) for name, text in headers.items()]
         self.have_begun = False
 
     async def send(self, content: Mapping[str, Any] | None, *, last: bool = False) -> None:
@@ -187,6 +193,7 @@ class _Events:
             headers = [
                 (b"content-type", b"text/event-stream; charset=utf-8"),
                 (b"cache-control", b"no-cache"),
+                *self._headers,
             ]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
             self.have_begun = True
@@ -245,15 +252,24 @@ async def _generations(engine: Engine, call: Call) -> list[GenerationRequest]:
                 hint=f"Lower max_model_len to at most {limit:,}, or leave it out.",
             )
         limit = call.max_model_len
+    grammar = call.grammar(engine)
+    if grammar is not None:  # a schema that cannot be served is refused before anything is read
+        await asyncio.to_thread(engine.check_grammar, grammar)
     prompts = await asyncio.to_thread(call.encode, engine)
     return [
-        _generation(call, tuple(tokens), limit, number)
+        _generation(call, grammar, tuple(tokens), limit, number)
         for tokens in prompts
         for number in range(call.n)
     ]
 
 
-def _generation(call: Call, tokens: tuple[int, ...], limit: int, number: int) -> GenerationRequest:
+def _generation(
+    call: Call,
+    grammar: Mapping[str, Any] | TextGrammar | CallGrammar | None,
+    tokens: tuple[int, ...],
+    limit: int,
+    number: int,
+) -> GenerationRequest:
     """Return the request for reply `number` to a prompt; each draws by a seed of its own."""
     room = limit - len(tokens)
     if room < 1:
@@ -269,7 +285,8 @@ def _generation(call: Call, tokens: tuple[int, ...], limit: int, number: int) ->
         # What is asked for is an upper bound: a reply that the context cuts says "length".
         max_tokens=min(call.max_tokens or room, room),
         sampling=sampling,
-        json_schema=call.json_schema,
+        json_schema=grammar if isinstance(grammar, Mapping) else None,
+        grammar=None if isinstance(grammar, Mapping) else grammar,
         confidence=call.confidence,
         batch_timeout_ms=call.batch_timeout_ms,
     )

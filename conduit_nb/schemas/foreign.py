@@ -173,10 +173,10 @@ class _Rewriter:
 
     def _name_properties(self, result: dict[str, Any]) -> None:
         """Write `propertyNames` as the properties themselves, where they are a few or a pattern."""
-        names = result.get("propertyNames")
+        names: object = result.get("propertyNames")
         while isinstance(names, Mapping) and "$ref" in names:
-            names = _target(self._root, cast("Mapping[str, Any]", names)["$ref"])
-        rule = _mapping(names)
+            names = _target(self._root, _mapping(cast("object", names))["$ref"])
+        rule = _mapping(cast("object", names))
         if names is True or (isinstance(names, Mapping) and rule.keys() <= {"type"}):
             result.pop("propertyNames", None)
             return
@@ -201,7 +201,7 @@ class _Rewriter:
         required = result.get("required", [])
         if self._closes and is_silent and isinstance(required, list):
             keys = cast("list[object]", required)
-            if all(key in properties for key in keys):
+            if all(isinstance(key, str) and key in properties for key in keys):
                 result["additionalProperties"] = False
 
 
@@ -226,7 +226,8 @@ class _Endings:
         if not isinstance(value, Mapping):
             return value is not False
         schema = cast("Mapping[str, Any]", value)
-        if "$ref" in schema and not self._ends.get(schema["$ref"], True):
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and not self._ends.get(reference, True):
             return False
         for name in _ALTERNATIVES:
             members = schema.get(name)
@@ -237,7 +238,7 @@ class _Endings:
         kinds = schema.get("type")
         if kinds == "object" or kinds == ["object"]:
             properties = _mapping(schema.get("properties"))
-            return all(self._has(properties.get(key)) for key in _list(schema.get("required")))
+            return all(self._has(properties.get(key)) for key in _texts(schema.get("required")))
         if kinds == "array" or kinds == ["array"]:
             least = schema.get("minItems", 0)
             first = _list(schema.get("prefixItems"))
@@ -251,7 +252,7 @@ def _asserts(name: str, value: object) -> bool:
     """Whether a keyword says something about values."""
     match name, value:
         case "format", _:
-            return value in FORMATS
+            return isinstance(value, str) and value in FORMATS
         case "uniqueItems", False:
             return False
         case (("unevaluatedProperties" | "unevaluatedItems"), True):
@@ -274,7 +275,7 @@ def _modernise_bounds(result: dict[str, Any]) -> None:
 
 def _check_width(result: Mapping[str, Any], path: str) -> None:
     properties = _mapping(result.get("properties"))
-    required = set(map(str, _list(result.get("required"))))
+    required = set(_texts(result.get("required")))
     optional = sum(key not in required for key in properties)
     if optional > MAX_OPTIONAL:
         raise SchemaError(
@@ -345,8 +346,8 @@ def _subschemas(value: object) -> Iterator[Mapping[str, Any]]:
         for name, inside in schema.items():
             if name in _MAPS:
                 waiting.extend(_mapping(inside).values())
-            elif isinstance(inside, list) and name in (*_LISTS, "items"):
-                waiting.extend(cast("list[object]", inside))
+            elif name in _LISTS or (name == "items" and not _mapping(inside)):
+                waiting.extend(_list(inside))
             elif name in _SINGLE:
                 waiting.append(inside)
             elif name not in ("enum", "const", "default", "examples", "example"):
@@ -387,10 +388,13 @@ def _depth(value: object) -> int:
     while waiting:
         one, depth = waiting.pop()
         deepest = max(deepest, depth)
-        for child in _list(one) or _mapping(one).values():
-            if isinstance(child, list | Mapping):
-                waiting.append((cast("object", child), depth + 1))
+        children: list[object] = [*_list(one), *_mapping(one).values()]
+        waiting.extend((child, depth + 1) for child in children if _is_container(child))
     return deepest
+
+
+def _is_container(value: object) -> bool:
+    return isinstance(value, list | Mapping)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -399,6 +403,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in _list(value) if isinstance(one, str)]
 
 
 def _child(path: str, name: str, key: str) -> str:

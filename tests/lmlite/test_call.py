@@ -11,6 +11,7 @@ from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.call import Call
 from conduit_nb.lmlite.chat import parse_chat
 from conduit_nb.lmlite.completion import parse_completion
+from conduit_nb.lmlite.request import TextGrammar
 
 ENDPOINTS = {
     parse_chat: {"messages": [{"role": "user", "content": "hi"}]},
@@ -53,9 +54,103 @@ def test_what_is_not_honoured_is_refused_by_name_at_every_endpoint(parse, field)
         parse(**{field: {"1": 2}})
 
 
-def test_the_hint_names_what_this_endpoint_takes(parse):
-    with pytest.raises(RequestRefusedError) as caught:
-        parse(nonsense=1)
+@pytest.mark.parametrize(
+    "name", ["max_token", "temprature", "maxTokens", "top-p", "stop_tokens_ids"]
+)
+def test_a_mistyped_field_is_refused_with_the_one_that_was_meant(parse, name):
+    with pytest.raises(RequestRefusedError, match="is no field") as caught:
+        parse(**{name: 1})
 
-    assert "repetition_penalty" in caught.value.hint
-    assert ("messages" in caught.value.hint) != ("prompt" in caught.value.hint)
+    assert "Did you mean" in caught.value.hint
+    assert caught.value.param == name
+
+
+def test_a_field_that_nobody_knows_is_passed_over_and_told(parse):
+    call = parse(session_id="a", provider={"order": ["x"]}, nothing=None)
+
+    assert call.ignored == ("session_id", "provider")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"best_of": 1, "use_beam_search": False, "length_penalty": 1.0, "prompt_logprobs": None},
+        {"priority": 3, "request_id": "a", "spaces_between_special_tokens": False},
+        {"guided_decoding_backend": "xgrammar", "bad_words": [], "logits_processors": None},
+    ],
+)
+def test_fields_of_vllm_that_change_nothing_are_taken(parse, fields):
+    assert parse(**fields) == parse()
+
+
+def test_the_ways_of_vllm_to_end_a_reply_arrive(parse):
+    sampling = parse(
+        stop_token_ids=[3, 4],
+        min_tokens=5,
+        ignore_eos=True,
+        include_stop_str_in_output=True,
+        skip_special_tokens=False,
+    ).sampling
+
+    assert (sampling.stop_token_ids, sampling.min_tokens) == ((3, 4), 5)
+    assert (sampling.ignore_eos, sampling.includes_stop) == (True, True)
+    assert not sampling.skip_special_tokens
+
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": {"type": "json_object", "schema": SCHEMA}},
+        {"guided_json": SCHEMA},
+        {"guided_json": json.dumps(SCHEMA)},
+        {"structured_outputs": {"json": SCHEMA, "regex": None}},
+        {"structured_outputs": {"json": json.dumps(SCHEMA)}},
+    ],
+    ids=str,
+)
+def test_a_schema_may_be_said_in_the_words_of_other_servers(parse, fields):
+    assert parse(**fields).json_schema == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("fields", "grammar"),
+    [
+        ({"guided_choice": ["a", "b"]}, TextGrammar(kind="choice", options=("a", "b"))),
+        ({"guided_regex": "a+"}, TextGrammar(kind="regex", text="a+")),
+        ({"guided_grammar": 'root ::= "a"'}, TextGrammar(kind="grammar", text='root ::= "a"')),
+        ({"structured_outputs": {"choice": ["a"]}}, TextGrammar(kind="choice", options=("a",))),
+        ({"structured_outputs": {"regex": "a"}}, TextGrammar(kind="regex", text="a")),
+        (
+            {"structured_outputs": {"grammar": 'start: "a"'}},
+            TextGrammar(kind="grammar", text='start: "a"'),
+        ),
+    ],
+    ids=str,
+)
+def test_a_text_may_be_described_in_the_words_of_vllm(parse, fields, grammar):
+    assert parse(**fields).text_grammar == grammar
+    assert parse(**fields).json_schema is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"guided_json": "{"}, "guided_json is not JSON"),
+        ({"guided_json": "[1]"}, "guided_json is no JSON Schema"),
+        ({"guided_choice": []}, "guided_choice"),
+        ({"guided_choice": ["a"], "guided_regex": "b"}, "cannot be combined"),
+        ({"guided_json": {}, "response_format": {"type": "json_object"}}, "cannot be combined"),
+        ({"structured_outputs": {"structural_tag": "x"}}, "structured_outputs"),
+        ({"guided_choice": ["a"], "ignore_eos": True}, "ignore_eos"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids"),
+        ({"min_tokens": -1}, "min_tokens"),
+        ({"guided_whitespace_pattern": " "}, "guided_whitespace_pattern is not supported"),
+    ],
+    ids=str,
+)
+def test_what_vllm_takes_and_we_do_not_is_refused_by_name(parse, fields, words):
+    with pytest.raises(RequestRefusedError, match=words):
+        parse(**fields)

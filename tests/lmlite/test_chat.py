@@ -152,9 +152,16 @@ def test_fields_that_change_nothing_are_passed_over(fields):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"tools": [{"type": "function"}]},
         {"logit_bias": {"1": 5}},
         {"reasoning_effort": "high"},
+        {"prompt_logprobs": 1},
+        {"truncate_prompt_tokens": 5},
+        {"bad_words": ["x"]},
+        {"use_beam_search": True},
+        {"echo": True},
+        {"chat_template": "{{ 1 }}"},
+        {"thinking": {"type": "enabled"}},
+        {"max_new_tokens": 5},
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(fields):
@@ -187,7 +194,17 @@ def test_an_unknown_field_is_refused_by_name():
             {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
             "messages[0].content",
         ),
-        ({"messages": [{**USER, "tool_calls": []}]}, "messages[0].tool_calls"),
+        (
+            {"messages": [{**USER, "tool_calls": [{"function": {"name": "f"}}]}]},
+            "messages[0].tool_calls",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content"),
+        ({"messages": [{"role": "assistant", "audio": {"id": "x"}}]}, "messages[0].audio"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"type": "custom"}]}]},
+            "messages[0].tool_calls[0]",
+        ),
+        ({"messages": [{"role": "tool", "content": [{"type": "file"}]}]}, "type file"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),

@@ -59,7 +59,7 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields):
         ({"prompt": None}, "prompt"),
         ({"logprobs": True}, "logprobs"),
         ({"logprobs": 21}, "logprobs"),
-        ({"messages": []}, "'messages' is no field"),
+        ({"messages": []}, "messages is not supported"),
         ({"prompt": ["a"] * 65, "n": 2}, "130 replies"),
     ],
 )

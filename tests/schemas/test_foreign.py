@@ -13,10 +13,12 @@ from typing import Annotated, Any, Literal
 import jsonschema
 import pydantic
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.closing import Completer
-from conduit_nb.schemas.foreign import servable
+from conduit_nb.schemas.foreign import KEPT, UNSERVED, patterns, servable
 
 TEXT = {"type": "string"}
 
@@ -238,3 +240,31 @@ def test_definitions_may_stand_under_any_name():
 def test_what_cannot_be_served_is_refused_with_its_reason(schema: dict[str, Any], words: str):
     with pytest.raises(SchemaError, match=words):
         servable(schema)
+
+
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.sampled_from(["#", "#/a"])
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(sorted({*KEPT, *UNSERVED, "discriminator", "propertyName", "a"})),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(schema=st.dictionaries(st.sampled_from(sorted({*KEPT, *UNSERVED, "a"})), VALUES, max_size=5))
+@settings(deadline=None, max_examples=150)
+def test_what_is_no_schema_at_all_is_refused_or_brought_into_form(schema: dict[str, Any]):
+    try:
+        served = servable(schema)
+    except SchemaError:
+        return
+    assert all(isinstance(pattern, str) for pattern in patterns(served))
+    assert json.loads(json.dumps(served)) == served
