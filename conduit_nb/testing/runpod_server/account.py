@@ -72,6 +72,11 @@ class Account:
         """Return the moment that it is."""
         return self._clock()
 
+    def date(self) -> datetime:
+        """Return the moment that the `Date` headers of its replies say, in UTC."""
+        ahead = timedelta(seconds=self.behaviour.date_ahead_s)
+        return self.now().astimezone(UTC) + ahead
+
     def close(self) -> None:
         """End every container, and return when all have ended."""
         with self._lock:
@@ -94,7 +99,7 @@ class Account:
             self._take(pod)
             self._pods[pod.id] = pod
             pod.enter("PROVISIONING", pod.created_at)
-            return pod.to_wire(self.now())
+            return self._to_wire(pod)
 
     def pods(self) -> list[Pod]:
         """Return every pod that there ever was, as it is now: the truth, for tests."""
@@ -109,7 +114,7 @@ class Account:
             now = self.now()
             then = now - timedelta(seconds=self.behaviour.list_lag_s)
             return [
-                pod.to_wire(now, as_before_its_end=True)
+                self._to_wire(pod, as_before_its_end=True)
                 for pod in self._pods.values()
                 if pod.created_at <= then and (pod.gone_at is None or then < pod.gone_at)
             ]
@@ -117,7 +122,7 @@ class Account:
     def get(self, pod_id: str) -> PodWire:
         """Return one pod; raise Refused (404) where there is none."""
         with self._lock:
-            return self.find(pod_id).to_wire(self.now())
+            return self._to_wire(self.find(pod_id))
 
     def update(self, pod_id: str, change: ContainerChange) -> PodWire:
         """Change a pod's settings; a running container is started anew where it must be."""
@@ -128,7 +133,7 @@ class Account:
             _check_ports(pod)
             if pod.status == "RUNNING" and NEEDS_NEW_CONTAINER & set(change):
                 self._restart(pod)
-            return pod.to_wire(self.now())
+            return self._to_wire(pod)
 
     def act(self, pod_id: str, action: Action) -> PodWire | None:
         """Do it and return the pod, None where it is terminated; Refused (409) where it may not."""
@@ -142,7 +147,7 @@ class Account:
                 self.remove(pod_id)
                 return None
             {"start": self._start, "stop": self._stop, "restart": self._restart}[action](pod)
-            return pod.to_wire(self.now())
+            return self._to_wire(pod)
 
     def remove(self, pod_id: str) -> None:
         """End a pod for ever, as `terminate` does and as a host that fails does."""
@@ -191,6 +196,12 @@ class Account:
         with self._lock:
             return sorted({span.pod_id for span in self.ledger.spans if span.end is None})
 
+    def _to_wire(self, pod: Pod, *, as_before_its_end: bool = False) -> PodWire:
+        wire = pod.to_wire(self.now(), as_before_its_end=as_before_its_end)
+        if self.behaviour.is_price_hidden:
+            wire["cost"] = 0.0
+        return wire
+
     def _is_forgotten(self, pod: Pod) -> bool:
         known = timedelta(seconds=self.behaviour.terminated_s)
         return pod.gone_at is not None and self.now() >= pod.gone_at + known
@@ -237,7 +248,7 @@ class Account:
             image=wish.get("image", ""),
             cloud=cloud,
             center=machine.center,
-            usd_per_hour=kind.usd_per_hour(cloud) * count,
+            usd_per_hour=kind.usd_per_hour(cloud) * count * self.behaviour.price_factor,
             created_at=now,
             since=now,
             gpu={"id": kind.id, "count": count},
@@ -264,7 +275,7 @@ class Account:
             image=wish.get("image", ""),
             cloud="SECURE",
             center=centers[0],
-            usd_per_hour=kind.usd_per_vcpu * vcpus,
+            usd_per_hour=kind.usd_per_vcpu * vcpus * self.behaviour.price_factor,
             created_at=now,
             since=now,
             cpu={"id": kind.id, "vcpuCount": vcpus, "memory": memory_gb},

@@ -106,7 +106,7 @@ def runpod_server(
     )
     proxy = Proxy(account, cut_after_s=proxy_cuts_after_s)
     waiting_faults, hang_ups = list(faults), HangUps()
-    wire = Wire(make_app(account, proxy), waiting_faults, hang_ups)
+    wire = Wire(make_app(account, proxy), waiting_faults, hang_ups, account.date)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = _Server(wire, account, proxy, hang_ups)
         thread = threading.Thread(target=server.serve, args=(listening,), name="runpod-server")
@@ -167,6 +167,7 @@ class _Server:
                 lifespan="off",
                 log_config=None,
                 access_log=False,
+                date_header=False,  # the server has a clock of its own
                 timeout_graceful_shutdown=1,
             ),
         )

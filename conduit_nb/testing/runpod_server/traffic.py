@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import format_datetime
+from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,10 +39,14 @@ class Exchange:
 class Wire:
     """Stands before the API: keeps what passes, and spoils what a fault fits.
 
-    The newest exchange is the last; `hang_ups` closes the connection of a request.
+    The newest exchange is the last; `hang_ups` closes the connection of a request, `date` is what
+    the `Date` headers say.
     """
 
-    def __init__(self, app: ASGIApp, faults: list[Fault], hang_ups: HangUps) -> None:
+    def __init__(
+        self, app: ASGIApp, faults: list[Fault], hang_ups: HangUps, date: Callable[[], datetime]
+    ) -> None:
+        self._date = date
         self.exchanges: list[Exchange] = []
         self._app = app
         self._faults = faults
@@ -56,6 +63,9 @@ class Wire:
         sent: list[Message] = []
 
         async def keep(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                moment = format_datetime(self._date(), usegmt=True).encode()
+                message = {**message, "headers": [*message["headers"], (b"date", moment)]}
             sent.append(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 # Before the client has it, so that who has the answer finds the exchange.
@@ -66,9 +76,10 @@ class Wire:
             if fault is None:
                 await self._app(scope, _replay(body, receive), keep)
             else:
-                if fault.takes_effect:
-                    await self._app(scope, _replay(body, receive), _swallow)
-                await self._spoil(fault, scope, receive, keep)
+                told: list[Message] = []
+                if fault.takes_effect or fault.falsify is not None:
+                    await self._app(scope, _replay(body, receive), _to(told))
+                await self._spoil(fault, told, scope, receive, keep)
         finally:
             if not sent or sent[-1].get("more_body"):
                 self.exchanges.append(_to_exchange(scope, body, sent))
@@ -77,11 +88,19 @@ class Wire:
         with self._lock:
             for fault in self._faults:
                 if fault.fits(method, path):
+                    if fault.after > 0:
+                        fault.after -= 1
+                        continue
                     fault.times -= 1
                     return fault
         return None
 
-    async def _spoil(self, fault: Fault, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _spoil(
+        self, fault: Fault, told: list[Message], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if fault.falsify is not None:
+            await _send_false(fault.falsify, told, send)
+            return
         if isinstance(fault.answer, int):
             await _send_problem(fault, fault.answer, send)
             return
@@ -104,9 +123,26 @@ class HangUps:
         self.transports[(host, port)].abort()
 
 
-async def _swallow(message: Message) -> None:
-    """Take an answer that nobody is to see."""
-    del message
+def _to(messages: list[Message]) -> Send:
+    """Return what takes an answer that its client is not to see."""
+
+    async def keep(message: Message) -> None:
+        messages.append(message)
+
+    return keep
+
+
+async def _send_false(falsify: Callable[[bytes], bytes], told: list[Message], send: Send) -> None:
+    """Send a true answer with another body."""
+    start = next(one for one in told if one["type"] == "http.response.start")
+    body = b"".join(one.get("body", b"") for one in told if one["type"] == "http.response.body")
+    kept = [pair for pair in start["headers"] if pair[0].lower() != b"content-length"]
+    false = falsify(body)
+    # "No content" allows no body, and a client that gets one has lost the connection.
+    status = 200 if start["status"] == HTTPStatus.NO_CONTENT else start["status"]
+    headers = [*kept, (b"content-length", str(len(false)).encode())]
+    await send({**start, "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": false})
 
 
 async def _whole(receive: Receive) -> bytes:
@@ -130,8 +166,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 async def _send_problem(fault: Fault, status: int, send: Send) -> None:
     problem = {"title": "Spoiled", "status": status, "detail": fault.detail}
-    body = json.dumps(problem).encode()
-    headers = [(b"content-type", b"application/problem+json")]
+    body, kind = json.dumps(problem).encode(), "application/problem+json"
+    if fault.content is not None:
+        body, kind = fault.content, fault.content_type
+    headers = [(b"content-type", kind.encode())]
     if fault.retry_after_s is not None:
         headers.append((b"retry-after", str(fault.retry_after_s).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
