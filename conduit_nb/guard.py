@@ -2,13 +2,16 @@
 
 It stands before the server, counts its requests, and ends server and node at the end of the lease,
 after too long without a request, when the server does not boot, and when the money is spent. It
-needs nobody else for that: whoever started the node may be gone. Configured by one JSON text in
-the variable CONDUIT_GUARD (see `Config`); secrets come as variables, or as files, one each.
+needs nobody else for that: whoever started the node may be gone. A rented node whose server has
+exited is kept for a moment, so that its exit code and the end of its log can be read. Configured by
+one JSON text in the variable CONDUIT_GUARD (see `Config`); secrets come as variables, or as files.
 
-    GET  /conduit/guard                               what it knows
-    POST /conduit/guard/extend {"lease_until": S}     a longer lease, never beyond not_after
+    GET  /conduit/guard                        state, deadlines, exit code, the end of the log
+    POST /conduit/guard/extend {"lease_s": S}  a longer lease from now on, never beyond not_after;
+                                               "lease_until": S by this clock, "not_after_s": S
 
-Everything but the server's health path wants the node's key. One file, standard library only,
+Everything but the server's health path wants the node's key, and that path is answered from here.
+A request that two servers might read differently is refused. One file, standard library only,
 Python 3.8 or newer, so that any image can carry it.
 Layer 0: imports nothing of ours.
 """
@@ -18,17 +21,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import email.utils
 import hmac
 import json
+import math
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
+from asyncio import StreamReader as Reader
+from asyncio import StreamWriter as Writer
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -43,8 +52,20 @@ END_RETRY_S = 15.0
 KILL_EVERY_S = 0.05
 PROVIDER_TIMEOUT_S = 20.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+DATE_TIMEOUT_S = 10.0
+CLOCK_TOLERANCE_S = 30.0  # a Date header has whole seconds, and is as old as its way here
+LOG_BYTES, LOG_LINES, LONGEST_LINE = 32_768, 40, 500
+LOG_GRACE_S = 2.0
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 NOT_FOR_THE_SERVER = ("CONDUIT_GUARD", "RUNPOD_API_KEY")
+# RFC 9110 and 9112, without what they allow for old peers.
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TARGET = re.compile(rb"/[\x21-\x7e]*")
+VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+SIZE = re.compile(r"[0-9]{1,18}")
+CHUNK_HEAD = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+SINGLE = ("authorization", "content-length", "expect", "host", "transfer-encoding")
+ONE_CONNECTION = ("connection", "keep-alive", "proxy-connection", "upgrade")
 
 
 @dataclass
@@ -53,7 +74,9 @@ class Config:
 
     `command` is the server's, with `{port}` where its port stands. `end` says how the node is
     ended: {"kind": "exit"}, where the end of this process is enough, or {"kind": "runpod", "url":
-    address of the API}, with the pod's own key that Runpod puts into RUNPOD_API_KEY.
+    address of the API}, with the pod's own key that Runpod puts into RUNPOD_API_KEY. `as_of` is the
+    time at which the moments were made, by the clock of the provider (or of the machine that made
+    them): where this node's clock differs, they are moved by the difference.
     """
 
     command: list[str]
@@ -63,19 +86,29 @@ class Config:
     boot_until: float
     lease_until: float
     not_after: float | None = None
+    as_of: float | None = None
+    failed_keep_s: float = 120.0
     health_path: str = "/health"
     key_name: str = "CONDUIT_API_KEY"
     grace_s: float = 10.0
     end: dict[str, str] = field(default_factory=lambda: {"kind": "exit"})
 
 
+class BadRequestError(ValueError):
+    """A request that two servers might read differently."""
+
+
 class Request(NamedTuple):
-    """The head of a request: what it asks for, and the head as it goes on to the server."""
+    """The head of a request: what it asks for, and the head as it goes on to the server.
+
+    `size` is the length of its body, None where that comes in chunks.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     head: bytes
+    size: int | None
 
 
 class Life:
@@ -94,11 +127,20 @@ class Life:
         self.last_sign = now
 
     def extend(self, lease_until: float, now: float) -> float:
-        """Move the end of the lease, as far as the money allows; return where it is."""
+        """Move the end of the lease, as far as the money allows; ValueError for no later moment."""
+        if not math.isfinite(lease_until) or lease_until <= now:
+            raise ValueError(f"{lease_until} is not in the future")
         limit = self.config.not_after
         self.lease_until = lease_until if limit is None else min(lease_until, limit)
         self.sign(now)
         return self.lease_until
+
+    def move(self, seconds: float) -> None:
+        """Move every moment: the clock that they were made by is behind this one by so much."""
+        self.config.boot_until += seconds
+        self.lease_until += seconds
+        if self.config.not_after is not None:
+            self.config.not_after += seconds
 
     def why_end(self, now: float) -> str | None:
         """Say why the node is to end now, None while it may live."""
@@ -129,6 +171,34 @@ class Life:
         }
 
 
+class Output:
+    """What the server writes: passed on to this process's output, and its end kept."""
+
+    def __init__(self, source: int) -> None:
+        self._source = source
+        self._tail = bytearray()
+        self._lock = threading.Lock()
+        self.thread = threading.Thread(target=self._pass_on, daemon=True)
+        self.thread.start()
+
+    def lines(self) -> list[str]:
+        """Return its last lines, also one that is not ended yet."""
+        with self._lock:
+            text = self._tail.decode("utf-8", "replace")
+        lines = [line.rstrip()[:LONGEST_LINE] for line in re.split(r"[\r\n]+", text)]
+        return [line for line in lines if line][-LOG_LINES:]
+
+    def _pass_on(self) -> None:
+        while data := os.read(self._source, CHUNK_BYTES):
+            with self._lock:
+                self._tail += data
+                del self._tail[:-LOG_BYTES]
+            with contextlib.suppress(OSError):  # nobody reads it: the server goes on
+                while data:
+                    data = data[os.write(1, data) :]
+        os.close(self._source)
+
+
 class Guard:
     """One node's guard: `run` returns the exit code when everything has ended.
 
@@ -136,14 +206,12 @@ class Guard:
     """
 
     def __init__(
-        self,
-        config: Config,
-        environment: dict[str, str],
-        clock: Callable[[], float] = time.time,
+        self, config: Config, environment: dict[str, str], clock: Callable[[], float] = time.time
     ) -> None:
         self.config = config
         self.life = Life(config, clock())
         self._clock = clock
+        self._output: Output | None = None
         self._environment = environment
         self._key = environment.get(config.key_name, "")
         self._server_port = _free_port()
@@ -159,6 +227,7 @@ class Guard:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._told_to_stop.set)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        await self._compare_clocks()
         why = self.life.why_end(self._clock())
         if why is not None:  # the host has started us again
             _say(f"{why}; nothing is started")
@@ -176,13 +245,15 @@ class Guard:
         self._start()
         try:
             why = await self._watch()
+            if self._exited.is_set():
+                await self._keep_failed()
         finally:
             listening.close()
-        if why is None:
-            _say(f"the server ended with code {self._exit_code}")
-        else:
+        if why is not None:
             _say(f"{why}; the node ends")
         await self._stop_server()
+        if self._output is not None:
+            await loop.run_in_executor(None, self._output.thread.join, LOG_GRACE_S)
         for task in list(self._connections):
             task.cancel()
         if self._told_to_stop.is_set() or (why is None and self.config.end["kind"] == "exit"):
@@ -196,18 +267,70 @@ class Guard:
             for name, value in self._environment.items()
             if name not in NOT_FOR_THE_SERVER
         }
+        source, written = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603  # no shell, and the runtime's own command
                 command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
                 start_new_session=True,
                 preexec_fn=_die_with_parent,  # it makes one system call, which is safe here
             )
         except OSError as err:
-            _say(f"{command[0]} cannot be started ({err.strerror})")
+            os.write(written, f"{command[0]} cannot be started ({err.strerror})\n".encode())
             self._exit_code = 127
             self._exited.set()
+        finally:
+            os.close(written)
+        self._output = Output(source)
+
+    async def _compare_clocks(self) -> None:
+        """Move all moments by what this node's clock is ahead of the one that they were made by.
+
+        The provider's clock is known to both sides. Where it is not, only a clock that is behind
+        can be told from a node that has been started again late.
+        """
+        as_of = self.config.as_of
+        if as_of is None:
+            return
+        there = None
+        if self.config.end["kind"] == "runpod":
+            there = await asyncio.get_running_loop().run_in_executor(None, self._provider_time)
+        now = self._clock()
+        ahead_s = now - there if there is not None else min(now - as_of, 0.0)
+        if abs(ahead_s) > CLOCK_TOLERANCE_S:
+            _say(f"this node's clock is {ahead_s:+.0f} s off; its deadlines move with it")
+            self.life.move(ahead_s)
+
+    def _provider_time(self) -> float | None:
+        """Return the time at Runpod: every reply has it, also a refusal."""
+        try:
+            reply = self._ask_runpod("", timeout_s=DATE_TIMEOUT_S)
+        except urllib.error.HTTPError as err:
+            reply = err
+        except (LookupError, OSError, ValueError):
+            return None
+        with reply:
+            date = reply.headers.get("Date")
+        parsed = email.utils.parsedate_tz(date or "")
+        return float(email.utils.mktime_tz(parsed)) if parsed is not None else None
+
+    async def _keep_failed(self) -> None:
+        """Keep a rented node whose server has failed, so that somebody can read why.
+
+        Not beyond its lease and its money, and not where this process's end leaves log and exit
+        code behind.
+        """
+        _say(f"the server ended with code {self._exit_code}")
+        has_failed = self._exit_code != 0 or not self.life.is_ready
+        if self.config.end["kind"] == "exit" or not has_failed:
+            return
+        until = min(self._clock() + self.config.failed_keep_s, self.life.lease_until)
+        limit = self.config.not_after or math.inf
+        while not self._told_to_stop.is_set() and self._clock() < min(until, limit):
+            await _first_of(self._told_to_stop, timeout_s=LOOK_EVERY_S)
 
     async def _watch(self) -> str | None:
         """Wait for a reason to end; None where the server ended, or we were told to stop."""
@@ -223,24 +346,28 @@ class Guard:
         return None
 
     async def _is_healthy(self) -> bool:
+        reply = await self._ask_health()
+        return reply is not None and reply.split(b" ", 2)[1:2] == [b"200"]
+
+    async def _ask_health(self) -> bytes | None:
+        """Return what the server replies to a request of our own, None where it does not."""
         head = f"GET {self.config.health_path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
-            return False
+            return None
         try:
             writer.write(f"{head}{self._authorization()}\r\n".encode())
-            status = await asyncio.wait_for(reader.readline(), LOOK_EVERY_S * 4)
+            return await asyncio.wait_for(_read_all(reader), LOOK_EVERY_S * 4)
         except (OSError, asyncio.TimeoutError):
-            return False
+            return None
         finally:
             writer.close()
-        return status.split(b" ")[1:2] == [b"200"]
 
     def _authorization(self) -> str:
         return f"Authorization: Bearer {self._key}\r\n"
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connected(self, reader: Reader, writer: Writer) -> None:
         """Answer one connection, which has one request."""
         task = asyncio.current_task()
         assert task is not None
@@ -249,8 +376,11 @@ class Guard:
             request = await asyncio.wait_for(_read_head(reader), HEAD_TIMEOUT_S)
             if request is not None:
                 await self._answer(request, reader, writer)
-        except (OSError, asyncio.TimeoutError, asyncio.LimitOverrunError, ValueError):
-            pass  # a client that is gone, silent, or speaks something else
+        except BadRequestError as err:
+            with contextlib.suppress(OSError):
+                await _send(writer, 400, _error(str(err), "bad_request"))
+        except (OSError, EOFError, asyncio.TimeoutError, asyncio.LimitOverrunError):
+            pass  # a client that is gone or silent
         except asyncio.CancelledError:
             # The guard ends. Nobody waits for this task, and asyncio would print a traceback over
             # the server's last words, which say why.
@@ -260,11 +390,11 @@ class Guard:
             with contextlib.suppress(OSError):
                 writer.close()
 
-    async def _answer(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _answer(self, request: Request, reader: Reader, writer: Writer) -> None:
         path = request.path.partition("?")[0]
-        if path != self.config.health_path and not self._is_allowed(request):
+        if request.method == "GET" and path == self.config.health_path:
+            return await self._answer_health(writer)
+        if not self._is_allowed(request):
             return await _send(
                 writer, 401, _error("The key is missing or wrong.", "invalid_api_key")
             )
@@ -287,40 +417,53 @@ class Guard:
         said = request.headers.get("authorization", "")
         return hmac.compare_digest(said.encode(), f"Bearer {self._key}".encode())
 
+    async def _answer_health(self, writer: Writer) -> None:
+        """Answer anybody as the server answers a request of our own."""
+        reply = await self._ask_health()
+        if not reply:
+            return await _send(writer, 503, NOT_READY, retry_after_s=1)
+        writer.write(reply.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+        return await writer.drain()
+
     async def _answer_ourselves(
-        self,
-        request: Request,
-        path: str,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        self, request: Request, path: str, reader: Reader, writer: Writer
     ) -> None:
         now = self._clock()
         if (request.method, path) == ("GET", "/conduit/guard"):
-            return await _send(writer, 200, self.life.told(now))
+            return await _send(writer, 200, self._told(now))
         if (request.method, path) != ("POST", "/conduit/guard/extend"):
             return await _send(writer, 404, _error("There is no such page.", "not_found"))
-        size = int(request.headers.get("content-length", "0"))
-        if size > BODY_LIMIT_BYTES:
+        if request.size is None or request.size > BODY_LIMIT_BYTES:
             return await _send(writer, 413, _error("The body is too long.", "too_long"))
         try:
-            until = float(json.loads(await reader.readexactly(size))["lease_until"])
-        except (ValueError, KeyError, TypeError):
-            return await _send(writer, 400, _error("lease_until is no number.", "invalid_value"))
-        self.life.extend(until, now)
-        return await _send(writer, 200, self.life.told(now))
+            self._extend(json.loads(await reader.readexactly(request.size)), now)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            return await _send(writer, 400, _error("No later moment is given.", "invalid_value"))
+        return await _send(writer, 200, self._told(now))
 
-    async def _forward(
-        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def _told(self, now: float) -> dict[str, Any]:
+        failed = {"state": "failed"} if self._exited.is_set() else {}
+        log = self._output.lines() if self._output else []
+        return {**self.life.told(now), **failed, "exit_code": self._exit_code, "log": log}
+
+    def _extend(self, wish: dict[str, Any], now: float) -> None:
+        """Take a longer lease, and less money; raise what is no number as it comes."""
+        config = self.config
+        is_span = "lease_s" in wish
+        until = now + _number(wish["lease_s"]) if is_span else _number(wish["lease_until"])
+        if wish.get("not_after_s") is not None and config.not_after is not None:
+            config.not_after = min(config.not_after, now + _number(wish["not_after_s"]))
+        self.life.extend(until, now)
+
+    async def _forward(self, request: Request, reader: Reader, writer: Writer) -> None:
         try:
             server_reader, server_writer = await asyncio.open_connection(
                 "127.0.0.1", self._server_port
             )
         except OSError:
-            not_yet = _error("The server is not ready yet.", "not_ready")
-            return await _send(writer, 503, not_yet, retry_after_s=1)
+            return await _send(writer, 503, NOT_READY, retry_after_s=1)
         server_writer.write(request.head)
-        up = asyncio.ensure_future(_copy(reader, server_writer))
+        up = asyncio.ensure_future(_pass_body(reader, server_writer, request.size))
         down = asyncio.ensure_future(_copy(server_reader, writer))
         try:
             # The server closes after its answer; a client that closes has lost interest.
@@ -330,6 +473,8 @@ class Guard:
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
             server_writer.close()
+        if up.done() and not up.cancelled() and isinstance(up.exception(), BadRequestError):
+            raise BadRequestError(str(up.exception()))
         return None
 
     async def _stop_server(self) -> None:
@@ -358,22 +503,29 @@ class Guard:
 
     def _terminate_pod(self) -> str | None:
         """Ask Runpod to end this pod, with the pod's own key; return what went wrong."""
-        pod, key = self._environment.get("RUNPOD_POD_ID"), self._environment.get("RUNPOD_API_KEY")
-        if not pod or not key:
-            return "it has given the pod no id or no key"
-        request = urllib.request.Request(  # noqa: S310  # the provider's own address
-            f"{self.config.end['url']}/pods/{pod}/action",
-            data=b'{"action":"terminate"}',
-            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-            method="POST",
-        )
-        is_here = urllib.parse.urlsplit(request.full_url).hostname in LOOPBACK
-        proxies = urllib.request.ProxyHandler({} if is_here else None)
         try:
-            urllib.request.build_opener(proxies).open(request, timeout=PROVIDER_TIMEOUT_S).close()
+            self._ask_runpod(
+                "/action", b'{"action":"terminate"}', timeout_s=PROVIDER_TIMEOUT_S
+            ).close()
+        except LookupError as err:
+            return str(err)
         except OSError as err:  # HTTPError is one
             return str(getattr(err, "code", type(err).__name__))
         return None
+
+    def _ask_runpod(self, path: str, body: bytes | None = None, *, timeout_s: float) -> Any:
+        """Ask about this pod, with its own key; raises LookupError where it has none, OSError."""
+        pod, key = (self._environment.get(f"RUNPOD_{name}") for name in ("POD_ID", "API_KEY"))
+        if not pod or not key:
+            raise LookupError("it has given the pod no id or no key")
+        request = urllib.request.Request(  # noqa: S310  # the provider's own address
+            f"{self.config.end['url']}/pods/{pod}{path}",
+            data=body,
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
+        )
+        is_here = urllib.parse.urlsplit(request.full_url).hostname in LOOPBACK
+        proxies = urllib.request.ProxyHandler({} if is_here else None)
+        return urllib.request.build_opener(proxies).open(request, timeout=timeout_s)
 
     def _reap(self) -> None:
         """Take the exit codes of ended children, also of those that were handed to us as PID 1."""
@@ -430,40 +582,129 @@ def _read_secrets(folder: str) -> dict[str, str]:
     return found
 
 
-async def _read_head(reader: asyncio.StreamReader) -> Request | None:
+async def _read_head(reader: Reader) -> Request | None:
     """Return the head of a request, made to be the only one of its connection; None at its end."""
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
-        return None
-    first, *lines = head[:-4].split(b"\r\n")
-    method, path, version = first.split(b" ", 2)
+    lines, length = [b""], 0
+    while length == 0 or lines[-1]:
+        try:
+            lines.append(await _read_line(reader))
+        except asyncio.IncompleteReadError:
+            return None
+        length += len(lines[-1]) + 2
+        if length > HEAD_LIMIT_BYTES:
+            raise BadRequestError("The head is too long.")
+    parts = lines[1].split(b" ")
+    if len(parts) != 3 or not TOKEN.fullmatch(parts[0]) or not TARGET.fullmatch(parts[1]):
+        raise BadRequestError("The request line is not valid.")
+    if parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise BadRequestError("The version of HTTP is not supported.")
     headers: dict[str, str] = {}
-    kept = [b" ".join((method, path, version))]
-    for line in lines:
-        name, _, value = line.partition(b":")
-        lowered = name.strip().lower().decode("latin-1")
-        headers[lowered] = value.strip().decode("latin-1")
-        if lowered not in ("connection", "keep-alive"):
+    kept = [lines[1]]
+    for line in lines[2:-1]:
+        name, colon, value = line.partition(b":")
+        if not (colon and TOKEN.fullmatch(name) and VALUE.fullmatch(value)):
+            raise BadRequestError("A header is not valid.")
+        lowered = name.lower().decode("latin-1")
+        if lowered in headers and lowered in SINGLE:
+            raise BadRequestError(f"The header {lowered} is given twice.")
+        headers[lowered] = value.strip(b" \t").decode("latin-1")
+        if lowered not in ONE_CONNECTION:
             kept.append(line)
     kept.append(b"Connection: close")
+    size = _body_size(headers, is_old=parts[2] == b"HTTP/1.0")
     whole = b"\r\n".join(kept) + b"\r\n\r\n"
-    return Request(method.decode("latin-1"), path.decode("latin-1"), headers, whole)
+    return Request(parts[0].decode(), parts[1].decode(), headers, whole, size)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _body_size(headers: dict[str, str], *, is_old: bool) -> int | None:
+    """Return how long the body is, None where it comes in chunks."""
+    size, coding = headers.get("content-length"), headers.get("transfer-encoding")
+    if coding is not None:
+        if coding.lower() != "chunked" or size is not None or is_old:
+            raise BadRequestError("The length of the body is told in two ways, or in none.")
+        return None
+    if size is None:
+        return 0
+    if not SIZE.fullmatch(size):
+        raise BadRequestError("Content-Length is not a number.")
+    return int(size)
+
+
+async def _pass_body(reader: Reader, writer: Writer, size: int | None) -> None:
+    """Pass on the body and not a byte more; return when the client closes its side."""
+    with contextlib.suppress(OSError, EOFError):
+        if size is not None:
+            await _pass(reader, writer, size)
+        else:
+            await _pass_chunks(reader, writer)
+        while await reader.read(CHUNK_BYTES):
+            pass  # a second request of this connection is not read
+
+
+async def _pass_chunks(reader: Reader, writer: Writer) -> None:
+    """Pass on a body in chunks, written anew, without extensions and trailers."""
+    while True:
+        found = CHUNK_HEAD.fullmatch(await _read_line(reader))
+        if found is None:
+            raise BadRequestError("The head of a chunk is not valid.")
+        size = int(found[1], 16)
+        writer.write(b"%x\r\n" % size)
+        if size == 0:
+            break
+        await _pass(reader, writer, size)
+        if await reader.readexactly(2) != b"\r\n":
+            raise BadRequestError("A chunk is longer than its head says.")
+        writer.write(b"\r\n")
+    while await _read_line(reader):
+        pass
+    writer.write(b"\r\n")
+    await writer.drain()
+
+
+async def _read_line(reader: Reader) -> bytes:
+    try:
+        line = await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError:
+        raise BadRequestError("A line is too long.") from None
+    if not line.endswith(b"\r\n") or b"\r" in line[:-2] or b"\0" in line:
+        raise BadRequestError("A line does not end with CR LF, or holds a control character.")
+    return line[:-2]
+
+
+async def _pass(reader: Reader, writer: Writer, size: int) -> None:
+    """Pass on so many bytes."""
+    while size:
+        data = await reader.readexactly(min(size, CHUNK_BYTES))
+        size -= len(data)
+        writer.write(data)
+        await writer.drain()
+
+
+async def _read_all(reader: Reader) -> bytes:
+    """Return what comes until the end, as far as anybody wants it."""
+    found = b""
+    while len(found) < BODY_LIMIT_BYTES and (data := await reader.read(CHUNK_BYTES)):
+        found += data
+    return found
+
+
+def _number(value: object) -> float:
+    """Return a JSON number that is one; raise ValueError for NaN, infinity, true and text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("not a number")
+    return float(value)
+
+
+async def _copy(reader: Reader, writer: Writer) -> None:
     """Pass on bytes as they come, until there are no more."""
     with contextlib.suppress(OSError):
-        while True:
-            data = await reader.read(CHUNK_BYTES)
-            if not data:
-                return
+        while data := await reader.read(CHUNK_BYTES):
             writer.write(data)
             await writer.drain()
 
 
 async def _send(
-    writer: asyncio.StreamWriter, status: int, body: object, retry_after_s: int | None = None
+    writer: Writer, status: int, body: object, retry_after_s: int | None = None
 ) -> None:
     data = json.dumps(body).encode()
     reasons = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
@@ -478,6 +719,9 @@ async def _send(
 
 def _error(message: str, code: str) -> dict[str, dict[str, str]]:
     return {"error": {"message": message, "type": "guard_error", "code": code}}
+
+
+NOT_READY = _error("The server is not ready yet.", "not_ready")
 
 
 async def _first_of(*events: asyncio.Event, timeout_s: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ import pytest
 
 from conduit_nb import guard
 from conduit_nb.guard import Config, Life
+from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
+from conduit_nb.testing.runpod_server.pods import Pod
 from conduit_nb.testing.runpod_server.wire import CreatePod
 from tests import waiting
 from tests.runpod_specification import specified_runpod_server
@@ -98,6 +101,15 @@ class TestLife:
 
         assert life.why_end(40.0) is None
 
+    @pytest.mark.parametrize("moment", [float("nan"), float("inf"), -float("inf"), -1.0, 0.0, 9.0])
+    def test_a_lease_that_ends_at_no_later_moment_is_refused(self, moment: float):
+        life = Life(config(), 0.0)
+
+        with pytest.raises(ValueError, match="future"):
+            life.extend(moment, 10.0)
+
+        assert life.lease_until == 1000.0
+
 
 class Running:
     """A guard as a process, and how to ask it."""
@@ -105,12 +117,19 @@ class Running:
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.process = process
         self.url = f"http://127.0.0.1:{port}"
+        self.client = httpx2.Client(
+            base_url=self.url,
+            headers={"Connection": "close"},  # as the guard has it
+            trust_env=False,
+            timeout=20,
+            verify=False,
+        )
 
     def get(self, path: str, **options: Any) -> httpx2.Response:
-        return httpx2.get(self.url + path, trust_env=False, timeout=20, **options)
+        return self.client.get(path, **options)
 
     def post(self, path: str, body: object, **options: Any) -> httpx2.Response:
-        return httpx2.post(self.url + path, json=body, trust_env=False, timeout=20, **options)
+        return self.client.post(path, json=body, **options)
 
     def told(self) -> dict[str, Any]:
         return self.get("/conduit/guard", headers=HEADERS).json()
@@ -159,13 +178,175 @@ def guarded(
         stderr=subprocess.PIPE,
         text=True,
     )
+    node = Running(process, port)
     try:
-        yield Running(process, port)
+        yield node
     finally:
+        node.client.close()
         process.kill()
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Running]:
+    """Serve one guard for all tests that leave it as it is."""
+    with guarded(not_after=time.time() + 5000) as node:
+        node.wait_ready()
+        yield node
+
+
+def exchange(node: Running, data: bytes) -> bytes:
+    """Send exactly these bytes, and return what comes back until the guard closes."""
+    with socket.create_connection(("127.0.0.1", int(node.url.rpartition(":")[2]))) as client:
+        client.settimeout(20)
+        client.sendall(data)
+        received = b""
+        with contextlib.suppress(ConnectionError):  # it has closed with bytes left unread
+            while piece := client.recv(65_536):
+                received += piece
+        return received
+
+
+OPEN = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+HIDDEN = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+ALLOWED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" % (
+    KEY.encode()
+)
+
+
+@pytest.mark.parametrize(
+    "data",
+    {
+        "bare LF ends the head": b"GET /health HTTP/1.1\r\nHost: x\n\n" + HIDDEN,
+        "all lines end with LF": b"GET /health HTTP/1.1\nHost: x\n\n" + HIDDEN,
+        "bare CR in a header": OPEN + b"A: b\rContent-Length: 9\r\n\r\n" + HIDDEN,
+        "NUL in a header": OPEN + b"A: b\0c\r\n\r\n",
+        "NUL in a name": OPEN + b"A\0: b\r\n\r\n",
+        "NUL in the path": b"GET /health\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "control character": OPEN + b"A: \x0b1\r\n\r\n",
+        "folded header": OPEN + b"A: b\r\n c\r\n\r\n",
+        "header that begins with a tab": OPEN + b"\tContent-Length: 5\r\n\r\n",
+        "space before the colon": OPEN + b"Content-Length : 5\r\n\r\n",
+        "header without a name": OPEN + b": 5\r\n\r\n",
+        "header without a colon": OPEN + b"Content-Length\r\n\r\n",
+        "two lengths": OPEN + b"Content-Length: 0\r\nContent-Length: 5\r\n\r\n",
+        "the same length twice": OPEN + b"Content-Length: 5\r\ncontent-length: 5\r\n\r\n",
+        "list of lengths": OPEN + b"Content-Length: 0, 5\r\n\r\n",
+        "signed length": OPEN + b"Content-Length: +5\r\n\r\n",
+        "negative length": OPEN + b"Content-Length: -1\r\n\r\n",
+        "length in hexadecimal": OPEN + b"Content-Length: 0x5\r\n\r\n",
+        "length with an underscore": OPEN + b"Content-Length: 1_0\r\n\r\n",
+        "length in other digits": OPEN + b"Content-Length: \xb2\r\n\r\n",
+        "empty length": OPEN + b"Content-Length:\r\n\r\n",
+        "length and chunks": OPEN + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "two codings": OPEN + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n",
+        "list of codings": OPEN + b"Transfer-Encoding: gzip, chunked\r\n\r\n",
+        "unknown coding": OPEN + b"Transfer-Encoding: xchunked\r\n\r\n",
+        "coding with a parameter": OPEN + b"Transfer-Encoding: chunked;q=1\r\n\r\n",
+        "chunks in HTTP/1.0": b"GET /health HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "two hosts": OPEN + b"Host: y\r\n\r\n",
+        "two keys": ALLOWED + b"Authorization: Bearer x\r\n\r\n",
+        "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "no version": b"GET /health\r\n\r\n",
+        "two spaces": b"GET  /health HTTP/1.1\r\n\r\n",
+        "tab for a space": b"GET\t/health HTTP/1.1\r\n\r\n",
+        "address for a path": b"GET http://x/health HTTP/1.1\r\n\r\n",
+        "empty first line": b"\r\n" + OPEN + b"\r\n",
+        "method that is no word": b"G(T /health HTTP/1.1\r\n\r\n",
+        "endless head": OPEN + b"A: " + b"x" * 70_000 + b"\r\n\r\n",
+        "many headers": OPEN + b"A: b\r\n" * 20_000 + b"\r\n",
+        "chunk with a bare LF": ALLOWED + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n",
+        "chunk with a sign": ALLOWED + b"Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n0\r\n\r\n",
+        "chunk in 0x": ALLOWED + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
+        "chunk that is too long": ALLOWED
+        + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{}\r\n0\r\n\r\n",
+    }.items(),
+    ids=lambda pair: pair[0],
+)
+def test_what_two_servers_might_read_differently_is_refused(
+    shared: Running, data: tuple[str, bytes]
+):
+    before = shared.told()["requests"]
+
+    received = exchange(shared, data[1])
+
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert shared.told()["requests"] - before <= int(data[1].startswith(ALLOWED))
+
+
+@pytest.mark.parametrize("head", [OPEN, ALLOWED], ids=["health", "with the key"])
+def test_one_connection_has_one_request(shared: Running, head: bytes):
+    body = json.dumps(CHAT).encode() if head is ALLOWED else b""
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+
+    received = exchange(shared, head + length + body + HIDDEN)
+
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
+def test_the_health_that_anybody_may_ask_passes_nothing_on(shared: Running):
+    assert shared.post("/health", {}).status_code == 401
+    assert shared.get("/health?deep=1", headers={"X-Anything": "a"}).status_code == 200
+    assert shared.get("/health/../v1/models").status_code == 401
+    assert shared.get("//health").status_code == 401
+
+
+def test_a_body_in_chunks_reaches_the_server(shared: Running):
+    def pieces() -> Iterator[bytes]:
+        text = json.dumps(CHAT).encode()
+        yield from (text[:7], text[7:])
+
+    answer = shared.client.post("/v1/chat/completions", content=pieces(), headers=HEADERS)
+
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"].endswith("hi")
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        *('{"lease_until": NaN}', '{"lease_until": Infinity}', '{"lease_until": -Infinity}'),
+        *('{"lease_until": -1}', '{"lease_until": 0}', '{"lease_until": 1000}'),
+        *('{"lease_until": true}', '{"lease_until": "9999999999"}', '{"lease_until": null}'),
+        *('{"lease_until": [1]}', '{"lease_until": 1%s}' % ("0" * 400), '{"lease_until": 1e999}'),
+        *('{"lease_s": NaN}', '{"lease_s": -5}', '{"lease_s": 0}', '{"lease_s": 1e999}'),
+        *('{"lease_s": 50, "not_after_s": NaN}', '{"lease_s": 50, "not_after_s": "1"}'),
+        *("{}", "[]", "null", "3", "{", "", "[" * 30_000),
+    ],
+)
+def test_a_lease_that_is_no_moment_in_the_future_is_refused(shared: Running, wish: str):
+    before = shared.told()
+
+    answer = shared.client.post("/conduit/guard/extend", content=wish, headers=HEADERS)
+
+    assert answer.status_code == 400
+    after = shared.told()
+    assert (after["lease_until"], after["not_after"]) == (
+        before["lease_until"],
+        before["not_after"],
+    )
+
+
+def test_a_lease_can_be_told_as_a_span_and_money_only_become_less():
+    limit = time.time() + 5000
+    with guarded(not_after=limit) as node:
+        node.wait_ready()
+        by_span = node.post("/conduit/guard/extend", {"lease_s": 700}, headers=HEADERS).json()
+        less = node.post(
+            "/conduit/guard/extend", {"lease_s": 700, "not_after_s": 90}, headers=HEADERS
+        ).json()
+        more = node.post(
+            "/conduit/guard/extend", {"lease_s": 700, "not_after_s": 9000}, headers=HEADERS
+        ).json()
+
+    assert by_span["lease_until"] - by_span["now"] == pytest.approx(700)
+    assert by_span["not_after"] == limit
+    assert less["lease_until"] == less["not_after"] == pytest.approx(less["now"] + 90)
+    assert more["not_after"] == less["not_after"]
 
 
 def test_requests_with_the_key_reach_the_server_and_are_counted():
@@ -412,6 +593,71 @@ def test_a_pod_is_ended_with_its_own_key_whatever_proxy_is_set():
 
     assert pod.key not in said
     assert "nobody has asked" in said
+
+
+@contextmanager
+def rented_guard(*flags: str, **change: Any) -> Iterator[tuple[Running, Pod, RunpodServer]]:
+    """Run a guard that ends its node by Runpod's API, as in a pod."""
+    behaviour = Behaviour(date_ahead_s=change.pop("date_ahead_s", 0.0))
+    with specified_runpod_server(behaviour=behaviour) as cloud:
+        wire = cloud.account.create(
+            CreatePod(name="n", image="i", gpu={"id": "NVIDIA L40S", "count": 1}, cloud="SECURE")
+        )
+        pod = cloud.account.find(wire["id"])
+        with guarded(
+            *flags,
+            end={"kind": "runpod", "url": cloud.url},
+            environment={"RUNPOD_POD_ID": pod.id, "RUNPOD_API_KEY": pod.key},
+            **change,
+        ) as node:
+            yield node, pod, cloud
+
+
+def test_a_rented_node_whose_server_has_exited_tells_why_and_then_ends():
+    with rented_guard("--dies", "3", lease_until=time.time() + 4) as (node, pod, _):
+
+        def has_failed() -> bool:
+            with contextlib.suppress(httpx2.HTTPError):
+                return node.told()["state"] == "failed"
+            return False
+
+        waiting.until_true(has_failed)
+        told = node.told()
+        refused = node.get("/v1/models", headers=HEADERS)
+        assert pod.status != "TERMINATED"
+        waiting.until_true(lambda: pod.status == "TERMINATED")
+        ended_after_s = time.time() - told["lease_until"]
+
+    assert told["exit_code"] == 3
+    assert any("no such device" in line for line in told["log"])
+    assert refused.status_code == 503
+    assert ended_after_s == pytest.approx(0, abs=5), "it never outlives its lease"
+
+
+def test_a_rented_node_whose_server_has_exited_is_not_kept_for_long():
+    with rented_guard("--dies", "3", failed_keep_s=0.2) as (_, pod, _):
+        waiting.until_true(lambda: pod.status == "TERMINATED")
+
+
+@pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+def test_deadlines_by_the_providers_clock_hold_where_the_nodes_own_is_wrong(ahead_s: float):
+    there = time.time() + ahead_s
+    moments = {"boot_until": there + 60, "lease_until": there + 600, "not_after": there + 900}
+    with rented_guard(date_ahead_s=ahead_s, as_of=there, **moments) as (node, _, _):
+        node.wait_ready()
+        told = node.told()
+
+    assert told["lease_until"] - told["now"] == pytest.approx(600, abs=20)
+    assert told["not_after"] - told["now"] == pytest.approx(900, abs=20)
+
+
+def test_deadlines_that_were_made_in_the_future_are_spans_from_now():
+    there = time.time() + 7200
+    with guarded(as_of=there, boot_until=there + 60, lease_until=there + 600) as node:
+        node.wait_ready()
+        told = node.told()
+
+    assert told["lease_until"] - told["now"] == pytest.approx(600, abs=20)
 
 
 def _is_alive(process: psutil.Process) -> bool:
