@@ -7,8 +7,8 @@ Layer 2: pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from conduit_nb.protocol import Dialect
 
@@ -26,6 +26,17 @@ class GuardTerms:
     boot_until: datetime
     lease_until: datetime
     not_after: datetime | None = None
+    as_of: datetime | None = None
+
+    def shifted(self, by: timedelta) -> GuardTerms:
+        """Return the same terms by a clock that is ahead by so much."""
+        return replace(
+            self,
+            boot_until=self.boot_until + by,
+            lease_until=self.lease_until + by,
+            not_after=self.not_after + by if self.not_after is not None else None,
+            as_of=self.as_of + by if self.as_of is not None else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

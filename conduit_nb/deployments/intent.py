@@ -211,6 +211,7 @@ def launch_spec(
         boot_until=node.boot_until,
         lease_until=record.lease_until,
         not_after=node.not_after,
+        as_of=tools.clock(),
     )
     tokens = (HUB_SECRET,) if with_hub_token else ()
     return replace(spec, guard=terms, secrets=(*spec.secrets, *tokens))

@@ -50,7 +50,9 @@ async def ask_guard(url: str, key: str) -> GuardTold | None:
         return None
 
 
-async def renew(provider: Provider, node: NodeRecord, lease_until: datetime | None) -> None:
+async def renew(
+    provider: Provider, node: NodeRecord, lease_until: datetime | None, *, as_of: datetime
+) -> None:
     """Give a node that is to be started again its new moments, where its provider can."""
     if isinstance(provider, Renewing) and lease_until is not None:
         await provider.renew(
@@ -59,6 +61,7 @@ async def renew(provider: Provider, node: NodeRecord, lease_until: datetime | No
             boot_until=node.boot_until,
             lease_until=lease_until,
             not_after=node.not_after,
+            as_of=as_of,
         )
 
 

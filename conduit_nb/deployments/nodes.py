@@ -283,7 +283,7 @@ async def boot_again(
     node = await tools.set_node(
         node, status="booting", boot_until=until, owner=this_process(), **changes
     )
-    await tools.call("renew", renew(provider, node, record.lease_until))
+    await tools.call("renew", renew(provider, node, record.lease_until, as_of=now))
     act = provider.start if word == "start" else provider.restart
     await tools.call(word, act(node.name, node.provider_id))
     return await boot(tools, record, node)

@@ -6,6 +6,7 @@ Layer 3.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
@@ -15,8 +16,12 @@ from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ConduitError
 from conduit_nb.events import Step
 
-NodeStatus = Literal["starting", "running", "stopped", "failed", "gone"]
-"""As a provider sees a node: "failed" is one that it still has, and may bill, but cannot run."""
+NodeStatus = Literal["starting", "running", "stopped", "failed", "gone", "unknown"]
+"""As a provider sees a node: "failed" is one that it still has, and may bill, but cannot run.
+
+"unknown" is any state that Conduit has no name for (as one of a migration): it may become anything,
+so nothing is concluded from it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +31,9 @@ class Capabilities:
     `can_stop`: a stopped node keeps its place and can be started again (it may go on costing).
     `is_billable`: nodes cost money. `runs_images`, `runs_processes`: what it takes as LaunchSpec.
     `list_lag_s`: how long a node that was just made may be missing in its list, or one that has
-    ended still stand there. `refers_to_secrets`: of the user's secrets a node gets no values, but
-    references to what the user has stored at the provider under the same name in lower case.
+    ended still stand there. `poll_s`: how long to wait between two looks at a node that boots.
+    `refers_to_secrets`: of the user's secrets a node gets no values, but references to what the
+    user has stored at the provider under the same name in lower case.
     """
 
     can_stop: bool
@@ -35,6 +41,7 @@ class Capabilities:
     runs_images: bool
     runs_processes: bool = False
     list_lag_s: float = 0.0
+    poll_s: float = 0.5
     refers_to_secrets: bool = False
 
 
@@ -46,7 +53,8 @@ class Node:
     asked: whoever answers is somebody else. `exit_code` of one that is gone is negative where a
     signal ended it, and None where nobody knows. `log` is where its output is kept. `id` is the
     provider's own; `usd_per_hour` is what it costs in the state that it is in, disk included, None
-    where the provider does not say. `detail` is what the provider says of its state.
+    where the provider does not say (a price of a running node that is no amount above 0 says
+    nothing). `detail` is what the provider says of its state.
     """
 
     name: str
@@ -112,8 +120,30 @@ class Renewing(Protocol):
         boot_until: datetime,
         lease_until: datetime,
         not_after: datetime | None,
+        as_of: datetime | None = None,
     ) -> None:
-        """Let the guard hold the node to these from its next start on."""
+        """Let the guard hold the node to these from its next start on.
+
+        `as_of` is the time now by the clock that the moments were taken from.
+        """
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A provider whose replies tell the time."""
+
+    def server_now(self) -> datetime | None:
+        """Return the time at the provider, None as long as it has not replied."""
+        ...
+
+
+@runtime_checkable
+class KeptOpen(Protocol):
+    """A provider whose connections can be kept for a series of calls."""
+
+    def kept_open(self) -> AbstractAsyncContextManager[None]:
+        """Share connections between all calls within the block."""
         ...
 
 
@@ -137,18 +167,24 @@ class Provider(OfferingSource, Protocol):
 
         Raises NoCapacityError where the offering is sold out (nothing was created),
         DeploymentError where it cannot be done or the name is taken, and ProviderError, whose
-        `may_have_arrived` says that a node may have been created all the same.
+        `may_have_arrived` says that a node may have been created all the same: the call or its
+        reply was lost, or the reply cannot be read.
         """
         ...
 
     async def describe(self, name: str, node_id: str | None = None) -> Node | None:
-        """Return the node of that name as it is now, None where none is known."""
+        """Return the node of that name as it is now, None where none is known.
+
+        With an id None says that the provider denies that there is such a node; a reply that
+        cannot be read is a ProviderError.
+        """
         ...
 
     async def list_nodes(self) -> list[Node]:
         """Return every node that Conduit has made here and that still is, also of others.
 
-        Names tell whose they are: `providers.naming`.
+        A list that cannot be read is a ProviderError, never an empty list. Names tell whose they
+        are: `providers.naming`.
         """
         ...
 

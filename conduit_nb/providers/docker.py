@@ -23,7 +23,7 @@ import filelock
 
 from conduit_nb import settings
 from conduit_nb.compute.detection import Detection, detect_devices, local_offerings
-from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ArgumentError, ComputeError, ConduitError, DeploymentError
 from conduit_nb.events import Step
@@ -127,16 +127,22 @@ class DockerProvider:
         boot_until: datetime,
         lease_until: datetime,
         not_after: datetime | None,
+        as_of: datetime | None = None,
     ) -> None:
         """Put the guard's new terms beside the node's secrets, where they go before the old."""
 
         def write(client: DockerClient) -> None:
-            told = dict(one.split("=", 1) for one in _there(client, name).attrs["Config"]["Env"])
-            terms = renewed(
-                told[CONFIG_NAME],
-                boot_until=boot_until,
-                lease_until=lease_until,
-                not_after=not_after,
+            variables: list[str] = _there(client, name).attrs["Config"]["Env"] or []
+            known = {name: text for name, _, text in (one.partition("=") for one in variables)}
+            terms, _ = renewed(
+                known.get(CONFIG_NAME, ""),
+                GuardTerms(
+                    idle_s=0,
+                    boot_until=boot_until,
+                    lease_until=lease_until,
+                    not_after=not_after,
+                    as_of=as_of,
+                ),
             )
             path = self._secrets_folder(name) / CONFIG_NAME
             write_private_file(path, terms.encode(), knob=KNOB)
@@ -289,7 +295,7 @@ class DockerProvider:
     def _to_node(self, container: Container) -> Node:
         attrs: dict[str, Any] = container.attrs
         state: dict[str, Any] = attrs["State"]
-        status = STATUSES.get(container.status, "failed")
+        status = STATUSES.get(container.status, "unknown")
         port = attrs["Config"]["Labels"].get(PORT_LABEL, "8000")
         ports: dict[str, list[dict[str, str]] | None] = attrs["NetworkSettings"]["Ports"] or {}
         bound = ports.get(f"{port}/tcp") or []

@@ -14,10 +14,11 @@ import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from typing import cast
 
 from conduit_nb import guard
-from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.launch import GuardTerms, LaunchSpec
+from conduit_nb.errors import DeploymentError
 
 SOURCE_NAME = "CONDUIT_GUARD_SOURCE"
 CONFIG_NAME = "CONDUIT_GUARD"
@@ -70,6 +71,7 @@ def _config(spec: LaunchSpec, *, host: str, port: int, end: dict[str, str]) -> s
         boot_until=terms.boot_until.timestamp(),
         lease_until=terms.lease_until.timestamp(),
         not_after=terms.not_after.timestamp() if terms.not_after else None,
+        as_of=terms.as_of.timestamp() if terms.as_of else None,
         health_path=spec.health_path,
         key_name=spec.key_name,
         end=end,
@@ -77,16 +79,29 @@ def _config(spec: LaunchSpec, *, host: str, port: int, end: dict[str, str]) -> s
     return json.dumps(asdict(config))
 
 
-def renewed(
-    config: str, *, boot_until: datetime, lease_until: datetime, not_after: datetime | None
-) -> str:
-    """Return a guard's terms with later moments."""
+def renewed(config: str, terms: GuardTerms) -> tuple[str, str]:
+    """Return a guard's config with the moments of `terms`, and the variable of its key.
+
+    Raises DeploymentError where the config is none that Conduit has written.
+    """
     moments = {
-        "boot_until": boot_until.timestamp(),
-        "lease_until": lease_until.timestamp(),
-        "not_after": not_after.timestamp() if not_after else None,
+        "boot_until": terms.boot_until.timestamp(),
+        "lease_until": terms.lease_until.timestamp(),
+        "not_after": terms.not_after.timestamp() if terms.not_after else None,
+        "as_of": terms.as_of.timestamp() if terms.as_of else None,
     }
-    return json.dumps({**json.loads(config), **moments})
+    try:
+        known: object = json.loads(config)
+    except (ValueError, RecursionError):
+        known = None
+    fields = cast("dict[str, object]", known) if isinstance(known, dict) else {}
+    key_name = fields.get("key_name")
+    if not isinstance(key_name, str):
+        raise DeploymentError(
+            "The node's guard has a configuration that Conduit has not written.",
+            hint="It was changed outside Conduit: terminate it, and deploy again.",
+        )
+    return json.dumps({**fields, **moments}), key_name
 
 
 def _source() -> str:

@@ -8,6 +8,7 @@ Layer 3.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,7 +93,14 @@ class _Reader:
         read = self._gpu if "maxCount" in entry else self._cpu
         try:
             return list(read(stock, type_id, entry))
-        except (KeyError, TypeError, ValueError, ConduitError) as err:
+        except (
+            AttributeError,
+            KeyError,
+            OverflowError,
+            TypeError,
+            ValueError,
+            ConduitError,
+        ) as err:
             self.problems[type_id] = ProviderFailedError(
                 f"{PROVIDER}: what it says of {type_id!r} cannot be read ({err!r}).", hint=HINT
             )
@@ -103,7 +111,7 @@ class _Reader:
         if not entry[cloud] or count > int(entry["maxCount"][cloud]):
             return
         usd_per_hour, memory_gb = float(entry["price"][cloud]), float(entry["memory"])
-        if usd_per_hour <= 0 or memory_gb <= 0:
+        if not (0 < usd_per_hour < math.inf and 0 < memory_gb < math.inf):
             raise ValueError(f"price {usd_per_hour:g} USD, memory {memory_gb:g} GB")
         accelerator, memory_gib = find_device(
             gpu_id, str(entry.get("name", "")), memory_gb=memory_gb
@@ -133,7 +141,7 @@ class _Reader:
             return
         usd_per_hour = float(entry["price"]["securePerVcpu"]) * vcpus
         ram_gib = float(entry["ramGbPerVcpu"]) * vcpus * GIB_PER_GB
-        if usd_per_hour <= 0 or ram_gib <= 0:
+        if not (0 < usd_per_hour < math.inf and 0 < ram_gib < math.inf):
             raise ValueError(f"price {usd_per_hour:g} USD, memory {ram_gib:g} GiB")
         for center_id, availability in self._places(entry):
             yield self._offering(
@@ -202,15 +210,21 @@ def _per_gib(usd_per_gb: float) -> float:
 
 def _most_devices(stock: _Stock) -> int:
     cloud = stock.cloud.lower()
-    counts = [entry.get("maxCount", {}).get(cloud, 0) for entry in stock.types.values()]
-    return min(max((count for count in counts if isinstance(count, int)), default=1), MOST_DEVICES)
+    counts = [_whole(entry.get("maxCount"), cloud, 1) for entry in stock.types.values()]
+    return min(max(counts, default=1), MOST_DEVICES)
+
+
+def _whole(fields: object, name: str, otherwise: int) -> int:
+    """Return a whole number out of an object of the catalogue."""
+    value = cast("Json", fields).get(name) if isinstance(fields, dict) else None
+    return value if isinstance(value, int) else otherwise
 
 
 def _vcpu_counts(cpus: Iterable[Json]) -> list[int]:
     """Return the powers of two within the reach of any CPU type."""
-    reaches = [entry.get("vcpu", {}) for entry in cpus]
-    least = min((reach.get("min", 2) for reach in reaches), default=2)
-    most = max((reach.get("max", 0) for reach in reaches), default=0)
+    reaches = [entry.get("vcpu") for entry in cpus]
+    least = min((_whole(reach, "min", 2) for reach in reaches), default=2)
+    most = max((_whole(reach, "max", 0) for reach in reaches), default=0)
     return [2**power for power in range(1, 9) if least <= 2**power <= most]
 
 
@@ -230,8 +244,7 @@ async def _types(
     api: RestClient, path: str, name: str, query: Mapping[str, str | int], timeout_s: float
 ) -> dict[str, Json]:
     """Return the entries of one list of the catalogue by their ids."""
-    body: object = await api.get(f"/catalog/{path}", query, timeout_s=timeout_s)
-    entries: object = cast("Json", body).get(name) if isinstance(body, dict) else None
+    entries: object = (await api.get(f"/catalog/{path}", query, timeout_s=timeout_s)).get(name)
     if not isinstance(entries, list):
         raise ProviderFailedError(f"{PROVIDER}: its catalogue has no list of {name}.", hint=HINT)
     return {

@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
-from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ArgumentError, ProviderFailedError
 from conduit_nb.providers.base import Node, NodeStatus
 from conduit_nb.providers.guarding import in_container
+from conduit_nb.providers.naming import PREFIX
 
 PROVIDER = "runpod"
 GIB, GB = 2**30, 10**9
 HOURS_PER_MONTH = 730
 DISK_USD_PER_GB_MONTH, STOPPED_DISK_USD_PER_GB_MONTH = 0.10, 0.20
+DEFAULT_PORT = 8000
+CLOCK_TOLERANCE = timedelta(seconds=30)
+"""A `Date` header has whole seconds, and is as old as its way here: less than this is no error."""
+LONGEST_STATUS = 40
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PORT = re.compile(r"(\d{1,5})(?:/|$)")
 STATUSES: Mapping[str, NodeStatus] = {
     "PROVISIONING": "starting",
     "STARTING": "starting",
@@ -34,18 +43,25 @@ STATUSES: Mapping[str, NodeStatus] = {
 
 
 def create_body(
-    spec: LaunchSpec, secrets: Mapping[str, str], offering: ComputeOffering, *, api_url: str
+    spec: LaunchSpec,
+    secrets: Mapping[str, str],
+    offering: ComputeOffering,
+    *,
+    api_url: str,
+    server_now: datetime | None = None,
 ) -> dict[str, Any]:
     """Return what asks for the pod.
 
     The node's own key is part of the call; every other secret is a reference to one that the user
-    has stored at Runpod, by its name in lower case (`HF_TOKEN`: `hf_token`).
+    has stored at Runpod, by its name in lower case (`HF_TOKEN`: `hf_token`). The guard's moments
+    are by Runpod's clock, `server_now`, which the guard knows too.
     """
     if spec.image is None or spec.guard is None:
         raise ArgumentError(
             f"{spec.name} has no image, and Runpod starts nothing else.",
             hint="Choose a runtime that runs in a container, or the local provider.",
         )
+    spec = replace(spec, guard=by_server_clock(spec.guard, server_now))
     asked, started = offering.metadata, in_container(spec, end={"kind": PROVIDER, "url": api_url})
     referred = {
         name: f"{{{{ RUNPOD_SECRET_{name.lower()} }}}}"
@@ -75,26 +91,50 @@ def create_body(
     return body
 
 
-def to_node(pod: Mapping[str, Any], *, proxy_url: str, port: int | None = None) -> Node:
-    """Return a pod as a node; its server's port is the first that it publishes."""
-    try:
-        pod_id, status = str(pod["id"]), STATUSES.get(pod["status"], "failed")
-        ports: list[str] = pod.get("ports") or []
-        first = port or int((ports[0] if ports else "0").partition("/")[0])
-        return Node(
-            name=pod["name"],
-            provider=PROVIDER,
-            status=status,
-            id=pod_id,
-            url=proxy_url.replace("{id}", pod_id).replace("{port}", str(first)),
-            started_at=datetime.fromisoformat(pod["createdAt"]),
-            usd_per_hour=_rate(pod, status),
-            detail=str(pod["status"]).lower(),
-        )
-    except (KeyError, TypeError, ValueError) as err:
+def by_server_clock(terms: GuardTerms, server_now: datetime | None) -> GuardTerms:
+    """Return the terms by the provider's clock, where this machine's differs from that."""
+    if server_now is None or terms.as_of is None:
+        return terms
+    ahead = server_now - terms.as_of
+    return terms.shifted(ahead) if abs(ahead) > CLOCK_TOLERANCE else terms
+
+
+def to_node(pod: object, *, proxy_url: str) -> Node:
+    """Return a pod as a node; its server's port is the first that it publishes.
+
+    Only an id and a name must be readable: what cannot be told from the rest is left open, and a
+    status that is new to us is "unknown". Raises ProviderFailedError where there are none.
+    """
+    fields = fields_of(pod)
+    pod_id, name, state = fields.get("id"), fields.get("name"), fields.get("status")
+    if not (isinstance(pod_id, str) and _ID.fullmatch(pod_id) and isinstance(name, str)):
         raise ProviderFailedError(
-            "runpod told of a pod in a way that makes no sense.", hint="Try again later."
-        ) from err
+            f"{PROVIDER} described a pod without a usable id and name.", hint="Try again later."
+        )
+    said = state if isinstance(state, str) else ""
+    status = STATUSES.get(said, "unknown")
+    return Node(
+        name=name,
+        provider=PROVIDER,
+        status=status,
+        id=pod_id,
+        url=proxy_url.replace("{id}", pod_id).replace("{port}", str(_port(fields.get("ports")))),
+        started_at=_moment(fields.get("createdAt")),
+        usd_per_hour=_rate(fields, status),
+        detail=" ".join(said.lower().split())[:LONGEST_STATUS]
+        or "in a state that it does not name",
+    )
+
+
+def fields_of(value: object) -> Mapping[str, Any]:
+    """Return a JSON object as it is, and no fields for everything else."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def is_ours(pod: object) -> bool:
+    """Say whether an entry of a list is a pod that Conduit has made, whatever else it is."""
+    name: object = fields_of(pod).get("name")
+    return isinstance(name, str) and name.startswith(f"{PREFIX}-")
 
 
 def disk_usd_per_hour(disk_gb: float, *, is_stopped: bool = False) -> float:
@@ -119,11 +159,39 @@ def _args(spec: LaunchSpec, command: tuple[str, ...]) -> str:
     return shlex.join(command)
 
 
-def _rate(pod: Mapping[str, Any], status: NodeStatus) -> float:
-    mounts: Mapping[str, Any] = pod.get("mounts") or {}
-    persistent: Mapping[str, Any] = mounts.get("persistent") or {}
-    disk_gb = float(pod.get("disk") or 0) + float(persistent.get("size") or 0)
+def _rate(pod: Mapping[str, Any], status: NodeStatus) -> float | None:
+    """Return what a pod costs; None where a pod that runs has no price that can be one."""
+    persistent = fields_of(fields_of(pod.get("mounts")).get("persistent"))
+    disk_gb = _amount(pod.get("disk")) + _amount(persistent.get("size"))
+    cost = _amount(pod.get("cost"))
     if status == "gone":
         return 0.0
-    is_stopped = status in ("stopped", "failed")
-    return float(pod.get("cost") or 0.0) + disk_usd_per_hour(disk_gb, is_stopped=is_stopped)
+    if status in ("stopped", "failed"):
+        return cost + disk_usd_per_hour(disk_gb, is_stopped=True)
+    return cost + disk_usd_per_hour(disk_gb) if cost > 0 else None
+
+
+def _amount(value: object) -> float:
+    """Return a number that is an amount of something, 0 for everything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    try:
+        amount = float(value)
+    except OverflowError:
+        return 0.0
+    return amount if math.isfinite(amount) and amount > 0 else 0.0
+
+
+def _port(ports: object) -> int:
+    """Return the first port that is published, that of our servers where none can be read."""
+    first = cast("list[object]", ports)[0] if isinstance(ports, list) and ports else None
+    found = _PORT.match(first) if isinstance(first, str) else None
+    return int(found[1]) if found else DEFAULT_PORT
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC) if moment is not None else None

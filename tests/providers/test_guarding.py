@@ -9,8 +9,11 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from conduit_nb import guard
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
+from conduit_nb.errors import DeploymentError
 from conduit_nb.providers.guarding import in_container, in_process, renewed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,7 +69,15 @@ def test_what_is_put_into_an_environment_is_small():
 def test_new_terms_have_later_moments_and_all_else_as_it_was():
     told = in_container(SPEC).environment["CONDUIT_GUARD"]
     later = NOW + timedelta(days=1)
-    terms = json.loads(renewed(told, boot_until=later, lease_until=later, not_after=None))
+    new = GuardTerms(idle_s=0, boot_until=later, lease_until=later, not_after=None, as_of=NOW)
+    terms, key_name = renewed(told, new)
 
     moments = {"boot_until": later.timestamp(), "lease_until": later.timestamp(), "not_after": None}
-    assert terms == {**json.loads(told), **moments}
+    assert json.loads(terms) == {**json.loads(told), **moments, "as_of": NOW.timestamp()}
+    assert key_name == "A_KEY"
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", "null", "{}", '{"key_name": 3}', "[" * 20_000])
+def test_a_configuration_that_conduit_has_not_written_is_an_error_of_ours(config: str):
+    with pytest.raises(DeploymentError, match="configuration"):
+        renewed(config, TERMS)

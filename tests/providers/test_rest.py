@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -72,7 +73,7 @@ async def test_an_answer_without_a_body_is_none():
         (404, ProviderRefusedError, "that is why"),
         (409, ProviderRefusedError, "that is why"),
         (422, ProviderRefusedError, "that is why"),
-        (302, ProviderRefusedError, "elsewhere"),
+        (302, ProviderRefusedError, "redirect"),
         (500, ProviderFailedError, "that is why"),
     ],
 )
@@ -163,7 +164,7 @@ async def test_a_silent_provider_is_given_up_in_time():
 @pytest.mark.parametrize("content", [b"<html>", b"{", b"[" * 100_000])
 async def test_an_answer_that_is_no_json_is_a_failure(content: bytes):
     async with raw_server(json_answer(content)) as server:
-        with pytest.raises(ProviderFailedError, match="no JSON"):
+        with pytest.raises(ProviderFailedError, match="Unreadable"):
             await client(server.url).get("/things")
 
 
@@ -236,8 +237,79 @@ async def test_an_error_keeps_what_it_knows_between_processes():
 
 def test_one_client_serves_several_event_loops():
     async def ask() -> None:
-        async with raw_server(json_answer({})) as server:
+        async with raw_server(json_answer({"a": 1})) as server:
             await client(server.url).get("/things")
 
     asyncio.run(ask())
     asyncio.run(ask())
+
+
+UNREADABLE = {
+    "HTML": b"<html><body>Just a moment</body></html>",
+    "nothing": b"",
+    "{}": b"{}",
+    "null": b"null",
+    "list": b'[{"id": "a"}]',
+    "text": b'"OK"',
+    "number": b"7",
+    "half": b'{"id": "a',
+    "other bytes": b"\xff\xfe\x00",
+    "nested": b"[" * 50_000,
+}
+
+
+@pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_a_success_that_cannot_be_read_may_have_arrived(status: int, body: bytes):
+    async with raw_server(json_answer(body, status=status)) as server:
+        api = client(server.url)
+        with pytest.raises(ProviderFailedError) as asked:
+            await api.get("/things")
+        with pytest.raises(ProviderFailedError) as posted:
+            await api.post("/things", {})
+        with pytest.raises(ProviderFailedError) as patched:
+            await api.patch("/things/1", {})
+
+    assert not asked.value.may_have_arrived
+    assert posted.value.may_have_arrived
+    assert patched.value.may_have_arrived
+    assert len(server.heads) == 3, "what may have arrived is not sent again"
+
+
+async def test_what_sets_the_same_again_is_asked_again_after_a_failure():
+    async with raw_server(problem(503), json_answer({"a": 1})) as server:
+        assert await client(server.url).patch("/things/1", {"a": 1}) == {"a": 1}
+
+
+async def test_connections_are_shared_within_a_block_and_closed_after_it():
+    api_url = ""
+    async with raw_server(json_answer({"a": 1})) as server:
+        api_url = server.url
+        async with client(api_url).kept_open(), client(api_url).kept_open():
+            for _ in range(3):
+                assert await client(api_url).get("/things") == {"a": 1}
+        await asyncio.wait_for(server.left.wait(), 20)
+
+    assert len(server.heads) == 3
+
+
+async def test_the_time_at_the_provider_is_that_of_its_last_reply():
+    date = "Date: Thu, 01 Jan 2026 12:00:00 GMT\r\n"
+    async with raw_server(json_answer({"a": 1}, headers=date), problem(404)) as server:
+        api = client(server.url)
+        before = api.server_now()
+        await api.get("/things")
+        after = api.server_now()
+
+    assert before is None
+    assert after is not None
+    assert timedelta(0) <= after - datetime(2026, 1, 1, 12, tzinfo=UTC) < timedelta(seconds=20)
+
+
+@pytest.mark.parametrize("date", ["", "never", "Thu, 99 Jan 2026 12:00:00 GMT", "1e999"])
+async def test_a_date_that_is_none_is_no_time(date: str):
+    async with raw_server(json_answer({"a": 1}, headers=f"Date: {date}\r\n")) as server:
+        api = client(server.url)
+        await api.get("/things")
+
+    assert api.server_now() is None

@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import (
     ArgumentError,
     DeploymentError,
     NoCapacityError,
     ProviderAuthError,
     ProviderBalanceError,
+    ProviderError,
+    ProviderFailedError,
     ProviderRefusedError,
     ProviderUnreachableError,
 )
@@ -25,7 +28,13 @@ from conduit_nb.providers import runpod as module
 from conduit_nb.providers.base import Node
 from conduit_nb.providers.runpod import Runpod
 from conduit_nb.testing.pod_processes import PodProcesses
-from conduit_nb.testing.runpod_server import Behaviour, Fault, RunpodServer
+from conduit_nb.testing.runpod_server import (
+    Behaviour,
+    Fault,
+    RunpodServer,
+    hostile,
+    runpod_server,
+)
 from tests import waiting
 from tests.providers.runpod_nodes import KEY, SECRETS, name_of, offering_of, provider_of, spec_of
 from tests.runpod_specification import specified_runpod_server
@@ -43,6 +52,21 @@ def real() -> Iterator[RunpodServer]:
     """Serve an account whose pods are processes."""
     with specified_runpod_server(start_container=PodProcesses()) as server:
         yield server
+
+
+L40S = ComputeOffering(
+    provider="runpod",
+    id="1x NVIDIA L40S",
+    accelerator="L40S",
+    memory_gib=45,
+    usd_per_hour=0.79,
+    metadata={"gpu_id": "NVIDIA L40S", "cloud": "SECURE"},
+)
+
+
+async def quickly(provider: Runpod) -> Node:
+    """Launch without a look at the catalogue."""
+    return await provider.launch(spec_of(), SECRETS, L40S)
 
 
 async def launched(provider: Runpod, name: str | None = None, *flags: str) -> Node:
@@ -223,6 +247,218 @@ async def test_a_create_call_that_broke_off_says_that_it_may_have_arrived(cloud:
     await waiting.until(lambda: created(cloud))
     assert len(created(cloud)) == 1
     assert [node.name for node in await provider.list_nodes()] == [name_of()]
+
+
+async def no_pause(_: float) -> None:
+    """Wait no time."""
+
+
+def patient(cloud: RunpodServer) -> Runpod:
+    return provider_of(cloud, pause=no_pause)
+
+
+@pytest.fixture
+def falsified() -> Iterator[RunpodServer]:
+    """Serve an account whose replies may be false, which no specification allows."""
+    with runpod_server() as server:
+        yield server
+
+
+SPOILED = (
+    *("html", "empty", "{}", "null", "list", "text", "nested", "half", "no id"),
+    *("id of another type", "id as a path", "name of another type", "failed after", "lost after"),
+)
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+async def test_a_create_call_whose_reply_cannot_be_read_may_have_arrived(
+    falsified: RunpodServer, kind: str
+):
+    falsified.spoil(hostile(kind, "POST", "/pods"))
+    provider = patient(falsified)
+
+    with pytest.raises(ProviderError) as caught:
+        await quickly(provider)
+
+    assert caught.value.may_have_arrived
+    assert [node.name for node in await provider.list_nodes()] == [name_of()]
+
+
+@pytest.mark.parametrize("kind", ["unknown status", "status of another type", "price NaN"])
+async def test_a_create_reply_with_an_id_and_a_name_is_the_pod(falsified: RunpodServer, kind: str):
+    falsified.spoil(hostile(kind, "POST", "/pods"))
+
+    node = await quickly(patient(falsified))
+
+    (pod,) = falsified.account.pods()
+    assert (node.id, node.name) == (pod.id, name_of())
+
+
+@pytest.mark.parametrize(
+    "kind", ["html", "empty", "{}", "null", "list", "text", "nested", "half", "no id"]
+)
+async def test_a_list_or_a_pod_that_cannot_be_read_is_an_error_and_never_none(
+    falsified: RunpodServer, kind: str
+):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    for path in ("/pods", f"/pods/{node.id}"):
+        falsified.spoil(hostile(kind, "GET", path))
+    with pytest.raises(ProviderError):
+        await provider.list_nodes()
+    with pytest.raises(ProviderError):
+        await provider.describe(node.name, node.id)
+
+    assert await provider.describe(node.name, node.id) is not None
+
+
+@pytest.mark.parametrize(
+    "pods", [b'{"pods": null}', b'{"pods": {}}', b'{"pods": "none"}', b'{"p": []}']
+)
+async def test_a_list_without_a_list_is_an_error(falsified: RunpodServer, pods: bytes):
+    falsified.spoil(Fault(answer=200, content=pods))
+    with pytest.raises(ProviderFailedError):
+        await patient(falsified).list_nodes()
+
+
+async def test_entries_of_a_list_that_are_nobodys_are_left_out(falsified: RunpodServer):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    junk = [None, 7, [], {}, {"name": 3}, {"name": "somebody-elses"}]
+
+    def with_junk(body: bytes) -> bytes:
+        return json.dumps({"pods": [*junk, *json.loads(body)["pods"]]}).encode()
+
+    falsified.spoil(Fault(path="/pods", falsify=with_junk))
+
+    assert [one.id for one in await provider.list_nodes()] == [node.id]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("html", "empty", "{}", "null", "list", "half", "failed before", "failed after"),
+        *("lost before", "lost after", "html before", "{} before", "bad gateway"),
+    ],
+)
+@pytest.mark.parametrize("word", ["stop", "start", "restart"])
+async def test_an_action_whose_reply_is_lost_is_seen_to_its_end(
+    falsified: RunpodServer, kind: str, word: str
+):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    await provider.describe(node.name, node.id)
+    if word == "start":
+        await provider.stop(node.name, node.id)
+    falsified.spoil(hostile(kind, "POST", "/pods/[^/]+/action"))
+
+    await getattr(provider, word)(node.name, node.id)
+
+    (pod,) = falsified.account.pods()
+    assert pod.status == "EXITED" if word == "stop" else pod.is_up
+
+
+async def test_an_action_that_is_never_answered_is_given_up_with_its_error(
+    falsified: RunpodServer,
+):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    await provider.describe(node.name, node.id)
+    falsified.spoil(hostile("html before", "POST", "/pods/[^/]+/action", times=99))
+
+    with pytest.raises(ProviderFailedError) as caught:
+        await provider.stop(node.name, node.id)
+
+    assert caught.value.may_have_arrived
+
+
+@pytest.mark.parametrize("kind", ["html", "null", "lost before", "lost after", "html before"])
+async def test_new_terms_are_in_the_pod_whatever_is_said_of_them(
+    falsified: RunpodServer, kind: str
+):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    falsified.spoil(hostile(kind, "PATCH", "/pods/[^/]+"))
+    later = datetime.now(UTC) + timedelta(hours=9)
+
+    await provider.renew(node.name, node.id, boot_until=later, lease_until=later, not_after=None)
+
+    (pod,) = falsified.account.pods()
+    assert json.loads(pod.env["CONDUIT_GUARD"])["lease_until"] == later.timestamp()
+    assert pod.env["CONDUIT_API_KEY"] == KEY
+
+
+@pytest.mark.parametrize("env", [None, [], "x", {"CONDUIT_GUARD": 7}, {"CONDUIT_GUARD": "{"}, {}])
+async def test_an_environment_that_cannot_be_read_is_never_replaced(
+    falsified: RunpodServer, env: object
+):
+    provider = patient(falsified)
+    node = await quickly(provider)
+
+    def with_env(body: bytes) -> bytes:
+        return json.dumps({**json.loads(body), "env": env}).encode()
+
+    falsified.spoil(Fault(method="GET", path="/pods/[^/]+", falsify=with_env, times=9))
+    later = datetime.now(UTC) + timedelta(hours=9)
+
+    with pytest.raises((ProviderError, DeploymentError)):
+        await provider.renew(
+            node.name, node.id, boot_until=later, lease_until=later, not_after=None
+        )
+
+    assert not [one for one in falsified.exchanges if one.method == "PATCH"]
+
+
+async def test_what_is_known_is_ended_even_where_the_list_cannot_be_read(falsified: RunpodServer):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    falsified.spoil(hostile("html", "GET", "/pods", times=9))
+
+    await provider.terminate(node.name, node.id)
+
+    assert not falsified.account.billing_pods()
+
+
+@pytest.mark.parametrize(
+    "records", [None, {}, "x", [None], [{}], [{"totalAmount": "1"}], [{"totalAmount": -1}], [[1]]]
+)
+async def test_a_bill_that_cannot_be_read_is_an_error_of_ours(
+    falsified: RunpodServer, records: object
+):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    falsified.spoil(Fault(answer=200, content=json.dumps({"records": records}).encode()))
+
+    with pytest.raises(ProviderFailedError):
+        await provider.billed_usd(node.name, node.id)
+
+
+@pytest.mark.parametrize("kind", ["html before", "lost before", "failed before"])
+async def test_a_log_that_cannot_be_read_is_an_error_of_ours(falsified: RunpodServer, kind: str):
+    provider = patient(falsified)
+    node = await quickly(provider)
+    falsified.spoil(hostile(kind, "GET", "/pods/[^/]+/logs", times=9))
+
+    with pytest.raises(ProviderError):
+        await anext(aiter(provider.logs(node.name, node.id)))
+
+
+async def test_a_log_that_is_followed_waits_ever_longer_before_it_is_taken_up_again(
+    falsified: RunpodServer,
+):
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    provider = provider_of(falsified, pause=pause)
+    node = await quickly(provider)
+    falsified.spoil(hostile("lost before", "GET", "/pods/[^/]+/logs", times=7))
+    falsified.spoil(hostile("not found", "GET", "/pods/[^/]+/logs"))
+
+    assert [line async for line in provider.logs(node.name, node.id, follow=True)] == []
+    assert pauses[:5] == sorted(pauses[:5])
+    assert 0.1 < pauses[0] < max(pauses) <= 30
 
 
 async def test_a_body_that_breaks_a_rule_is_not_tried_again(cloud: RunpodServer):

@@ -181,7 +181,7 @@ async def test_without_a_key_it_says_which_variable_holds_it(monkeypatch: pytest
 @pytest.mark.parametrize("body", [{}, [], {"gpus": {}}, "gpus"])
 async def test_a_catalogue_that_is_none_is_a_failure(body: object):
     async with raw_server(json_answer(body)) as server:
-        with pytest.raises(ProviderFailedError, match="no list of"):
+        with pytest.raises(ProviderFailedError):
             await Runpod(server.url, key="k").offerings()
 
 
