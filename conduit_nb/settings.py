@@ -1,17 +1,19 @@
 """Where Conduit keeps things and what can be set from outside (`CONDUIT_*`), read on access.
 
 Knows names, defaults and paths. Does not create folders: whoever writes does.
-Layer 0: imports only errors.
+Layer 0: imports only errors and units.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import platformdirs
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.units import require_seconds, require_usd, require_within
 
 
 def data_dir() -> Path:
@@ -30,7 +32,7 @@ def state_dir() -> Path:
 
 
 def state_file() -> Path:
-    """File of the state where no other database is named: what is deployed, and its costs."""
+    """File of the state, unless `CONDUIT_DB_URI` names a database: what is deployed and costs."""
     return data_dir() / "state.sqlite3"
 
 
@@ -41,12 +43,12 @@ def secret_key() -> str | None:
 
 def sidecar_idle_s() -> float:
     """Seconds without a request after which the sidecar ends (`CONDUIT_SIDECAR_IDLE_S`)."""
-    return _positive("CONDUIT_SIDECAR_IDLE_S", 30 * 60)
+    return _seconds("CONDUIT_SIDECAR_IDLE_S", 30 * 60)
 
 
 def boot_timeout_s() -> float:
     """Seconds that a server may take to become ready (`CONDUIT_BOOT_TIMEOUT_S`)."""
-    return _positive("CONDUIT_BOOT_TIMEOUT_S", 120)
+    return _seconds("CONDUIT_BOOT_TIMEOUT_S", 120)
 
 
 def default_model() -> str:
@@ -82,7 +84,7 @@ def lmlite_memory_gib() -> float | None:
     """
     if not os.environ.get("CONDUIT_LMLITE_MEMORY_GIB"):
         return None
-    return _positive("CONDUIT_LMLITE_MEMORY_GIB", 0)
+    return _number("CONDUIT_LMLITE_MEMORY_GIB", 0, _gib)
 
 
 def offline() -> bool:
@@ -124,27 +126,27 @@ def db_uri() -> str | None:
 
 def max_usd_per_deployment() -> float:
     """US dollars that one deployment may spend (`CONDUIT_MAX_USD_PER_DEPLOYMENT`)."""
-    return _positive("CONDUIT_MAX_USD_PER_DEPLOYMENT", 5.0)
+    return _usd("CONDUIT_MAX_USD_PER_DEPLOYMENT", 5.0)
 
 
 def max_usd_per_day() -> float:
     """US dollars that all deployments may spend in a day, in UTC (`CONDUIT_MAX_USD_PER_DAY`)."""
-    return _positive("CONDUIT_MAX_USD_PER_DAY", 10.0)
+    return _usd("CONDUIT_MAX_USD_PER_DAY", 10.0)
 
 
 def lease_s() -> float:
     """Seconds that a deployment may live without an extension (`CONDUIT_LEASE_S`)."""
-    return _positive("CONDUIT_LEASE_S", 3600)
+    return _seconds("CONDUIT_LEASE_S", 3600)
 
 
 def idle_s() -> float:
     """Seconds without a request after which a deployment's nodes end (`CONDUIT_IDLE_S`)."""
-    return _positive("CONDUIT_IDLE_S", 30 * 60)
+    return _seconds("CONDUIT_IDLE_S", 30 * 60)
 
 
 def node_boot_timeout_s() -> float:
     """Seconds for a rented node or a container to get ready (`CONDUIT_NODE_BOOT_TIMEOUT_S`)."""
-    return _positive("CONDUIT_NODE_BOOT_TIMEOUT_S", 15 * 60)
+    return _seconds("CONDUIT_NODE_BOOT_TIMEOUT_S", 15 * 60)
 
 
 def docker_host() -> str | None:
@@ -195,17 +197,25 @@ def _folder(variable: str, default: Path) -> Path:
     return Path(value).expanduser() if value else default
 
 
-def _positive(variable: str, default: float) -> float:
+def _seconds(variable: str, default: float) -> float:
+    return _number(variable, default, require_seconds)
+
+
+def _usd(variable: str, default: float) -> float:
+    return _number(variable, default, require_usd)
+
+
+def _number(variable: str, default: float, require: Callable[..., float]) -> float:
     value = os.environ.get(variable)
     if not value:
         return default
+    hint = f"Unset {variable} to get the default{f', {default:g}' if default else ''}."
     try:
-        number = float(value)
+        number: float | str = float(value)
     except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise ArgumentError(
-            f"{variable}={value!r} is not a number above 0.",
-            hint=f"Unset {variable} to get the default{f', {default:g}' if default else ''}.",
-        )
-    return number
+        number = value
+    return require(variable, number, hint=hint)
+
+
+def _gib(name: str, value: object, *, hint: str) -> float:
+    return require_within(name, value, 1e-6, 1e6, hint=hint)

@@ -1,13 +1,61 @@
 """Amounts as people say them: times, dollars, and how far something has come.
 
-Layer 0: imports nothing of ours.
+Also what a number that people give may be. Layer 0: imports only errors.
 """
 
 from __future__ import annotations
 
+from math import isnan
+
+from conduit_nb.errors import ArgumentError
+
 MB = 1e6
 TOO_EARLY_S = 2.0
 """Before that a speed says nothing."""
+
+
+MIN_S = 1e-3
+MAX_S = 10 * 365 * 86_400.0
+"""Ten years: what is longer overflows dates, and nobody means it."""
+MIN_USD = 1e-6
+MAX_USD = 1e9
+
+
+def require_within(
+    name: str, value: object, minimum: float, maximum: float, *, hint: str = ""
+) -> float:
+    """Return a number that people gave; ArgumentError where it is none, or outside the bounds."""
+    # A whole number may have more digits than Python writes.
+    is_long = isinstance(value, int) and abs(value) >= 10**300
+    given = "more than 300 digits" if is_long else f"{value!r:.80}"
+    hint = hint or f"Give {name} as a plain number."
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or (isinstance(value, float) and isnan(value))
+    ):
+        raise ArgumentError(f"{name} must be a number (got {given}).", hint=hint)
+    if value <= 0 < minimum:
+        raise ArgumentError(f"{name} must be greater than 0 (got {given}).", hint=hint)
+    if not minimum <= value <= maximum:
+        bound = f"at least {minimum:g}" if value < minimum else f"at most {maximum:,.10g}"
+        raise ArgumentError(f"{name} must be {bound} (got {given}).", hint=hint)
+    return float(value)
+
+
+def require_seconds(name: str, value: object, *, hint: str = "") -> float:
+    """Return a time in seconds, above 0 and up to ten years."""
+    return require_within(name, value, MIN_S, MAX_S, hint=hint)
+
+
+def require_hours(name: str, value: object, *, hint: str = "") -> float:
+    """Return a time in hours, above 0 and up to ten years."""
+    return require_within(name, value, MIN_S / 3600, MAX_S / 3600, hint=hint)
+
+
+def require_usd(name: str, value: object, *, hint: str = "") -> float:
+    """Return an amount of US dollars above 0."""
+    return require_within(name, value, MIN_USD, MAX_USD, hint=hint)
 
 
 def duration(seconds: float) -> str:

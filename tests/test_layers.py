@@ -71,6 +71,8 @@ SIBLINGS = {
     ("child_environment", "http_clients"): "the names of certificates and proxies",
     ("http_clients", "errors"): "a proxy that cannot be used is an error like any other",
     ("settings", "errors"): "a setting that is wrong is an error like any other",
+    ("settings", "units"): "a setting that is a number has bounds like any other",
+    ("units", "errors"): "a number that is wrong is an error like any other",
     ("events", "errors"): "an event carries the error",
     ("plugins", "errors"): "a plugin that is broken is an error like any other",
     ("plugins", "spelling"): "an unknown name is answered with the one that was meant",

@@ -29,7 +29,7 @@ def test_a_folder_that_is_not_set_is_the_platforms_own(name: str, monkeypatch: p
     assert "conduit" in str(getattr(settings, f"{name.lower()}_dir")())
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "inf"])
+@pytest.mark.parametrize("value", ["0", "-1", "soon", "nan", "inf", "-0", "1e300", "1e-320"])
 @pytest.mark.parametrize(
     ("variable", "read"),
     [
@@ -37,6 +37,11 @@ def test_a_folder_that_is_not_set_is_the_platforms_own(name: str, monkeypatch: p
         ("CONDUIT_BOOT_TIMEOUT_S", settings.boot_timeout_s),
         ("CONDUIT_THREADS", settings.threads),
         ("CONDUIT_LMLITE_MEMORY_GIB", settings.lmlite_memory_gib),
+        ("CONDUIT_LEASE_S", settings.lease_s),
+        ("CONDUIT_IDLE_S", settings.idle_s),
+        ("CONDUIT_NODE_BOOT_TIMEOUT_S", settings.node_boot_timeout_s),
+        ("CONDUIT_MAX_USD_PER_DEPLOYMENT", settings.max_usd_per_deployment),
+        ("CONDUIT_MAX_USD_PER_DAY", settings.max_usd_per_day),
     ],
 )
 def test_a_number_that_cannot_be_meant_is_an_error_that_names_the_variable(

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from conduit_nb.units import counted, dollars, duration, how_far
+from conduit_nb.errors import ArgumentError
+from conduit_nb.units import (
+    counted,
+    dollars,
+    duration,
+    how_far,
+    require_hours,
+    require_seconds,
+    require_usd,
+    require_within,
+)
+
+INF = float("inf")
+NOT_MEANT = (0, -0.0, -1, 1e300, -1e300, 1e-320, INF, -INF, float("nan"))
 
 
 @pytest.mark.parametrize(
@@ -35,3 +50,26 @@ def test_things_are_counted_in_words():
         "1 row",
         "1,240 rows",
     ]
+
+
+@pytest.mark.parametrize("require", [require_hours, require_seconds, require_usd])
+@pytest.mark.parametrize("value", [*NOT_MEANT, True, "1", None, pytest.param(10**5000, id="long")])
+def test_a_number_that_nobody_means_is_refused_by_name(
+    require: Callable[[str, object], float], value: object
+):
+    with pytest.raises(ArgumentError, match="hours must be") as raised:
+        require("hours", value)
+
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("value", [1, 0.5, 1000])
+def test_a_number_that_is_meant_is_a_float(value: float):
+    assert require_hours("hours", value) == value
+    assert isinstance(require_hours("hours", value), float)
+
+
+def test_nothing_may_be_a_number_where_the_bounds_say_so():
+    assert require_within("tail", 0, 0, 10) == 0
+    with pytest.raises(ArgumentError, match="at least 0"):
+        require_within("tail", -1, 0, 10)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from math import inf
 from typing import Any
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.units import require_seconds, require_usd, require_within
 
 LMLITE = "lmlite"
+MAX_REPLICAS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +27,13 @@ class Replicas:
     most: int = 1
 
     def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.most:
+        for name in ("least", "most"):
+            hint = "Give one number of replicas, or (least, most)."
+            require_within("replicas", getattr(self, name), 1, MAX_REPLICAS, hint=hint)
+        if self.least > self.most:
             raise ArgumentError(
-                f"replicas=({self.least}, {self.most}) cannot be meant.",
-                hint="Give one number from 1 up, or (least, most).",
+                f"replicas=({self.least}, {self.most}): the first is greater than the second.",
+                hint="Give one number of replicas, or (least, most).",
             )
 
 
@@ -79,13 +83,13 @@ class DeploymentRequest:
                     f"{name}={value!r} is not a whole number of at least 1.",
                     hint=f"Leave {name} out to get the default.",
                 )
-        for name in ("max_usd", "lease_s", "idle_s"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and 0 < value < inf):
-                raise ArgumentError(
-                    f"{name}={value!r} is not a number above 0.",
-                    hint=f"Leave {name} out to get the default.",
-                )
+        for name, require in (
+            ("max_usd", require_usd),
+            ("lease_s", require_seconds),
+            ("idle_s", require_seconds),
+        ):
+            if (value := getattr(self, name)) is not None:
+                require(name, value, hint=f"Leave {name} out to get the default.")
 
     @property
     def is_sidecar(self) -> bool:

@@ -36,6 +36,7 @@ from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document
 from conduit_nb.session import Session
+from conduit_nb.units import require_hours
 
 T = TypeVar("T")
 
@@ -129,6 +130,7 @@ class Desk:
                 hint="It may have ended: look again.",
             )
         name = str(self._told[key][1]["name"])
+        require_hours("hours", hours)
         if key.startswith(SIDECAR_MARK):
             if word != "stop":
                 raise ArgumentError(

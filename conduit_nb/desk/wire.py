@@ -7,10 +7,9 @@ Layer 6.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from math import inf
 from typing import Any, Literal, cast
 
 from conduit_nb.compute.request import DeploymentRequest
@@ -18,6 +17,7 @@ from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plain_text import plain
+from conduit_nb.units import require_hours, require_usd
 
 Document = dict[str, Any]
 ActionState = Literal["running", "done", "failed"]
@@ -107,7 +107,7 @@ def read_body(body: bytes) -> Document:
 
 def read_hours(told: Document) -> float:
     """Read `hours`, one where it is left out. Raises ArgumentError."""
-    return _positive(told, "hours") or 1.0
+    return _number(told, "hours", require_hours) or 1.0
 
 
 def read_tail(text: str) -> int:
@@ -140,13 +140,13 @@ def read_deploy(told: Document) -> DeploymentRequest:
         if not isinstance(model, str) or not model.strip():
             raise ArgumentError(f"{model!r:.80} is no model.", hint="Send ids or folders.")
     provider = _text(told, "provider")
-    hours = _positive(told, "hours")
+    hours = _number(told, "hours", require_hours)
     return DeploymentRequest(
         models=tuple(LmLiteModelConfig(model) for model in cast("list[str]", models)),
         runtime=_text(told, "runtime") or "lmlite",
         provider=None if provider == "any" else provider or "local",
         gpu=_text(told, "gpu"),
-        max_usd=_positive(told, "max_usd"),
+        max_usd=_number(told, "max_usd", require_usd),
         lease_s=hours * S_PER_HOUR if hours is not None else None,
         name=_text(told, "name"),
     )
@@ -159,15 +159,9 @@ def _text(told: Document, name: str) -> str | None:
     return value
 
 
-def _positive(told: Document, name: str) -> float | None:
+def _number(told: Document, name: str, require: Callable[..., float]) -> float | None:
     value = told.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
-        raise ArgumentError(
-            f"{name}={value!r:.80} is no number above 0.", hint=f"Leave {name} out."
-        )
-    return float(value)
+    return None if value is None else require(name, value, hint=f"Leave {name} out.")
 
 
 def _short(text: str | None) -> str:

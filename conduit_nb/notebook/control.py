@@ -11,6 +11,9 @@ from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.keeping import unclaimed
 from conduit_nb.session import process_session
+from conduit_nb.units import require_within
+
+MAX_LOG_LINES = 1_000_000
 
 
 def ps() -> Table[DeploymentInfo]:
@@ -44,6 +47,7 @@ def unload_model(model_id: str) -> Table[ServedModel]:
 
 def logs(name: str | None = None, *, tail: int = 100) -> list[str]:
     """Return the last `tail` lines that a server wrote; without a name, the local one."""
+    require_within("tail", tail, 0, MAX_LOG_LINES)
     return process_session().logs(name, tail=tail)
 
 

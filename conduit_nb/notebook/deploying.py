@@ -23,6 +23,7 @@ from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.stopping import wait_or_end
 from conduit_nb.plans.options import CONSTRAINT_OPTIONS
 from conduit_nb.session import process_session
+from conduit_nb.units import require_hours
 
 S_PER_HOUR = 3600
 
@@ -83,7 +84,7 @@ def deploy(
         command=tuple(command),
         constraint=constraint or DeploymentConstraint(),
         max_usd=max_usd,
-        lease_s=hours * S_PER_HOUR if hours is not None else None,
+        lease_s=_lease_s(hours),
         name=name,
     )
     return _deploy(request)
@@ -130,8 +131,7 @@ def terminate(name: str) -> Table[DeploymentInfo]:
 
 def extend(name: str, hours: float) -> Table[DeploymentInfo]:
     """Let a deployment live so many hours from now on, as far as its money lasts."""
-    if not 0 < hours < float("inf"):
-        raise ArgumentError(f"hours={hours!r} cannot be meant.", hint="Give hours above 0.")
+    require_hours("hours", hours)
     session = process_session()
     told = session.wait(session.fleet.extend(name, hours * S_PER_HOUR))
     return Table([told], empty="Nothing runs.")
@@ -181,7 +181,7 @@ def asked_deploy(model_ids: Sequence[str], values: Mapping[str, Any]) -> Table[A
         )
         for model_id in model_ids
     )
-    provider, hours = values["provider"], values["hours"]
+    provider = values["provider"]
     request = DeploymentRequest(
         models=models,
         runtime=values["runtime"],
@@ -195,13 +195,17 @@ def asked_deploy(model_ids: Sequence[str], values: Mapping[str, Any]) -> Table[A
         image=values["image"],
         command=read_command(values["command"]),
         max_usd=values["max_usd"],
-        lease_s=hours * S_PER_HOUR if hours is not None else None,
+        lease_s=_lease_s(values["hours"]),
         name=values["name"],
         constraint=DeploymentConstraint(
             **{option.name: values[option.name] for option in CONSTRAINT_OPTIONS}
         ),
     )
     return estimate_deploy(process_session(), request) if values["dry_run"] else _deploy(request)
+
+
+def _lease_s(hours: float | None) -> float | None:
+    return None if hours is None else require_hours("hours", hours) * S_PER_HOUR
 
 
 def read_command(text: str | None) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ Layer 7.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any
 
 from conduit_nb.compute.constraints import DeploymentConstraint
@@ -25,6 +24,7 @@ from conduit_nb.plans.options import (
     PLAN_OPTIONS,
 )
 from conduit_nb.session import process_session
+from conduit_nb.units import require_seconds
 
 
 def plan(
@@ -78,10 +78,7 @@ def find_offerings(
     last minute are used again, unless it must be `fresh`; each offering has its age. Offerings that
     are known by their price only are ranked as well, and say so, unless `only_launchable`.
     """
-    if not 0 < timeout_s < inf:
-        raise ArgumentError(
-            f"timeout_s={timeout_s!r} leaves no time to answer.", hint="It is seconds, above 0."
-        )
+    require_seconds("timeout_s", timeout_s)
     plan = holding.plan if isinstance(holding, PlanView) else holding
     if not isinstance(plan, Plan | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # users give other things
         raise ArgumentError(

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from conduit_nb.state.records import Charge
 
 S_PER_HOUR = 3600.0
+MAX_HOURS = 100 * 365 * 24.0
+"""A hundred years: a moment that is further away overflows dates."""
 
 
 def usd_of(charge: Charge, begin: datetime, end: datetime) -> float:
@@ -45,4 +47,4 @@ def lasts(usd: float, rate_usd_per_hour: float) -> timedelta | None:
     """Return how long so much money lasts at that rate; None where the rate is nothing."""
     if rate_usd_per_hour <= 0:
         return None
-    return timedelta(hours=max(usd, 0.0) / rate_usd_per_hour)
+    return timedelta(hours=min(max(usd, 0.0) / rate_usd_per_hour, MAX_HOURS))

@@ -138,6 +138,11 @@ def test_a_deployment_is_asked_for_in_the_words_of_the_magic():
         {"models": ["m"], "max_usd": 0},
         {"models": ["m"], "hours": float("inf")},
         {"models": ["m"], "hours": "2"},
+        {"models": ["m"], "hours": 1e9},
+        {"models": ["m"], "hours": 1e-320},
+        {"models": ["m"], "hours": 10**400},
+        {"models": ["m"], "hours": float("nan")},
+        {"models": ["m"], "max_usd": 1e300},
     ],
 )
 def test_a_deployment_that_cannot_be_meant_is_refused(told: dict[str, object]):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 import conduit_nb
+from conduit_nb.cli import main
 from conduit_nb.compute.request import Replicas
 from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook import deploy_lines
 from conduit_nb.notebook.deploying import read_replicas
+from conduit_nb.notebook.shell import Shell
 from conduit_nb.session import Session
 from tests.notebook.fleet_session import fleet_session
+
+SHELL = cast("Shell", object())
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +63,7 @@ def test_the_sum_stands_under_the_costs():
     ("wrong", "what"),
     [
         (lambda: conduit_nb.deploy(), "needs a model"),
-        (lambda: conduit_nb.extend("mine", 0), "hours=0"),
+        (lambda: conduit_nb.extend("mine", 0), "hours must be greater than 0"),
         (lambda: conduit_nb.terminate("nobody"), "'nobody'"),
         (lambda: conduit_nb.start("nobody"), "'nobody'"),
         (lambda: conduit_nb.restart("nobody"), "'nobody'"),
@@ -77,8 +82,6 @@ def test_replicas_are_a_number_or_two():
 
 
 def test_the_shell_has_the_same_words(capsys: pytest.CaptureFixture[str]):
-    from conduit_nb.cli import main
-
     def run(*words: str) -> str:
         assert main(words) == 0
         return capsys.readouterr().out
@@ -93,6 +96,52 @@ def test_the_shell_has_the_same_words(capsys: pytest.CaptureFixture[str]):
     assert main(["stop", "x"]) == 1  # a process of this machine is not stopped, only ended
     assert "terminate" in capsys.readouterr().err
     assert json.loads(run("terminate", "x", "--json"))[0]["status"] == "terminated"
+
+
+NOT_MEANT = ("nan", "inf", "-inf", "0", "-0", "-1", "1e9", "1e300", "1e-320")
+
+
+def refused_in_a_shell(*words: str) -> bool:
+    return main(words) in (1, 2)
+
+
+@pytest.mark.parametrize("number", NOT_MEANT)
+def test_a_number_that_nobody_means_is_refused_wherever_it_enters(
+    number: str, capsys: pytest.CaptureFixture[str]
+):
+    value, model = float(number), ["m/one", "--runtime", "fake"]
+    wrong: list[Callable[[], object]] = [
+        lambda: conduit_nb.extend("mine", value),
+        lambda: conduit_nb.deploy("m/one", runtime="fake", hours=value),
+        lambda: deploy_lines.extend(SHELL, ["mine", f"--hours={number}"], ""),
+        lambda: deploy_lines.deploy(SHELL, [*model, f"--hours={number}"], ""),
+    ]
+    if number != "1e9":  # a cap of a billion dollars is a number
+        wrong += [
+            lambda: conduit_nb.deploy("m/one", runtime="fake", max_usd=value),
+            lambda: deploy_lines.deploy(SHELL, [*model, f"--max-usd={number}"], ""),
+        ]
+    for call in wrong:
+        with pytest.raises(ArgumentError) as raised:
+            call()
+        assert raised.value.hint
+    assert refused_in_a_shell("extend", "mine", f"--hours={number}")
+    assert refused_in_a_shell("deploy", *model, f"--hours={number}")
+    assert refused_in_a_shell("deploy", *model, f"--hours={number}", "--dry-run")
+    assert "Traceback" not in capsys.readouterr().err
+    assert conduit_nb.ps() == []
+
+
+@pytest.mark.parametrize("replicas", [0, -1, 101, 10**20])
+def test_replicas_that_nobody_means_are_refused(replicas: int):
+    with pytest.raises(ArgumentError, match="replicas"):
+        conduit_nb.deploy("m/one", runtime="fake", replicas=replicas)
+
+
+@pytest.mark.parametrize("tail", [-1, 10**30])
+def test_a_log_has_no_such_tail(tail: int):
+    with pytest.raises(ArgumentError, match="tail"):
+        conduit_nb.logs("mine", tail=tail)
 
 
 @pytest.mark.parametrize("asked", [{"name": "mine"}, {"hours": 2.0}])
