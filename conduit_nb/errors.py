@@ -177,9 +177,13 @@ class CredentialsError(ConduitError):
 
 
 class StorageError(ConduitError):
-    """No space, no permission, or a broken file of ours; nothing is left half-written."""
+    """No space, no permission, or a broken file of ours; nothing is left half-written.
+
+    `ended` names nodes that were terminated all the same.
+    """
 
     code = "storage"
+    ended: tuple[str, ...] = ()
 
 
 class StateConflictError(ConduitError):

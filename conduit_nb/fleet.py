@@ -41,6 +41,7 @@ from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import PlanOptions, make_plan
 from conduit_nb.plans.options import PLANNED_AS
 from conduit_nb.providers.base import Provider
+from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import load_installation
 from conduit_nb.state.records import NodeRecord
@@ -139,20 +140,26 @@ class Fleet:
         terminated by their names, and StorageError says afterwards what became of them.
         """
         try:
-            return await self._terminate(name)
+            manager = await self._manager()
+        except ConduitError as err:
+            raise await self._ended_without_state(name, [err]) from err
+        try:
+            return await self._terminate(manager, name)
         except StorageError as err:
-            cause = err
+            causes = [err]
         except PartlyFailedError as err:
-            unusable = [one for one in err.failures.values() if isinstance(one, StorageError)]
-            if not unusable:
+            causes = [one for one in err.failures.values() if isinstance(one, StorageError)]
+            if not causes:
                 raise
-            cause = unusable[0]
-        raise await self._ended_without_state(name, cause) from cause
+        raise await self._ended_without_state(name, causes) from causes[0]
 
-    async def _terminate(self, name: str) -> list[DeploymentInfo]:
-        manager = await self._manager()
+    async def _terminate(self, manager: DeploymentManager, name: str) -> list[DeploymentInfo]:
         if name != "all":
-            return [await self._terminate_one((await manager.find(name)).id)]
+            try:
+                found = await manager.find(name)
+            except ArgumentError:
+                return [await self._terminate_unclaimed(manager, name)]
+            return [await self._terminate_one(found.id)]
         records = await manager.deployments()
         names = {record.id: record.name for record in records}
         outcome = await each({record.id: self._terminate_one(record.id) for record in records})
@@ -168,6 +175,17 @@ class Fleet:
             )
         return list(outcome.done.values())
 
+    async def _terminate_unclaimed(self, manager: DeploymentManager, name: str) -> DeploymentInfo:
+        """Terminate a node of ours whose row is lost, by its own name; else say who is there."""
+        if parse_node_name(name) is not None:
+            for one in await unclaimed(manager.tools):
+                if one.node.name == name and one.is_ours:
+                    await self._provider(one.node.provider).terminate(name, one.node.id)
+                    info = _to_unclaimed_info(one)
+                    return replace(info, status="terminated", usd_per_hour=0.0, detail="")
+        await manager.find(name)  # it has the words
+        raise AssertionError("it was not found before")
+
     async def _terminate_one(self, deployment_id: str) -> DeploymentInfo:
         manager = await self._manager()
         info = await self._told(deployment_id)
@@ -176,7 +194,7 @@ class Fleet:
         # One whose creation may still be under way is looked for again, and may cost until then.
         return replace(info, status=record.status, usd_per_hour=sum(map(rate_of, nodes)))
 
-    async def _ended_without_state(self, name: str, cause: StorageError) -> StorageError:
+    async def _ended_without_state(self, name: str, causes: Sequence[ConduitError]) -> StorageError:
         """Terminate nodes by their names, and return the error that says what became of it."""
         installation, known = await self._known_without_state()
         ended = await end_by_name(
@@ -186,9 +204,11 @@ class Fleet:
             installation=installation,
             known=known,
         )
+        before = [node for one in causes if isinstance(one, StorageError) for node in one.ended]
+        nodes = sorted({*before, *ended.nodes})
         what = (
-            f"Terminated at the provider: {', '.join(ended.nodes)}."
-            if ended.nodes
+            f"Terminated at the provider: {', '.join(nodes)}."
+            if nodes
             else (
                 "No nodes of this installation were found."
                 if name == "all"
@@ -196,11 +216,13 @@ class Fleet:
             )
         )
         failed = "".join(f" {one}: {error}" for one, error in ended.failures.items())
-        return StorageError(
+        error = StorageError(
             f"{what}{f' Not everything could be asked:{failed}' if failed else ''}"
-            f" The state was not updated: {cause}",
-            hint=cause.hint,
+            f" The state was not updated: {causes[0]}",
+            hint=causes[0].hint,
         )
+        error.ended = tuple(nodes)
+        return error
 
     async def _known_without_state(self) -> tuple[str | None, tuple[KnownNode, ...]]:
         """Return the installation and its nodes, as far as anything still tells."""

@@ -45,6 +45,7 @@ from conduit_nb.errors import (
 from conduit_nb.spelling import nearest
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.together import all_or_none, each
+from conduit_nb.units import require_seconds
 
 REPLICAS_OF_A_SERVER = 100
 """Numbers of replicas that each server of a deployment has: the second begins at 100."""
@@ -226,6 +227,7 @@ class DeploymentManager:
 
     async def extend(self, name: str, seconds: float) -> DeploymentRecord:
         """Let the deployment live so long from now on, as far as its money lasts."""
+        require_seconds("seconds", seconds)
         record = await self.find(name)
         until = self.tools.clock() + timedelta(seconds=seconds)
         found = await self.tools.read(self.tools.store.nodes, record.id)
@@ -441,8 +443,10 @@ class DeploymentManager:
         except StorageError as err:
             unwritten = err
         found = await self.tools.read(self.tools.store.nodes, record.id)
-        outcome = await each({node.name: node_work.end(self.tools, node) for node in found})
+        end = node_work.end if unwritten is None else node_work.end_at_provider
+        outcome = await each({node.name: end(self.tools, node) for node in found})
         if unwritten is not None:
+            unwritten.ended = tuple(outcome.done)
             raise unwritten
         await power.require_done(self.tools, record, outcome, f"Terminating {record.name}")
         if not any(node.is_live for node in outcome.done.values()):

@@ -218,6 +218,13 @@ async def end(
         return ended
 
 
+async def end_at_provider(tools: Tools, node: NodeRecord) -> NodeRecord:
+    """End a node without a word of it in the state, which cannot be written; looks write it."""
+    provider = tools.provider(node.provider)
+    await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+    return node
+
+
 async def end_at_last(tools: Tools, node: NodeRecord, *, why: str) -> None:
     """End what something else has failed for; that it cannot be ended yet is told, not raised.
 
@@ -234,7 +241,7 @@ async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> Nod
     try:
         node = await tools.set_node(node, status="terminating", detail=why)
     except StorageError:  # ending needs no state: what costs ends first
-        await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+        await end_at_provider(tools, node)
         raise
     if node.provider_id is None:
         found = await provider.describe(node.name)

@@ -131,5 +131,6 @@ def _make(path: Path) -> Installation:
 def _broken(path: Path) -> StorageError:
     return StorageError(
         f"{path} does not hold an installation's id and secret.",
-        hint="Delete it to begin anew; what runs with the old secret ends when it is idle.",
+        hint="Delete it to begin anew. To end what runs with the old secret before that: "
+        "conduit terminate all.",
     )

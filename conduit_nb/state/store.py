@@ -42,6 +42,7 @@ from conduit_nb.state.tables import CHARGES, DEPLOYMENTS, META, MIGRATIONS, NODE
 
 BUSY_TIMEOUT_MS = 15_000
 KNOB = "CONDUIT_DB_URI"
+WAY_OUT = "To end what runs: conduit terminate all."
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p"})
 _MOMENTS = frozenset(
     {
@@ -212,7 +213,13 @@ class Store:
     @contextmanager
     def _reading(self) -> Generator[Connection]:
         with self._mapped(), self._engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except (TypeError, ValueError, OverflowError) as err:
+                raise StorageError(
+                    f"The state in {self!r} holds values that cannot be read ({err}).",
+                    hint=f"Restore the database, or set {KNOB} to another. {WAY_OUT}",
+                ) from err
 
     @contextmanager
     def _writing(self) -> Generator[tuple[Connection, int]]:
@@ -220,7 +227,7 @@ class Store:
         if self._is_newer:
             raise StorageError(
                 "The state was written by a newer Conduit; this one only reads it.",
-                hint="Update conduit-nb, or set CONDUIT_DB_URI to a state of its own.",
+                hint=f"Install the newer conduit-nb, or set {KNOB} to another database. {WAY_OUT}",
             )
         with self._transaction() as connection:
             raised = META.c.value + 1
@@ -263,12 +270,12 @@ class Store:
             raise StorageError(
                 f"The state in {self!r} cannot be read or written"
                 f" ({type(err.orig).__name__}: {str(err.orig).strip()}).",
-                hint=f"Check the database and its disk, or set {KNOB} to another.",
+                hint=f"Check the database and its disk, or set {KNOB} to another. {WAY_OUT}",
             ) from None
         except SQLAlchemyError as err:
             raise StorageError(
                 f"The state in {self!r} cannot be used ({type(err).__name__}).",
-                hint=f"Check {KNOB}.",
+                hint=f"Check {KNOB}. {WAY_OUT}",
             ) from err
 
 
@@ -312,17 +319,26 @@ def _make_engine(url: str) -> Engine:
             hint="For PostgreSQL: pip install 'conduit-nb[postgres]'.",
         ) from err
     if parsed.get_backend_name() == "sqlite":
-        _prepare_sqlite(engine, Path(parsed.database) if parsed.database else None)
+        path = Path(parsed.database) if parsed.database else None
+        _prepare_sqlite(engine, path, _busy_timeout_ms(parsed.query.get("timeout")))
     return engine
 
 
-def _prepare_sqlite(engine: Engine, path: Path | None) -> None:
+def _busy_timeout_ms(seconds: object) -> int:
+    """Return how long a write waits for another: `?timeout=` of the address, as SQLite has it."""
+    try:
+        return round(float(seconds) * 1000) if isinstance(seconds, str) else BUSY_TIMEOUT_MS
+    except (ValueError, OverflowError):
+        return BUSY_TIMEOUT_MS
+
+
+def _prepare_sqlite(engine: Engine, path: Path | None, busy_timeout_ms: int) -> None:
     journal = "DELETE" if path is not None and is_on_network(path.absolute()) else "WAL"
 
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # SQLAlchemy begins, and as below
         for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            f"busy_timeout={busy_timeout_ms}",
             f"journal_mode={journal}",
             "synchronous=FULL",  # what is written before a call that bills is on the disk
         ):
@@ -339,7 +355,7 @@ def _prepare_sqlite(engine: Engine, path: Path | None) -> None:
         except OSError as err:
             raise StorageError(
                 f"{path} cannot be made ({err.strerror}).",
-                hint=f"Give yourself the permission, or set {KNOB} or CONDUIT_DATA_DIR.",
+                hint=f"Give yourself the permission, or set {KNOB} or CONDUIT_DATA_DIR. {WAY_OUT}",
             ) from err
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begin)
