@@ -10,12 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import date, datetime
 from enum import Enum
+from traceback import format_exception_only
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
 from conduit_nb.errors import ConduitError, SchemaError
+from conduit_nb.plain_text import plain
 from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.formats import (
     BoundedFloat,
@@ -52,16 +54,8 @@ from conduit_nb.schemas.unions import json_chooser, python_chooser
 
 T = TypeVar("T")
 
-# What a user's own __post_init__ may raise for values that it does not like.
-_REFUSALS = (
-    ValueError,
-    TypeError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    RuntimeError,
-)
+MOST_SAID = 300
+"""How much of a foreign error's text is shown."""
 
 
 def json_reader(root: Record) -> SchemaValidator:
@@ -239,7 +233,7 @@ class _Reader(_Builder):
 
     def record(self, record: Record) -> CoreSchema:
         return core_schema.no_info_after_validator_function(
-            _constructor(record.cls), self.typed_dict(record, is_whole=False)
+            _constructor(record), self.typed_dict(record, is_whole=False)
         )
 
     def chooser(self, union: Union) -> Callable[[Any], int | None]:
@@ -334,16 +328,25 @@ def _lookup(table: dict[tuple[type[Any], Any], Any]) -> CoreSchema:
     return core_schema.no_info_plain_validator_function(choose)
 
 
-def _constructor(cls: type[Any]) -> Callable[[dict[str, Any]], Any]:
+def _constructor(record: Record) -> Callable[[dict[str, Any]], Any]:
+    cls: Any = record.cls
+
     def construct(values: dict[str, Any]) -> Any:
         try:
             return cls(**values)
         except ConduitError:
             raise
-        except _REFUSALS as err:
-            raise _own(f"{cls.__name__} refuses it: {err or type(err).__name__}") from err
+        except Exception as err:  # a user's own __post_init__ raises what it likes
+            raise _own(f"{cls.__name__} refuses it: {_said(err)}") from err
 
     return construct
+
+
+def _said(error: Exception) -> str:
+    """Return the type of a foreign error and its text, made safe and short."""
+    # Python's own way of writing errors survives a broken __str__.
+    text = " ".join("".join(format_exception_only(error)).split())
+    return f"{plain(text[:MOST_SAID])}{'…' if len(text) > MOST_SAID else ''}"
 
 
 def _taker(record: Record) -> Callable[[Any], dict[str, Any]]:
@@ -356,7 +359,10 @@ def _taker(record: Record) -> Callable[[Any], dict[str, Any]]:
             if type(value).__name__ == record.cls.__name__:
                 raise _own(f"expected {record.name}, got one of another class of that name")
             raise _own(f"expected {record.name}, got {found(value)}")
-        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+        try:
+            return {name: getattr(value, name) for name in names if hasattr(value, name)}
+        except Exception as err:  # a property of the user's raises what it likes
+            raise _own(f"{record.name} cannot be read: {_said(err)}") from err
 
     return take
 

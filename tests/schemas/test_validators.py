@@ -35,10 +35,79 @@ class Account:
 
 def test_the_constructor_of_the_class_is_used_and_may_refuse():
     assert problems_of(lambda: decode('{"owner":"nobody"}', Account)) == [
-        "$: Account refuses it: there is {nobody}"
+        "$: Account refuses it: ValueError: there is {nobody}"
     ]
     with pytest.raises(ModelError, match="from inside"):
         decode('{"owner":"model"}', Account)
+
+
+class SilentError(Exception):
+    """An error whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (ValueError(), "ValueError"),
+        (ValueError(" \n"), "ValueError:"),
+        (AssertionError, "AssertionError"),
+        (OSError(2, "gone"), "FileNotFoundError: [Errno 2] gone"),
+        (StopIteration(), "StopIteration"),
+        (RecursionError("too deep"), "RecursionError: too deep"),
+        (ImportError("no module"), "ImportError: no module"),
+        (TypeError("half \ud800 \x1b[31m"), "TypeError: half \ufffd \ufffd[31m"),
+        (ValueError("two\nlines"), "ValueError: two lines"),
+    ],
+)
+def test_whatever_goes_wrong_in_a_constructor_is_said_with_its_type(error: Any, said: str):
+    @dataclass
+    class Own:
+        x: int
+
+        def __post_init__(self) -> None:
+            raise error
+
+    @dataclass
+    class Outer:
+        own: list[Own]
+
+    problems = problems_of(lambda: decode('{"own":[{"x":1}]}', Outer))
+
+    assert problems == [f"$.own[0]: Own refuses it: {said}"]
+
+
+def test_an_error_without_a_readable_text_is_said_by_its_type_and_a_long_one_is_cut():
+    @dataclass
+    class Own:
+        is_long: bool
+
+        def __post_init__(self) -> None:
+            raise ValueError("x" * 10**6) if self.is_long else SilentError
+
+    [silent] = problems_of(lambda: decode('{"is_long":false}', Own))
+    [long] = problems_of(lambda: decode('{"is_long":true}', Own))
+
+    assert "SilentError" in silent
+    assert long.startswith("$: Own refuses it: ValueError: xxx")
+    assert len(long) < 400
+
+
+def test_a_field_that_cannot_be_read_is_said_with_the_error():
+    @dataclass
+    class Own:
+        x: int
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "x":
+                raise KeyError("nowhere")
+            return super().__getattribute__(name)
+
+    assert problems_of(lambda: encode(Own(1))) == ["$: Own cannot be read: KeyError: 'nowhere'"]
 
 
 def test_frozen_and_slotted_records_come_back():
