@@ -70,7 +70,9 @@ def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Reco
     origin = get_origin(cls) or cls
     if not isinstance(origin, type) or not _is_dataclass(origin, "$"):
         raise not_a_dataclass(cls)
-    record = reader.record(origin, get_args(cls), "$")
+    scope = Scope(origin, {}, reader.namespace)
+    arguments = tuple(_closed(argument, scope, "$") for argument in get_args(cls))
+    record = reader.record(origin, arguments, "$")
     refuse_confusions(record)
     refuse_endless(record)
     return record

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast, get_args, get_origin
@@ -162,6 +163,9 @@ def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Sc
         kept = _Kept()
         setattr(origin, _CACHE, kept)
     kept[arguments] = schema
+    for _, shape, _ in walk(schema.shape):
+        if isinstance(shape, Record) and shape.arguments and _forgets_arguments(shape.cls):
+            schema_of(cast("Any", shape.cls)[shape.arguments])  # schema_of_record tries it
     return schema
 
 
@@ -181,5 +185,23 @@ class _Kept(dict[Any, Schema[Any]]):
 
 
 def schema_of_record(record: T) -> Schema[T]:
-    """Return the schema of the class that `record` is of; of `Page[Item](...)` with arguments."""
-    return schema_of(getattr(record, "__orig_class__", type(record)))
+    """Return the schema of the class that `record` is of; of `Page[Item](...)` with arguments.
+
+    Python does not keep the arguments with a frozen or slotted record: of these the schemas that
+    were made of its class are tried, the last one first.
+    """
+    cls = cast("type[Any]", type(record))
+    kind = getattr(record, "__orig_class__", None)
+    if kind is None and _forgets_arguments(cls):
+        kept = cast("_Kept", vars(cls).get(_CACHE, _Kept()))
+        for schema in reversed(kept.values()):
+            with suppress(ValidationError):
+                schema.validate(record)
+                return schema
+    return schema_of(kind or cls)
+
+
+def _forgets_arguments(cls: type[Any]) -> bool:
+    is_generic = is_dataclass(cls) and bool(getattr(cls, "__parameters__", ()))
+    is_frozen = is_generic and vars(cls)["__dataclass_params__"].frozen
+    return is_generic and (is_frozen or cls.__dictoffset__ == 0)

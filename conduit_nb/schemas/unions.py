@@ -10,7 +10,7 @@ Layer 1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import Enum
 from itertools import combinations
@@ -74,9 +74,13 @@ def json_chooser(union: Union) -> Callable[[Any], int | None]:
 def python_chooser(union: Union) -> Callable[[Any], int | None]:
     """Return what finds the number of the member that a Python value belongs to."""
     exact: dict[type[Any], int] = {}
+    alike: dict[type[Any], list[_Keys]] = {}  # Page[A] and Page[B] have one class
     for index, member in enumerate(union.members):
         for kind in _python_types(member):
             exact[kind] = index
+        if isinstance(member, Record):
+            alike.setdefault(member.cls, []).append(_keys_of(index, member))
+    alike = {cls: keys for cls, keys in alike.items() if len(keys) > 1}
     loose = [
         (kind, exact[kind])
         for kind in (bool, int, float, str, bytes, datetime, date, list, dict)
@@ -87,6 +91,8 @@ def python_chooser(union: Union) -> Callable[[Any], int | None]:
 
     def choose(value: Any) -> int | None:
         index = exact.get(cast("type[Any]", type(value)))
+        if alike and type(value) in alike:
+            return _fitting_object(alike[type(value)], _shown(value))
         if index is not None or isinstance(value, Enum):
             return index
         for base, number in loose:
@@ -193,14 +199,14 @@ def _keys_of(index: int, shape: Shape) -> _Keys:
     match shape:
         case Bytes():
             return _Keys(index, frozenset({"base64"}), frozenset({"base64"}), {})
-        case Record(fields=fields):
+        case Record(fields=known):
             return _Keys(
                 index,
-                frozenset(field.name for field in fields if field.is_required),
-                frozenset(field.name for field in fields),
+                frozenset(field.name for field in known if field.is_required),
+                frozenset(field.name for field in known),
                 {
                     field.name: frozenset((isinstance(v, bool), v) for v in field.shape.values)
-                    for field in fields
+                    for field in known
                     if isinstance(field.shape, Choice | EnumChoice)
                 },
             )
@@ -228,6 +234,12 @@ def _fitting_object(objects: list[_Keys], value: dict[str, Any]) -> int | None:
     if not ranked or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]):
         return None
     return ranked[0][1]
+
+
+def _shown(record: Any) -> dict[str, Any]:
+    """Return the fields of a record, members of Enums as they are in JSON."""
+    values = {one.name: getattr(record, one.name, None) for one in fields(record)}
+    return {name: v.value if isinstance(v, Enum) else v for name, v in values.items()}
 
 
 def _is_among(value: Any, values: frozenset[tuple[bool, Scalar]]) -> bool:

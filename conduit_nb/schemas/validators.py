@@ -330,14 +330,19 @@ def _lookup(table: dict[tuple[type[Any], Any], Any]) -> CoreSchema:
 
 def _constructor(record: Record) -> Callable[[dict[str, Any]], Any]:
     cls: Any = record.cls
+    kind = cls[record.arguments] if record.arguments else None
 
     def construct(values: dict[str, Any]) -> Any:
         try:
-            return cls(**values)
+            made = cls(**values)
         except ConduitError:
             raise
         except Exception as err:  # a user's own __post_init__ raises what it likes
             raise _own(f"{cls.__name__} refuses it: {_said(err)}") from err
+        if kind is not None and hasattr(made, "__dict__"):
+            # As `Page[Item](...)` does it, but of a frozen dataclass too.
+            object.__setattr__(made, "__orig_class__", kind)
+        return made
 
     return construct
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 
 import conduit_nb.schemas as schemas
 from conduit_nb.errors import ArgumentError, SchemaError, ValidationError
 from conduit_nb.schemas import schema_of
-from conduit_nb.schemas.shapes import Int, Str
+from conduit_nb.schemas.shapes import Int, Range, Str
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass
@@ -130,3 +132,87 @@ def test_a_model_is_not_asked_to_write_nothing():
         schema_of(Nothing).require_model_output()
 
     assert "is_urgent: bool" in caught.value.hint
+
+
+@dataclass
+class Held(Generic[T]):
+    items: list[T]
+
+
+@dataclass(frozen=True)
+class Frozen(Generic[T]):
+    items: list[T]
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted(Generic[T]):
+    items: list[T]
+
+
+@dataclass
+class Derived(Held[T], Generic[T]):
+    count: int = 0
+
+
+@dataclass
+class DerivedOfItems(Held[Item]):
+    count: int = 0
+
+
+@dataclass
+class Choice(Generic[T]):
+    kind: T
+
+
+@dataclass
+class Nested(Generic[T, U]):
+    one: T
+    many: dict[str, Held[U]]
+    maybe: Slotted[T] | None
+    which: Choice[Literal["a"]] | Choice[Literal["b"]]
+    below: list[Nested[T, U]]
+
+
+@pytest.mark.parametrize("page", [Held, Frozen, Slotted, Derived])
+@pytest.mark.parametrize(
+    ("argument", "items"),
+    [
+        (Item, '[{"sku":"a","count":1}]'),
+        ("Item", '[{"sku":"a","count":1}]'),
+        (Item | None, '[null,{"sku":"a","count":1}]'),
+        (Held[Held[Item]], '[{"items":[{"items":[{"sku":"a","count":1}]}]}]'),
+        (Slotted[int], '[{"items":[1]}]'),
+        (list[Item], '[[{"sku":"a","count":1}]]'),
+        (Annotated[int, Range(ge=1)], "[1]"),
+        (Literal["a", 1], '["a",1]'),
+    ],
+)
+def test_a_generic_record_that_was_decoded_goes_back_in(page: Any, argument: Any, items: str):
+    text = f'{{"items":{items}}}'
+    if page is Derived:
+        text = f'{{"items":{items},"count":2}}'
+
+    record = schemas.decode(text, page[argument])
+
+    assert schemas.encode(record) == text
+    assert schemas.encode(pickle.loads(pickle.dumps(record))) == text
+    assert schemas.encode(copy.deepcopy(record)) == text
+
+
+def test_the_generic_records_inside_of_another_go_back_in_too():
+    text = (
+        '{"one":{"sku":"a","count":1},"many":{"x":{"items":["y"]}},"maybe":{"items":[]},'
+        '"which":{"kind":"b"},"below":[]}'
+    )
+    outer = text.replace('"below":[]', f'"below":[{text}]')
+
+    record = schemas.decode(outer, Nested[Item, str])
+
+    assert schemas.encode(record) == outer
+    assert schemas.encode(record.below[0]) == text
+    assert schemas.encode(record.many["x"]) == '{"items":["y"]}'
+    assert schemas.encode(record.maybe) == '{"items":[]}'
+    other = outer.replace('"b"', '"a"')
+    assert schemas.encode(schemas.decode(other, Nested[Item, str])) == other
+    derived = schemas.decode('{"items":[{"sku":"a","count":1}],"count":2}', DerivedOfItems)
+    assert schemas.decode(schemas.encode(derived), DerivedOfItems) == derived
