@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from conduit_nb.errors import SchemaError
@@ -28,8 +29,14 @@ class Completer:
     Raises SchemaError where the schema has no value, or a keyword that is not known here.
     """
 
-    def __init__(self, json_schema: Mapping[str, Any]) -> None:
-        self._root, nodes = to_nodes(json_schema)
+    def __init__(self, json_schema: Mapping[str, Any], *, strict: bool = True) -> None:
+        """Make what ends texts; `strict` looks first for an end of what grammars write.
+
+        They write numbers within bounds in one way only, which tells members of a union apart.
+        """
+        self._json_schema = json_schema
+        self._is_strict = strict
+        self._root, nodes = to_nodes(json_schema, strict=strict)
         while any(node.shorten() for node in nodes):
             pass
         shortest = shortest_of(self._root)
@@ -51,6 +58,16 @@ class Completer:
 
     def closing_of(self, reader: JsonReader, half: bytes = b"") -> bytes | None:
         """Return the same for what was read, and the bytes of a character that is not whole."""
+        closing = self._found(reader, half)
+        if closing is None and self._is_strict and not reader.is_broken:
+            return self._loose._found(reader, half)
+        return closing
+
+    @cached_property
+    def _loose(self) -> Completer:
+        return Completer(self._json_schema, strict=False)
+
+    def _found(self, reader: JsonReader, half: bytes) -> bytes | None:
         if reader.is_broken or (half and not reader.open_parts):
             return None
         if reader.root is None:

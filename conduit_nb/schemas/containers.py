@@ -5,6 +5,7 @@ Layer 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from conduit_nb.schemas.nodes import (
@@ -75,7 +76,10 @@ class ArrayNode(Node):
 
 
 class ObjectNode(Node):
-    """An object; `properties` by key, in order, and `other` for the keys that are not in it."""
+    """An object; `properties` by key, in order, and `other` for the keys that are not in it.
+
+    A key that stands twice counts twice, as grammars have it.
+    """
 
     def __init__(self, required: Sequence[str], least: int, most: int | None) -> None:
         self.properties: dict[str, Nodes] = {}
@@ -96,10 +100,11 @@ class ObjectNode(Node):
         if not isinstance(part, Object):
             return False
         keys = part.entries.keys()
-        if self._most is not None and len(keys) > self._most:
+        count = len(keys) + len(part.repeats)
+        if self._most is not None and count > self._most:
             return False
         if part.end is not None and (
-            len(keys) < self._least or any(key not in keys for key in self._required)
+            count < self._least or any(key not in keys for key in self._required)
         ):
             return False
         known: int = part.notes.get(self, 0)
@@ -109,12 +114,22 @@ class ObjectNode(Node):
                 return False
             known += value.end is not None
         part.notes[self] = known
+        return not part.repeats or self._takes_repeats(part)
+
+    def _takes_repeats(self, part: Object) -> bool:
+        """Say whether the values fit whose key stands there already; readers take either."""
+        known: int = part.notes.get((self, "repeats"), 0)
+        for key, value in part.repeats[known:]:
+            if value.end is not None and not fits(self.inside(key), value):
+                return False
+            known += value.end is not None
+        part.notes[self, "repeats"] = known
         return True
 
     def rest(self, part: Part, half: bytes) -> str | None:
         if not isinstance(part, Object):
             return None
-        keys = tuple(part.entries)
+        keys = (*part.entries, *(key for key, _ in part.repeats))
         match part.stage:
             case "begun" | "after" | "inside":
                 return self._closed(keys, is_begun=part.stage == "begun") if not half else None
@@ -191,7 +206,9 @@ class ObjectNode(Node):
         there = dict.fromkeys(keys)
         entries: list[str] = []
         missing = [key for key in self._required if key not in there]
-        while missing or len(there) < self._least:
+        # Readers count each key once, grammars each entry.
+        most = math.inf if self._most is None else self._most
+        while missing or (len(there) < self._least and len(keys) + len(entries) < most):
             optional = [key for key in self._names_left(tuple(there)) if key not in there]
             key = missing.pop(0) if missing else (optional or [_new_key("", there)])[0]
             value = shortest_of(self.inside(key))

@@ -56,21 +56,25 @@ FORMATS = {
 MOST_REPEATS = 100_000
 
 
-def to_nodes(json_schema: Mapping[str, Any]) -> tuple[list[Node], list[Node]]:
+def to_nodes(
+    json_schema: Mapping[str, Any], *, strict: bool = False
+) -> tuple[list[Node], list[Node]]:
     """Return what a value may be, and all nodes, those inside of others as well.
 
-    Raises SchemaError where a keyword is not known here.
+    `strict` takes numbers only as grammars write them. Raises SchemaError where a keyword is not
+    known here.
     """
-    compiler = _Compiler(json_schema)
+    compiler = _Compiler(json_schema, strict=strict)
     return compiler.compiled(json_schema), compiler.made
 
 
 class _Compiler:
     """Makes the nodes of a schema, those of each reference once."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, Any], *, strict: bool) -> None:
         self.made: list[Node] = []
         self._root = root
+        self._strict = strict
         self._references: dict[str, list[Node]] = {}
         self._anything: list[Node] | None = None
         self._unfilled: deque[Callable[[], None]] = deque()
@@ -146,7 +150,8 @@ class _Compiler:
             case "boolean":
                 return self._made(OptionsNode([False, True]))
             case "integer" | "number":
-                return self._made(NumberNode(_bounds(schema), whole=kind == "integer"))
+                whole = kind == "integer"
+                return self._made(NumberNode(_bounds(schema), whole=whole, strict=self._strict))
             case "string":
                 least, most = _counts(schema, "minLength", "maxLength")
                 return self._made(TextNode(_automaton(schema), least, most))

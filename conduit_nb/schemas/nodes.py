@@ -119,11 +119,12 @@ class OptionsNode(Node):
 
 
 class NumberNode(Node):
-    """A number, or a whole one, within bounds."""
+    """A number, or a whole one, within bounds; `strict` takes only what grammars write."""
 
-    def __init__(self, bounds: Bounds, *, whole: bool) -> None:
+    def __init__(self, bounds: Bounds, *, whole: bool, strict: bool) -> None:
         self._bounds = bounds
         self._whole = whole
+        self._strict = strict
         self.shortest = shortest_number(bounds, whole=whole)
 
     def takes(self, part: Part) -> bool:
@@ -131,14 +132,14 @@ class NumberNode(Node):
             case Word(end=None, raw=raw):
                 return raw[0] not in "tfn"
             case Word(raw=raw):
-                return is_number(raw, self._bounds, whole=self._whole)
+                return is_number(raw, self._bounds, whole=self._whole, strict=self._strict)
             case _:
                 return False
 
     def rest(self, part: Part, half: bytes) -> str | None:
         if not isinstance(part, Word) or half:
             return None
-        return rest_of_number(part.raw, self._bounds, whole=self._whole)
+        return rest_of_number(part.raw, self._bounds, whole=self._whole, strict=self._strict)
 
     def most_bytes(self) -> int:
         return NUMBER_BYTES

@@ -53,11 +53,13 @@ class Bounds:
         )
 
 
-def is_number(raw: str, bounds: Bounds, *, whole: bool) -> bool:
-    """Say whether `raw` is such a number."""
+def is_number(raw: str, bounds: Bounds, *, whole: bool, strict: bool = False) -> bool:
+    """Say whether `raw` is such a number; `strict` asks whether a grammar would write it so."""
     if not (_WHOLE if whole else _NUMBER).fullmatch(raw):
         return False
-    return bounds.is_everything or bounds.hold(_EXACT.create_decimal(raw))
+    if bounds.is_everything:
+        return True
+    return bounds.hold(_EXACT.create_decimal(raw)) and not (strict and not _is_known(raw, bounds))
 
 
 def shortest_number(bounds: Bounds, *, whole: bool) -> str | None:
@@ -72,10 +74,11 @@ def shortest_number(bounds: Bounds, *, whole: bool) -> str | None:
     return min(texts, key=len, default=None)
 
 
-def rest_of_number(raw: str, bounds: Bounds, *, whole: bool) -> str | None:
+def rest_of_number(raw: str, bounds: Bounds, *, whole: bool, strict: bool = False) -> str | None:
     """Return the shortest text that makes a number between the bounds of `raw`; None for none.
 
-    With bounds it is written as grammars know such numbers: see formats.BoundedFloat.
+    With bounds it is written as grammars know such numbers (see formats.BoundedFloat), unless that
+    cannot be; then there is no number where `strict` is asked.
     """
     if not _BEGUN.fullmatch(raw):
         return None
@@ -87,7 +90,7 @@ def rest_of_number(raw: str, bounds: Bounds, *, whole: bool) -> str | None:
             if _is_known(raw + rest, bounds):
                 return rest
             loose = rest if loose is None else loose
-    return loose
+    return None if strict else loose
 
 
 def _rests(raw: str, bounds: Bounds, *, whole: bool) -> Iterator[str]:
@@ -146,10 +149,10 @@ def _rests_of(
 def _is_known(raw: str, bounds: Bounds) -> bool:
     """Say whether the grammars of bounded numbers know this way of writing it.
 
-    They know no -0.0. Beside a bound (and beside 0) they know no zeros at the end, and no number
-    that the bound goes on from, such as 0.9 where the bound is 0.95.
+    They know no exponent and no -0.0. Beside a bound (and beside 0) they know no zeros at the end,
+    and no number that the bound goes on from, such as 0.9 where the bound is 0.95.
     """
-    if raw.startswith("-") and not raw.strip("-0."):
+    if "e" in raw.lower() or (raw.startswith("-") and not raw.strip("-0.")):
         return False
     whole, _, fraction = raw.partition(".")
     if not fraction:

@@ -72,15 +72,31 @@ class Array:
 
 @dataclass(slots=True, eq=False)
 class Object:
-    """An object; of its values only the last may be open. `key` is the last one, perhaps open."""
+    """An object; of its values only the last may be open. `key` is the last one, perhaps open.
+
+    Of a key that stands there again, `entries` keep the first value; `repeats` are the others, and
+    `again` says that the last key is one of them. The last comma stands at `comma`.
+    """
 
     start: int
     entries: dict[str, Part] = field(default_factory=dict[str, "Part"])
+    repeats: list[tuple[str, Part]] = field(default_factory=list[tuple[str, "Part"]])
     key: Text | None = None
+    again: bool = False
+    comma: int = 0
     stage: Stage = "begun"
     height: int = 1
     end: int | None = None
     notes: dict[Any, Any] = field(default_factory=dict[Any, Any])
+
+
+@dataclass(slots=True)
+class Repeat:
+    """An entry whose key stands in its object already: from the comma before it to its end."""
+
+    comma: int
+    key_end: int
+    end: int | None = None
 
 
 Part: TypeAlias = Text | Word | Array | Object
@@ -94,14 +110,15 @@ class JsonReader:
     """Reads one JSON value; `root` is it, None before it begins.
 
     `open_parts` are the values that are open, each inside the one before. `is_broken` says that
-    the text is not the beginning of JSON, or that a key stands in it twice; then nothing more is
-    read.
+    the text is not the beginning of JSON; then nothing more is read. `repeats` are the entries
+    whose key stands in their object already.
     """
 
     def __init__(self) -> None:
         self.root: Part | None = None
         self.open_parts: list[Part] = []
         self.is_broken = False
+        self.repeats: list[Repeat] = []
         self._read = 0
 
     @property
@@ -176,8 +193,9 @@ class JsonReader:
             return
         assert isinstance(top, Object)
         top.stage = "colon"
-        if string.text in top.entries:
-            self.is_broken = True
+        top.again = string.text in top.entries
+        if top.again:
+            self.repeats.append(Repeat(top.comma, string.end or 0))
 
     def _word(self, word: Word, text: str, at: int) -> int:
         found = _WORD.match(text, at)
@@ -205,6 +223,8 @@ class JsonReader:
                 top.stage = "value"
             case ((Object(stage="after") | Array(stage="after")), ","):
                 top.stage = "comma"
+                if isinstance(top, Object):
+                    top.comma = place
             case (Object(stage="begun" | "after"), "}") | (Array(stage="begun" | "after"), "]"):
                 top.end = place + 1
                 self._ended()
@@ -230,7 +250,10 @@ class JsonReader:
                 return
         match top:
             case Object(key=Text() as key):
-                top.entries[key.text] = part
+                if top.again:
+                    top.repeats.append((key.text, part))
+                else:
+                    top.entries[key.text] = part
                 top.stage = "inside"
             case Array():
                 top.items.append(part)
@@ -243,8 +266,44 @@ class JsonReader:
         part = self.open_parts.pop()
         if self.open_parts and isinstance(outer := self.open_parts[-1], Object | Array):
             outer.stage = "after"
+            if isinstance(outer, Object) and outer.again:
+                self._repeat_ended(outer, part)
             if isinstance(part, Object | Array):
                 outer.height = max(outer.height, part.height + 1)
+
+    def _repeat_ended(self, outer: Object, part: Part) -> None:
+        """Note where an entry with a key of before ends; those inside of it go with it."""
+        for repeat in reversed(self.repeats):
+            if repeat.comma == outer.comma:
+                repeat.end = part.end
+                return
+
+
+def without_repeats(text: str) -> str:
+    """Return JSON text, whole or cut, without the entries whose key stands there already."""
+    kept: list[str] = []
+    at = 0
+    for repeat in _repeats(text):
+        if repeat.comma >= at:  # else it is in one that is left out already
+            kept.append(text[at : repeat.comma])
+            at = len(text) if repeat.end is None else repeat.end
+    return "".join([*kept, text[at:]])
+
+
+def with_renamed_repeats(text: str) -> str:
+    """Return JSON text, whole or cut, with another key where one stands there already."""
+    kept: list[str] = []
+    at = 0
+    for number, repeat in enumerate(_repeats(text), start=2):
+        kept += (text[at : repeat.key_end - 1], f' {number}"')
+        at = repeat.key_end
+    return "".join([*kept, text[at:]])
+
+
+def _repeats(text: str) -> list[Repeat]:
+    reader = JsonReader()
+    reader.feed(text)
+    return reader.repeats
 
 
 def _unit(escape: str) -> int:

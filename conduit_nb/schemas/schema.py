@@ -20,6 +20,7 @@ from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.codec import Codec
 from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
+from conduit_nb.schemas.reader import with_renamed_repeats, without_repeats
 from conduit_nb.schemas.redefinitions import Stamp, are_alike
 from conduit_nb.schemas.shapes import Bytes, EnumChoice, Record, Shape, walk
 
@@ -105,8 +106,17 @@ class Schema(Displayed, Generic[T]):
     def close(self, text: str) -> T | None:
         """Return the shortest record that begins like `text`, which was cut somewhere.
 
-        None where there is none: the text does not fit, or cannot be told how to end.
+        Of a key that stands twice in an object, which grammars let a model write, the first value
+        is taken (where that leaves too few, the others get keys of their own). None where there is
+        none: the text does not fit, or cannot be told how to end.
         """
+        once = without_repeats(text)
+        record = self._closed(once)
+        return (
+            self._closed(with_renamed_repeats(text)) if record is None and once != text else record
+        )
+
+    def _closed(self, text: str) -> T | None:
         try:
             closing = self._completer.closing(text)
             return None if closing is None else self.decode(text + closing)

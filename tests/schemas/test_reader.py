@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit_nb.schemas.reader import Array, JsonReader, Object, Part, Text, Word
+from conduit_nb.schemas.reader import (
+    Array,
+    JsonReader,
+    Object,
+    Part,
+    Text,
+    Word,
+    with_renamed_repeats,
+    without_repeats,
+)
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -79,7 +88,6 @@ def test_values_know_where_they_stand_in_the_text():
         '["\\ude00"]',
         '["\n"]',
         "[+1]",
-        '{"a":1,"a":2}',
         "[] []",
         "{1:2}",
     ],
@@ -95,3 +103,24 @@ def test_a_beginning_is_neither_broken_nor_whole(text: str):
 
     assert not reader.is_broken
     assert not reader.is_whole
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "renamed"),
+    [
+        ('{"a":1,"b":2}', '{"a":1,"b":2}', '{"a":1,"b":2}'),
+        ('{"a":1,"a":2}', '{"a":1}', '{"a":1,"a 2":2}'),
+        ('{"a":1 , "\\u0061" : [2', '{"a":1 ', '{"a":1 , "\\u0061 2" : [2'),
+        ('{"a":1,"a', '{"a":1,"a', '{"a":1,"a'),
+        ('{"a":1,"a"', '{"a":1', '{"a":1,"a 2"'),
+        ('{"a":{"b":1,"b":2},"a":{"c":1,"c":2},"d":3', '{"a":{"b":1},"d":3', None),
+        ('[{"a":1,"a":{"a":2,"a":3', '[{"a":1', '[{"a":1,"a 2":{"a":2,"a 3":3'),
+    ],
+)
+def test_keys_that_stand_there_already_are_left_out_or_renamed(
+    text: str, kept: str, renamed: str | None
+):
+    assert without_repeats(text) == kept
+    if renamed is not None:
+        assert with_renamed_repeats(text) == renamed
+    assert without_repeats(kept) == kept
