@@ -24,7 +24,9 @@ from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_ar
 
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.checks import refuse_confusions, refuse_endless
-from conduit_nb.schemas.constraints import MAX_EXACT, constrain, to_constraint
+from conduit_nb.schemas.constraints import MAX_EXACT, constrain, refuse_impossible, to_constraint
+from conduit_nb.schemas.plain_values import plain_value
+from conduit_nb.schemas.problems import found
 from conduit_nb.schemas.redefinitions import are_alike, successor
 from conduit_nb.schemas.refusals import forgotten_colon, not_a_dataclass, refusal, type_name
 from conduit_nb.schemas.scopes import Scope, bindings_of
@@ -149,7 +151,7 @@ class _Reader:
             is_required=is_tag
             or not (has_default or one.default_factory is not dataclasses.MISSING),
             has_default=has_default,
-            default=one.default if has_default else None,
+            default=plain_value(one.default, shape) if has_default else None,
         )
 
     def read(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:

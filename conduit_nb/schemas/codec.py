@@ -8,8 +8,12 @@ Both look at everything and report all problems at once, with paths. Layer 1.
 from __future__ import annotations
 
 import json
+import re
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from json.encoder import encode_basestring
 from typing import Any, cast
 
@@ -17,8 +21,10 @@ from pydantic_core import SchemaError as CoreSchemaError
 from pydantic_core import ValidationError as CoreValidationError
 
 from conduit_nb.errors import Problem, SchemaError, ValidationError
+from conduit_nb.schemas.plain_values import is_foreign
 from conduit_nb.schemas.formats import write_float
-from conduit_nb.schemas.problems import to_path, to_problems
+from conduit_nb.schemas.problems import found, to_path, to_problems
+from conduit_nb.schemas.reader import JsonReader
 from conduit_nb.schemas.shapes import Record, Str, walk
 from conduit_nb.schemas.validators import json_reader, record_writer, value_writer
 
@@ -38,6 +44,10 @@ class Codec:
         except CoreSchemaError as err:
             raise _broken_pattern(root, err) from err
         _check_defaults(root)
+
+    @cached_property
+    def _foreign_writer(self) -> SchemaValidator:
+        return record_writer(self._root, takes_foreign=True)
 
     def read(self, text: str) -> Any:
         """Return the record that `text` holds. Raises ValidationError."""
@@ -65,7 +75,12 @@ class Codec:
 
     def _checked(self, record: Any) -> tuple[Any, str]:
         try:
-            value = self._writer.validate_python(record)
+            try:
+                value = self._writer.validate_python(record)
+            except CoreValidationError as err:
+                if not any(is_foreign(one["input"]) for one in err.errors(include_url=False)):
+                    raise
+                value = self._foreign_writer.validate_python(record)
         except CoreValidationError as err:
             errors = err.errors(include_url=False)
             problems = to_problems(errors, self._root, in_python=True)

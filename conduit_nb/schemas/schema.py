@@ -17,7 +17,8 @@ from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError, Problem, SchemaError, ValidationError
 from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.closing import Completer
-from conduit_nb.schemas.codec import Codec
+from conduit_nb.schemas.codec import Codec, long_numbers
+from conduit_nb.schemas.plain_values import plain_value
 from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
 from conduit_nb.schemas.reader import with_renamed_repeats, without_repeats
@@ -134,10 +135,14 @@ class Schema(Displayed, Generic[T]):
     def from_jsonable(self, value: Any) -> T:
         """Return the record that JSON values stand for. Raises ValidationError."""
         try:
-            text = json.dumps(value, ensure_ascii=False)
-        except (TypeError, ValueError, RecursionError) as err:
-            problem = Problem(path="$", message=f"not JSON: {err}")
+            text = json.dumps(value, ensure_ascii=False, default=_plain)
+        except RecursionError as err:
+            problem = Problem(path="$", message="not JSON: it nests too deep")
             raise ValidationError((problem,), subject="value") from err
+        except (TypeError, ValueError) as err:
+            problem = Problem(path="$", message=f"not JSON: {err}")
+            problems = long_numbers(value) if "digits" in str(err) else ()
+            raise ValidationError(problems or (problem,), subject="value") from err
         return self.decode(text)
 
     def require_model_output(self) -> None:
@@ -154,6 +159,14 @@ class Schema(Displayed, Generic[T]):
                     path=path,
                     hint="Let the model write text (str) and make the bytes from it in Python.",
                 )
+
+
+def _plain(value: Any) -> Any:
+    """Return the plain value for one of numpy or pandas, as json asks for it."""
+    plain: object = plain_value(value)
+    if plain is value or not isinstance(plain, str | int | float | list | None):
+        raise TypeError(f"a {type(value).__name__} is not JSON")
+    return cast("Any", plain)
 
 
 def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Schema[T]:

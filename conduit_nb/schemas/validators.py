@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core
 from conduit_nb.errors import ConduitError, SchemaError
 from conduit_nb.plain_text import plain
 from conduit_nb.schemas.annotations import read_dataclass
+from conduit_nb.schemas.plain_values import plain_value
 from conduit_nb.schemas.formats import (
     BoundedFloat,
     read_base64,
@@ -68,14 +69,17 @@ def value_reader(shape: Shape) -> SchemaValidator:
     return _Reader().validator(shape)
 
 
-def record_writer(root: Record) -> SchemaValidator:
-    """Return what takes a record apart into JSON values. Raises pydantic_core.SchemaError."""
-    return _Writer().validator(root)
+def record_writer(root: Record, *, takes_foreign: bool = False) -> SchemaValidator:
+    """Return what takes a record apart into JSON values. Raises pydantic_core.SchemaError.
+
+    With `takes_foreign` values of numpy and pandas are taken for plain ones, which takes longer.
+    """
+    return _Writer(takes_foreign=takes_foreign).validator(root)
 
 
 def value_writer(shapes: dict[str, Shape]) -> SchemaValidator:
     """Return what takes a dict of values apart, each of its own shape."""
-    builder = _Writer()
+    builder = _Writer(takes_foreign=True)
     fields = {
         name: core_schema.typed_dict_field(builder.schema(shape)) for name, shape in shapes.items()
     }
@@ -241,6 +245,18 @@ class _Reader(_Builder):
 
 
 class _Writer(_Builder):
+    def __init__(self, *, takes_foreign: bool) -> None:
+        super().__init__()
+        self._takes_foreign = takes_foreign
+
+    def schema(self, shape: Shape) -> CoreSchema:
+        made = super().schema(shape)
+        if not self._takes_foreign:
+            return made
+        return core_schema.no_info_before_validator_function(
+            lambda value: plain_value(value, shape), made
+        )
+
     def float(self, shape: Float) -> CoreSchema:
         number = core_schema.float_schema(strict=True, allow_inf_nan=False, **_bounds(shape.range))
         exact = core_schema.no_info_before_validator_function(_exact, number)

@@ -226,5 +226,7 @@ def test_values_of_numpy_and_pandas_do_not_slip_through():
     assert problems_of(lambda: encode(holder(pandas.NaT))) == [
         "$.f: expected aware datetime, got NaTType"
     ]
-    whole = pandas.Series([1]).iloc[0]
-    assert problems_of(lambda: encode(holder_of(int)(whole))) == ["$.f: expected int, got int64"]
+    whole = pandas.Series([1.5]).iloc[0]
+    assert problems_of(lambda: encode(holder_of(int)(whole))) == [
+        "$.f: expected int, got float 1.5"
+    ]
