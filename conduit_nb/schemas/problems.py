@@ -35,6 +35,7 @@ from conduit_nb.schemas.shapes import (
     Union,
     without_null,
 )
+from conduit_nb.schemas.unions import tag_of
 
 MAX_SHOWN = 40
 
@@ -160,12 +161,32 @@ def _to_problem(error: ErrorDetails, root: Record, in_python: bool) -> Problem:
         owner_map = inner
         shape = _below(inner, item)
         keys.append(item)
-    if is_key:
+    tag = _wrong_tag(error, shape)
+    if tag is not None:
+        keys.append(tag[0])
+        message = tag[1]
+    elif is_key:
         message = f"expected str as key, got {found(error['input'])}"
     else:
         expected = None if shape is None else described(shape, in_python=in_python)
         message = _message(error, expected, owner)
     return Problem(path=to_path(keys), message=message)
+
+
+def _wrong_tag(error: ErrorDetails, shape: Shape | None) -> tuple[str, str] | None:
+    """Return the field that is to tell the members of a union apart, and what is wrong with it."""
+    value = error["input"]
+    if not error["type"].startswith("union_tag") or not isinstance(value, dict):
+        return None
+    members = shape.members if isinstance(shape, Union) else ()
+    tag = None if any(isinstance(one, Map) for one in members) else tag_of(members)
+    if tag is None:
+        return None
+    name, values = tag
+    expected = _listed([json.dumps(one, ensure_ascii=False) for one in values])
+    if name not in value:
+        return name, f"missing, expected {expected}"
+    return name, f"expected {expected}, got {found(value[name])}"
 
 
 def _below(shape: Shape | None, key: str | int) -> Shape | None:

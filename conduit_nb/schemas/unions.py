@@ -9,7 +9,7 @@ Layer 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import Enum
@@ -56,13 +56,15 @@ def json_chooser(union: Union) -> Callable[[Any], int | None]:
     for index, member in enumerate(union.members):
         for kind, values in _claims(member, has_int=has_int).items():
             by_kind.setdefault(kind, []).append((index, values))
-    objects = [_keys_of(index, union.members[index]) for index, _ in by_kind.get("object", [])]
+    indices = [index for index, _ in by_kind.get("object", [])]
+    objects = [_keys_of(index, union.members[index]) for index in indices]
+    tag = tag_of([union.members[index] for index in indices])
 
     def choose(value: Any) -> int | None:
         kind = _kind(value)
         candidates = by_kind.get(kind, [])
         if kind == "object":
-            return _fitting_object(objects, value)
+            return _fitting_object(objects, value, tag)
         for index, values in candidates:
             if values is None or (value in values):
                 return index
@@ -228,8 +230,36 @@ def _objects_overlap(one: Shape, other: Shape) -> bool:
     )
 
 
-def _fitting_object(objects: list[_Keys], value: dict[str, Any]) -> int | None:
-    """Return the member that `value` is nearest to, so that its errors are the useful ones."""
+def tag_of(shapes: Sequence[Shape]) -> tuple[str, list[Scalar]] | None:
+    """Return the field whose fixed values tell dataclasses apart, with all of its values."""
+    records = [shape for shape in shapes if isinstance(shape, Record)]
+    keys = [_keys_of(index, record) for index, record in enumerate(records)]
+    if len(keys) < 2:
+        return None
+    for name in keys[0].fixed:
+        if all(name in one.fixed and name in one.required for one in keys):
+            values = [one.fixed[name] for one in keys]
+            if sum(map(len, values)) == len(frozenset[Any]().union(*values)):
+                fields_ = [one for record in records for one in record.fields if one.name == name]
+                return name, [value for one in fields_ for value in _values_of(one.shape)]
+    return None
+
+
+def _values_of(shape: Shape) -> tuple[Scalar, ...]:
+    return shape.values if isinstance(shape, Choice | EnumChoice) else ()
+
+
+def _fitting_object(
+    objects: list[_Keys], value: dict[str, Any], tag: tuple[str, list[Scalar]] | None = None
+) -> int | None:
+    """Return the member that `value` is nearest to, so that its errors are the useful ones.
+
+    None where its tag is that of none: then the error is about the tag.
+    """
+    if tag is not None and tag[0] in value:
+        allowed = frozenset((isinstance(one, bool), one) for one in tag[1])
+        if not _is_among(value[tag[0]], allowed):
+            return None
     ranked = sorted((keys.misfits(value), keys.index) for keys in objects)
     if not ranked or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]):
         return None

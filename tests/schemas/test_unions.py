@@ -163,22 +163,22 @@ def test_two_classes_of_one_name_are_members_like_any_other():
         ('{"f":{"kind":"circle"}}', "$.f.size: missing, expected float"),
         (
             '{"f":{"kind":"oval","size":1}}',
-            "$.f: expected Circle or Square or Dot or null, got object with kind, size",
+            '$.f.kind: expected "circle" or "square" or "dot", got str "oval"',
         ),
         ('{"f":{"kind":"dot","size":1}}', "$.f.size: unexpected; Dot has kind"),
         ('{"f":{"kind":"square","size":"1"}}', '$.f.size: expected float, got str "1"'),
         (
             '{"f":{"size":1}}',
-            "$.f: expected Circle or Square or Dot or null, got object with size",
+            '$.f.kind: missing, expected "circle" or "square" or "dot"',
         ),
         ('{"f":7}', "$.f: expected Circle or Square or Dot or null, got int 7"),
         (
             '{"f":{"kind":1,"size":1}}',
-            "$.f: expected Circle or Square or Dot or null, got object with kind, size",
+            '$.f.kind: expected "circle" or "square" or "dot", got int 1',
         ),
         (
             '{"f":{"kind":[],"size":1}}',
-            "$.f: expected Circle or Square or Dot or null, got object with kind, size",
+            '$.f.kind: expected "circle" or "square" or "dot", got list of 0',
         ),
     ],
 )
@@ -201,3 +201,41 @@ def test_a_record_of_no_member_is_caught_before_it_is_written():
 
     with pytest.raises(ValidationError, match=r"\$\.f: expected Circle or Square, got Named"):
         schema_of(holder).validate(holder(Named("x")))
+
+
+class Form(Enum):
+    OPEN = "open"
+    SHUT = "shut"
+
+
+@dataclass
+class Gate:
+    form: Form
+    height: int
+
+
+@dataclass
+class Wall:
+    form: Literal["solid", 3]
+    length: int
+
+
+@pytest.mark.parametrize(
+    ("hint", "text", "path"),
+    [
+        (Gate | Wall, '{"form":"x"}', "$.f.form"),
+        (Gate | Wall, '{"form":"x","height":1}', "$.f.form"),
+        (Gate | Wall, '{"form":true,"length":1}', "$.f.form"),
+        (Gate | Wall, '{"form":{"a":1}}', "$.f.form"),
+        (Gate | Wall | None, "{}", "$.f.form"),
+        (list[Gate | Wall | str], '["a",{"form":"x"}]', "$.f[1].form"),
+        (dict[str, Gate | Wall], '{"k":{"form":"x"}}', "$.f.k.form"),
+    ],
+)
+def test_a_wrong_tag_is_named_with_all_that_it_may_be(hint: Any, text: str, path: str):
+    with pytest.raises(ValidationError) as caught:
+        schema_of(holder_of(hint)).decode(f'{{"f":{text}}}')
+
+    [problem] = caught.value.problems
+    assert problem.path == path
+    assert 'expected "open" or "shut" or "solid" or 3' in problem.message
