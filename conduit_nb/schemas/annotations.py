@@ -186,11 +186,13 @@ class _Reader:
     def _annotated(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:
         shape = self.read(hint.__origin__, scope, path, notes)
         for extra in hint.__metadata__:
-            found = to_constraint(extra, path)
-            if isinstance(found, str):
-                notes.append(found)
+            given = to_constraint(extra, path)
+            if isinstance(given, str):
+                notes.append(given)
             else:
-                shape = constrain(shape, found, path)
+                shape = constrain(shape, given, path)
+        for member in shape.members if isinstance(shape, Union) else (shape,):
+            refuse_impossible(member, path)
         return shape
 
     def _union(self, hints: tuple[Any, ...], scope: Scope, path: str, notes: list[str]) -> Shape:

@@ -16,8 +16,10 @@ from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
 from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.automata import Automaton, TooLargeError
 from conduit_nb.schemas.formats import decimals_of
 from conduit_nb.schemas.patterns import common_regex
+from conduit_nb.schemas.problems import found, size_text
 from conduit_nb.schemas.shapes import (
     Float,
     Int,
@@ -37,6 +39,10 @@ Constraint: TypeAlias = Length | Range | Pattern
 MAX_EXACT = 2**53
 MAX_FLOAT_BOUND = 10**15
 MAX_DECIMALS = 15
+MOST_NEEDED = 100_000
+"""What more must have than that cannot be closed: see keywords.MOST_REPEATS."""
+MOST_ALLOWED = 2**31 - 1
+MOST_TRIED = 2_000
 
 
 def to_constraint(extra: Any, path: str) -> Constraint | str:
@@ -56,8 +62,10 @@ def to_constraint(extra: Any, path: str) -> Constraint | str:
             return Range(**bounds)
         if hasattr(extra, "min_length") or hasattr(extra, "max_length"):
             return Length(getattr(extra, "min_length", 0), getattr(extra, "max_length", None))
+    is_class = isinstance(extra, type)
     raise SchemaError(
-        f"{type(extra).__name__} in Annotated is not known",
+        f"{extra.__name__ if is_class else type(extra).__name__} in Annotated is not known"
+        f"{', being a class' if is_class else ''}",
         path=path,
         hint="Use Length(min, max), Range(ge=, gt=, le=, lt=), Pattern(regex), or a plain string "
         "that describes the field.",
@@ -74,7 +82,8 @@ def constrain(shape: Shape, constraint: Constraint, path: str) -> Shape:
         case Range(), Int() | Float():
             return replace(shape, range=_narrowed_range(shape, constraint, path))
         case Pattern(), Str(pattern=None):
-            return replace(shape, pattern=common_regex(constraint.regex, path=path))
+            regex = common_regex(_text_of(constraint, path), path=path)
+            return replace(shape, pattern=regex)
         case Pattern(), Str():
             raise SchemaError(
                 "there are two patterns", path=path, hint="Join them into one regular expression."
@@ -94,6 +103,39 @@ _GOES_WITH: dict[type[Any], str] = {
     Pattern: "str",
 }
 _NOUNS: dict[type[Any], str] = {Str: "str", Int: "int", Float: "float", List: "list", Map: "dict"}
+
+
+def _text_of(pattern: Pattern, path: str) -> str:
+    """Return the regular expression; SchemaError where it is no text."""
+    regex: Any = pattern.regex
+    if isinstance(regex, str):
+        return regex
+    compiled = getattr(regex, "pattern", None)  # of re.compile
+    given = compiled if isinstance(compiled, str) else "..."
+    raise SchemaError(
+        f"Pattern has a {type(regex).__name__}, not a str",
+        path=path,
+        hint=f"Write the regular expression itself: Pattern({given!r}).",
+    )
+
+
+def refuse_impossible(shape: Shape, path: str) -> None:
+    """Raise SchemaError where no text has both the length and the pattern of a `str`."""
+    if not isinstance(shape, Str) or shape.pattern is None or shape.length == Length():
+        return
+    least, most = shape.length.min, shape.length.max
+    if least > MOST_TRIED:  # to count so far takes long
+        return
+    try:
+        automaton = Automaton(shape.pattern)
+    except TooLargeError:
+        return
+    if automaton.completion(automaton.start, least, most) is None:
+        raise SchemaError(
+            f"no text of {size_text(shape.length)} characters matches /{shape.pattern}/",
+            path=path,
+            hint="Change the pattern or the Length, or leave one of them out.",
+        )
 
 
 def _constrain_optional(union: Union, constraint: Constraint, path: str) -> Shape:
@@ -121,6 +163,13 @@ def _narrowed_length(old: Length, new: Length, path: str) -> Length:
                 f"Length has {name}={bound!r}",
                 path=path,
                 hint="Use a whole number of at least 0, or leave it out.",
+            )
+        largest = MOST_NEEDED if name == "min" else MOST_ALLOWED
+        if bound > largest:
+            raise SchemaError(
+                f"Length has {name}={found(bound).removeprefix('int ')}, beyond {largest:,}",
+                path=path,
+                hint="No model writes so much: give a smaller number, or leave it out.",
             )
     highs = [bound for bound in (old.max, new.max) if bound is not None]
     joined = Length(max(old.min, new.min), min(highs) if highs else None)

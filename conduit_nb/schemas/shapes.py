@@ -15,11 +15,17 @@ Layer 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any, TypeAlias
 
 Scalar: TypeAlias = str | int | float | bool
+
+
+def _typed(bounds: Length | Range) -> list[Any]:
+    """Return bounds with their types: typing keeps hints, and takes 1 for 1.0 and for True."""
+    values = [getattr(bounds, one.name) for one in fields(bounds)]
+    return [(type(value), value) for value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,12 @@ class Length:
 
     min: int = 0
     max: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Length) and _typed(self) == _typed(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(_typed(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +50,12 @@ class Range:
     gt: int | float | None = None
     le: int | float | None = None
     lt: int | float | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Range) and _typed(self) == _typed(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(_typed(self)))
 
 
 @dataclass(frozen=True, slots=True)

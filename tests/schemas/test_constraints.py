@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import make_dataclass
+from decimal import Decimal
 from typing import Annotated, Any
 
 import pytest
@@ -111,3 +114,101 @@ def test_constraints_hold_in_both_directions(hint: Any, good: list[Any], bad: li
             schema.encode(holder(value))
         with pytest.raises(ValidationError):
             schema.from_jsonable({"f": value})
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        (Annotated[str, Pattern(re.compile("a+"))], "Pattern has a Pattern, not a str"),
+        (Annotated[str, Pattern(re.compile(b"a"))], "not a str"),
+        (Annotated[str, Pattern(b"x")], "Pattern has a bytes"),
+        (Annotated[str, Pattern(None)], "Pattern has a NoneType"),
+        (Annotated[str, Pattern(["a"])], "Pattern has a list"),
+        (Annotated[list[Annotated[str, Pattern(3)]], Length(1)], "Pattern has a int"),
+        (Annotated[str, Length("3")], "Length has min='3'"),
+        (Annotated[str, Length(0, "3")], "Length has max='3'"),
+        (Annotated[str, Length(None)], "Length has min=None"),
+        (Annotated[str, Length(1.0)], "Length has min=1.0"),
+        (Annotated[str, Length(True)], "Length has min=True"),
+        (Annotated[int, Range(ge="1")], "Range has ge='1'"),
+        (Annotated[int, Range(ge=True)], "Range has ge=True"),
+        (Annotated[float, Range(lt=math.nan)], "Range has lt=nan"),
+        (Annotated[float, Range(le=math.inf)], "Range has le=inf"),
+        (Annotated[float, Range(ge=Decimal(1))], "Range has ge=Decimal('1')"),
+        (Annotated[float, Range(ge=[1])], "Range has ge=[1]"),
+        (Annotated[int, Range], "Range in Annotated is not known, being a class"),
+        (Annotated[str, Length], "Length in Annotated is not known, being a class"),
+    ],
+)
+def test_a_constraint_of_the_wrong_type_is_refused_with_its_place(hint: Any, said: str):
+    with pytest.raises(SchemaError) as caught:
+        schema_of(make_dataclass("Holder", [("f", hint)]))
+
+    assert said in str(caught.value)
+    assert caught.value.path.startswith("$.f")
+    assert caught.value.hint
+
+
+def test_the_cure_for_a_compiled_expression_is_its_text():
+    with pytest.raises(SchemaError) as caught:
+        schema_of(make_dataclass("Holder", [("f", Annotated[str, Pattern(re.compile("a+"))])]))
+
+    assert "Pattern('a+')" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Annotated[str, Pattern("a{5}"), Length(max=3)],
+        Annotated[str, Length(max=3), Pattern("a{5}")],
+        Annotated[str, Pattern("a{2}"), Length(3)],
+        Annotated[str, Pattern("(ab)*"), Length(3, 3)],
+        Annotated[str | None, Pattern("[0-9]{4}"), Length(5)],
+        Annotated[str, Pattern("abc|abcde"), Length(4, 4)],
+        Annotated[str, Length(10**9)],
+        Annotated[list[int], Length(10**9)],
+        Annotated[dict[str, int], Length(10**9)],
+        Annotated[list[int], Length(0, 10**30)],
+        Annotated[list[int], Length(5, 2)],
+        Annotated[Annotated[list[int], Length(5)], Length(max=2)],
+        Annotated[int, Range(gt=1, lt=2)],
+        Annotated[int, Range(ge=5, le=1)],
+        Annotated[int, Range(ge=5), Range(lt=5)],
+        Annotated[float, Range(gt=1, lt=1)],
+        Annotated[float, Range(ge=1.5, le=1.25)],
+    ],
+)
+def test_what_no_value_can_meet_is_refused(hint: Any):
+    with pytest.raises(SchemaError) as caught:
+        schema_of(make_dataclass("Holder", [("f", hint)]))
+
+    assert caught.value.path == "$.f"
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Annotated[str, Pattern("a*"), Length(5, 5)],
+        Annotated[str, Pattern("(ab)*"), Length(3, 4)],
+        Annotated[str, Pattern("a{3}"), Length(max=3)],
+        Annotated[str, Pattern("a+"), Length(5_000)],
+        Annotated[list[int], Length(1_000)],
+        Annotated[list[int], Length(max=10**9)],
+        Annotated[int, Range(gt=1, lt=3)],
+        Annotated[float, Range(gt=1, lt=2)],
+    ],
+)
+def test_what_some_value_meets_is_taken(hint: Any):
+    schema_of(make_dataclass("Holder", [("f", hint)]))
+
+
+def test_a_corrected_bound_is_not_mistaken_for_the_wrong_one():
+    wrong = Annotated[int, Range(ge=1.0)]
+    with pytest.raises(SchemaError):
+        schema_of(make_dataclass("Holder", [("f", wrong)]))
+
+    schema = schema_of(make_dataclass("Holder", [("f", Annotated[int, Range(ge=1)])]))
+
+    assert "int(>=1)" in schema.mdl
+    assert Range(ge=1) == Range(ge=1)
+    assert Length(1) != Length(True)
