@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, ClassVar, TypeVar, cast, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from conduit_nb.blocks.answers import OnLength
 from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
@@ -32,6 +32,8 @@ from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
 from conduit_nb.schemas.partial import Partial
+from conduit_nb.schemas.refusals import type_name
+from conduit_nb.schemas.schema import kind_of_record
 
 Record = TypeVar("Record")
 Answer = TypeVar("Answer")
@@ -172,7 +174,7 @@ class LlmBlock:
             )
             return wait_for(current_host(), lambda: _chat(self.name, access, question))
         task = self.task(
-            _type_of(_given("input", input)),
+            kind_of_record(_given("input", input)),
             _given("output", output),
             model_id=model_id,
             guidance=guidance,
@@ -238,7 +240,7 @@ class LlmBlock:
             )
             return iterate(current_host(), _chat_stream(self.name, access, question))
         task = self.task(
-            _type_of(_given("input", input)),
+            kind_of_record(_given("input", input)),
             _given("output", output),
             model_id=model_id,
             guidance=guidance,
@@ -268,7 +270,7 @@ class LlmBlock:
         if not inputs:
             return []
         task = self.task(
-            _type_of(inputs[0]),
+            kind_of_record(inputs[0]),
             output,
             model_id=model_id,
             guidance=guidance,
@@ -368,9 +370,5 @@ def _given(name: str, value: Any) -> Any:
     return value
 
 
-def _type_of(record: Record) -> type[Record]:
-    return cast("type[Record]", getattr(record, "__orig_class__", type(record)))
-
-
 def _name_of(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind))
+    return getattr(kind, "__name__", None) or type_name(kind)

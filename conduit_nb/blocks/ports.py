@@ -104,9 +104,12 @@ class Port:
         for kind in kinds:
             if kind.__name__ in [schema.cls.__name__ for schema in self.schemas]:
                 raise _other_definition(kind, subject=subject, user=user)
-        problem = Problem(path="$", message=f"expected {self}, got {type(value).__name__}")
+        is_class = isinstance(value, type)
+        shown = f"the class {value.__name__}" if is_class else type(value).__name__
+        problem = Problem(path="$", message=f"expected {self}, got {shown}")
         error = ValidationError((problem,), subject=subject)
-        error.hint = self._how()
+        many = isinstance(value, list | tuple) and user
+        error.hint = f"{self._how()} Of many: {user}.batch([...])." if many else self._how()
         raise error
 
     def no_record(self, given: str, name: str) -> ArgumentError:

@@ -6,10 +6,12 @@ Layer 1.
 from __future__ import annotations
 
 import types
+from collections import Counter
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import is_dataclass
 from datetime import date
 from enum import Flag
-from typing import Any, ClassVar, Final, cast, get_args, get_origin
+from typing import Any, ClassVar, Final, cast, get_args, get_origin, is_typeddict
 
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.constraints import Length, Pattern, Range
@@ -21,6 +23,7 @@ SUPPORTED = (
 
 
 LONGEST_HINT = 300
+LONGEST_NAME = 60
 
 PYDANTIC = (
     "{name} is a pydantic model, not a dataclass",
@@ -45,6 +48,15 @@ def not_a_dataclass(cls: Any) -> SchemaError:
     if is_pydantic(cls):
         said, cure = PYDANTIC
         return SchemaError(said.format(name=type_name(cls)), hint=cure)
+    if is_dataclass(cls) and not isinstance(cls, type):
+        name = type(cls).__name__
+        return SchemaError(
+            f"{name}(...) is a record: pass the class, not a record",
+            hint=f"Write {name}, without parentheses.",
+        )
+    said, cure = _about_others_than_classes(cls) or ("", "")
+    if said:
+        return SchemaError(f"{said} is not a dataclass", hint=cure)
     is_own = isinstance(cls, type) and cls.__module__ not in ("builtins", "typing")
     return SchemaError(
         f"{type_name(cls)} is not a dataclass",
@@ -52,6 +64,55 @@ def not_a_dataclass(cls: Any) -> SchemaError:
         if is_own
         else "Make a dataclass that has it as a field.",
     )
+
+
+def _about_others_than_classes(given: Any) -> tuple[str, str] | None:
+    """Say what stands where a class is wanted, and what was meant by it."""
+    if isinstance(given, type) or get_origin(given) is not None:
+        return None
+    kind = cast("type[Any]", type(given))
+    if is_pydantic(kind):
+        return f"a record of {kind.__name__}", PYDANTIC[1]
+    if isinstance(given, list | tuple | set | frozenset):
+        items = list(cast("Iterable[Any]", given))
+        names = [one.__name__ for one in items if isinstance(one, type)]
+        if names and len(names) == len(items) == 1:
+            return (
+                f"a {kind.__name__} with {names[0]} in it",
+                f"Pass the class itself, {names[0]}; for many in one record make a dataclass with "
+                f"a field of list[{names[0]}].",
+            )
+        if names and len(names) == len(items):
+            either = " | ".join(names)
+            return f"a {kind.__name__} of classes", f"Pass one class, or for a block {either}."
+        return f"a {kind.__name__}", "Pass the class of one record; .batch takes many records."
+    if isinstance(given, str):
+        shown = given if len(given) <= LONGEST_NAME else "a str"
+        return shown, "Pass the class itself, not its name: without quotes."
+    if given is None:
+        return "None", "Pass the class of the records."
+    if isinstance(given, Mapping):
+        return f"a {kind.__name__}", "Write the keys as fields of a dataclass, and pass its class."
+    return None
+
+
+def not_a_record(value: Any) -> SchemaError:
+    """Return the error for what is to be a record and is none."""
+    if isinstance(value, type) and is_dataclass(cast("type[Any]", value)):
+        return SchemaError(
+            f"{value.__name__} is a class: pass a record, not the class",
+            hint=f"Make a record: {value.__name__}(...).",
+        )
+    kind = cast("type[Any]", type(value))
+    if isinstance(value, list | tuple) or hasattr(kind, "iloc"):
+        cure = "Pass one record; .batch takes many."
+    elif isinstance(value, str | Mapping):
+        cure = "Make a record, a dataclass with it in a field."
+    elif is_pydantic(kind):
+        cure = PYDANTIC[1]
+    else:
+        cure = "Pass a record, an instance of a dataclass."
+    return SchemaError(f"{kind.__name__} is not a dataclass", hint=cure)
 
 
 def is_pydantic(cls: Any) -> bool:
@@ -112,8 +173,11 @@ def _about_containers(hint: Any, origin: Any) -> tuple[str, str] | None:
             "{name}: in JSON a key is text",
             "Write dict[str, ...]; where the keys are known, make it a dataclass.",
         )
-    for base, noun in ((tuple, "NamedTuple"), (dict, "TypedDict")):
-        if _is_subclass(origin, base) and hasattr(origin, "__annotations__"):
+    for is_one, noun in (
+        (_is_named_tuple(origin), "NamedTuple"),
+        (is_typeddict(origin), "TypedDict"),
+    ):
+        if is_one:
             return (
                 f"{{name}} is a {noun}, not a dataclass",
                 f"Make it a dataclass: put @dataclass above the class and leave {noun} out.",
@@ -125,6 +189,8 @@ def _about_containers(hint: Any, origin: Any) -> tuple[str, str] | None:
         )
     if _is_subclass(origin, Set):
         return "{name}: JSON has no sets", "Write list[...]."
+    if origin is Counter:
+        return "{name} is not supported", "Write dict[str, int], and count into it."
     if _is_subclass(origin, Mapping):
         return "{name} is not supported", "Write dict[str, ...]."
     if _is_subclass(origin, bytearray, memoryview):
@@ -164,6 +230,10 @@ def _about_others(origin: Any) -> tuple[str, str]:
     if isinstance(origin, type) and module != "builtins":
         return "{name} is not a dataclass", "Put @dataclass above the class."
     return "{name} is not supported", f"Use {SUPPORTED}."
+
+
+def _is_named_tuple(origin: Any) -> bool:
+    return _is_subclass(origin, tuple) and hasattr(origin, "_fields")
 
 
 def _is_subclass(origin: Any, *bases: type[Any]) -> bool:

@@ -23,6 +23,7 @@ from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
 from conduit_nb.schemas.reader import with_renamed_repeats, without_repeats
 from conduit_nb.schemas.redefinitions import Stamp, are_alike
+from conduit_nb.schemas.refusals import not_a_record
 from conduit_nb.schemas.shapes import Bytes, EnumChoice, Record, Shape, walk
 
 T = TypeVar("T")
@@ -214,6 +215,8 @@ def schema_of_record(record: T) -> Schema[T]:
     were made of its class are tried, the last one first.
     """
     cls = cast("type[Any]", type(record))
+    if isinstance(record, type) or not is_dataclass(cls):
+        raise not_a_record(record)
     kind = getattr(record, "__orig_class__", None)
     if kind is None and _forgets_arguments(cls):
         kept = cast("_Kept", vars(cls).get(_CACHE, _Kept()))
@@ -222,6 +225,13 @@ def schema_of_record(record: T) -> Schema[T]:
                 schema.validate(record)
                 return schema
     return schema_of(kind or cls)
+
+
+def kind_of_record(record: T) -> type[T]:
+    """Return the class that `record` is of; of a generic one with its arguments (`Page[Item]`)."""
+    shape = schema_of_record(record).shape
+    cls: Any = shape.cls
+    return cls[shape.arguments] if shape.arguments else cls
 
 
 def _forgets_arguments(cls: type[Any]) -> bool:

@@ -465,3 +465,57 @@ def test_a_block_shows_its_models_and_no_secrets():
     )
 
     assert repr(block) == "LMLiteBlock(one)"
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "said"),
+    [
+        (Review("x"), Verdict("good", 1), "pass the class, not a record"),
+        (Review("x"), [Verdict], "a list with Verdict in it is not a dataclass"),
+        (Review("x"), "Verdict", "Verdict is not a dataclass"),
+        (Review("x"), {"mood": "str"}, "a dict is not a dataclass"),
+        (Review, Verdict, "pass a record, not the class"),
+        ([Review("x")], Verdict, "list is not a dataclass"),
+        ([Review], Verdict, "list is not a dataclass"),
+        ("x", Verdict, "str is not a dataclass"),
+        ({"text": "x"}, Verdict, "dict is not a dataclass"),
+    ],
+)
+def test_what_is_no_record_or_no_class_is_named_before_anything_is_asked(
+    host: LoopHost, given: Any, output: Any, said: str
+):
+    with openai_server(answer=GOOD) as server:
+        block = block_at(server)
+        for use in (
+            lambda: block(input=given, output=output),
+            lambda: list(block.stream(input=given, output=output)),
+            lambda: block.batch([given], output=output),
+        ):
+            with pytest.raises(SchemaError) as caught:
+                use()
+            assert said in str(caught.value)
+            assert caught.value.hint
+
+    assert server.requests == []
+
+
+def test_a_task_wants_a_record_and_says_what_it_was_given(host: LoopHost):
+    with openai_server(answer=GOOD) as server:
+        task = block_at(server).task(Review, Verdict)
+        for given, said in ((Review, "the class Review"), ([Review("x")], "list"), ("x", "str")):
+            with pytest.raises(ValidationError, match=f"expected Review, got {said}") as caught:
+                task(given)  # type: ignore[arg-type]  # the mistakes under test
+            assert "Make a record: Review(text=...)" in caught.value.hint
+        with pytest.raises(SchemaError, match="pass the class, not a record"):
+            block_at(server).task(Review("x"), Verdict)  # type: ignore[arg-type]  # as above
+
+    assert server.requests == []
+
+
+def test_generic_records_are_asked_about_and_answered_as_what_they_hold(host: LoopHost):
+    with openai_server(answer=always('{"items":[{"text":"x"}]}')) as server:
+        page = block_at(server)(input=Review("a"), output=Page[Review])
+        again = block_at(server)(input=page, output=Page[Review])
+
+    assert again == page
+    assert server.requests[-1]["messages"][-1]["content"] == '{"items":[{"text":"x"}]}'
