@@ -103,7 +103,12 @@ class _Reader:
         _check_constants(cls, path)
         self._check_bases(cls, path)
         bindings = bindings_of(cls, arguments)
+        for owner, bound in bindings.items():
+            for parameter, argument in bound.items():
+                _check_bound(parameter, argument, Scope(owner, {}, self.namespace), path)
+        around, self.aliases = self.aliases, []
         fields = tuple(self._field(cls, one, bindings, path) for one in dataclasses.fields(cls))
+        self.aliases = around
         object.__setattr__(record, "fields", fields)
         return record
 
@@ -204,6 +209,48 @@ class _Reader:
             shape = self.read(hint, scope, path, notes)
             members.extend(shape.members if isinstance(shape, Union) else (shape,))
         return _union_of(members)
+
+
+def _check_bound(parameter: Any, argument: Any, scope: Scope, path: str) -> None:
+    """Refuse a type argument that is not what its type parameter is bound to."""
+    bound: Any = getattr(parameter, "__bound__", None)
+    allowed: tuple[Any, ...] = getattr(parameter, "__constraints__", ())
+    allowed = allowed or (() if bound is None else (bound,))
+    if not allowed or argument is parameter or isinstance(argument, TypeVar):
+        return
+    kinds = [kind for one in allowed for kind in _kinds_of(one, scope, path)]
+    for kind in _kinds_of(argument, scope, path):
+        if not any(_is_kind(kind, other) for other in kinds):
+            wanted = " or ".join(type_name(one) for one in kinds)
+            raise SchemaError(
+                f"{parameter.__name__} of {scope.owner.__name__} is to be {wanted}, not "
+                f"{type_name(argument)}",
+                path=path,
+                hint=f"Give {scope.owner.__name__} another type, or loosen {parameter.__name__}.",
+            )
+
+
+def _kinds_of(hint: Any, scope: Scope, path: str) -> list[Any]:
+    """Return the classes of which the values of a hint are."""
+    hint = _resolved(hint, scope, path)
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return _kinds_of(hint.__origin__, scope, path)
+    if origin is Literal:
+        return [type(value) for value in get_args(hint)]
+    if origin is typing.Union or origin is types.UnionType:
+        return [kind for one in get_args(hint) for kind in _kinds_of(one, scope, path)]
+    return [types.NoneType if hint is None else origin or hint]
+
+
+def _is_kind(kind: Any, other: Any) -> bool:
+    if kind is other or other in (Any, object):
+        return True
+    if not isinstance(kind, type) or not isinstance(other, type):
+        return not isinstance(other, type)  # of what is no class nothing is known
+    if getattr(other, "_is_protocol", False) or (other is float and issubclass(kind, int)):
+        return True
+    return issubclass(kind, other) or issubclass(successor(kind), successor(other))
 
 
 def _have_equal_fields(one: type[Any], other: type[Any], namespace: Mapping[str, Any]) -> bool:
@@ -368,6 +415,17 @@ def _check_constructor(cls: type[Any], path: str) -> None:
         if one.default is inspect.Parameter.empty
         and one.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     }
+    given_only = [
+        name
+        for name, one in vars(cls).get("__dataclass_fields__", {}).items()
+        if isinstance(one.type, dataclasses.InitVar) or one._field_type.name == "_FIELD_INITVAR"
+    ]
+    if given_only:
+        raise SchemaError(
+            f"{cls.__name__} takes {', '.join(given_only)} as InitVar, which no text can give it",
+            path=path,
+            hint="Make it a field, or leave it out: use a constructor of your own elsewhere.",
+        )
     strange = sorted((needed - names) | (set() if takes_all else names - known))
     if strange:
         raise SchemaError(
