@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -366,9 +365,9 @@ def _check_scalar(value: Any, where: str, path: str) -> None:
                 return
             problem, cure = f"{where} holds a lone surrogate", "Use text that UTF-8 can carry."
         case int() | float():
-            if math.isfinite(value) and abs(value) <= MAX_EXACT:
+            if abs(value) <= MAX_EXACT:  # which NaN is not either
                 return
-            problem = f"{where} holds {value!r}, which not every JSON reader keeps"
+            problem = f"{where} holds {found(value)}, which not every JSON reader keeps"
             cure = "Use a number between -2**53 and 2**53, or a str."
         case _:
             problem = f"{where} holds a {type(value).__name__}"

@@ -18,6 +18,7 @@ from json.encoder import encode_basestring
 from typing import Any, cast
 
 from pydantic_core import SchemaError as CoreSchemaError
+from pydantic_core import SchemaValidator
 from pydantic_core import ValidationError as CoreValidationError
 
 from conduit_nb.errors import Problem, SchemaError, ValidationError
@@ -59,6 +60,7 @@ class Codec:
             errors = err.errors(include_url=False)
             problems = to_problems(errors, self._root)
             if errors[0]["type"] in ("json_invalid", "string_unicode"):
+                problems = tuple(replace(one, path=_place_of(text, one)) for one in problems)
                 raise ValidationError(problems, subject="text", text=text) from err
         problems += duplicate_keys(text)
         if problems:
@@ -85,7 +87,10 @@ class Codec:
             errors = err.errors(include_url=False)
             problems = to_problems(errors, self._root, in_python=True)
             raise ValidationError(problems, subject=self._root.name) from err
-        text = json_text(value)
+        try:
+            text = json_text(value)
+        except ValueError as err:  # Python writes no more digits than sys says
+            raise ValidationError(long_numbers(value), subject=self._root.name) from err
         if text is None:
             problem = Problem(path="$", message=f"nests deeper than {MAX_DEPTH} levels")
             raise ValidationError((problem,), subject=self._root.name)
@@ -179,6 +184,52 @@ def _objects(value: Any, keys: list[str | int]) -> list[tuple[list[str | int], A
     return found_
 
 
+def _place_of(text: str, problem: Problem) -> str:
+    """Return where in its values a text stops being JSON, for what JSON writers do write.
+
+    Numbers of many digits and halves of characters have a place; for other mistakes the column
+    that the message names says more.
+    """
+    half = _HALF.search(text)
+    long = _LONG_NUMBER.search(text) if "number" in problem.message else None
+    mistake = long or half
+    if mistake is None:
+        return problem.path
+    reader = JsonReader()
+    reader.feed(text[: mistake.start() + 1])
+    return to_path(reader.place)
+
+
+_LONG_NUMBER = re.compile(r"[0-9]{4000}")
+_HALF = re.compile(
+    r"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F])|[\ud800-\udfff]"
+)
+
+
+def long_numbers(value: Any) -> tuple[Problem, ...]:
+    """Return a problem for each whole number that has more digits than Python writes."""
+    return tuple(_long_numbers(value, []))
+
+
+def _long_numbers(value: Any, keys: list[str | int]) -> Iterator[Problem]:
+    match value:
+        case int():
+            try:
+                int.__repr__(value)
+            except ValueError:
+                most = sys.get_int_max_str_digits()
+                message = f"{found(value)}, and no more than {most:,} are written"
+                yield Problem(path=to_path(keys), message=message)
+        case list():
+            for index, item in enumerate(cast("list[Any]", value)):
+                yield from _long_numbers(item, [*keys, index])
+        case dict():
+            for key, item in cast("dict[str, Any]", value).items():
+                yield from _long_numbers(item, [*keys, key])
+        case _:
+            pass
+
+
 def _surrogates(value: Any, keys: list[str | int]) -> list[Problem]:
     match value:
         case str():
@@ -215,7 +266,12 @@ def _check_defaults(root: Record) -> None:
         return
     writer = value_writer({path: field.shape for path, field in fields})
     try:
-        writer.validate_python({path: field.default for path, field in fields})
+        values = writer.validate_python({path: field.default for path, field in fields})
+        for path, value in values.items():
+            for problem in long_numbers(value):
+                raise SchemaError(
+                    f"the default does not fit: {problem.message}", path=path, hint="Change it."
+                )
     except CoreValidationError as err:
         shapes = Record("defaults", dict, fields=tuple(replace(f, name=p) for p, f in fields))
         errors = err.errors(include_url=False)

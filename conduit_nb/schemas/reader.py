@@ -134,6 +134,20 @@ class JsonReader:
             case _:
                 return False
 
+    @property
+    def place(self) -> list[str | int]:
+        """The keys and indices that lead to the value that is open."""
+        steps: list[str | int] = []
+        for part in self.open_parts:
+            match part:
+                case Object(key=Text() as key):
+                    steps.append(key.text)
+                case Array(items=[_, *_] as items):
+                    steps.append(len(items) - 1)
+                case _:
+                    pass
+        return steps
+
     def feed(self, text: str) -> None:
         """Read on."""
         at = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, make_dataclass
 from datetime import date, datetime
+from enum import Enum
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -126,8 +127,8 @@ def test_a_naive_time_is_refused_in_both_directions():
         ('{"files":[],}', "$: not JSON: trailing comma"),
         ("[" * 100_000, "$: not JSON: recursion limit exceeded"),
         ('{"a":' * 100_000, "$: not JSON: recursion limit exceeded"),
-        ('{"files":"\\ud800"}', "$: not JSON: "),
-        ('{"files":"\ud800"}', "$: not JSON: a lone surrogate"),
+        ('{"files":"\\ud800"}', "$.files: not JSON: "),
+        ('{"files":"\ud800"}', "$.files: not JSON: a lone surrogate"),
         ('{"files":"\n"}', "$: not JSON: control character"),
         ("9" * 100_000, "$: not JSON: number out of range"),
         ("[]", "$: expected Files, got list of 0"),
@@ -246,3 +247,103 @@ def test_a_default_of_another_type_is_refused_when_the_schema_is_made(
         schema_of(make_dataclass("Outer", [("inner", list[holder])]))
 
     assert str(caught.value) == f"$.inner[].f: the default does not fit: {says}"
+
+
+@dataclass
+class Numbers:
+    whole: int = 0
+    many: list[int] = field(default_factory=list)
+    table: dict[str, int | str] = field(default_factory=dict)
+    share: float = 0.0
+
+
+LONG = 10**5000
+
+
+@pytest.mark.parametrize(
+    ("record", "path"),
+    [
+        (Numbers(whole=LONG), "$.whole"),
+        (Numbers(whole=-LONG), "$.whole"),
+        (Numbers(whole=10**4300), "$.whole"),
+        (Numbers(many=[1, LONG]), "$.many[1]"),
+        (Numbers(table={"a": "x", "b c": LONG}), '$.table["b c"]'),
+        (Numbers(share=LONG), "$.share"),
+        (Numbers(share=float("inf")), "$.share"),
+        (Numbers(share=float("nan")), "$.share"),
+    ],
+)
+def test_a_number_that_cannot_be_written_is_told_with_its_place(record: Numbers, path: str):
+    schema = schema_of(Numbers)
+    for call in (schema.encode, schema.validate, schema.to_jsonable):
+        with pytest.raises(ValidationError) as caught:
+            call(record)
+        assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_a_number_of_as_many_digits_as_are_written_is_fine():
+    record = Numbers(whole=10**4299)
+
+    assert schema_of(Numbers).decode(schema_of(Numbers).encode(record)) == record
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"whole":1' + "0" * 5000 + "}", "$.whole"),
+        ('{"many":[1,2,-1' + "0" * 5000 + ",4]}", "$.many[2]"),
+        ('{"table":{"x":1,"y":1' + "0" * 5000 + "}}", "$.table.y"),
+        ('{"share":1' + "0" * 5000 + "}", "$.share"),
+        ('{"share":1e999}', "$.share"),
+        ('{"share":NaN}', "$.share"),
+        ('{"table":{"a":"\\ud800"}}', "$.table.a"),
+        ('{"table":{"a":"\\\\\\udfff"}}', "$.table.a"),
+        ('{"table":{"a":"\ud800"}}', "$.table.a"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_place(text: str, path: str):
+    with pytest.raises(ValidationError) as caught:
+        schema_of(Numbers).decode(text)
+
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_json_values_with_a_number_that_cannot_be_written_are_told_with_its_place():
+    with pytest.raises(ValidationError) as caught:
+        schema_of(Numbers).from_jsonable({"whole": 1, "many": [LONG]})
+
+    assert [problem.path for problem in caught.value.problems] == ["$.many[0]"]
+
+
+def test_a_default_or_a_choice_that_cannot_be_written_is_refused():
+    for kind in (
+        make_dataclass("Own", [("f", int, field(default=LONG))]),
+        make_dataclass("Own", [("f", Literal[LONG])]),
+        make_dataclass("Own", [("f", Enum("Long", {"A": LONG}))]),
+    ):
+        with pytest.raises(SchemaError) as caught:
+            schema_of(kind)
+        assert caught.value.path == "$.f"
+
+
+@pytest.mark.parametrize("depth", [201, 300, 3_000])
+def test_values_that_nest_too_deep_are_errors_wherever_they_are_used(depth: int):
+    chain = None
+    for _ in range(depth):
+        chain = Chain(chain)
+    schema = schema_of(Chain)
+    text = '{"next":' * depth
+
+    for call in (schema.encode, schema.validate, schema.to_jsonable):
+        with pytest.raises(ValidationError, match="nests"):
+            call(chain)
+    with pytest.raises(ValidationError, match="not JSON"):
+        schema.decode(text + "null" + "}" * depth)
+    assert schema.close(text) is None
+    values: Any = None
+    for _ in range(depth):
+        values = {"next": values}
+    with pytest.raises(ValidationError):
+        schema.from_jsonable(values)
+    while chain is not None:  # so deep a value is not taken apart by Python at once
+        chain = chain.next
