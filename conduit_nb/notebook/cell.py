@@ -47,7 +47,15 @@ PROVIDED: dict[str, object] = {
 }
 
 # What class statements raise when they are wrong; anything else is the user's own affair.
-CLASS_ERRORS = (AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
+CLASS_ERRORS = (
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 # What Python says of what newcomers write in a field's type, and what they meant.
 CURES = {

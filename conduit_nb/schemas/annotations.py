@@ -59,6 +59,8 @@ _PLAIN: dict[Any, Shape] = {
     datetime: DateTime(),
 }
 _MAX_KINDS = 20
+_MAX_DEPTH = 100
+"""How deep hints nest; what nests deeper could hardly be written, nor read by JSON readers."""
 
 
 def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Record:
@@ -83,6 +85,9 @@ def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Reco
 class _Reader:
     namespace: Mapping[str, Any]
     records: dict[tuple[Any, ...], Record] = field(default_factory=dict[tuple[Any, ...], Record])
+    depth: int = 0
+    aliases: list[Any] = field(default_factory=list[Any])
+    """The names that are being read, since the last dataclass: one in itself never ends."""
 
     def record(self, cls: type[Any], arguments: tuple[Any, ...], path: str) -> Record:
         key = (cls, arguments)
@@ -160,7 +165,21 @@ class _Reader:
 
     def read(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:
         """Return the shape of one hint; descriptions found on the way are added to `notes`."""
-        hint = _resolved(hint, scope, path)
+        if self.depth == _MAX_DEPTH:
+            raise SchemaError(
+                f"nests deeper than {_MAX_DEPTH} levels",
+                path=f"{path[:60]}…",
+                hint="Keep parts in lists, or by a key, instead of in each other.",
+            )
+        known = len(self.aliases)
+        self.depth += 1
+        try:
+            return self._read(_resolved(hint, scope, path, self.aliases), scope, path, notes)
+        finally:
+            self.depth -= 1
+            del self.aliases[known:]
+
+    def _read(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:
         plain = _PLAIN.get(hint) if isinstance(hint, type) else None
         if plain is not None:
             return plain
@@ -264,22 +283,34 @@ def _written_fields(cls: type[Any]) -> list[tuple[str, str]]:
     return [(one.name, str(one.type)) for one in dataclasses.fields(cls)]
 
 
-def _resolved(hint: Any, scope: Scope, path: str) -> Any:
-    """Return the hint behind strings, type parameters, NewType and type aliases."""
+def _resolved(hint: Any, scope: Scope, path: str, aliases: list[Any] | None = None) -> Any:
+    """Return the hint behind strings, type parameters, NewType and type aliases.
+
+    The names on the way are added to `aliases`; SchemaError where one stands there already.
+    """
+    aliases = [] if aliases is None else aliases
     for _ in range(100):
-        if isinstance(hint, str):
-            hint = scope.evaluate(hint, path)
-        elif isinstance(hint, ForwardRef):
-            hint = scope.evaluate(hint.__forward_arg__, path)
+        name: Any = None
+        if isinstance(hint, str | ForwardRef):
+            text = hint if isinstance(hint, str) else hint.__forward_arg__
+            name = (scope.owner, text)
+            hint = scope.evaluate(text, path)
         elif isinstance(hint, TypeVar):
             hint = scope.argument(hint, path)
         elif isinstance(hint, NewType):
             hint = hint.__supertype__
         elif type(hint).__name__ == "TypeAliasType":
-            hint = hint.__value__
+            name, hint = hint, hint.__value__
         else:
             return hint
-    raise SchemaError("the type hint names itself", path=path, hint="Use a dataclass to recurse.")
+        if name is not None and name in aliases:
+            break
+        aliases.append(name)
+    raise SchemaError(
+        "the type hint contains itself",
+        path=path[:80],
+        hint="Use a dataclass to recurse, with a field of its own kind: X | None or list[X].",
+    )
 
 
 def _closed(argument: Any, scope: Scope, path: str) -> Any:

@@ -36,7 +36,10 @@ class Completer:
         """
         self._json_schema = json_schema
         self._is_strict = strict
-        self._root, nodes = to_nodes(json_schema, strict=strict)
+        try:
+            self._root, nodes = to_nodes(json_schema, strict=strict)
+        except RecursionError as err:
+            raise SchemaError("the JSON Schema nests too deep") from err
         while any(node.shorten() for node in nodes):
             pass
         shortest = shortest_of(self._root)

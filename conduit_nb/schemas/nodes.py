@@ -18,7 +18,7 @@ from conduit_nb.schemas.codec import json_text
 from conduit_nb.schemas.numbers import Bounds, is_number, rest_of_number, shortest_number
 from conduit_nb.schemas.reader import Array, Object, Part, Text, Word
 
-MAX_HEIGHT = 400
+MAX_HEIGHT = 200
 """What nests deeper is not looked at: JSON readers do not take it."""
 
 NUMBER_BYTES = 60

@@ -21,6 +21,9 @@ from conduit_nb.schemas.validators import value_reader
 
 T = TypeVar("T")
 
+MAX_DEPTH = 100
+"""How deep open values are looked into; what is deeper is there when it is whole."""
+
 _MISSING: Any = object()
 
 
@@ -91,36 +94,39 @@ class PartialRecords(Generic[T]):
         root = self._reader.root
         if not isinstance(root, Object):
             return Partial(self._root, {})
-        return self._partial(self._root, root)
+        return self._partial(self._root, root, 0)
 
-    def _partial(self, record: Record, part: Object) -> Partial[Any]:
+    def _partial(self, record: Record, part: Object, depth: int) -> Partial[Any]:
         values: dict[str, Any] = {}
         for field in record.fields:
             value = part.entries.get(field.name)
             if value is not None:
-                there = self._there(field.shape, value)
+                there = self._there(field.shape, value, depth)
                 if there is not _MISSING:
                     values[field.name] = there
         return Partial(record, values)
 
-    def _there(self, shape: Shape, part: Part) -> Any:
+    def _there(self, shape: Shape, part: Part, depth: int) -> Any:
         """Return what there is of a value; _MISSING for nothing."""
         if part.end is not None:
             return self._whole(shape, part)
+        if depth == MAX_DEPTH:
+            return _MISSING
+        depth += 1
         match part, _member(shape, part):
             case Text(), Str():
                 return part.text
             case Array(), List(item=item):
-                return self._items(item, part)
+                return self._items(item, part, depth)
             case Object(), Map(value=value):
-                found = {key: self._there(value, one) for key, one in part.entries.items()}
+                found = {key: self._there(value, one, depth) for key, one in part.entries.items()}
                 return {key: one for key, one in found.items() if one is not _MISSING}
             case Object(), Record() as record:
-                return self._partial(record, part)
+                return self._partial(record, part, depth)
             case _:
                 return _MISSING
 
-    def _items(self, item: Shape, part: Array) -> list[Any]:
+    def _items(self, item: Shape, part: Array, depth: int) -> list[Any]:
         """Return the items of an open list; those that are whole are kept from time to time."""
         read, items = cast("tuple[int, list[Any]]", part.notes.setdefault("items", (0, [])))
         while read < len(part.items) and part.items[read].end is not None:
@@ -129,7 +135,8 @@ class PartialRecords(Generic[T]):
                 items.append(value)
             read += 1
         part.notes["items"] = (read, items)
-        last = self._there(item, part.items[read]) if read < len(part.items) else _MISSING
+        is_open = read < len(part.items)
+        last = self._there(item, part.items[read], depth) if is_open else _MISSING
         return items.copy() if last is _MISSING else [*items, last]
 
     def _whole(self, shape: Shape, part: Part) -> Any:

@@ -182,7 +182,13 @@ def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Sc
     kept: _Kept | None = vars(origin).get(_CACHE) if isinstance(origin, type) else None
     if kept is not None and arguments in kept and kept[arguments].is_current:
         return kept[arguments]
-    schema: Schema[T] = Schema(read_dataclass(cls, namespace))
+    try:
+        schema: Schema[T] = Schema(read_dataclass(cls, namespace))
+    except RecursionError as err:
+        raise SchemaError(
+            "nests too deep to be read from so deep in a program",
+            hint="Make the schema nearer to the beginning, or nest fewer dataclasses.",
+        ) from err
     if kept is None:
         kept = _Kept()
         setattr(origin, _CACHE, kept)

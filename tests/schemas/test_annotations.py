@@ -27,7 +27,7 @@ from typing import (
 import pytest
 
 from conduit_nb.errors import SchemaError
-from conduit_nb.schemas import schema_of
+from conduit_nb.schemas import Length, Range, schema_of
 from conduit_nb.schemas import shapes as s
 from conduit_nb.schemas.annotations import read_dataclass
 
@@ -357,14 +357,202 @@ def test_a_field_that_the_constructor_does_not_take_is_refused():
         read_dataclass(Computed)
 
 
+@pytest.mark.parametrize("default", [{}, {"default": 3}])
+def test_what_only_the_constructor_is_given_is_refused(default: Any):
+    @dataclass(kw_only=True)
+    class Hungry:
+        seed: InitVar[int] = field(**default)
+        x: int
+
+    @dataclass(kw_only=True)
+    class Fed(Hungry):
+        y: int
+
+    made = make_dataclass("Hungry", [("seed", InitVar[int], field(kw_only=True, **default))])
+    for kind in (Hungry, Fed, made):
+        with pytest.raises(SchemaError, match="takes seed as InitVar"):
+            read_dataclass(kind)
+
+
 def test_a_constructor_that_wants_more_than_the_fields_is_refused():
-    @dataclass
+    @dataclass(init=False)
     class Hungry:
         x: int
-        seed: InitVar[int]
+
+        def __init__(self, x: int, seed: int) -> None: ...
 
     with pytest.raises(SchemaError, match="differ in seed"):
         read_dataclass(Hungry)
+
+
+Json = Union[str, list["Json"]]  # noqa: UP007  # an alias that names itself
+JsonTable = dict[str, "JsonTable"]
+JsonOptional = Optional["JsonTuple"]
+JsonTuple = list[JsonOptional]
+Ones = list["Others"]
+Others = dict[str, "Ones"]
+
+
+@dataclass
+class Pair(Generic[T]):
+    one: T
+    other: "Pair[T] | None"  # noqa: UP037  # a name in a text
+
+
+@dataclass
+class Leaf:
+    x: "Json"  # noqa: UP037  # a name in a text
+    y: int = 0
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Json, "Json", JsonTable, JsonTuple, Ones, "Ones", list[Others], Leaf, list[Leaf] | None],
+)
+def test_an_alias_that_contains_itself_is_refused_with_its_place(hint: Any):
+    with pytest.raises(SchemaError, match="contains itself") as caught:
+        schema_of(make_dataclass("Holder", [("f", hint)]), namespace=globals())
+
+    assert caught.value.path.startswith("$.f")
+    assert "dataclass" in caught.value.hint
+
+
+ALIASES = {"Names": list[str], "Pair": Pair}
+
+
+def test_an_alias_may_stand_in_many_places_and_around_dataclasses():
+    shape = read_dataclass(
+        make_dataclass("Holder", [("a", "Names"), ("b", "list[Names]")]), ALIASES
+    )
+    pairs = read_dataclass(make_dataclass("Holder", [("f", "Pair[Pair[Names]]")]), ALIASES)
+
+    assert [type(one.shape) for one in shape.fields] == [s.List, s.List]
+    assert isinstance(pairs.fields[0].shape, s.Record)
+
+
+@pytest.mark.parametrize(
+    ("kind", "depth"), [("record", 101), ("record", 2_000), ("list", 250), ("optional", 250)]
+)
+def test_what_nests_without_measure_is_refused(kind: str, depth: int):
+    hint: Any = make_dataclass("Level", [("x", int)])
+    for _ in range(depth):
+        if kind == "list":
+            hint = list[hint]
+        else:
+            hint = make_dataclass("Level", [("x", hint | None if kind == "optional" else hint)])
+
+    with pytest.raises(SchemaError, match="nests deeper") as caught:
+        schema_of(make_dataclass("Holder", [("f", hint)]))
+
+    assert caught.value.path.startswith("$.f")
+    assert len(caught.value.path) < 100
+
+
+def test_as_deep_as_is_allowed_everything_works():
+    kind: Any = make_dataclass("Level", [("x", int)])
+    for _ in range(98):
+        kind = make_dataclass("Level", [("x", kind)])
+    schema = schema_of(kind)
+    text = '{"x":' * 99 + "1" + "}" * 99
+
+    assert schema.encode(schema.decode(text)) == text
+    assert schema.close('{"x":' * 99) is not None
+    assert schema.mdl.count("x: ") == 99
+    assert repr(schema.json_schema).count("properties") == 99
+    assert repr(schema) == "Schema(Level)"
+
+
+@dataclass
+class Mutual:
+    other: "Other"  # noqa: UP037  # a name in a text
+
+
+@dataclass
+class Other:
+    back: Mutual
+    more: list[Mutual]
+
+
+def test_dataclasses_that_require_each_other_are_refused():
+    for kind in (Mutual, Other):
+        with pytest.raises(SchemaError, match="always contains another"):
+            schema_of(kind)
+
+
+@dataclass
+class Part:
+    x: int
+
+
+B = TypeVar("B", bound=Part)
+BoundByName = TypeVar("BoundByName", bound="Other")
+BoundToMany = TypeVar("BoundToMany", bound=int | str)
+OneOf = TypeVar("OneOf", int, str)
+Fraction = TypeVar("Fraction", bound=float)
+
+
+@dataclass
+class Bounded(Generic[B]):
+    x: list[B]
+
+
+@dataclass
+class ByName(Generic[BoundByName]):
+    x: list[BoundByName]
+
+
+@dataclass
+class ToMany(Generic[BoundToMany]):
+    x: BoundToMany
+
+
+@dataclass
+class AnyOf(Generic[OneOf]):
+    x: OneOf
+
+
+@dataclass
+class Share(Generic[Fraction]):
+    x: Fraction
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (Bounded[int], "B of Bounded is to be Part, not int"),
+        (Bounded[Other], "not Other"),
+        (Bounded[Part | None], "not "),
+        (ByName[Part], "is to be Other, not Part"),
+        (ToMany[float], "is to be int or str, not float"),
+        (ToMany[Literal["a", 0.5]], "is to be int or str"),
+        (AnyOf[float], "is to be int or str"),
+        (AnyOf[list[int]], "is to be int or str"),
+        (Share[str], "is to be float"),
+    ],
+)
+def test_a_type_argument_that_its_parameter_rules_out_is_refused(kind: Any, said: str):
+    derived = dataclass(type("Derived", (kind.__origin__,), {"__orig_bases__": (kind,)}))
+    for one in (kind, make_dataclass("Holder", [("f", kind)]), derived):
+        with pytest.raises(SchemaError) as caught:
+            schema_of(one)
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ToMany[bool],
+        ToMany[int | str],
+        ToMany[Annotated[str, Length(1)]],
+        ToMany[Literal["a", 1]],
+        AnyOf[int],
+        AnyOf[Literal["a"]],
+        Share[int],
+        Share[Annotated[float, Range(ge=0)]],
+    ],
+)
+def test_a_type_argument_within_its_parameters_bounds_is_taken(kind: Any):
+    assert schema_of(kind).fields.keys() == {"x"}
 
 
 def test_a_class_made_without_a_constructor_is_refused():

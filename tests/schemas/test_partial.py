@@ -143,3 +143,26 @@ def test_a_long_list_is_not_read_anew_with_each_item():
     few, many = min(seconds(500) for _ in range(3)), min(seconds(4000) for _ in range(3))
 
     assert many < 8 * few * 6  # reading all of it each time would cost 64 times as much
+
+
+def test_what_nests_deeper_than_anything_is_read_without_its_depth():
+    @dataclass
+    class Chain:
+        next: dict[str, list[Chain]] | None = None
+
+    records = PartialRecords(schema_of(Chain))
+    partial = records.feed('{"next":{"a":[' * 3_000)
+
+    assert repr(partial).startswith("Partial[Chain](next={'a': [Partial[Chain](")
+    assert len(repr(partial)) < 10_000
+
+
+def test_of_a_key_that_stands_twice_the_first_value_stays():
+    @dataclass
+    class Table:
+        counts: dict[str, int]
+
+    records = PartialRecords(schema_of(Table))
+    records.feed('{"counts":{"a":1,"a":2,')
+
+    assert records.feed('"b":3,').counts == {"a": 1, "b": 3}
