@@ -13,6 +13,7 @@ from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.expressions import BUILTINS, resolve
 from conduit_nb.notebook.mdl_display import SchemaListings
+from conduit_nb.notebook.reloaded import require_reloaded
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.schemas import schema_of
@@ -27,6 +28,7 @@ def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> SchemaListin
     input_type = resolve(arguments.input, shell.user_ns, what="--input")
     output_type = resolve(arguments.output, shell.user_ns, what="--output")
     takes, gives = (schema_of(kind, namespace=shell.user_ns) for kind in (input_type, output_type))
+    require_reloaded(takes, gives)
     task = task_of(
         arguments,
         input_type,

@@ -30,6 +30,7 @@ from conduit_nb.notebook.frames import (
 )
 from conduit_nb.notebook.preflight import Preflight, preflight
 from conduit_nb.notebook.progress import progress_view, show_line, summary_text
+from conduit_nb.notebook.reloaded import require_reloaded
 from conduit_nb.notebook.remarks import remarks
 from conduit_nb.notebook.results import (
     ANSWER_COLUMN,
@@ -76,6 +77,7 @@ def map_rows(
     input_type, output_type = _types(shell, arguments, classes_of(shell, cell))
     takes = schema_of(input_type or derived_input(rows, columns), namespace=shell.user_ns)
     gives = schema_of(output_type, namespace=shell.user_ns)
+    require_reloaded(takes, gives)
     details = detail_columns(
         gives, truncated=arguments.on_length == "keep", confidence=arguments.confidence
     )

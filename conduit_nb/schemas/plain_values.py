@@ -3,6 +3,7 @@
 They come out of DataFrames and arrays. What loses nothing is taken: np.int64(3) is 3, a Timestamp
 at midnight is a day where one is wanted, and what is missing is None where that is allowed. Neither
 library is imported: their values are known by the modules of their classes.
+Layer 1.
 """
 
 from __future__ import annotations

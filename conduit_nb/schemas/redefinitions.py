@@ -3,6 +3,7 @@
 A reload makes new classes under the old names, or (IPython's autoreload) changes the old ones in
 place. What was made of a class before, a schema or a record, still holds the earlier one. Here is
 found whether that is so, and which class took its place.
+Layer 1.
 """
 
 from __future__ import annotations
