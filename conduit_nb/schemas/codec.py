@@ -22,8 +22,8 @@ from pydantic_core import SchemaValidator
 from pydantic_core import ValidationError as CoreValidationError
 
 from conduit_nb.errors import Problem, SchemaError, ValidationError
-from conduit_nb.schemas.plain_values import is_foreign
 from conduit_nb.schemas.formats import write_float
+from conduit_nb.schemas.plain_values import is_foreign
 from conduit_nb.schemas.problems import found, to_path, to_problems
 from conduit_nb.schemas.reader import JsonReader
 from conduit_nb.schemas.shapes import Record, Str, walk

@@ -18,9 +18,9 @@ from conduit_nb.errors import ArgumentError, Problem, SchemaError, ValidationErr
 from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.codec import Codec, long_numbers
-from conduit_nb.schemas.plain_values import plain_value
 from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
+from conduit_nb.schemas.plain_values import plain_value
 from conduit_nb.schemas.reader import with_renamed_repeats, without_repeats
 from conduit_nb.schemas.redefinitions import Stamp, are_alike
 from conduit_nb.schemas.refusals import not_a_record

@@ -19,7 +19,6 @@ from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core
 from conduit_nb.errors import ConduitError, SchemaError
 from conduit_nb.plain_text import plain
 from conduit_nb.schemas.annotations import read_dataclass
-from conduit_nb.schemas.plain_values import plain_value
 from conduit_nb.schemas.formats import (
     BoundedFloat,
     read_base64,
@@ -29,6 +28,7 @@ from conduit_nb.schemas.formats import (
     write_datetime,
 )
 from conduit_nb.schemas.patterns import anchored
+from conduit_nb.schemas.plain_values import plain_value
 from conduit_nb.schemas.problems import OWN, found
 from conduit_nb.schemas.redefinitions import are_alike, definition_of
 from conduit_nb.schemas.shapes import (
