@@ -87,18 +87,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` is looked at, and before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as system tests all that need something of the system, and let the longest come first.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark as a system test what needs something of the system.
 
-    All that use Docker are one group, as they share one engine.
+    All that use Docker are one group of xdist's, which one worker runs, as they share one engine.
     """
-    for item in items:
-        needed = {name for marker in item.iter_markers("needs") for name in marker.args}
-        if needed - IN_PROCESS:
-            item.add_marker(pytest.mark.system)
-        if "docker" in needed:
-            item.add_marker(pytest.mark.xdist_group("docker"))
+    needed = {name for marker in item.iter_markers("needs") for name in marker.args}
+    if needed - IN_PROCESS:
+        item.add_marker(pytest.mark.system)
+    if "docker" in needed:
+        item.add_marker(pytest.mark.xdist_group("docker"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest come first: at the end of a run, nobody waits for one of them."""
     items.sort(key=_place_in_line)
 
 
