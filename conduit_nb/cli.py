@@ -38,7 +38,6 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 # Words of a notebook that a shell has no use for, and what to do there instead.
 NOTEBOOK_WORDS = {
-    "help": "Write conduit --help.",
     **{
         word: f"It stands in a notebook: %%conduit {word}."
         for word in ("schema", "block", "map", "pipeline")
@@ -157,6 +156,11 @@ def _image_push(tag: str, as_json: bool) -> None:
     _load("conduit_nb.images.building:push_image")(tag, tell=_say_aside if as_json else _say)
     if as_json:
         _print_json({"image": tag})
+
+
+def _help(words: tuple[str, ...]) -> None:
+    """Show what --help shows: of the program, or of the command that is named."""
+    program.main([*words, "--help"], prog_name="conduit", standalone_mode=False)
 
 
 def _told() -> AbstractContextManager[None]:
@@ -372,6 +376,12 @@ program = click.Group(
                     help="Push it to its registry, with Docker's login.",
                 ),
             ],
+        ),
+        click.Command(
+            "help",
+            callback=_help,
+            params=[click.Argument(["words"], nargs=-1, metavar="[COMMAND]")],
+            help="Show this help, or that of a command.",
         ),
         click.Command(
             "doctor",

@@ -213,7 +213,6 @@ def test_a_push_that_fails_is_one_document_and_what_it_says_stands_aside(
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("help", "Write conduit --help."),
         ("map", "It stands in a notebook: %%conduit map."),
         ("panel", "It stands in a notebook: %conduit panel."),
     ],
@@ -243,3 +242,42 @@ def test_a_word_of_another_tool_is_understood(
 ):
     assert main([word]) == 2
     assert meant in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["help"], ["--help"]),
+        (["help", "deploy"], ["deploy", "--help"]),
+        (["help", "image", "build"], ["image", "build", "--help"]),
+        (["help", "help"], ["help", "--help"]),
+        (["help", "-h"], ["help", "--help"]),
+    ],
+)
+def test_help_is_a_command_as_well(
+    words: list[str], option: list[str], capsys: pytest.CaptureFixture[str]
+):
+    codes = (main(words), main(option))
+    shown = capsys.readouterr()
+
+    half = len(shown.out) // 2
+    assert codes == (0, 0)
+    assert shown.out.startswith("Usage: conduit")
+    assert shown.out[:half] == shown.out[half:]
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["depoly"], "Did you mean deploy?"),
+        (["image", "biuld"], "build"),
+        (["map"], "It stands in a notebook: %%conduit map."),
+    ],
+)
+def test_help_on_what_is_no_command_says_what_was_meant(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["help", *words]) == 2
+
+    assert hint in capsys.readouterr().err
