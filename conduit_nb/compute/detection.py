@@ -13,18 +13,18 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import psutil
 
-from conduit_nb.compute.accelerators import APPLE_SHARE
+from conduit_nb.compute.accelerators import APPLE_SHARE, find_accelerators
 from conduit_nb.compute.host_memory import free_memory_bytes
 from conduit_nb.compute.nvml_errors import explain_nvml_error
 from conduit_nb.compute.offerings import ComputeOffering, ComputeProvider
 from conduit_nb.compute.vram import GIB
 
 T = TypeVar("T")
-NVML_NOT_FOUND = 6
+NVML_NOT_SUPPORTED, NVML_NOT_FOUND = 3, 6
 
 
 class Nvml(Protocol):
@@ -52,6 +52,7 @@ class Nvml(Protocol):
 class Device:
     """A GPU, or an instance of one that MIG has cut; `parent` is the index of its card.
 
+    One without memory of its own has the system's.
     `free_bytes` is what nobody uses: what the driver keeps for itself is in `total_bytes` only.
     """
 
@@ -173,25 +174,52 @@ def _device(
     parent: int | None = None,
     capability: tuple[int, int] | None = None,
 ) -> Device:
-    memory = _memory(nvml, handle)
+    name = _text(nvml.nvmlDeviceGetName(handle))
+    memory = _memory(nvml, handle, name)
     if capability is None:
         capability = _try(nvml, lambda: nvml.nvmlDeviceGetCudaComputeCapability(handle))
     return Device(
         index=index,
-        name=_text(nvml.nvmlDeviceGetName(handle)),
+        name=name,
         uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
-        total_bytes=int(memory.total),
-        used_bytes=int(memory.used),
-        free_bytes=int(memory.free),
+        total_bytes=memory.total,
+        used_bytes=memory.used,
+        free_bytes=memory.free,
         compute_capability=capability,
         parent=parent,
     )
 
 
-def _memory(nvml: Nvml, handle: Any) -> Any:
-    """Ask in the form that tells reserved memory from used; older drivers know one form only."""
-    memory = _try(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2))
-    return nvml.nvmlDeviceGetMemoryInfo(handle) if memory is None else memory
+class _Memory(NamedTuple):
+    """A device's memory, in bytes."""
+
+    total: int
+    used: int
+    free: int
+
+
+def _memory(nvml: Nvml, handle: Any, name: str) -> _Memory:
+    """Ask in the form that tells reserved memory from used; older drivers know one form only.
+
+    A device that shares the system's memory (GB10 in a DGX Spark, Jetson) has none of its own to
+    tell of: the system's is what it can have.
+    """
+    found = _try(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle, version=nvml.nvmlMemory_v2))
+    try:
+        found = nvml.nvmlDeviceGetMemoryInfo(handle) if found is None else found
+    except nvml.NVMLError as err:
+        if _code(err) != NVML_NOT_SUPPORTED or _has_own_memory(name):
+            raise
+    if found is not None and int(found.total) > 0:
+        return _Memory(total=int(found.total), used=int(found.used), free=int(found.free))
+    total, free = psutil.virtual_memory().total, free_memory_bytes()
+    return _Memory(total=total, used=max(total - free, 0), free=free)
+
+
+def _has_own_memory(name: str) -> bool:
+    """Return whether the device is a card that is known to have memory of its own."""
+    known = find_accelerators(name)
+    return bool(known) and all(one.link != "unified" for one in known)
 
 
 def _has_mig(nvml: Nvml, handle: Any) -> bool:

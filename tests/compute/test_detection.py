@@ -31,6 +31,30 @@ def test_a_card_is_seen_with_its_memory_and_versions():
     assert not nvml.is_open
 
 
+@pytest.mark.parametrize("name", ["NVIDIA GB10", "NVIDIA Thor", "Orin (nvgpu)"])
+@pytest.mark.parametrize("says", ["not supported", "none"])
+def test_a_gpu_that_shares_the_systems_memory_has_the_systems(
+    name: str, says: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The GB10 of a DGX Spark, and Jetsons: NVML does not support the question, or answers 0."""
+    memory = psutil.virtual_memory()._replace(total=120 * GIB, available=100 * GIB)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    card = Card(name, total_gib=0, reserved_gib=0, capability=(12, 1))
+    if says == "not supported":
+        card.fails |= {"nvmlDeviceGetMemoryInfo_v2": 3, "nvmlDeviceGetMemoryInfo": 3}
+
+    seen = detect_devices(DescribedNvml(card))
+    gpu, cpu = local_offerings(seen)
+
+    [device] = seen.devices
+    assert seen.problems == ()
+    assert device.total_bytes == 120 * GIB
+    assert device.used_bytes == device.total_bytes - device.free_bytes
+    assert gpu.accelerator == name
+    assert gpu.memory_gib == cpu.memory_gib <= 100
+    assert (gpu.hardware.accelerator is not None) == (name == "NVIDIA GB10")
+
+
 def test_old_drivers_that_know_one_form_of_memory_and_bytes_are_understood():
     card = Card(b"Tesla T4", total_gib=15, capability=(7, 5))
     card.fails["nvmlDeviceGetMemoryInfo_v2"] = 13
