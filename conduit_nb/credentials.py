@@ -94,8 +94,8 @@ def find(kind: Kind) -> Credential | None:
 def hub_home() -> Path:
     """Return Hugging Face's folder (`HF_HOME`, else below `XDG_CACHE_HOME`)."""
     if home := os.environ.get("HF_HOME"):
-        return _expanded(home)
-    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+        return expanded(home)
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
 
 
 def docker_engine() -> DockerEngine:
@@ -105,7 +105,7 @@ def docker_engine() -> DockerEngine:
     """
     if host := os.environ.get("DOCKER_HOST", "").strip():
         return DockerEngine(address=host, source="DOCKER_HOST")
-    folder = _expanded(os.environ.get("DOCKER_CONFIG") or "~/.docker")
+    folder = expanded(os.environ.get("DOCKER_CONFIG") or "~/.docker")
     if name := os.environ.get("DOCKER_CONTEXT", "").strip():
         source = "DOCKER_CONTEXT"
     else:
@@ -159,7 +159,7 @@ def _runpod_key(text: str) -> str | None:
 
 def _hub_file() -> Path | None:
     named = os.environ.get("HF_TOKEN_PATH")
-    return _expanded(named) if named else hub_home() / "token"
+    return expanded(named) if named else hub_home() / "token"
 
 
 def _one_word(value: object) -> str | None:
@@ -183,7 +183,7 @@ def _in_home(name: str) -> Path | None:
         return None
 
 
-def _expanded(path: str) -> Path:
+def expanded(path: str) -> Path:
     """Return the path with variables and `~` filled in, as Hugging Face's and Docker's tools do."""
     try:
         return Path(os.path.expandvars(path)).expanduser()

@@ -372,7 +372,7 @@ def plan_of(models: Sequence[LmLiteModelConfig], request: DeploymentRequest) -> 
     dtypes = {one.dtype for one in models}
     quantizations = {one.quantization for one in models}
     return make_plan(
-        [one.model_id for one in models],
+        [one.full_id for one in models],
         PlanOptions(
             tensor_parallel=request.tensor_parallel,
             pipeline_parallel=request.pipeline_parallel,

@@ -29,7 +29,7 @@ from conduit_nb.deployments.starts import Starts
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, PartlyFailedError
 from conduit_nb.events import Events
 from conduit_nb.loop_thread import LoopThread
-from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.models.config import LmLiteModelConfig, split_revision
 from conduit_nb.models.hub import available_offline, resolved_id
 from conduit_nb.protocol import LoadRequest
 from conduit_nb.providers.base import OfferingSource, Provider
@@ -151,7 +151,9 @@ class Session:
     def unload_model(self, model_id: str) -> list[ServedModel]:
         """Free what a model holds, wherever it is loaded; return what was unloaded."""
         return self.wait(
-            self._sidecar.unload_model([self._provider(SIDECAR_PROVIDER)], resolved_id(model_id))
+            self._sidecar.unload_model(
+                [self._provider(SIDECAR_PROVIDER)], resolved_id(split_revision(model_id)[0])
+            )
         )
 
     def logs(self, name: str | None = None, tail: int = 100) -> list[str]:

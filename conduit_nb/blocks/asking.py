@@ -216,7 +216,8 @@ class ModelAccess:
 
     def _request(self, question: Question, dialect: Dialect) -> ChatRequest:
         request = ChatRequest(
-            model=self.config.model_id,
+            # A server that is not ours may have an @ in the names of its models.
+            model=self.config.full_id if self._deployment is None else self.config.model_id,
             messages=list(question.messages),
             temperature=question.temperature,
         )

@@ -29,7 +29,7 @@ from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeProvider
 from conduit_nb.compute.request import DeploymentRequest, to_replicas
 from conduit_nb.errors import ArgumentError, ConduitError
-from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.models.config import LmLiteModelConfig, split_revision
 from conduit_nb.protocol import Message
 from conduit_nb.schemas.partial import Partial
 from conduit_nb.schemas.refusals import type_name
@@ -321,8 +321,11 @@ class LlmBlock:
     def _access_to(self, model_id: str | None) -> ModelAccess:
         if model_id is None and len(self._access) == 1:
             return next(iter(self._access.values()))
-        if model_id is not None and model_id in self._access:
-            return self._access[model_id]
+        if model_id is not None:
+            name, revision = split_revision(model_id)
+            access = self._access.get(name)
+            if access is not None and revision in (None, access.config.revision):
+                return access
         raise ArgumentError(
             "The block has several models, and model_id does not say which."
             if model_id is None

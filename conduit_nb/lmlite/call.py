@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pydantic_core
 from pydantic_core import SchemaValidator, core_schema
 
-from conduit_nb.errors import RequestRefusedError
+from conduit_nb.errors import ArgumentError, RequestRefusedError
 from conduit_nb.lmlite.answer import Answer
 from conduit_nb.lmlite.request import TextGrammar
 from conduit_nb.lmlite.sampling import MAX_TOP_LOGPROBS, SamplingParams
 from conduit_nb.lmlite.source import ModelKey
-from conduit_nb.models.config import QUANTIZATIONS
+from conduit_nb.models.config import QUANTIZATIONS, split_revision
 from conduit_nb.spelling import nearest
 
 if TYPE_CHECKING:
@@ -255,9 +255,13 @@ def common_parts(checked: Mapping[str, Any], *, top_logprobs: int | None) -> dic
 def model_key(checked: Mapping[str, Any]) -> ModelKey:
     """Return which model is meant, by the fields that every request about one knows."""
     options = _part(checked, "conduit")
+    try:
+        model_id, revision = split_revision(checked["model"], options.get("revision"))
+    except ArgumentError as err:
+        raise RequestRefusedError(str(err), hint=err.hint) from err
     return ModelKey(
-        model_id=checked["model"],
-        revision=options.get("revision"),
+        model_id=model_id,
+        revision=revision,
         dtype=options.get("dtype", "auto"),
         quantization=options.get("quantization"),
     )

@@ -5,6 +5,7 @@ Layer 1.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,6 +18,35 @@ DTYPES: tuple[DType, ...] = get_args(DType)
 QUANTIZATIONS: tuple[WeightQuantization, ...] = get_args(WeightQuantization)
 
 
+_WITH_REVISION = re.compile(r"([^@\s/]+(?:/[^@\s/]+)?)@(.*)", re.DOTALL)
+
+
+def is_local(model_id: str) -> bool:
+    """Return whether `model_id` is a path, and not a hub's name."""
+    return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
+
+
+def split_revision(model_id: str, revision: str | None = None) -> tuple[str, str | None]:
+    """Return the id and the revision of `owner/name@revision`; a path is an id as it stands.
+
+    Raises ArgumentError where no revision follows the sign, or `revision` names another one.
+    """
+    written = None if is_local(model_id) else _WITH_REVISION.fullmatch(model_id.strip())
+    if written is None:
+        return model_id, revision
+    found = written[2]
+    if not found or re.search(r"\s", found):
+        raise ArgumentError(
+            f"{model_id!r} names no revision after the @.",
+            hint="Write owner/name@revision with a branch, a tag or a whole commit.",
+        )
+    if revision not in (None, found):
+        raise ArgumentError(
+            f"{model_id!r} and revision={revision!r} name two revisions.", hint="Give one of them."
+        )
+    return written[1], found
+
+
 @dataclass(frozen=True, slots=True)
 class LmLiteModelConfig:
     """One model, as a block wants it served.
@@ -24,7 +54,8 @@ class LmLiteModelConfig:
     `max_model_len` bounds prompt plus reply in tokens (None: the model's own limit);
     `max_model_concurrency` bounds how many of the block's requests run at once;
     `model_batch_execute_timeout_ms` is how long a lone request may wait for company;
-    `revision` names a commit, tag or branch on the hub. `quantization` "int8" holds the weights in
+    `revision` names a commit, tag or branch on the hub; `model_id` may be written with it, as
+    `owner/name@revision`. `quantization` "int8" holds the weights in
     a quarter of the memory, is faster on a CPU, and says nearly the same (docs/quantization.md).
 
     Raises ArgumentError where a value cannot be meant.
@@ -41,6 +72,9 @@ class LmLiteModelConfig:
     def __post_init__(self) -> None:
         if not self.model_id or not self.model_id.strip():
             raise ArgumentError("model_id is empty.", hint="Name a model or a folder.")
+        model_id, revision = split_revision(self.model_id, self.revision)
+        object.__setattr__(self, "model_id", model_id)
+        object.__setattr__(self, "revision", revision)
         for name, least in (
             ("max_model_len", 1),
             ("max_model_concurrency", 1),
@@ -69,3 +103,8 @@ class LmLiteModelConfig:
                     " (GPTQ, AWQ) are another thing: name that model.",
                 ),
             )
+
+    @property
+    def full_id(self) -> str:
+        """Return `owner/name@revision` where there is a revision, else the id."""
+        return f"{self.model_id}@{self.revision}" if self.revision else self.model_id

@@ -13,6 +13,7 @@ from pathlib import Path
 from conduit_nb.errors import ConduitError, ModelFilesError, ModelNotFoundError
 from conduit_nb.models import embedded, huggingface
 from conduit_nb.models.cache import converted_folder, is_whole
+from conduit_nb.models.config import is_local, split_revision
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.models.files import (
     ModelFiles,
@@ -45,12 +46,14 @@ def find_model(
 ) -> ModelFiles:
     """Return the files of `model_id`, fetching what is not on this machine; may take minutes.
 
-    An id that begins with `/`, `./`, `../` or `~` is a folder, or a GGUF file. The embedded
-    model's id means the embedded form, unless a `revision` asks for the hub's.
+    An id that begins with `/`, `./`, `../` or `~` is a folder, or a GGUF file; one of the hub may
+    be written with its revision, as `owner/name@revision`. The embedded model's id means the
+    embedded form, unless a `revision` asks for the hub's.
 
     Raises ModelNotFoundError, whose hint lists what is here; ModelFilesError where the files are
     broken or unsafe; StorageError where they cannot be kept.
     """
+    model_id, revision = split_revision(model_id, revision)
     try:
         return _find(model_id, revision, progress)
     except ModelNotFoundError as err:
@@ -87,11 +90,6 @@ def is_open(model_id: str, revision: str | None = None) -> bool | None:
     return huggingface.is_open(model_id, revision)
 
 
-def is_local(model_id: str) -> bool:
-    """Return whether `model_id` is a path, and not a hub's name."""
-    return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
-
-
 def resolved_id(model_id: str) -> str:
     """Return a path as an absolute one, so that another process means the same; else the id."""
     return str(local_path(model_id)) if is_local(model_id) else model_id
@@ -121,7 +119,7 @@ def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles
     if not HUB_ID.fullmatch(model_id) or len(model_id) > LONGEST_HUB_ID:
         raise ModelNotFoundError(
             f"{model_id[:LONGEST_HUB_ID]!r} is no model id.",
-            hint="An id looks like owner/name; a folder begins with / or ./ or ~.",
+            hint="An id looks like owner/name or owner/name@revision; a folder begins with / or ./",
         )
     cached = huggingface.cached_files(model_id, revision)
     if cached is not None:

@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,12 +38,14 @@ from conduit_nb.units import how_far
 T = TypeVar("T")
 
 CACHE_VARIABLE = "HF_HUB_CACHE"
+CACHE_VARIABLES = (CACHE_VARIABLE, "HUGGINGFACE_HUB_CACHE")
 DEFAULT_REVISION = "main"
 FIRST_ERROR, UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 400, 401, 403, 404
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REQUEST_TIMEOUT_S = 8.0
 ANSWER_TIMEOUT_S = 15.0
 PROGRESS_S = 1.0
+GGUFS_SHOWN = 8
 _given_client: dict[str, object] = {}
 WANTED = re.compile(
     r"[^/]+\.safetensors|model\.safetensors\.index\.json|config\.json|generation_config\.json"
@@ -62,16 +64,22 @@ class _Listing:
 
 def cached_files(model_id: str, revision: str | None) -> ModelFiles | None:
     """Return the model from the cache, None where it is not there or not whole."""
-    repository = _repository(model_id)
-    commit = _cached_commit(repository, revision or DEFAULT_REVISION)
-    if commit is None:
+    folder = cached_snapshot(model_id, revision)
+    if folder is None:
         return None
-    folder = repository / "snapshots" / commit
     try:
         check_model_folder(folder)
     except ModelFilesError:
         return None
-    return ModelFiles(model_id=model_id, revision=commit, folder=folder, format="safetensors")
+    return ModelFiles(model_id=model_id, revision=folder.name, folder=folder, format="safetensors")
+
+
+def cached_snapshot(model_id: str, revision: str | None) -> Path | None:
+    """Return the folder that the cache has of a model, with its config.json and maybe no more."""
+    repository = _repository(model_id)
+    commit = _cached_commit(repository, revision or DEFAULT_REVISION)
+    folder = repository / "snapshots" / commit if commit is not None else None
+    return folder if folder is not None and (folder / "config.json").is_file() else None
 
 
 def cached_ids() -> list[str]:
@@ -111,8 +119,9 @@ def fetched_files(model_id: str, revision: str | None, *, progress: Progress) ->
 
 def hub_cache() -> Path:
     """Return the cache's folder; huggingface_hub reads the same variables, once, when imported."""
-    if folder := os.environ.get("HF_HUB_CACHE"):
-        return Path(folder).expanduser()
+    for name in CACHE_VARIABLES:
+        if folder := os.environ.get(name):
+            return credentials.expanded(folder)
     return credentials.hub_home() / "hub"
 
 
@@ -382,19 +391,30 @@ def _write_ref(repository: Path, revision: str, commit: str) -> None:
         begun.replace(ref)
 
 
+def refuse_ggufs(model_id: str, names: Collection[str]) -> None:
+    """Raise ModelFilesError, naming them, where a model's weights are GGUF files alone."""
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
+    if not ggufs or any(name.endswith(".safetensors") for name in names):
+        return
+    more = f" and {len(ggufs) - GGUFS_SHOWN} more" if len(ggufs) > GGUFS_SHOWN else ""
+    raise ModelFilesError(
+        f"{model_id} has its weights as GGUF files only: {', '.join(ggufs[:GGUFS_SHOWN])}{more}.",
+        hint=f"Fetch one (`hf download {model_id} {ggufs[0]} --local-dir .`) and name its path: "
+        "LmLite converts and serves it. llama.cpp serves it as it is: "
+        f"`llama-server --hf-repo {model_id}`, then endpoint=URL. For vLLM name the model that it "
+        "was made from.",
+    )
+
+
 def _require_safetensors(model_id: str, names: dict[str, int]) -> None:
     if any(name.endswith(".safetensors") and "/" not in name for name in names):
         return
+    refuse_ggufs(model_id, names)
     unsafe = sorted(name for name in names if Path(name).suffix in UNSAFE_SUFFIXES)
     if unsafe:
         raise ModelFilesError(
             f"{model_id} has weights only as {unsafe[0]}: such files can run code when loaded.",
             hint="Name a model, or a revision of it, that has safetensors files.",
-        )
-    if any(name.endswith(".gguf") for name in names):
-        raise ModelFilesError(
-            f"{model_id} has only GGUF files on the hub.",
-            hint="Fetch one of them and give its path, or name the model it was made from.",
         )
     raise ModelFilesError(
         f"{model_id} has no weights in safetensors files.",

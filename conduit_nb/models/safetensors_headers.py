@@ -29,6 +29,7 @@ from conduit_nb.models.huggingface import (
     hub_token,
     hub_url,
     quoted,
+    refuse_ggufs,
     refused_token,
 )
 from conduit_nb.models.tensors import Tensor, TensorDtype
@@ -115,6 +116,7 @@ class HubHeaders:
     ) -> None:
         base = endpoint or hub_url()
         self._model_id = model_id
+        self._about = f"{base.rstrip('/')}/api/models/{quote(model_id)}/revision/{quoted(revision)}"
         self._root = f"{base.rstrip('/')}/{quote(model_id)}/resolve/{quoted(revision)}"
         token = hub_token()
         self._has_token = token is not None
@@ -137,6 +139,7 @@ class HubHeaders:
         """Return the model's config.json."""
         content = self._json("config.json")
         if content is None:
+            refuse_ggufs(self._model_id, self._names())
             raise ModelNotFoundError(
                 f"{self._model_id} has no config.json at {self._root}.",
                 hint=f"Check the spelling. For a private model: {HUB.cure}",
@@ -160,6 +163,21 @@ class HubHeaders:
     def json_file(self, name: str) -> Mapping[str, Any] | None:
         """Return the object in a small file of the model's, None where it has none."""
         return self._json(name)
+
+    def _names(self) -> list[str]:
+        """Return the names of the model's files, none where the hub does not tell them."""
+        try:
+            answer = self._client.get(self._about)
+            told: object = answer.json() if answer.is_success else {}
+        except (httpx2.HTTPError, ValueError, RecursionError):
+            return []
+        about = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+        files: object = about.get("siblings")
+        return [
+            str(cast("dict[str, Any]", one).get("rfilename"))
+            for one in (cast("list[object]", files) if isinstance(files, list) else ())
+            if isinstance(one, dict)
+        ]
 
     def _json(self, name: str) -> Mapping[str, Any] | None:
         text = self._range(name, 0, LARGEST_JSON_BYTES)

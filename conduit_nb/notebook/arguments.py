@@ -112,6 +112,7 @@ class MagicParser(MagicArgumentParser):
 def add_model_options(parser: MagicParser) -> None:
     """Add the options that say which model answers, and where it runs."""
     parser.option("--model", metavar="ID")
+    parser.option("--revision", metavar="R")
     parser.option("--runtime", metavar="NAME", default="lmlite")
     parser.option("--provider", metavar="NAME", default="local")
     parser.option("--gpu", metavar="NAME")

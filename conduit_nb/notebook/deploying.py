@@ -21,6 +21,7 @@ from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.notebook.deploy_estimate import estimate_deploy
 from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.stopping import wait_or_end
+from conduit_nb.plans.answer import require_one_model
 from conduit_nb.plans.options import CONSTRAINT_OPTIONS
 from conduit_nb.session import process_session
 from conduit_nb.units import require_hours
@@ -171,9 +172,11 @@ def cost_rows(report: CostReport) -> list[CostRow]:
 
 def asked_deploy(model_ids: Sequence[str], values: Mapping[str, Any]) -> Table[Any]:
     """Carry out `deploy` with the options' values as a line gave them; `dry_run` only says what."""
+    require_one_model(model_ids, values["revision"])
     models = tuple(
         LmLiteModelConfig(
             model_id,
+            revision=values["revision"],
             max_model_len=values["max_model_len"],
             max_model_concurrency=values["max_model_concurrency"],
             dtype=values["dtype"],

@@ -39,11 +39,13 @@ def plan(
     max_model_concurrency: int = 1,
     runtime: str = DEFAULT_RUNTIME,
     runtime_version: str | None = None,
+    revision: str | None = None,
     gpu: str | None = None,
 ) -> PlanView:
     """Return what the models need together on each device, and whether it fits.
 
-    A model is an id, or a folder that may hold nothing but a config.json. Without `gpu` the plan is
+    A model is an id (`owner/name`, or `owner/name@revision`), or a folder that may hold nothing but
+    a config.json. Without `gpu` the plan is
     held against this machine. That it does not fit is an answer; raises ModelError, PlanError or
     ArgumentError where there can be no plan.
     """
@@ -58,6 +60,7 @@ def plan(
         max_model_concurrency=max_model_concurrency,
         runtime=runtime,
         runtime_version=runtime_version,
+        revision=revision,
     )
     return PlanView(answer_plan(make_plan(model_ids, options), gpu=gpu))
 

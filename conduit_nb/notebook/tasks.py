@@ -41,6 +41,7 @@ def task_of(
     model_id: str = settings.default_model() if arguments.model is None else arguments.model
     config = LmLiteModelConfig(
         model_id,
+        revision=arguments.revision,
         max_model_len=arguments.max_model_len,
         max_model_concurrency=arguments.max_concurrency,
     )

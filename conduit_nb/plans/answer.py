@@ -109,6 +109,16 @@ class PlanOptions:
     max_model_concurrency: int = 1
     runtime: str = DEFAULT_RUNTIME
     runtime_version: str | None = None
+    revision: str | None = None
+
+
+def require_one_model(model_ids: Sequence[str], revision: str | None) -> None:
+    """Raise ArgumentError where one revision is asked of several models."""
+    if revision is not None and len(model_ids) > 1:
+        raise ArgumentError(
+            f"revision={revision!r} cannot hold for {len(model_ids)} models.",
+            hint="Write each with its own: owner/name@revision.",
+        )
 
 
 def make_plan(
@@ -120,6 +130,7 @@ def make_plan(
     """
     if isinstance(model_ids, str) or not model_ids:
         raise ArgumentError("A plan needs a model.", hint="Name an id or a folder, or several.")
+    require_one_model(model_ids, options.revision)
     models = [
         read_planned(
             model_id,
@@ -128,6 +139,7 @@ def make_plan(
             quantization=options.quantization,
             max_model_len=options.max_model_len,
             max_model_concurrency=options.max_model_concurrency,
+            revision=options.revision,
             progress=progress,
         )
         for model_id in model_ids

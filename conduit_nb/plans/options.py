@@ -67,6 +67,12 @@ DEFAULT_LIMIT = 20
 DEFAULT_TIMEOUT_S = 20.0
 HELP_COLUMNS = 98
 
+REVISION_OPTION = Option(
+    name="revision",
+    kind="text",
+    metavar="R",
+    help="branch, tag or commit on the hub; or write owner/name@R",
+)
 PLAN_OPTIONS = (
     Option(
         name="tensor_parallel",
@@ -132,6 +138,7 @@ PLAN_OPTIONS = (
         metavar="V",
         help="its version, where its overheads are known",
     ),
+    REVISION_OPTION,
 )
 GPU_OPTION = Option(
     name="gpu",
@@ -247,6 +254,7 @@ DEPLOY_OPTIONS = (
         help="its lease: after that it ends itself, unless it is extended",
     ),
     Option(name="name", kind="text", metavar="NAME", help="how it is to be called"),
+    REVISION_OPTION,
     Option(name="dtype", kind="text", default="auto", metavar="D", help="precision of the weights"),
     Option(name="quantization", kind="text", metavar="Q", help="int8, in LmLite"),
     Option(

@@ -12,10 +12,12 @@ from conduit_nb.compute.vram import KvDtype, PlanDtype, PlannedModel
 from conduit_nb.errors import ArgumentError, ModelFilesError, ModelNotFoundError
 from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.count_parameters import completed_config, counted_tensors
+from conduit_nb.models.config import split_revision
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.models.files import Progress, silent
 from conduit_nb.models.hub import HUB_ID, find_model, hint_for, is_local, local_path
-from conduit_nb.models.huggingface import cached_files, is_offline
+from conduit_nb.models.huggingface import cached_snapshot, is_offline
+from conduit_nb.models.safetensors_headers import folder_tensors
 from conduit_nb.models.spec import ModelSpec
 from conduit_nb.models.weights import Weights, read_hub_model, read_model
 from conduit_nb.plans.options import DTYPE_ALIASES, DTYPES, KV_DTYPES
@@ -30,11 +32,13 @@ def read_planned(
     quantization: str | None = None,
     max_model_len: int | None = None,
     max_model_concurrency: int = 1,
+    revision: str | None = None,
     progress: Progress = silent,
 ) -> PlannedModel:
     """Return the model as it is to be served; of a model on the hub only headers are read.
 
-    A folder may hold nothing but a config.json. `dtype` "fp8" is the quantization of that name.
+    A folder may hold nothing but a config.json. A model of the hub may be `owner/name@revision`.
+    `dtype` "fp8" is the quantization of that name.
 
     Raises ModelNotFoundError, ModelFilesError, and ArgumentError where a value is not known.
     """
@@ -46,9 +50,11 @@ def read_planned(
                 hint="Leave dtype out.",
             )
         dtype, quantization = "auto", "fp8"
-    spec, weights = _read(model_id, progress)
+    if not local_path(model_id).is_dir():
+        model_id, revision = split_revision(model_id, revision)
+    spec, weights = _read(model_id, revision, progress)
     return PlannedModel(
-        model_id=model_id,
+        model_id=f"{model_id}@{revision}" if revision else model_id,
         spec=spec,
         weights=weights,
         dtype=cast("PlanDtype", dtype),
@@ -69,25 +75,29 @@ def _known(name: str, value: str, known: tuple[str, ...]) -> str:
     return value
 
 
-def _read(model_id: str, progress: Progress) -> tuple[ModelSpec, Weights]:
+def _read(model_id: str, revision: str | None, progress: Progress) -> tuple[ModelSpec, Weights]:
     path = local_path(model_id)
     # A folder that is there is meant, whether or not it is written as one.
     if path.is_dir():
         return _read_folder(path)
     if is_local(model_id) or path.suffix == ".gguf":
         return _read_gguf(path)
-    if model_id == EMBEDDED_MODEL_ID:
+    if model_id == EMBEDDED_MODEL_ID and revision is None:
         files = find_model(model_id, progress=progress)
         return _read_folder(converted(files, progress=progress))
-    cached = cached_files(model_id, None)
-    if cached is not None:
-        return _read_folder(cached.folder)
+    cached = cached_snapshot(model_id, revision)  # a plan needs no tokenizer, and can do with less
+    if cached is not None and folder_tensors(cached) is not None:
+        return _read_folder(cached)
     if HUB_ID.fullmatch(model_id) and not is_offline():
         try:
-            return _read_hub(model_id)
+            return _read_hub(model_id, revision)
         except ModelNotFoundError as err:
-            raise ModelNotFoundError(str(err), hint=hint_for(model_id, err.hint)) from err
-    return _read_folder(find_model(model_id, progress=progress).folder)  # it has the words
+            if cached is None:
+                raise ModelNotFoundError(str(err), hint=hint_for(model_id, err.hint)) from err
+    if cached is not None:
+        return _read_folder(cached)
+    # It has the words.
+    return _read_folder(find_model(model_id, revision=revision, progress=progress).folder)
 
 
 def _read_gguf(path: Path) -> tuple[ModelSpec, Weights]:
@@ -117,8 +127,10 @@ def _read_folder(folder: Path) -> tuple[ModelSpec, Weights]:
         return read_model(folder, count=counted_tensors, complete=completed_config)
 
 
-def _read_hub(model_id: str) -> tuple[ModelSpec, Weights]:
+def _read_hub(model_id: str, revision: str | None) -> tuple[ModelSpec, Weights]:
     try:
-        return read_hub_model(model_id, complete=completed_config)
+        return read_hub_model(model_id, revision=revision, complete=completed_config)
     except ModelFilesError:
-        return read_hub_model(model_id, count=counted_tensors, complete=completed_config)
+        return read_hub_model(
+            model_id, revision=revision, count=counted_tensors, complete=completed_config
+        )

@@ -106,7 +106,7 @@ def test_a_tail_is_a_number_of_lines():
 def test_a_deployment_is_asked_for_in_the_words_of_the_magic():
     request = read_deploy(
         {
-            "models": ["m/one", "m/two"],
+            "models": ["m/one", "m/two@v2"],
             "provider": "any",
             "runtime": "vllm",
             "gpu": "L4",
@@ -117,6 +117,7 @@ def test_a_deployment_is_asked_for_in_the_words_of_the_magic():
     )
 
     assert [model.model_id for model in request.models] == ["m/one", "m/two"]
+    assert [model.revision for model in request.models] == [None, "v2"]
     assert (request.provider, request.runtime, request.gpu) == (None, "vllm", "L4")
     assert (request.max_usd, request.lease_s, request.name) == (2.0, 1800.0, "mine")
     assert read_deploy({"models": ["m/one"]}).is_sidecar

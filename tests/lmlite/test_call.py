@@ -154,3 +154,11 @@ def test_a_text_may_be_described_in_the_words_of_vllm(parse, fields, grammar):
 def test_what_vllm_takes_and_we_do_not_is_refused_by_name(parse, fields, words):
     with pytest.raises(RequestRefusedError, match=words):
         parse(**fields)
+
+
+def test_a_revision_may_follow_the_model(parse):
+    key = parse(model="owner/name@v2").key
+
+    assert (key.model_id, key.revision) == ("owner/name", "v2")
+    with pytest.raises(RequestRefusedError, match="revision"):
+        parse(model="owner/name@")

@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/api/models/"):
             self._about(path.removeprefix("/api/models/"), with_body)
         else:
-            self._file(path, with_body)
+            self._file(urlsplit(self.path).path, with_body)
 
     def _about(self, path: str, with_body: bool) -> None:
         model_id, _, revision = path.partition("/revision/")
@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str, with_body: bool) -> None:
         model_id, _, rest = path.strip("/").partition("/resolve/")
-        name = rest.partition("/")[2]
+        name = unquote(rest.partition("/")[2])  # a revision is one part, its slashes are quoted
         data = self.hub.models.get(model_id, {}).get(name)
         if new := self.hub.moved.get(model_id):
             self._send(307, b"", {"Location": path.replace(model_id, new)}, with_body)

@@ -48,3 +48,36 @@ def test_an_empty_id_is_an_error(model_id: str):
 
 def test_waiting_for_company_may_be_switched_off():
     assert LmLiteModelConfig("m", model_batch_execute_timeout_ms=0)
+
+
+@pytest.mark.parametrize(
+    ("written", "revision", "model_id", "found"),
+    [
+        ("owner/name@v2", None, "owner/name", "v2"),
+        ("owner/name@refs/pr/7", None, "owner/name", "refs/pr/7"),
+        ("name@0123abc", None, "name", "0123abc"),
+        ("owner/name@v2", "v2", "owner/name", "v2"),
+        ("owner/name", "v2", "owner/name", "v2"),
+        ("owner/name", None, "owner/name", None),
+        ("/models/mine@home", None, "/models/mine@home", None),
+        ("./mine@home", None, "./mine@home", None),
+        ("~/mine@home", None, "~/mine@home", None),
+        ("@cf/meta/llama", None, "@cf/meta/llama", None),
+    ],
+)
+def test_a_model_of_the_hub_may_be_written_with_its_revision(
+    written: str, revision: str | None, model_id: str, found: str | None
+):
+    config = LmLiteModelConfig(written, revision=revision)
+
+    assert (config.model_id, config.revision) == (model_id, found)
+    assert config == LmLiteModelConfig(model_id, revision=found)
+    assert LmLiteModelConfig(config.full_id) == config
+
+
+@pytest.mark.parametrize(
+    ("written", "revision"), [("owner/name@", None), ("a/b@two words", None), ("a/b@v1", "v2")]
+)
+def test_a_revision_that_is_empty_or_another_one_is_an_error(written: str, revision: str | None):
+    with pytest.raises(ArgumentError, match="revision"):
+        LmLiteModelConfig(written, revision=revision)

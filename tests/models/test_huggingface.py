@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -13,12 +14,21 @@ from conduit_nb.errors import CredentialsError, ModelFilesError, ModelNotFoundEr
 from conduit_nb.models import huggingface
 from conduit_nb.models.hub import find_model
 from conduit_nb.models.safetensors_headers import HubHeaders
+from conduit_nb.models.weights import read_hub_model
+from conduit_nb.plans.reading import read_planned
 from tests.models.hub_server import COMMIT, Hub, hub_server
-from tests.models.model_files import model_bytes, write_model
+from tests.models.model_files import CONFIG, model_bytes, write_model
 
 pytest.importorskip("huggingface_hub")
 
 EXTRA = {"README.md": b"# hi", "evil.py": b"import os", "pytorch_model.bin": b"pickle"}
+PLANNABLE = {
+    **CONFIG,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
 IN_ITS_OWN_MOUNTS = ("unshare", "--map-root-user", "--mount")
 
 
@@ -31,7 +41,7 @@ def hub(cache, monkeypatch):
         "owner/good": {**model_bytes(), **EXTRA},
         "owner/gated": model_bytes(),
         "owner/pickled": {**only_small, "pytorch_model.bin": b"pickle"},
-        "owner/ggufs": {"a.gguf": b"GGUF"},
+        "owner/ggufs": {f"m-Q{bits}.gguf": b"GGUF" for bits in range(12)},
         "owner/empty": only_small,
     }
     with hub_server(Hub(models, gated={"owner/gated"})) as hub:
@@ -74,7 +84,8 @@ def test_a_model_of_which_a_file_is_gone_is_fetched_again(hub):
         ("owner/gated", None, ModelNotFoundError, "accepted its terms"),
         ("owner/good", "v9", ModelNotFoundError, "no revision 'v9'"),
         ("owner/pickled", None, ModelFilesError, "run code"),
-        ("owner/ggufs", None, ModelFilesError, "only GGUF"),
+        ("owner/ggufs", None, ModelFilesError, "GGUF files only"),
+        ("owner/good@v9", None, ModelNotFoundError, "no revision 'v9'"),
         ("owner/empty", None, ModelFilesError, "no weights"),
     ],
 )
@@ -163,6 +174,63 @@ def test_a_malformed_login_is_an_error_that_names_its_file(hub, tmp_path):
         find_model("owner/good")
 
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [find_model, read_planned, read_hub_model])
+def test_a_repository_of_ggufs_alone_is_told_with_its_files_and_who_takes_them(hub, read):
+    with pytest.raises(ModelFilesError) as caught:
+        read("owner/ggufs")
+
+    assert "m-Q0.gguf, m-Q1.gguf" in str(caught.value)
+    assert "4 more" in str(caught.value)
+    assert "LmLite" in caught.value.hint
+    assert "llama.cpp" in caught.value.hint
+
+
+def test_what_is_no_model_at_all_is_not_taken_for_ggufs(hub):
+    hub.models["owner/texts"] = {"README.md": b"# hi"}
+
+    with pytest.raises(ModelNotFoundError, match=r"config\.json"):
+        read_planned("owner/texts")
+
+
+@pytest.mark.parametrize("revision", ["main", COMMIT])
+def test_a_revision_may_follow_the_id(hub, revision):
+    assert find_model(f"owner/good@{revision}").revision == COMMIT
+    planned = read_planned(f"owner/good@{revision}")
+    assert planned.model_id == f"owner/good@{revision}"
+    assert planned == read_planned("owner/good", revision=revision)
+
+
+def test_a_plan_reads_the_revision_that_is_named(hub):
+    read_planned("owner/good@refs/pr/7")
+    read_planned("owner/good", revision="v2")
+
+    asked = [path for path in hub.asked if path.endswith("/config.json")]
+    assert asked == [
+        "GET /owner/good/resolve/refs/pr/7/config.json",
+        "GET /owner/good/resolve/v2/config.json",
+    ]
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME"])
+@pytest.mark.parametrize("lacks", ["tokenizer.json", "model.safetensors"])
+def test_a_cache_that_lacks_what_a_plan_does_not_need_is_enough_for_one(
+    cache, variable, lacks, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CONDUIT_OFFLINE", "1")
+    monkeypatch.setenv(variable, str(tmp_path / "mine"))
+    folder = tmp_path / "mine" / ("hub" if variable == "HF_HOME" else "")
+    repository = folder / "models--owner--good"
+    files = {**model_bytes(), "config.json": json.dumps(PLANNABLE).encode()}
+    del files[lacks]
+    write_model(repository / "snapshots" / COMMIT, files)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+
+    assert read_planned("owner/good").spec.model_type == "llama"
+    with pytest.raises(ModelNotFoundError):
+        find_model("owner/good")
 
 
 def test_a_hub_that_fails_is_told_from_a_model_that_is_not_there(hub):

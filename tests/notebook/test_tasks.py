@@ -61,6 +61,15 @@ def test_the_model_is_the_default_one_where_none_is_named(
 
 
 @pytest.mark.parametrize(
+    "options", [["--model", "some/model@v2"], ["--model", "some/model", "--revision", "v2"]]
+)
+def test_a_revision_is_an_option_or_follows_the_model(server: OpenAIServer, options: list[str]):
+    task(*options, "--endpoint", server.url)(Review("bad"))
+
+    assert server.requests[0]["model"] == "some/model@v2"
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--model", ""], "model_id is empty"),

@@ -184,6 +184,7 @@ def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> Deploymen
         models=tuple(
             LmLiteModelConfig(
                 model_id,
+                revision=asked.get("revision"),
                 max_model_len=asked.get("max_model_len"),
                 max_model_concurrency=asked.get("max_model_concurrency"),
                 dtype=cast("Any", dtype),  # the config checks it
