@@ -188,6 +188,7 @@ def test_the_shortest_record_is_one(kind: Typed):
         ),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}, "-", "1"),
         ({"type": "object", "required": ["b"], "properties": {"b": {}}}, '{"a":1', ',"b":0}'),
+        ({"oneOf": [{"type": "string"}, {"type": "null"}]}, "n", "ull"),
         ({"anyOf": [{"type": "array", "items": {"const": 1}}, {"type": "array"}]}, "[2,", "0]"),
     ],
 )
@@ -214,7 +215,7 @@ def test_a_text_that_cannot_become_a_record_is_not_closed(text: str):
         ({"$ref": "#/nowhere"}, "nowhere"),
         ({"$ref": "other.json"}, "other.json"),
         ({"enum": [[1]]}, "enum of lists"),
-        ({"oneOf": [{}]}, "oneOf"),
+        ({"not": {}}, "not"),
         ({"type": "shape"}, "shape"),
         ({"type": "string", "minLength": "1"}, "minLength"),
         ({"type": "number", "minimum": True}, "minimum"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -197,6 +198,16 @@ def test_a_generic_record_that_was_decoded_goes_back_in(page: Any, argument: Any
     assert schemas.encode(record) == text
     assert schemas.encode(pickle.loads(pickle.dumps(record))) == text
     assert schemas.encode(copy.deepcopy(record)) == text
+
+
+def test_a_class_with_type_parameters_of_its_own_goes_back_in_too():
+    head = "class Own[T]" if sys.version_info >= (3, 12) else "class Own(Generic[T])"
+    names: dict[str, Any] = {"Generic": Generic, "T": T, "dataclass": dataclass}
+    text = f"@dataclass\n{head}:\n    items: list[T]\n"
+    exec(compile(text, "<own>", "exec", dont_inherit=True), names)
+    text = '{"items":[{"sku":"a","count":1}]}'
+
+    assert schemas.encode(schemas.decode(text, names["Own"][Item])) == text
 
 
 def test_the_generic_records_inside_of_another_go_back_in_too():
