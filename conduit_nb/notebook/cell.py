@@ -17,6 +17,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, TracebackType
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, SchemaError
 from conduit_nb.schemas import Length, Pattern, Range
@@ -65,6 +66,9 @@ CURES = {
     "Length.__init__()": "Write Length(1, 80), or name one bound: Length(min=1), Length(max=80).",
 }
 
+SOURCES: WeakKeyDictionary[type[Any], ast.ClassDef] = WeakKeyDictionary()
+"""The statements that made the classes of cells."""
+
 # Kinds of class that are no records, so that they are not made dataclasses.
 NO_RECORDS = (enum.Enum, BaseException, tuple, dict, type)
 
@@ -96,6 +100,7 @@ def define_dataclasses(
                 if is_pydantic(made):
                     raise _at_statement(not_a_dataclass(made), statement, cell)
                 namespace[statement.name] = _as_dataclass(made)
+                SOURCES[namespace[statement.name]] = statement
                 names[statement.name] = None
         except CLASS_ERRORS as error:
             raise _class_error(

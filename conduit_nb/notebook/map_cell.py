@@ -30,7 +30,7 @@ from conduit_nb.notebook.frames import (
 )
 from conduit_nb.notebook.preflight import Preflight, preflight
 from conduit_nb.notebook.progress import progress_view, show_line, summary_text
-from conduit_nb.notebook.reloaded import require_reloaded
+from conduit_nb.notebook.reloaded import earlier_hints, require_reloaded
 from conduit_nb.notebook.remarks import remarks
 from conduit_nb.notebook.results import (
     ANSWER_COLUMN,
@@ -78,6 +78,7 @@ def map_rows(
     takes = schema_of(input_type or derived_input(rows, columns), namespace=shell.user_ns)
     gives = schema_of(output_type, namespace=shell.user_ns)
     require_reloaded(takes, gives)
+    warnings += earlier_hints(shell.user_ns, takes, gives)
     details = detail_columns(
         gives, truncated=arguments.on_length == "keep", confidence=arguments.confidence
     )
@@ -89,7 +90,7 @@ def map_rows(
     is_derived = input_type is None and rows.record_type is None
     is_named = is_derived and arguments.rows.isidentifier()
     title = f"{arguments.rows if is_named else takes.name} -> {gives.name}"
-    task = task_of(arguments, takes.cls, output_type, name=title, examples=examples)
+    task = task_of(arguments, takes.kind, output_type, name=title, examples=examples)
     session = process_session()
     run = Run(session, task.detailed, records, window=max(WINDOW, arguments.max_concurrency or 0))
     job = MapJob(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from conduit_nb.errors import SchemaError
+from conduit_nb.notebook.cell import SOURCES
 from conduit_nb.schemas import Schema
 from conduit_nb.schemas.shapes import EnumChoice, Record, walk
 
@@ -42,6 +43,42 @@ def require_reloaded(*schemas: Schema[Any]) -> None:
                     hint=f"autoreload changes such classes only in part. Run import importlib; "
                     f"importlib.reload({module}), and import {shape.cls.__name__} again.",
                 )
+
+
+def earlier_hints(names: dict[str, Any], *schemas: Schema[Any]) -> list[str]:
+    """Return a remark for each class of a cell whose types would be others if it ran again.
+
+    Classes that were defined again are taken as they are now; an alias (`Mood = Literal[...]`) or
+    a number that a type was made with is known to nobody but the statement.
+    """
+    classes = {
+        shape.cls: None
+        for schema in schemas
+        for _, shape, _ in walk(schema.shape)
+        if isinstance(shape, Record) and shape.cls in SOURCES
+    }
+    remarks: list[str] = []
+    for cls in classes:
+        annotated = inspect.get_annotations(cls)
+        changed = [
+            field
+            for field, written in _annotations_in(SOURCES[cls])
+            if field in annotated and not isinstance(annotated[field], str)
+            if not _is_annotation(annotated[field], written, names)
+        ]
+        if changed:
+            fields = ", ".join(f"{cls.__name__}.{field}" for field in changed)
+            remarks.append(
+                f"The type of {fields} is from before a name in it was redefined: run "
+                f"{cls.__name__}'s cell again"
+            )
+    return remarks
+
+
+def _annotations_in(written: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    for statement in written.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            yield statement.target.id, statement.annotation
 
 
 def _is_as_written(cls: type[Any]) -> bool:
@@ -98,11 +135,8 @@ def _has_fields(cls: type[Any], written: ast.ClassDef, names: dict[str, Any]) ->
     if _names(written, ast.AnnAssign) != _public(annotated):
         return False
     fields = {one.name: one for one in dataclasses.fields(cls)}
-    for statement in written.body:
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-            continue
-        name = statement.target.id
-        if name in annotated and not _is_annotation(annotated[name], statement.annotation, names):
+    for name, annotation in _annotations_in(written):
+        if name in annotated and not _is_annotation(annotated[name], annotation, names):
             return False
         default = fields[name].default if name in fields else dataclasses.MISSING
         if default is not dataclasses.MISSING and vars(cls).get(name, default) is not default:

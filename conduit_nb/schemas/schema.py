@@ -60,6 +60,12 @@ class Schema(Displayed, Generic[T]):
         return self.shape.cls
 
     @property
+    def kind(self) -> type[T]:
+        """The dataclass; of a generic one with its arguments (`Page[Item]`)."""
+        cls: Any = self.shape.cls
+        return cls[self.shape.arguments] if self.shape.arguments else cls
+
+    @property
     def name(self) -> str:
         """The name of the class, with type arguments."""
         return self.shape.name
@@ -235,9 +241,7 @@ def schema_of_record(record: T) -> Schema[T]:
 
 def kind_of_record(record: T) -> type[T]:
     """Return the class that `record` is of; of a generic one with its arguments (`Page[Item]`)."""
-    shape = schema_of_record(record).shape
-    cls: Any = shape.cls
-    return cls[shape.arguments] if shape.arguments else cls
+    return schema_of_record(record).kind
 
 
 def _forgets_arguments(cls: type[Any]) -> bool:

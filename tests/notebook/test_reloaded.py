@@ -17,6 +17,7 @@ from conduit_nb.errors import SchemaError
 from conduit_nb.notebook.reloaded import require_reloaded
 from conduit_nb.schemas import schema_of
 from tests.notebook.conftest import Cells
+from tests.notebook.openai_server import OpenAIServer
 
 HEAD = (
     "from dataclasses import dataclass, field\nfrom enum import Enum, StrEnum\n"
@@ -110,3 +111,39 @@ def test_a_map_and_a_block_stop_before_anything_is_asked(cells: Cells, write: Wr
         "%%conduit block b --input labels.Label --output labels.Label\nSay.",
     ):
         assert "importlib.reload(labels)" in cells.fail(cell, SchemaError).hint
+
+
+def test_an_alias_that_was_redefined_is_remarked_with_the_cell_to_run_again(
+    cells: Cells, server: OpenAIServer
+):
+    asked = f"%%conduit map rows -o out --output Verdict --endpoint {server.url}"
+    verdict = (
+        "%%conduit schema\nclass Verdict:\n    mood: Mood\n    many: List[Optional[Mood]]\n"
+        "    stars: Annotated[int, Range(le=MOST)]\n    name: str\n    kinds: 'Optional[str]'\n"
+    )
+    cells.run("from typing import Literal\nMood = Literal['good', 'bad']\nMOST = 5\nrows = ['a']")
+    cells.run(verdict)
+    cells.run(asked)
+    assert "cell again" not in cells.stderr
+
+    cells.run("Mood = Literal['good', 'bad', 'mixed']")
+    cells.run(asked)
+    assert "Verdict.mood, Verdict.many is from before" in cells.stderr
+    assert "run Verdict's cell again" in cells.stderr
+    cells.run(verdict)
+    cells.run(asked)
+
+    assert "cell again" not in cells.stderr
+
+
+def test_a_map_takes_a_generic_input_with_its_arguments(cells: Cells, server: OpenAIServer):
+    cells.run("from typing import TypeVar\nT = TypeVar('T')\nrows = [{'items': ['a']}]")
+    cells.run("%%conduit schema\nclass Page(Generic[T]):\n    items: List[T]\n")
+
+    cells.run(
+        f"%%conduit map rows -o out --input Page[str] --output Page[int] --prefix n_ "
+        f"--endpoint {server.url}"
+    )
+
+    assert list(cells.names["out"]["n_items"]) == [[1]]
+    assert server.questions == ['{"items":["a"]}']
