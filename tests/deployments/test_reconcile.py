@@ -236,6 +236,7 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     assert gone.status == "terminated"
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("word", ["before stop", "after stop", "before renew", "before start"])
 async def test_a_client_that_died_while_it_stopped_or_started_leaves_it_stopped(
     bench: Bench, word: str
