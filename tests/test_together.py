@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+import conduit_nb
 from conduit_nb.errors import ArgumentError, BootError, PartlyFailedError
 from conduit_nb.together import all_or_none, each, first_error
 
@@ -92,3 +94,14 @@ def test_the_first_error_of_groups_in_groups_is_found():
 
     assert first_error(ExceptionGroup("", [ExceptionGroup("", [error])])) is error
     assert first_error(error) is error
+
+
+def test_no_group_of_exceptions_can_leave_the_package():
+    package = Path(conduit_nb.__file__).parent
+    bare = [
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "TaskGroup" in path.read_text() and path.name != "together.py"
+    ]
+
+    assert not bare, "use together.each or together.all_or_none: a TaskGroup raises groups"

@@ -22,6 +22,7 @@ from conduit_nb.blocks.snapshots import snapshot
 from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, Interrupted
 from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
+from conduit_nb.together import all_or_none
 
 if TYPE_CHECKING:
     from conduit_nb.blocks.pipeline import Pipeline
@@ -177,9 +178,7 @@ async def run_all(
             except ConduitError as error:
                 return error
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(record)) for record in records]
-    return [task.result() for task in tasks]
+    return await all_or_none(*map(one, records))
 
 
 @contextlib.contextmanager

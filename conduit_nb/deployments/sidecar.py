@@ -35,6 +35,7 @@ from conduit_nb.providers.base import Node, Provider
 from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.runtimes.base import Runtime, ServerRequest
 from conduit_nb.state.installation import Installation, load_installation
+from conduit_nb.together import all_or_none
 from conduit_nb.units import duration
 
 PORT_IN_USE_EXIT_CODE = 98
@@ -87,23 +88,21 @@ class SidecarManager:
 
     async def list_deployments(self, providers: Iterable[Provider]) -> list[DeploymentInfo]:
         """Return everything of ours that runs, asked all at once."""
-        async with asyncio.TaskGroup() as group:
-            listed = [group.create_task(provider.list_nodes()) for provider in providers]
-        async with asyncio.TaskGroup() as group:
-            told = [
-                group.create_task(self._tell(node))
-                for task in listed
-                for node in task.result()
+        listed = await all_or_none(*(provider.list_nodes() for provider in providers))
+        return await all_or_none(
+            *(
+                self._tell(node)
+                for nodes in listed
+                for node in nodes
                 if parse_node_name(node.name) is None  # deployments are told of by their state
-            ]
-        return [task.result() for task in told]
+            )
+        )
 
     async def list_models(self, providers: Iterable[Provider]) -> list[ServedModel]:
         """Return the models that running deployments have loaded."""
         deployments = await self.list_deployments(providers)
-        async with asyncio.TaskGroup() as group:
-            asked = [group.create_task(self._models_of(found)) for found in deployments]
-        return [model for task in asked for model in task.result()]
+        models = await all_or_none(*map(self._models_of, deployments))
+        return [model for found in models for model in found]
 
     async def unload_model(self, providers: Iterable[Provider], model_id: str) -> list[ServedModel]:
         """Free what a model holds in every deployment that has it loaded; return those.

@@ -6,17 +6,20 @@ Layer 7.
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from conduit_nb import credentials, settings
 from conduit_nb.compute.detection import detect_devices
-from conduit_nb.errors import ConduitError
+from conduit_nb.errors import ConduitError, StorageError
 from conduit_nb.models.hub import available_offline
 from conduit_nb.notebook.display import Table
+from conduit_nb.private_files import write_private_file
 from conduit_nb.providers.registry import make_provider, provider_names
 from conduit_nb.runtimes.lmlite import NEEDED
 from conduit_nb.session import process_session
@@ -24,6 +27,7 @@ from conduit_nb.units import counted
 
 GIB = 2**30
 LEAST_FREE_GIB = 4.0
+PROBE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,16 @@ class Finding:
 
 def doctor() -> Table[Finding]:
     """Look at everything that Conduit needs, and return what was found."""
-    looks: tuple[Callable[[], Finding], ...] = (_python, _lmlite, _devices, _models, _disk, _state)
+    looks: tuple[Callable[[], Finding], ...] = (
+        _python,
+        _lmlite,
+        _devices,
+        _models,
+        _disk,
+        _data_folder,
+        _state_folder,
+        _state,
+    )
     findings = [look() for look in looks]
     findings += [_credential(kind) for kind in credentials.KINDS]
     findings.append(_docker_address())
@@ -96,6 +109,25 @@ def _disk() -> Finding:
         seen=f"{free_gib:.0f} GiB free in {folder}",
         to_do="" if enough else "make room, or set CONDUIT_CACHE_DIR",
     )
+
+
+def _data_folder() -> Finding:
+    return _folder("data folder", settings.data_dir(), "CONDUIT_DATA_DIR")
+
+
+def _state_folder() -> Finding:
+    return _folder("state folder", settings.state_dir(), "CONDUIT_STATE_DIR")
+
+
+def _folder(what: str, folder: Path, variable: str) -> Finding:
+    """Write as much as a record and the begin of a log take, and remove it."""
+    path = folder / f".doctor-{os.getpid()}"
+    try:
+        write_private_file(path, b"\0" * PROBE_BYTES, knob=variable)
+        path.unlink(missing_ok=True)
+    except StorageError as err:
+        return Finding(what=what, works="no", seen=str(err), to_do=err.hint)
+    return Finding(what=what, works="yes", seen=f"{folder} can be written")
 
 
 def _state() -> Finding:

@@ -231,7 +231,6 @@ class LocalProvider:
         with log:
             try:
                 log.write(headline.encode())
-                log.flush()
             except OSError as err:
                 raise to_storage_error(err, log_path, knob=KNOB) from err
             try:

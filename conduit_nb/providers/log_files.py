@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 LARGEST_BYTES = 4 * 1024 * 1024
 READ_BYTES = 64 * 1024
@@ -23,14 +23,18 @@ class LogPart:
     position: int
 
 
-def open_log(path: Path, *, largest_bytes: int = LARGEST_BYTES) -> BinaryIO:
-    """Open a 0600 log for appending; one that has grown large is put aside as `.1` first."""
+def open_log(path: Path, *, largest_bytes: int = LARGEST_BYTES) -> FileIO:
+    """Open a 0600 log for appending; one that has grown large is put aside as `.1` first.
+
+    Unbuffered: what a full disk refuses is refused at once, not when the file is closed.
+    """
     try:
         if path.stat().st_size > largest_bytes:
             path.replace(path.with_name(f"{path.name}.1"))
     except FileNotFoundError:
         pass
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    return os.fdopen(handle, "ab", buffering=0)
 
 
 def read_tail(path: Path, lines: int) -> LogPart:

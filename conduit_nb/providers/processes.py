@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import psutil
 
@@ -31,7 +31,12 @@ class Child:
     """A process that we started. It is reaped when it ends, and its own children are killed."""
 
     def __init__(
-        self, command: Sequence[str], *, environment: Mapping[str, str], folder: Path, log: BinaryIO
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        folder: Path,
+        log: IO[bytes],
     ) -> None:
         self._mark = environment[MARK]
         # It must live on without us: a session of its own, no terminal, no pipe to us.

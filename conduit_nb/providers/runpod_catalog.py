@@ -7,9 +7,8 @@ Layer 3.
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
@@ -20,6 +19,7 @@ from conduit_nb.errors import ConduitError, ProviderFailedError
 from conduit_nb.providers.base import Listing
 from conduit_nb.providers.devices import find_device
 from conduit_nb.providers.rest import RestClient
+from conduit_nb.together import all_or_none
 
 T = TypeVar("T")
 Json = Mapping[str, Any]
@@ -54,7 +54,7 @@ class _Stock:
 
 async def read_catalog(api: RestClient, *, read_at: datetime, timeout_s: float) -> Listing:
     """Return the whole catalogue as of `read_at`; raise ProviderError where it cannot be had."""
-    centers, cpus, *first = await _all(
+    centers, cpus, *first = await all_or_none(
         _types(api, "datacenters", "dataCenters", {}, timeout_s),
         _types(api, "cpus", "cpus", {}, timeout_s),
         *(_gpu_stock(api, cloud, 1, timeout_s) for cloud in CLOUDS),
@@ -62,7 +62,7 @@ async def read_catalog(api: RestClient, *, read_at: datetime, timeout_s: float) 
     assert isinstance(centers, dict)
     assert isinstance(cpus, dict)
     ones = [stock for stock in first if isinstance(stock, _Stock)]
-    more = await _all(
+    more = await all_or_none(
         *(
             _gpu_stock(api, stock.cloud, count, timeout_s)
             for stock in ones
@@ -252,15 +252,3 @@ async def _types(
         for entry in cast("list[Json]", entries)
         if isinstance(entry, dict) and "id" in entry
     }
-
-
-async def _all(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Await everything at once; raise the first failure, with the rest cancelled."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in work]
-    except* ConduitError as failures:
-        first = failures.exceptions[0]
-    else:
-        return [task.result() for task in tasks]
-    raise first

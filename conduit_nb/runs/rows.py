@@ -21,6 +21,7 @@ from conduit_nb.errors import (
     ModelError,
     StorageError,
 )
+from conduit_nb.together import all_or_none
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -69,9 +70,8 @@ async def answer_rows(
     outcomes: dict[int, Out | ConduitError] = {}
     verdict = _Verdict()
     waiting = enumerate(rows)
-    async with asyncio.TaskGroup() as group:
-        for _ in range(min(window, len(rows))):
-            group.create_task(_work(block, waiting, verdict, outcomes, on_row))
+    count = min(window, len(rows))
+    await all_or_none(*(_work(block, waiting, verdict, outcomes, on_row) for _ in range(count)))
     return [outcomes[index] for index in range(len(rows))]
 
 

@@ -1,0 +1,69 @@
+"""Maps rows where the disk of the state is full, before or meanwhile: `python -m … WHEN FOLDER`.
+
+Prints what a user sees, as JSON. A test runs this where FOLDER is a small disk of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from conduit_nb import session as session_module
+from conduit_nb.notebook.doctor import doctor
+from conduit_nb.providers.local import LocalProvider
+from conduit_nb.session import Session
+from tests.fake_lmlite import FakeRuntime
+
+ROWS = "import pandas as pd\nrows = pd.DataFrame({'text': [str(n) for n in range(200)]})"
+MAP = "%%conduit map rows -o out --columns text\nclass Verdict:\n    good: bool"
+
+
+def fill(folder: Path) -> None:
+    for number, size in enumerate((65536, 1)):
+        with (
+            contextlib.suppress(OSError),
+            (folder / f"filler{number}").open("wb", buffering=0) as file,
+        ):
+            while file.write(b"x" * size):
+                pass
+
+
+def main() -> None:
+    when, folder = sys.argv[1], Path(sys.argv[2])
+    os.environ["CONDUIT_STATE_DIR"] = str(folder)
+    os.environ["CONDUIT_DATA_DIR"] = sys.argv[3]
+    session = Session(
+        make_runtime=lambda name: FakeRuntime(name=name),
+        make_provider=lambda _: LocalProvider(grace_s=1),
+        provider_names=lambda: ["local"],
+    )
+    session_module._made = lambda: session  # pyright: ignore[reportPrivateUsage,reportAttributeAccessIssue]  # as tests do
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.run_line_magic("load_ext", "conduit_nb")
+    shell.run_cell(ROWS)
+    if when == "meanwhile":
+        shell.run_cell("import conduit_nb\nconduit_nb.load_model('m')")
+    fill(folder)
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        result = shell.run_cell(MAP)
+    error = result.error_before_exec or result.error_in_exec
+    findings = [f"{one.what}: {one.works}" for one in doctor()]
+    for filler in folder.glob("filler*"):
+        filler.unlink()
+    session.stop("all")
+    session.close()
+    print(
+        json.dumps({"error": type(error).__name__, "shown": shown.getvalue(), "doctor": findings})
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""What a user sees of a map where the state's disk is full: two lines, and no stack of ours."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.needs("mount")
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_map_on_a_full_disk_says_so_in_two_lines(when: str, tmp_path: Path):
+    state, data = tmp_path / "state", tmp_path / "data"
+    state.mkdir()
+    script = (
+        f"mount -t tmpfs -o size=1m tmpfs {state} &&"
+        f" {sys.executable} -m tests.notebook.full_disk {when} {state} {data}"
+    )
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert "ExceptionGroup" not in done.stderr + told["shown"]
+    assert "Traceback" not in done.stderr + told["shown"]
+    assert len(told["shown"].splitlines()) <= 6
+    assert "state folder: no" in told["doctor"]
+    if when == "before":
+        assert "StorageError: No space is left" in told["shown"]
+        assert "CONDUIT_STATE_DIR" in told["shown"]
