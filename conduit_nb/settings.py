@@ -149,11 +149,6 @@ def node_boot_timeout_s() -> float:
     return _seconds("CONDUIT_NODE_BOOT_TIMEOUT_S", 15 * 60)
 
 
-def docker_host() -> str | None:
-    """Address of the Docker engine (`DOCKER_HOST`: Docker's own name, not a `CONDUIT_` one)."""
-    return os.environ.get("DOCKER_HOST", "").strip() or None
-
-
 def docker_gpus() -> frozenset[str]:
     """GPUs that containers may be given, by index or UUID (`CONDUIT_DOCKER_GPUS=0,2`; all)."""
     named = os.environ.get("CONDUIT_DOCKER_GPUS", "").split(",")

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from conduit_nb import settings
 from conduit_nb.child_environment import command_environment
 from conduit_nb.errors import ArgumentError, DeploymentError
-from conduit_nb.providers.docker import connect
+from conduit_nb.providers.docker_engine import connect
 from conduit_nb.providers.docker_errors import to_docker_error
 from conduit_nb.runtimes.lmlite import PUBLIC_IMAGE
 

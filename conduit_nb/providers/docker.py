@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from dataclasses import replace
@@ -29,19 +28,16 @@ from conduit_nb.errors import ArgumentError, ComputeError, ConduitError, Deploym
 from conduit_nb.events import Step
 from conduit_nb.private_files import make_private_folder, write_private_file
 from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus, Tell
-from conduit_nb.providers.docker_errors import TOOLKIT, load_sdk, to_docker_error
+from conduit_nb.providers.docker_engine import DockerClient, connect
+from conduit_nb.providers.docker_errors import TOOLKIT, load_sdk
 from conduit_nb.providers.docker_gpus import allowed_gpus, choose_gpus
 from conduit_nb.providers.docker_images import have_image, stopped
 from conduit_nb.providers.guarding import CONFIG_NAME, in_container, renewed
 
 T = TypeVar("T")
-# The SDK's own, whose types are partial; and it is loaded only where it is used.
-DockerClient = Any
-Container = Any
+Container = Any  # the SDK's own, whose types are partial
 
 HOST = "127.0.0.1"
-UNIX = "unix://"
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 KNOB = "CONDUIT_STATE_DIR"
 NODE_LABEL, PORT_LABEL, GPUS_LABEL = "conduit.node", "conduit.port", "conduit.gpus"
 SECRETS_FOLDER = "/run/conduit/secrets"
@@ -346,30 +342,6 @@ class DockerProvider:
                 return work(client)
 
         return await asyncio.to_thread(call)
-
-
-@contextlib.contextmanager
-def connect(url: str | None) -> Generator[DockerClient]:
-    """Lend a client of the engine at `url`, else the one that the environment or context names."""
-    with to_docker_error():
-        client = _connect(url)
-        try:
-            yield client
-        finally:
-            client.close()
-
-
-def _connect(url: str | None) -> DockerClient:
-    sdk = load_sdk()
-    if url is None and settings.docker_host() is None:
-        context = sdk.ContextAPI.get_current_context()
-        url = context.Host if context is not None else None
-    address = url or settings.docker_host() or DEFAULT_HOST
-    if address.startswith(UNIX):
-        # The SDK asks at once, and leaves an open socket behind where nobody answers.
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.connect(address.removeprefix(UNIX))
-    return sdk.DockerClient(base_url=url) if url else sdk.from_env()
 
 
 def _device_requests(count: int, ids: tuple[str, ...]) -> list[Any] | None:

@@ -19,6 +19,7 @@ from conduit_nb.errors import (
 START = (
     "Start it: sudo systemctl start docker. Install it: https://docs.docker.com/engine/install/."
 )
+SETTINGS = "Check DOCKER_HOST and the context (docker context ls)."
 GROUP = 'Join its group and log in again: sudo usermod -aG docker "$USER".'
 TOOLKIT = (
     "Install the NVIDIA Container Toolkit, then: sudo nvidia-ctk runtime configure"
@@ -40,17 +41,17 @@ def load_sdk() -> Any:
 
 
 @contextmanager
-def to_docker_error() -> Generator[None]:
-    """Turn what the SDK raises into our errors: the one place for it."""
+def to_docker_error(where: str = "") -> Generator[None]:
+    """Turn what the SDK raises of the engine at `where` into our errors: the one place for it."""
     sdk = load_sdk()
     try:
         yield
     except sdk.errors.APIError as err:
         raise api_error(str(err.explanation or err), err.status_code) from err
     except sdk.errors.DockerException as err:
-        raise unreachable(str(err)) from err
+        raise unreachable(str(err), where) from err
     except OSError as err:  # requests raises these
-        raise unreachable(str(err)) from err
+        raise unreachable(str(err), where) from err
 
 
 def api_error(said: str, status: int | None) -> DeploymentError:
@@ -72,14 +73,15 @@ def api_error(said: str, status: int | None) -> DeploymentError:
     )
 
 
-def unreachable(said: str) -> ProviderError:
-    """Return the error for an engine that cannot be talked to."""
-    lowered = said.lower()
+def unreachable(said: str, where: str = "") -> ProviderError:
+    """Return the error for an engine that cannot be talked to at `where`."""
+    lowered, at = said.lower(), f" at {where}" if where else ""
     if "permission denied" in lowered or "errno 13" in lowered:
-        return ProviderUnreachableError("You may not use Docker here.", hint=GROUP)
+        return ProviderUnreachableError(f"You may not use the Docker engine{at}.", hint=GROUP)
     if "no such file" in lowered or "refused" in lowered or "errno 2" in lowered:
-        return ProviderUnreachableError("No Docker engine runs here.", hint=START)
+        return ProviderUnreachableError(
+            f"No Docker engine answers{at}.", hint=f"{START} {SETTINGS}"
+        )
     return ProviderUnreachableError(
-        f"The Docker engine cannot be reached ({said[:300]}).",
-        hint=f"Check DOCKER_HOST and the context (docker context ls). {START}",
+        f"The Docker engine{at} cannot be reached ({said[:300]}).", hint=f"{SETTINGS} {START}"
     )

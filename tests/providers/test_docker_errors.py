@@ -34,7 +34,8 @@ def test_what_the_engine_says_has_a_cure(said: str, what: str, cure: str):
     ],
 )
 def test_an_engine_that_cannot_be_talked_to_has_a_cure(said: str, what: str, cure: str):
-    error = unreachable(said)
+    error = unreachable(said, "tcp://127.0.0.1:2375 (DOCKER_HOST)")
 
     assert what in str(error)
+    assert "tcp://127.0.0.1:2375 (DOCKER_HOST)" in str(error)
     assert cure in error.hint
