@@ -99,6 +99,6 @@ def _refused(engine: DockerEngine, reason: str) -> ProviderRefusedError:
     return ProviderRefusedError(
         f"The Docker engine at {_shown(engine)} cannot be used: {reason}.",
         hint="Conduit mounts folders of this machine into containers and asks them at 127.0.0.1, "
-        "which takes an engine of this machine: unset DOCKER_HOST, or `docker context use default`. "
-        "To use the other machine, run Conduit there.",
+        "which takes an engine of this machine: unset DOCKER_HOST, or use `docker context use "
+        "default`. To use the other machine, run Conduit there.",
     )
