@@ -321,8 +321,8 @@ def _remarks(model: _Served) -> tuple[str, ...]:
     remarks = [*model.spec.remarks, *model.asked.weights.remarks]
     if lacks := ", ".join(model.spec.lacks):
         remarks.append(
-            f"config.json leaves out {lacks}; without transformers the defaults of its type are"
-            " not known, and the most was taken."
+            f"config.json leaves out {lacks}, and the defaults of its type are not known here: the"
+            " usual ones are planned."
         )
     if model.asked.max_model_len is None and not model.spec.context_tokens:
         remarks.append(

@@ -117,3 +117,15 @@ def numbers_at(config: Mapping[str, Any], name: str) -> list[int] | None:
     if not all(isinstance(number, int) and not isinstance(number, bool) for number in listed):
         return None
     return cast("list[int]", listed)
+
+
+def mapping_at(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the field where it is an object, else an empty one."""
+    value = config.get(name)
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def list_at(config: Mapping[str, Any], name: str) -> list[object]:
+    """Return the field where it is a list, else an empty one."""
+    value = config.get(name)
+    return cast("list[object]", value) if isinstance(value, list) else []

@@ -21,6 +21,8 @@ from conduit_nb.models.fields import (
     KV_HEADS,
     LAYERS,
     first,
+    list_at,
+    mapping_at,
     numbers_at,
     positive,
 )
@@ -32,6 +34,9 @@ Kind = Literal["full", "sliding", "linear", "hybrid", "hybrid_sliding", "none"]
 
 Sizes = tuple[int, int, int]
 """Of a state: the width of its convolution and its kernel, and how many numbers it sums."""
+
+MAX_LAYERS = 10_000
+"""A file that says more is not a model's."""
 
 INDEXER_SCALE_BYTES = 4
 """Of the keys of a sparse attention's indexer: one byte a number and one float32 scale (vLLM)."""
@@ -169,8 +174,9 @@ def layer_caches(config: Config) -> LayerCaches:
 
 def layer_count(config: Config) -> int:
     """Return how many layers there are: as said, else as many as their list names."""
-    named = config.get("layers_block_type") or config.get("layer_types") or ()
-    return first(config, *LAYERS) or len(cast("Sequence[object]", named))
+    named = list_at(config, "layers_block_type") or list_at(config, "layer_types")
+    layers = first(config, *LAYERS) or len(named)
+    return layers if layers <= MAX_LAYERS else 0
 
 
 def is_encoder(config: Config) -> bool:
@@ -265,7 +271,7 @@ def _by_blocks(config: Config, layers: int) -> list[str] | None:
         return None
     kinds: list[str] = []
     for block in blocks[:layers]:
-        attention = cast("dict[str, Any]", block.get("attention") or {})
+        attention = mapping_at(block, "attention")
         is_gone = attention.get("no_op") or attention.get("replace_with_linear")
         kinds.append("none" if is_gone else "full")
     return kinds
@@ -285,19 +291,16 @@ def _by_numbers(config: Config, layers: int) -> list[str] | None:
 
 def _by_indices(config: Config, layers: int) -> list[str] | None:
     """Read lists of layers: those with attention (the others have a state), or with both."""
-    linear = config.get("linear_attn_config")
-    if isinstance(linear, dict):
-        full = cast("dict[str, Any]", linear).get("full_attn_layers")
-        if isinstance(full, list):  # counted from one
-            return _listed(layers, "full", [int(layer) - 1 for layer in cast("list[int]", full)])
+    full = numbers_at(mapping_at(config, "linear_attn_config"), "full_attn_layers")
+    if full:  # counted from one
+        return _listed(layers, "full", [layer - 1 for layer in full])
     for field, kind in (
         ("attn_layer_indices", "full"),
         ("full_attn_idxs", "full"),
         ("hybrid_layer_ids", "hybrid"),
     ):
-        named = config.get(field)
-        if isinstance(named, list) and named:
-            return _listed(layers, kind, [int(layer) for layer in cast("list[int]", named)])
+        if named := numbers_at(config, field):
+            return _listed(layers, kind, named)
     return None
 
 
@@ -308,7 +311,7 @@ def _listed(layers: int, kind: str, which: Sequence[int]) -> list[str]:
 def _by_period(config: Config, layers: int) -> list[str] | None:
     """Read that each n-th layer has attention, and the others a state."""
     if period := positive(config, "attn_layer_period"):
-        offset = int(config.get("attn_layer_offset") or 0)
+        offset = positive(config, "attn_layer_offset") or 0
         kind = "hybrid" if config.get("model_type") == "zamba" else "full"
         return [kind if layer % period == offset else "linear" for layer in range(layers)]
     if interval := first(config, "full_attention_interval", "layer_group_size"):
@@ -427,7 +430,7 @@ def _attention(config: Config, layer: int, *, is_sliding: bool) -> CachePart:
     window = window_of(config) if is_sliding else None
     own = _own_fields(config, layer, is_sliding=is_sliding)
     kind: Literal["full", "sliding"] = "sliding" if is_sliding and window else "full"
-    rank, rope = positive(own, "kv_lora_rank"), int(own.get("qk_rope_head_dim") or 0)
+    rank, rope = positive(own, "kv_lora_rank"), (positive(own, "qk_rope_head_dim") or 0)
     is_expanded = str(config.get("model_type")) in _EXPANDED_LATENTS
     if rank and not is_expanded and config.get("use_mla") is not False:
         return CachePart(
@@ -440,7 +443,7 @@ def _attention(config: Config, layer: int, *, is_sliding: bool) -> CachePart:
     key = head_dim_of(own) or 0
     value = positive(own, "v_head_dim") or key
     if rank and is_expanded:
-        key = value = int(own.get("qk_nope_head_dim") or 0) + rope  # values are padded to keys
+        key = value = (positive(own, "qk_nope_head_dim") or 0) + rope  # values are padded to keys
     return CachePart(
         kind=kind,
         kv_heads=kv_heads_of(own, layer) or 1,
@@ -474,16 +477,15 @@ def _own_fields(config: Config, layer: int, *, is_sliding: bool) -> Config:
         if heads and config.get("attention_k_eq_v", True):
             own["num_key_value_heads"] = heads
     if len(blocks := _blocks(config)) > layer:
-        attention = cast("dict[str, Any]", blocks[layer].get("attention") or {})
+        attention = mapping_at(blocks[layer], "attention")
         if group := positive(attention, "n_heads_in_group"):
             own["num_key_value_heads"] = (first(config, *HEADS) or group) // group
         if heads := positive(attention, "num_key_value_heads"):
             own["num_key_value_heads"] = heads
-    by_layer = config.get("per_layer_config")
-    if isinstance(by_layer, dict):
-        for key, fields in cast("dict[str, dict[str, Any]]", by_layer).items():
-            if key.isdecimal() and int(key) == layer:  # "05" of thirty
-                own |= fields
+    by_layer = mapping_at(config, "per_layer_config")
+    for key in by_layer:
+        if key.isdecimal() and int(key) == layer:  # "05" of thirty
+            own |= mapping_at(by_layer, key)
     return own
 
 
@@ -526,9 +528,7 @@ def _indexer_bytes(config: Config, layer: int) -> int:
     is_listed = isinstance(types, list) and len(cast("list[object]", types)) > layer
     if is_listed and cast("list[object]", types)[layer] == "shared":
         return 0
-    nested = config.get("sparse_attention_config")
-    if isinstance(nested, dict):
-        sparse = cast("dict[str, Any]", nested)
+    if sparse := mapping_at(config, "sparse_attention_config"):
         layers = numbers_at(sparse, "sparse_attention_freq")
         is_sparse = layers is None or (len(layers) > layer and layers[layer] == 1)
         return 2 * (positive(sparse, "sparse_index_dim") or 0) if is_sparse else 0
@@ -540,10 +540,9 @@ def _indexer_bytes(config: Config, layer: int) -> int:
 
 def _compress_ratios(config: Config) -> list[int] | None:
     """Return how many tokens each layer makes one entry of; transformers names kinds instead."""
-    rates, types = config.get("compress_rates"), config.get("layer_types")
-    if isinstance(rates, dict) and isinstance(types, list):
-        known = cast("dict[str, int]", rates)
-        return [int(known.get(str(kind), 0)) for kind in cast("list[object]", types)]
+    rates, types = mapping_at(config, "compress_rates"), list_at(config, "layer_types")
+    if rates and types:
+        return [positive(rates, str(kind)) or 0 for kind in types]
     return numbers_at(config, "compress_ratios")
 
 
@@ -657,8 +656,7 @@ def _gated_delta(config: Config) -> Sizes | None:
 
 def _kimi_delta(config: Config) -> Sizes | None:
     """Size Kimi's: heads x head size squared, and convolutions of queries, keys and values."""
-    nested = config.get("linear_attn_config")
-    said = cast("dict[str, Any]", nested) if isinstance(nested, dict) else dict[str, Any]()
+    said = mapping_at(config, "linear_attn_config")
     heads = positive(said, "num_heads") or positive(config, "linear_num_heads")
     size = positive(said, "head_dim") or positive(config, "linear_head_dim")
     if config.get("model_type") == "bailing_hybrid":

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from conduit_nb.errors import ModelFilesError
-from conduit_nb.models.fields import INNER, first
+from conduit_nb.models.fields import INNER, first, list_at, mapping_at, positive
 from conduit_nb.models.other_layouts import (
     Numbers,
     Shapes,
@@ -121,6 +121,8 @@ def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
     model_type = "gemma3_text" if model_type == "gemma3" else model_type
     if spec.is_multimodal and spec.model_type not in ("gemma3", "phi3_v"):
         raise unknown(spec.model_type)
+    if not spec.heads or not spec.head_dim:
+        raise unknown(model_type)
     if model_type in FAMILIES:
         shapes = _decoder(spec, config, FAMILIES[model_type])
     elif model_type in _OTHERS:
@@ -282,7 +284,7 @@ def _feed_forward(spec: ModelSpec, config: Numbers, family: Family, layer: int) 
     if spec.experts and _is_sparse(spec, config, layer):
         yield from _experts(spec, config, family, hidden)
         return
-    if "block_configs" in spec.config:
+    if isinstance(spec.config.get("block_configs"), list):
         yield from _block_feed_forward(spec, layer, hidden)
         return
     size = config["intermediate_size"] // family.inner_parts
@@ -298,15 +300,20 @@ def _feed_forward(spec: ModelSpec, config: Numbers, family: Family, layer: int) 
 
 def _block_feed_forward(spec: ModelSpec, layer: int, hidden: int) -> Shapes:
     """Yield the MLP of a nemotron-nas block, which has a size of its own, is a matrix, or gone."""
-    block: Any = spec.config["block_configs"][layer].get("ffn") or {}
+    blocks = list_at(spec.config, "block_configs")
+    whole = blocks[layer] if layer < len(blocks) else None
+    block = mapping_at(cast("dict[str, Any]", whole), "ffn") if isinstance(whole, dict) else {}
     if block.get("no_op"):
         return
     if block.get("replace_with_linear"):
         yield "mlp.linear_mlp.weight", (hidden, hidden)
         return
-    size = block.get("intermediate_size")
+    multiple = block.get("ffn_mult")
+    size = positive(block, "intermediate_size")
+    if size is None and not isinstance(multiple, int | float):
+        raise unknown(spec.model_type)
     if size is None:
-        size = int(2 * float(block["ffn_mult"]) * hidden / 3)
+        size = int(2 * float(multiple or 0) * hidden / 3)
         size = -(-size // _BLOCK_MULTIPLE) * _BLOCK_MULTIPLE
     yield from _gated("mlp", hidden, size)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-from conduit_nb.models.fields import first, positive
+from conduit_nb.models.fields import first, list_at, mapping_at, numbers_at, positive
 from conduit_nb.models.quantization import Quantization, normal_name
 
 Fields = Mapping[str, Any]
@@ -74,20 +74,14 @@ def with_modelopt_file(config: Fields, content: object) -> Fields:
 
 
 def _ignored(fields: Fields) -> tuple[str, ...]:
-    return tuple(
-        str(name)
-        for key in _IGNORED_FIELDS
-        for name in cast("list[object]", fields.get(key) or [])
-        if isinstance(fields.get(key), list)
-    )
+    return tuple(str(name) for key in _IGNORED_FIELDS for name in list_at(fields, key))
 
 
 def _fp8(fields: Fields) -> Quantization:
-    size = cast("list[int] | None", fields.get("weight_block_size"))
     return Quantization(
         method="fp8",
         bits=8,
-        block=(size[0], size[1]) if size else None,
+        block=_block(fields, "weight_block_size"),
         is_per_channel=fields.get("quant_method") in ("fbgemm_fp8", "ptpc_fp8"),
     )
 
@@ -136,9 +130,10 @@ def _modelopt(fields: Fields) -> Quantization | None:
     algorithm = str(fields.get("quant_algo") or "").upper()
     if algorithm != "MIXED_PRECISION":
         return _algorithm(algorithm, fields)
-    listed = cast("dict[str, dict[str, Any]]", fields.get("quantized_layers") or {})
+    listed = mapping_at(fields, "quantized_layers")
     layers: dict[str, Quantization] = {}
-    for name, said in listed.items():
+    for name in listed:
+        said = mapping_at(listed, name)
         found = _algorithm(str(said.get("quant_algo") or "").upper(), said)
         if found is not None:
             layers[normal_name(name)] = found
@@ -169,14 +164,14 @@ def _algorithm(name: str, fields: Fields) -> Quantization | None:
 
 def _compressed(fields: Fields) -> Quantization | None:
     """Read compressed-tensors' groups: each holds for the layers that its targets name."""
-    groups = cast("dict[str, dict[str, Any]]", fields.get("config_groups") or {})
+    groups = mapping_at(fields, "config_groups")
     form = str(fields.get("format") or "")
     base: Quantization | None = None
     targeted: list[tuple[tuple[str, ...], Quantization]] = []
-    for group in groups.values():
-        weights = cast("dict[str, Any]", group.get("weights") or {})
-        found = _group_weights(weights, str(group.get("format") or form))
-        targets = tuple(str(name) for name in cast("list[object]", group.get("targets") or []))
+    for name in groups:
+        group = mapping_at(groups, name)
+        found = _group_weights(mapping_at(group, "weights"), str(group.get("format") or form))
+        targets = tuple(str(target) for target in list_at(group, "targets"))
         if not targets or "Linear" in targets:
             base = base or found
         else:
@@ -206,23 +201,22 @@ def _group_weights(weights: Fields, form: str) -> Quantization:
             group_size=group,
             has_zero_points=not weights.get("symmetric", True),
         )
-    block = cast("list[int] | None", weights.get("block_structure"))
     return Quantization(
         method="fp8" if is_float else "int8",
         bits=8,
         is_per_channel=strategy == "channel",
-        block=(block[0], block[1]) if strategy == "block" and block else None,
+        block=_block(weights, "block_structure") if strategy == "block" else None,
     )
 
 
 def _torchao(fields: Fields) -> Quantization | None:
     """Read torchao's: the name of a configuration class, or the older name of a function."""
     kind: object = fields.get("quant_type")
-    said: Mapping[str, Any] = cast("dict[str, Any]", fields.get("quant_type_kwargs") or {})
+    said: Mapping[str, Any] = mapping_at(fields, "quant_type_kwargs")
     if isinstance(kind, dict):
         default = cast("dict[str, Any]", kind).get("default")
         nested = cast("dict[str, Any]", default if isinstance(default, dict) else kind)
-        said = cast("dict[str, Any]", nested.get("_data") or nested)
+        said = mapping_at(nested, "_data") or nested
         kind = nested.get("_type") or ""
     return _named_type(str(kind), said)
 
@@ -257,11 +251,10 @@ def _named_type(name: str, fields: Fields) -> Quantization | None:
 
 def _quark(fields: Fields) -> Quantization | None:
     """Read AMD Quark's: one configuration for all layers, and others for some."""
-    whole = cast("dict[str, Any]", fields.get("global_quant_config") or {})
-    base = _quark_weights(whole)
-    layers = cast("dict[str, dict[str, Any]]", fields.get("layer_quant_config") or {})
+    base = _quark_weights(mapping_at(fields, "global_quant_config"))
+    layers = mapping_at(fields, "layer_quant_config")
     targeted = [
-        ((name,), found) for name, said in layers.items() if (found := _quark_weights(said))
+        ((name,), found) for name in layers if (found := _quark_weights(mapping_at(layers, name)))
     ]
     if base is None:
         return None
@@ -288,8 +281,8 @@ def _quark_weights(said: Fields) -> Quantization | None:
 
 def _hqq(fields: Fields) -> Quantization:
     """Read HQQ's: packed numbers, a scale and a zero point of 16 bits for each group."""
-    nested = cast("dict[str, Any]", fields.get("quant_config") or {})
-    weights = cast("dict[str, Any]", nested.get("weight_quant_params") or nested or fields)
+    nested = mapping_at(fields, "quant_config")
+    weights = mapping_at(nested, "weight_quant_params") or nested or fields
     return Quantization(
         method="affine",
         bits=_number(weights, "nbits", "bits", default=4),
@@ -347,6 +340,11 @@ def _aqlm(fields: Fields) -> Quantization:
 
 def _gguf(_: Fields) -> Quantization | None:
     return None
+
+
+def _block(fields: Fields, name: str) -> tuple[int, int] | None:
+    size = numbers_at(fields, name)
+    return (size[0], size[1]) if size and len(size) == 2 and min(size) > 0 else None
 
 
 def _number(fields: Fields, *names: str, default: int) -> int:

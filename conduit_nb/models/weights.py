@@ -227,8 +227,8 @@ def _like_llama(spec: ModelSpec, unknown: ModelError, refused: ModelError) -> We
         source="arithmetic",
         is_stored=False,
         remarks=(
-            f"The layout of a {spec.model_type} is not known: its weights are those of a Llama-like"
-            " model of the same sizes. Put its safetensors files beside config.json.",
+            f"The layout of model type {spec.model_type!r} is not known: its weights are those of a"
+            " Llama-like model of the same sizes. Put its safetensors files beside config.json.",
             *_unknown_remark(spec),
         ),
     )

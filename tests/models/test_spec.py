@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from conduit_nb.errors import ModelFilesError
+from conduit_nb.errors import ConduitError, ModelFilesError
+from conduit_nb.models.layouts import tensors_of
 from conduit_nb.models.spec import context_tokens, read_spec, spec_of
 from tests.models.published import config_of, spec_named
 
@@ -183,3 +185,58 @@ def test_what_neither_the_file_nor_the_table_says_is_lacking():
 
     assert set(spec.lacks) == {"attention heads", "hidden size", "KV heads", "head size"}
     assert spec_of(config_of("gpt2")).lacks == ()
+
+
+@pytest.mark.parametrize("junk", [True, 0, -1, 3.5, "4", [1], ["a"], [None], {"0": 3}, 10**30])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "num_hidden_layers",
+        "num_attention_heads",
+        "head_dim",
+        "layer_types",
+        "block_configs",
+        "per_layer_config",
+        "linear_attn_config",
+        "sparse_attention_config",
+        "compress_ratios",
+        "hybrid_override_pattern",
+        "attn_layer_period",
+        "sliding_window",
+        "rope_scaling",
+        "kv_lora_rank",
+        "quantization_config",
+        "architectures",
+        "text_config",
+        "model_type",
+    ],
+)
+def test_a_value_of_a_wrong_kind_is_never_a_traceback(field, junk):
+    config = {**config_of("Qwen3-0.6B"), field: junk}
+
+    with contextlib.suppress(ConduitError):
+        tensors_of(spec_of(config))
+
+
+@pytest.mark.parametrize("junk", [3.5, "4", [1], {"a": 1}])
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [
+        ("fp8", "weight_block_size"),
+        ("modelopt", "quant_algo"),
+        ("modelopt", "quantized_layers"),
+        ("compressed-tensors", "config_groups"),
+        ("torchao", "quant_type"),
+        ("quark", "global_quant_config"),
+        ("hqq", "quant_config"),
+        ("gptq", "bits"),
+        ("exl2", "bits"),
+        ("fp8", "modules_to_not_convert"),
+    ],
+)
+def test_a_quantization_of_a_wrong_kind_is_never_a_traceback(method, field, junk):
+    said = {"quant_method": method, field: junk}
+    if method == "modelopt" and field != "quant_algo":
+        said["quant_algo"] = "MIXED_PRECISION"
+
+    assert spec_of({**config_of("Qwen3-0.6B"), "quantization_config": said}).quantization
