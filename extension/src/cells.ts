@@ -2,7 +2,13 @@
 
 import type { Deployment, Offering } from './api.js';
 
-/** A cell that asks the models of a deployment; the sidecar's need no word of where they run. */
+/** What takes the place of a model that nobody has named; it is small, and at hand. */
+const SOME_MODEL = 'HuggingFaceTB/SmolLM2-135M-Instruct';
+
+/**
+ * A cell that runs as it is and asks the model of a deployment about two rows of its own; the
+ * sidecar's need no word of where they run.
+ */
 export function cellFor(deployment: Deployment): string {
   const model = Object.keys(deployment.models)[0];
   if (model === undefined) {
@@ -11,17 +17,15 @@ export function cellFor(deployment: Deployment): string {
   const runtime = deployment.runtime === 'lmlite' ? '' : ` --runtime ${quoted(deployment.runtime)}`;
   const provider = deployment.id === null ? '' : ` --provider ${quoted(deployment.provider)}`;
   return [
-    `%%conduit block ask --model ${quoted(model)}${runtime}${provider}`,
-    'class Question:',
-    '    text: str',
-    '',
-    'class Answer:',
-    '    text: str',
+    `%%conduit map ["It broke on day two.", "I love it."] -o moods --model ${quoted(model)}${runtime}${provider}`,
+    'class Mood:',
+    '    """Say how the customer feels about the product."""',
+    '    mood: Literal["good", "bad"]',
   ].join('\n');
 }
 
 /** The line that rents an offering for a model. */
-export function cellForOffering(offering: Offering, model = 'MODEL_ID'): string {
+export function cellForOffering(offering: Offering, model = SOME_MODEL): string {
   const gpu = offering.accelerator ? ` --gpu ${quoted(offering.accelerator)}` : '';
   const several =
     offering.accelerator && offering.count > 1 ? ` --gpu-count ${offering.count}` : '';

@@ -21,6 +21,7 @@ import { DEFAULT_REFRESH_S, Store } from './store.js';
 export const PLUGIN_ID = 'conduit-nb:plugin';
 const SIDEBAR_ID = 'conduit-sidebar';
 const REDRAW_EVERY_MS = 1_000;
+const LOAD = '%load_ext conduit_nb';
 
 const icon = new LabIcon({
   name: 'conduit-nb:conduit',
@@ -142,8 +143,12 @@ function labOf(notebooks: INotebookTracker | null): Lab {
       if (!notebook?.model) {
         return false;
       }
-      NotebookActions.insertBelow(notebook);
-      notebook.activeCell?.model.sharedModel.setSource(text);
+      const cells = Array.from(notebook.model.cells);
+      const isLoaded = cells.some((cell) => cell.sharedModel.source.includes(LOAD));
+      for (const source of isLoaded || text.includes(LOAD) ? [text] : [LOAD, text]) {
+        NotebookActions.insertBelow(notebook);
+        notebook.activeCell?.model.sharedModel.setSource(source);
+      }
       await NotebookActions.focusActiveCell(notebook);
       return true;
     },

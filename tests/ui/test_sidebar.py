@@ -86,7 +86,7 @@ def test_a_model_of_this_machine_is_started_used_and_stopped(
     expect(item.locator(".jp-Conduit-log")).to_contain_text(re.compile(r"\w+ .*\w+"))
     item.get_by_role("button", name=re.compile("^Insert a cell")).click()
     inserted = lab.notebook.locator(".jp-Cell.jp-mod-active .cm-content")
-    expect(inserted).to_contain_text(f"%%conduit block ask --model {MODEL}")
+    expect(inserted).to_contain_text(f"-o moods --model {MODEL}")
     picture(lab.page, "lab_sidebar")
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         lab.set_theme(theme)
@@ -96,7 +96,7 @@ def test_a_model_of_this_machine_is_started_used_and_stopped(
     before = cells.count()
     drag(lab, item.locator(".jp-Conduit-name"), cells.first)
     expect(cells).to_have_count(before + 1)
-    dropped = lab.notebook.locator(".jp-Cell .cm-content").filter(has_text="%%conduit block ask")
+    dropped = lab.notebook.locator(".jp-Cell .cm-content").filter(has_text="-o moods")
     expect(dropped).to_have_count(2)
 
     item.get_by_role("button", name=re.compile("^Stop")).click()

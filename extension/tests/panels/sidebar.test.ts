@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 
 import type { Action, Offerings, Overview } from '../../src/api.js';
+import { cellFor } from '../../src/cells.js';
 import { Controller } from '../../src/controller.js';
 import { commandsOf } from '../../src/panels/palette.js';
 import { Sidebar } from '../../src/panels/sidebar.js';
@@ -79,8 +80,7 @@ describe('the sidebar', () => {
     await press('insert-cell');
     await press('copy-cell');
 
-    const cell =
-      '%%conduit block ask --model HuggingFaceTB/SmolLM2-135M-Instruct --provider runpod';
+    const cell = cellFor(deployment()).split('\n')[0];
     expect(calls).toEqual([
       'extend abcd1234',
       'terminate abcd1234',
@@ -155,14 +155,14 @@ describe('the sidebar', () => {
       'offerings',
       'deploy {"models":["m/one"],"provider":"runpod","gpu":"L4"}',
       'copy %conduit deploy m/one --provider runpod --gpu L4',
-      'copy %conduit deploy MODEL_ID --provider runpod --gpu L4',
+      'copy %conduit deploy HuggingFaceTB/SmolLM2-135M-Instruct --provider runpod --gpu L4',
     ]);
   });
 
   it('gives a cell to whoever drags an item', () => {
     const name = found(sidebar.root, '.jp-Conduit-name');
 
-    expect(sidebar.draggedCell(name)).toContain('%%conduit block');
+    expect(sidebar.draggedCell(name)).toContain('%%conduit map');
     expect(sidebar.draggedCell(found(sidebar.root, 'h2'))).toBeNull();
   });
 

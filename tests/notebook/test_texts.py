@@ -1,0 +1,203 @@
+"""Texts that users run: ready-made cells, commands in hints, snippets in help, README and docs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+
+from conduit_nb import session as session_module
+from conduit_nb.cli import program
+from conduit_nb.client import Endpoint
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.errors import ConduitError
+from conduit_nb.notebook.arguments import MagicParser, parser_of, split_line
+from conduit_nb.notebook.help import TOPICS, help_text
+from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS, command_of
+from conduit_nb.providers.local import LocalProvider
+from conduit_nb.session import Session
+from tests.fake_lmlite import FakeRuntime
+from tests.notebook.conftest import Cells
+from tests.notebook.openai_server import OpenAIServer
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(r"(?P<sign>%{1,2})conduit (?P<word>[a-z]+)")
+FOREIGN_OPTIONS = {"--help", "--host", "--no-deps", "--port"}  # of other programs
+READY_MADE: dict[str, str] = json.loads((ROOT / "extension/tests/cells.json").read_text())
+
+
+class AnsweringSession(Session):
+    """A session whose every deployment is the test's server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            make_runtime=lambda name: FakeRuntime(name=name),
+            make_provider=lambda _: LocalProvider(grace_s=1),
+            provider_names=lambda: ["local", "runpod"],
+        )
+        self.url = url
+
+    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
+        return Endpoint(self.url)
+
+
+@pytest.fixture
+def answering(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringSession]:
+    session = AnsweringSession(server.url)
+    monkeypatch.setattr(session_module, "_made", lambda: session)
+    yield session
+    session.close()
+
+
+@pytest.mark.usefixtures("answering")
+@pytest.mark.parametrize("name", ["sidecar", "deployment"])
+def test_the_cells_that_the_sidebar_gives_run_as_they_are(cells: Cells, name: str):
+    cells.run(READY_MADE[name])
+
+    assert cells.names["moods"]["mood"].tolist() == ["good", "good"]
+    assert cells.names["moods"]["error"].isna().all()
+
+
+@pytest.mark.parametrize("name", READY_MADE)
+def test_the_lines_of_ready_made_cells_are_read(name: str):
+    for line in READY_MADE[name].splitlines():
+        read_magic(line)
+
+
+def parsers() -> dict[tuple[str, str], MagicParser]:
+    """Return the parser of each word that has one, by `%` or `%%` and the word."""
+    made = {
+        (sign, word): parser_of(command_of(word, is_cell=sign == "%%"), None)
+        for sign, words in (("%", LINE_WORDS), ("%%", CELL_WORDS))
+        for word in words
+        if word != "image"  # it has words of its own, and reads them first
+    }
+    return {key: parser for key, parser in made.items() if parser is not None}
+
+
+PARSERS = parsers()
+
+
+def read_magic(line: str) -> None:
+    """Read a line as `%conduit` does; fail where it would."""
+    found = COMMAND.match(line)
+    if found is None or (found["sign"], found["word"]) == ("%", "image"):
+        return
+    sign, word = found["sign"], found["word"]
+    assert word in (LINE_WORDS if sign == "%" else CELL_WORDS), line
+    tokens = split_line(line[found.end() :])
+    if (sign, word) != ("%", "help"):
+        PARSERS[sign, word].parse_line(tokens)
+    for token in tokens if word == "help" else []:
+        assert token in TOPICS, line
+
+
+def fences(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_snippets_of_the_docs_are_python_and_their_magics_are_read(path: Path):
+    for text in fences(path, "python"):
+        for line in text.splitlines():
+            read_magic(line)
+        body = text
+        if text.startswith(("%%conduit schema", "%%conduit map", "%%conduit pipeline")):
+            body = text.partition("\n")[2]
+        compile(
+            TransformerManager().transform_cell(body),
+            path.name,
+            "exec",
+            ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_lines_for_a_shell_in_the_docs_are_read(path: Path):
+    for text in fences(path, "(?:bash|sh|console)"):
+        for line in text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["conduit"]:
+                read_shell(words[1:])
+
+
+def read_shell(words: list[str]) -> None:
+    """Read a line as the program `conduit` does, and do nothing."""
+    command: click.Command = program
+    with click.Context(program) as context:
+        while isinstance(command, click.Group):
+            named = command.get_command(context, words[0])
+            assert named is not None, words
+            command, words = named, words[1:]
+        command.make_context("conduit", list(words), parent=context)
+
+
+@pytest.mark.parametrize("word", TOPICS)
+def test_examples_in_help_are_read(word: str):
+    text = help_text(word, provided=[], default_model="m")
+    for line in re.findall(r"(?m)^  (%{1,2}conduit \S.*)$", text):
+        read_magic(re.split(r"\s{2,}", line)[0])
+
+
+def hints() -> list[tuple[str, str]]:
+    """Return every hint in the package, with where it stands; a blank for what is filled in."""
+    found: list[tuple[str, str]] = []
+    for path in sorted((ROOT / "conduit_nb").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "hint":
+                text = "".join(texts_in(node.value))
+                found.append((f"{path.relative_to(ROOT)}:{node.value.lineno}", text))
+    return found
+
+
+def texts_in(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.FormattedValue):
+        yield "X"
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from texts_in(child)
+
+
+def known_options() -> set[str]:
+    found = {option for parser in PARSERS.values() for option in parser.long_options}
+    waiting: list[click.Command] = [program]
+    while waiting:
+        command = waiting.pop()
+        waiting += command.commands.values() if isinstance(command, click.Group) else []
+        for parameter in command.params:
+            found.update(parameter.opts, parameter.secondary_opts)
+    return found
+
+
+def test_commands_and_options_in_hints_are_there():
+    options = known_options() | FOREIGN_OPTIONS
+    wrong: list[str] = []
+    for place, text in hints():
+        wrong += [
+            f"{place}: {found[0]}"
+            for found in COMMAND.finditer(text)
+            if found["word"] not in (LINE_WORDS if found["sign"] == "%" else CELL_WORDS)
+        ]
+        in_a_shell = re.findall(r"(?:^|[`\s:(])conduit ([a-z]+)", text)
+        wrong += [f"{place}: {word}" for word in in_a_shell if word not in program.commands]
+        named = re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)
+        wrong += [f"{place}: {option}" for option in named if option not in options]
+
+    assert not wrong
+    assert len(hints()) > 100
+
+
+@pytest.mark.parametrize("line", ["%conduit pss", "%conduit ps # here", "%conduit logs --tial 3"])
+def test_a_text_that_would_fail_is_found(line: str):
+    with pytest.raises((AssertionError, ConduitError)):
+        read_magic(line)
