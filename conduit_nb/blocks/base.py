@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from conduit_nb.blocks.host import Host, current_host
+from conduit_nb.blocks.host import Host, begun, current_host
 from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.snapshots import snapshot
 from conduit_nb.displayed import Displayed
@@ -234,6 +234,7 @@ class _Running:
     """
 
     def __init__(self) -> None:
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._is_cancelled = False
@@ -246,7 +247,8 @@ class _Running:
                 raise asyncio.CancelledError
             self._task = asyncio.current_task()
         try:
-            return await work()
+            with begun(self._began):
+                return await work()
         finally:
             self._ended.set()
 

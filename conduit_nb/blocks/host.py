@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -63,6 +64,25 @@ def use_host(host: Host) -> Generator[Host]:
         yield host
     finally:
         _override.reset(token)
+
+
+_began: ContextVar[float | None] = ContextVar("conduit_work_began", default=None)
+
+
+@contextmanager
+def begun(at: float) -> Generator[None]:
+    """Let the work inside the `with` be part of what began at a moment of the monotonic clock."""
+    token = _began.set(at)
+    try:
+        yield
+    finally:
+        _began.reset(token)
+
+
+def began_at() -> float:
+    """Return when the work of this context began: a batch, a map, a call; by default now."""
+    began = _began.get()
+    return time.monotonic() if began is None else began
 
 
 @functools.cache

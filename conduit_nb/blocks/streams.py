@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import queue
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import TypeVar
 
 from conduit_nb.blocks.base import would_wait_for_itself
-from conduit_nb.blocks.host import Host
+from conduit_nb.blocks.host import Host, begun
 from conduit_nb.errors import Interrupted
 
 T = TypeVar("T")
@@ -27,7 +28,13 @@ def iterate(host: Host, source: AsyncGenerator[T]) -> Iterator[T]:
         raise would_wait_for_itself()
     items: queue.SimpleQueue[T | None] = queue.SimpleQueue()
 
+    began = time.monotonic()
+
     async def pump() -> None:
+        with begun(began):
+            await pass_on()
+
+    async def pass_on() -> None:
         async with aclosing(source):
             async for item in source:
                 items.put(item)

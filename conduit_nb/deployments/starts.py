@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from conduit_nb.blocks.host import began_at
 from conduit_nb.errors import ConduitError
 from conduit_nb.events import Events, Notice
 
@@ -34,11 +35,13 @@ class Starts(Generic[T]):
     ) -> T:
         """Return what the start of `key` comes to, beginning it where nobody has.
 
-        A failure holds for a moment, so that a thousand rows do not start a thousand servers.
+        A failure holds for a moment for what had begun before it, so that a thousand rows do not
+        start a thousand servers; what begins afterwards tries again.
         `ends_unwanted` cancels the start once the last who waited for it has been cancelled.
         """
         failed_at, failure = self._failures.get(key, (0.0, None))
-        if failure is not None and time.monotonic() - failed_at < FAILURE_HOLDS_S:
+        is_recent = time.monotonic() - failed_at < FAILURE_HOLDS_S
+        if failure is not None and is_recent and began_at() < failed_at:
             raise failure
         task = self._tasks.get(key)
         if task is None:

@@ -9,10 +9,11 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from conduit_nb.blocks.host import Host, use_host
+from conduit_nb.blocks.host import Host, begun, use_host
 from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
@@ -144,6 +145,7 @@ class Run(Generic[In, Out]):
             with (
                 self._host.events.heard(self._on_outer_event),
                 use_host(_Watched(self._host, progress.on_event, progress.ready)),
+                begun(time.monotonic()),
             ):
                 await answer_rows(self._block, self.rows, window=self._window, on_row=self._keep)
             self.progress.end()

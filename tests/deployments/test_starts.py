@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from conduit_nb.blocks.host import begun
 from conduit_nb.deployments.starts import Starts
 from conduit_nb.errors import BootError
 from conduit_nb.events import Events, Notice
@@ -74,15 +76,33 @@ async def test_a_start_that_nobody_wants_ends_where_it_costs(ends: bool):
     assert await asked(starts, server) == "up"
 
 
-async def test_a_failure_holds_for_a_moment():
-    starts, begun = Starts[str](Events()), []
+class Failing:
+    """A start that fails, and counts how often it was tried."""
 
-    async def fails() -> str:
-        begun.append(1)
+    def __init__(self) -> None:
+        self.tried = 0
+
+    async def start(self) -> str:
+        self.tried += 1
         raise BootError("It does not boot.", hint="Look.")
 
-    for _ in range(3):
-        with pytest.raises(BootError):
-            await starts.join("a", fails, ends_unwanted=True)
 
-    assert begun == [1]
+async def test_a_failure_holds_for_a_moment_for_what_had_begun_before_it():
+    starts, failing = Starts[str](Events()), Failing()
+
+    with begun(time.monotonic()):
+        for _ in range(3):
+            with pytest.raises(BootError):
+                await starts.join("a", failing.start, ends_unwanted=True)
+
+    assert failing.tried == 1
+
+
+async def test_what_begins_after_a_failure_tries_again_at_once():
+    starts, failing = Starts[str](Events()), Failing()
+
+    for _ in range(3):
+        with begun(time.monotonic()), pytest.raises(BootError):
+            await starts.join("a", failing.start, ends_unwanted=True)
+
+    assert failing.tried == 3
