@@ -27,6 +27,8 @@ from conduit_nb.session import Session
 from conduit_nb.units import counted, dollars, duration
 
 SAMPLE = 32
+MAX_FAILED = 0.05
+"""Of a map whose speed is believed, the share of rows that failed."""
 CHARACTERS_PER_TOKEN = 3.6
 # Of 135M parameters in fp32 (0.65e9 bytes), two cores write about 200 tokens a second in full
 # batches and read three times as many; both go with the bytes of the weights.
@@ -97,7 +99,7 @@ def preflight(
     gives: Schema[Any],
 ) -> Preflight:
     """Estimate a map; providers may be asked for their prices, nothing is started."""
-    known = [one for one in read_receipts() if one.model == task.model_id and one.done > one.failed]
+    known = [one for one in read_receipts() if one.model == task.model_id and _is_telling(one)]
     rows = [one for one in records if not isinstance(one, ConduitError)]
     place = _place(session, task)
     alike = [one for one in known if one.schema_hash == schema_hash(gives)]
@@ -120,6 +122,16 @@ def preflight(
         basis="an estimate from sizes" if speed is None else speed[1],
         boots=place.boots,
     )
+
+
+def _is_telling(receipt: Receipt) -> bool:
+    """Say whether a map tells how fast the next one will be: none does that was stopped or failed.
+
+    A row that failed took time without an answer, or none at all; a few of them do not matter.
+    """
+    answered = receipt.done - receipt.failed
+    is_whole = not receipt.is_stopped and receipt.done == receipt.rows
+    return is_whole and answered > 0 and receipt.failed <= receipt.done * MAX_FAILED
 
 
 def _place(session: Session, task: LlmTask[Any, Any]) -> _Place:
@@ -203,7 +215,7 @@ def _prompts(
 def _per_row(alike: Sequence[Receipt], gives: Schema[Any]) -> float:
     """Return the tokens of an answer: as the last map had it, else by the schema."""
     if alike and alike[-1].completion_tokens:
-        return alike[-1].completion_tokens / alike[-1].done
+        return alike[-1].completion_tokens / (alike[-1].done - alike[-1].failed)
     return expected_characters(gives.shape) / CHARACTERS_PER_TOKEN
 
 

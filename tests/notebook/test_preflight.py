@@ -112,6 +112,27 @@ class TestOnADeployment:
 
         assert cells.run(f"{self.LINE} --dry-run\n{VERDICT}").seconds == slow.seconds
 
+    @pytest.mark.parametrize(
+        "what",
+        [
+            {"is_stopped": True, "done": 1, "rows": 400},
+            {"is_stopped": True},
+            {"done": 400, "rows": 400, "failed": 400},
+            {"done": 400, "rows": 400, "failed": 100},
+            {"done": 1, "rows": 400},
+            {"done": 0, "rows": 0},
+        ],
+    )
+    def test_a_map_that_was_stopped_or_failed_teaches_nothing(
+        self, cells: Cells, rows: pd.DataFrame, session: Session, what: dict[str, int]
+    ):
+        keep_receipt(dataclasses.replace(ONE, provider="local", failed=0, seconds=3.0))
+        before = cells.run(f"{self.LINE} --dry-run\n{VERDICT}")
+        slow = dataclasses.replace(ONE, provider="local", failed=0, seconds=9000.0)
+        keep_receipt(dataclasses.replace(slow, **what))
+
+        assert cells.run(f"{self.LINE} --dry-run\n{VERDICT}").seconds == before.seconds
+
 
 class TestAtAPrice:
     """Where a node costs half a dollar an hour."""
