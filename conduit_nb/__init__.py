@@ -335,6 +335,9 @@ if not TYPE_CHECKING:  # checkers are to know the names above, and no others
 def _meant(name: str) -> str:
     if name.startswith("_"):  # asked by Python itself, all the time
         return ""
+    if name in ("schema", "block", "map", "pipeline"):
+        cure = "in Python, LMLiteBlock([model]).task(In, Out) answers records and .batch many"
+        return f": it is the word of a cell, %%conduit {name}; {cure}"
     meant = import_module("conduit_nb.spelling").nearest(name, _HOME)
     return f". {meant}" if meant else ""
 
@@ -344,7 +347,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def load_ipython_extension(ipython: InteractiveShell) -> None:
+def load_ipython_extension(ipython: InteractiveShell | None) -> None:
     """Carry out `%load_ext conduit_nb`."""
     import_module("conduit_nb.notebook.magics").load(ipython)
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.local_names import names_seen
 from conduit_nb.spelling import nearest
 
 BUILTINS = frozenset(vars(builtins))
@@ -71,10 +72,11 @@ def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
             f"{what} {expression!r} is no Python expression: {error.msg}.",
             hint=reading or "Name a variable, or put the expression into quotes.",
         ) from error
+    scope = names_seen(namespace)
     try:
-        return eval(code, namespace)  # noqa: S307  # the user's own expression, in the user's own namespace
+        return eval(code, scope)  # noqa: S307  # the user's own expression, in the user's own namespace
     except NameError as error:
-        near = nearest(error.name or expression, users_names(namespace))
+        near = nearest(error.name or expression, users_names(scope))
         raise ArgumentError(
             f"{what} {expression!r}: {error}.",
             hint=reading or near or "Define it in a cell above.",

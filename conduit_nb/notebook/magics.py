@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 
-from conduit_nb.errors import ArgumentError, SchemaError
+from conduit_nb.errors import ArgumentError, Interrupted, SchemaError
 from conduit_nb.notebook.arguments import split_line, with_values
+from conduit_nb.notebook.interrupts import interrupted_after
+from conduit_nb.notebook.local_names import (
+    borrowed,
+    callers_names,
+    names_seen,
+    use_local_names,
+)
 from conduit_nb.notebook.moving_line import MovingLine
 from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
@@ -99,19 +106,30 @@ class ConduitMagics(Magics):
             word = "help"
         elif any(token in HELP for token in rest):
             word, rest = "help", [word]
-        command = command_of(word, is_cell=cell is not None)
         shell = cast("Shell", self.shell)
-        rest = with_values(rest, shell.user_ns)
-        self.notices.listen()
+        local = callers_names(shell.user_ns)
         try:
-            return command(shell, rest, cell or "")
+            with interrupted_after():  # half an import of numpy could not be made good
+                command = command_of(word, is_cell=cell is not None)
+            with use_local_names(local), borrowed(local, shell.user_ns, cell or ""):
+                rest = with_values(rest, names_seen(shell.user_ns))
+                self.notices.listen()
+                return command(shell, rest, cell or "")
         except SchemaError as error:
             import_module("conduit_nb.notebook.places").point(error, cell or "")
             raise
+        except KeyboardInterrupt:
+            sign = "%" if cell is None else "%%"
+            raise Interrupted(f"{sign}conduit {word} was stopped.", hint="Run it again.") from None
 
 
-def load(shell: InteractiveShell) -> None:
+def load(shell: InteractiveShell | None) -> None:
     """Register the magics, show notices from now on, and say what still runs."""
+    if shell is None:
+        raise ArgumentError(
+            "%%conduit needs IPython, and this is a plain Python program.",
+            hint="Use a block here: LMLiteBlock([model]).task(In, Out).batch(records).",
+        )
     magics = ConduitMagics(shell)
     shell.register_magics(magics)
     shell.events.register("pre_run_cell", magics.notices.listen)

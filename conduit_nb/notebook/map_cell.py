@@ -28,6 +28,7 @@ from conduit_nb.notebook.frames import (
     read_rows,
     to_records,
 )
+from conduit_nb.notebook.interrupts import interrupted_after, uninterrupted
 from conduit_nb.notebook.preflight import Preflight, preflight
 from conduit_nb.notebook.progress import progress_view, show_line, summary_text
 from conduit_nb.notebook.reloaded import earlier_hints, require_reloaded
@@ -41,7 +42,6 @@ from conduit_nb.notebook.results import (
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
 from conduit_nb.notebook.shell import Shell
-from conduit_nb.notebook.stopping import interrupted_after, uninterrupted
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.runs import Run
 from conduit_nb.schemas import Schema, schema_of

@@ -14,7 +14,6 @@ import conduit_nb
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import Interrupted
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.notebook.stopping import uninterrupted
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
 from tests.notebook.fleet_session import fleet_session
@@ -88,37 +87,3 @@ def test_rows_that_are_stopped_while_their_server_starts_end_it(session: Session
 
     until_true(lambda: session.wait(session.fleet.left_of(MINE)) is None, within_s=20)
     assert nodes_of(session) == []
-
-
-def test_one_interrupt_does_not_break_off_what_is_short():
-    done: list[str] = []
-
-    with uninterrupted():
-        os.kill(os.getpid(), signal.SIGINT)
-        done.append("it came to its end")
-
-    assert done
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_a_second_interrupt_goes_through():
-    with uninterrupted():
-        os.kill(os.getpid(), signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_in_another_thread_nothing_is_kept_off():
-    before = signal.getsignal(signal.SIGINT)
-    seen: list[object] = []
-
-    def work() -> None:
-        with uninterrupted():
-            seen.append(signal.getsignal(signal.SIGINT))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-
-    assert seen == [before]
