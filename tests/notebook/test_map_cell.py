@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -386,3 +387,197 @@ def test_an_interrupt_binds_what_is_finished_and_says_so(cells: Cells, server: O
     out = cells.names["out"]
     assert list(out["mood"].notna()) == [True, False, True]
     assert isinstance(conduit_nb.errors(out)[1], Interrupted)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pd.DataFrame({"text": pd.Series([], dtype="str"), "stars": pd.Series([], dtype="int64")}),
+        pd.DataFrame({"text": ["a"], "stars": [1]}).query("stars > 5"),
+        pd.DataFrame({"text": []}),
+        pd.Series([], dtype="str", name="text"),
+        [],
+        (),
+    ],
+    ids=["typed", "filtered", "untyped", "series", "list", "tuple"],
+)
+@pytest.mark.parametrize("options", ["", "--columns text", "--limit 3"])
+def test_no_rows_are_an_empty_result_with_its_columns_and_a_remark(
+    cells: Cells, rows: Any, options: str
+):
+    cells.names["rows"] = rows
+
+    out = cells.run(
+        f"%%conduit map rows -o out {options}\n{VERDICT}    n: int\n    parts: List[str]\n"
+    )
+
+    assert len(out) == 0
+    assert list(out.columns)[-5:] == ["mood", "n", "parts", "error", "error_code"]
+    assert (str(out["mood"].dtype), str(out["n"].dtype)) == ("category", "Int64")
+    if isinstance(rows, pd.DataFrame):
+        pd.testing.assert_frame_equal(out[list(rows.columns)], rows)
+    assert "The rows are empty, and so is out" in cells.stderr
+
+
+def test_no_rows_in_the_background_end_at_once(cells: Cells):
+    cells.run("rows = []")
+
+    handle: Any = cells.run(f"%%conduit map rows -o out --background\n{VERDICT}")
+
+    assert len(handle.result(timeout_s=20)) == 0
+    assert len(cells.names["out"]) == 0
+
+
+def test_a_limit_takes_the_first_rows(cells: Cells, reviews: pd.DataFrame, server: OpenAIServer):
+    cells.run(f"%%conduit map reviews -o out --limit 2 --endpoint {server.url}\n{VERDICT}")
+
+    assert cells.names["out"]["text"].tolist() == ["good one", "bad one"]
+    assert len(server.requests) == 2
+    assert "below 1" in str(cells.fail(f"%%conduit map reviews --limit 0\n{VERDICT}"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["out.head()", "print(out)", "out", "x = out.mood", "out['mood'].value_counts()", "1 + 1"],
+)
+def test_a_statement_for_after_the_map_is_refused_with_its_line_on_every_run(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer, line: str
+):
+    cell = f"%%conduit map reviews -o out --endpoint {server.url}\n{VERDICT}"
+
+    first = cells.fail(f"{cell}\n{line}\n", ArgumentError)
+    cells.run(cell)
+    second = cells.fail(f"{cell}\n{line}\n", ArgumentError)
+
+    assert str(first) == str(second)
+    assert str(first).startswith("line 6: Only classes stand in the cell of a map")
+    assert f"Put `{line}` into the next cell." in first.hint
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("before", "out", "cell", "replaced"),
+    [
+        ("import json as it", "it", VERDICT, "-o it replaces it, which was a module"),
+        ("def it(): pass", "it", VERDICT, "-o it replaces it, which was a function"),
+        ("class it: pass", "it", VERDICT, "-o it replaces it, which was a class"),
+        ("it = 3", "out", VERDICT.replace("Verdict", "reviews"), "class reviews replaces reviews"),
+        ("import json", "out", VERDICT.replace("Verdict", "json"), "class json replaces json"),
+    ],
+)
+def test_a_name_that_hides_something_else_is_warned_of(
+    cells: Cells,
+    reviews: pd.DataFrame,
+    server: OpenAIServer,
+    before: str,
+    out: str,
+    cell: str,
+    replaced: str,
+):
+    cells.run(before)
+
+    cells.run(f"%%conduit map reviews -o {out} --endpoint {server.url}\n{cell}")
+
+    assert f"Warning: {replaced}" in cells.stderr
+    assert len(cells.names[out]) == 3
+
+
+def test_data_and_classes_are_bound_again_without_a_warning(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    for _ in range(2):
+        cells.run(f"%%conduit map reviews -o out --endpoint {server.url}\n{VERDICT}")
+
+    assert "Warning" not in cells.stderr
+
+
+@pytest.mark.parametrize(
+    "few",
+    [
+        "few = pd.DataFrame({'text': ['x', 'y'], 'stars': [1, 5], 'mood': ['bad', 'good']})",
+        "few = reviews.assign(mood=['good', 'bad', 'good']).head(2).iloc[::-1]",
+        "few = [(reviews.iloc[1], {'mood': 'bad'}), (reviews.iloc[0], 'good')]",
+        "few = [(reviews.iloc[1], pd.Series({'mood': 'bad'}))] * 2",
+        "few = reviews.assign(mood='bad').iloc[0]",
+        "few = [reviews.assign(mood='bad').iloc[0], {'text': 'x', 'stars': 1, 'mood': 'good'}]",
+        "few = {'text': 'x', 'stars': 1, 'mood': 'bad'}",
+        "few = ({'text': 'x', 'stars': 1}, {'mood': 'bad'})",
+        "few = (({'text': 'x', 'stars': 1}, {'mood': 'bad'}),)",
+    ],
+)
+def test_examples_are_rows_frames_dicts_and_tuples(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer, few: str
+):
+    cells.run(f"import pandas as pd\n{few}")
+    verdict = "class Verdict:\n    mood: Literal['good', 'bad']\n"
+
+    cells.run(f"%%conduit map reviews --examples few --endpoint {server.url}\n{verdict}")
+
+    turns = server.requests[0]["messages"][1:-1]
+    assert len(turns) in (2, 4)
+    assert turns[1]["content"] == '{"mood":"bad"}'
+    assert turns[0]["content"].startswith('{"text":')
+
+
+def test_the_result_of_a_map_shows_the_next_one_what_is_meant(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer
+):
+    cells.run(f"%%conduit map reviews -o out --prefix p_ --endpoint {server.url}\n{VERDICT}")
+    cells.run("few = out.head(2)")
+
+    cells.run(
+        "%%conduit map reviews -o two --prefix p_ --columns body=text --examples few "
+        f"--endpoint {server.url}\n{VERDICT}"
+    )
+
+    assert [turn["content"] for turn in server.requests[-1]["messages"][1:-1]] == [
+        '{"body":"good one"}',
+        '{"mood":"good"}',
+        '{"body":"bad one"}',
+        '{"mood":"bad"}',
+    ]
+
+
+STAGES = {  # the function at whose call the button is pressed
+    "the rows are read": "read_rows",
+    "the task is made": "task_of",
+    "the estimate is made": "preflight",
+    "its line is shown": "show_line",
+    "the run starts": "start",
+    "rows are in flight": "wait",
+    "the frame is made": "result_frame",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("options", ["", "--background"])
+def test_an_interrupt_at_any_stage_is_interrupted_and_binds_out_once_the_rows_are_known(
+    cells: Cells, reviews: pd.DataFrame, server: OpenAIServer, stage: str, options: str
+):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    pressed: list[str] = []
+
+    def press(frame: Any, event: str, argument: Any) -> None:  # a profiler's
+        is_ours = frame.f_globals.get("__name__", "").startswith("conduit_nb")
+        if event == "call" and not pressed and is_ours and frame.f_code.co_name == STAGES[stage]:
+            pressed.append(stage)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    cells.run(f"%%conduit map reviews -o first --endpoint {server.url}\n{VERDICT}")  # all is loaded
+    sys.setprofile(press)
+    try:
+        result = cells._run(
+            f"%%conduit map reviews -o out {options} --endpoint {server.url}\n{VERDICT}"
+        )
+    finally:
+        sys.setprofile(None)
+        signal.signal(signal.SIGINT, before)
+
+    error = result.error_in_exec
+    assert error is None or isinstance(error, Interrupted), error
+    assert pressed or options  # in the background the frame is made by a thread
+    if error is not None and stage not in ("the rows are read", "the task is made"):
+        assert len(cells.names["out"]) == 3
+    elif error is None:
+        handle = result.result
+        assert len(handle if isinstance(handle, pd.DataFrame) else handle.result(20)) == 3
