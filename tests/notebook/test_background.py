@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pandas as pd
@@ -290,3 +292,26 @@ def test_two_maps_run_beside_each_other(cells: Cells, server: OpenAIServer):
 
     assert list(cells.names["others_out"]["mood"]) == ["good"]
     assert list(first.result(timeout_s=20)["mood"]) == ["bad"]
+
+
+def test_a_script_that_ends_with_a_map_waits_for_it(server: OpenAIServer):
+    script = (
+        "from IPython.core.interactiveshell import InteractiveShell\n"
+        "shell = InteractiveShell.instance()\n"
+        "shell.run_line_magic('load_ext', 'conduit_nb')\n"
+        "import atexit\n"
+        "atexit.register(lambda: print(shell.user_ns['out']['mood'].tolist()))\n"
+        f"line = 'map [\"WAIT good\"] -o out --background --endpoint {server.url}'\n"
+        f"shell.run_cell_magic('conduit', line, {VERDICT!r})\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    server.waiting.acquire(timeout=30)
+    assert running.stderr is not None
+    until_true(lambda: "Waiting for" in (running.stderr.readline() if running.stderr else ""))
+    server.go_on.set()
+
+    said, _ = running.communicate(timeout=30)
+    assert running.returncode == 0
+    assert said.splitlines()[-1] == "['good']"

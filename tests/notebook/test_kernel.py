@@ -122,8 +122,8 @@ def test_the_stop_button_binds_what_is_finished_and_fails_the_cell_at_once(
     assert "out has what is finished" in reply["traceback"][1]
     assert len(reply["traceback"]) == 2
     assert took_s < 5, "the figure is 0.5 s on a machine that does nothing else"
-    assert kernel.value("len(out), [type(error).__name__ for error in out['error']][1:]") == (
-        "(3, ['Interrupted', 'Interrupted'])"
+    assert kernel.value("len(out), list(out['error_code'])[1:]") == (
+        "(3, ['interrupted', 'interrupted'])"
     )
 
 
@@ -206,6 +206,27 @@ def test_every_error_of_a_magic_fails_nbclient(cell: str, jupyter: Executor):
     client = NotebookClient(notebook, timeout=60, kernel_name="python3")
     with pytest.raises(CellExecutionError, match=r"ArgumentError|SchemaError"):
         jupyter.submit(client.execute).result()
+
+
+@pytest.mark.parametrize("ending", [[], ["out_map.result(20)"], ["await out_map"]])
+def test_an_unattended_notebook_says_that_a_map_in_the_background_is_not_waited_for(
+    jupyter: Executor, server: OpenAIServer, ending: list[str]
+):
+    cell = f"%%conduit map ['WAIT good'] -o out --background --endpoint {server.url}\n{VERDICT}"
+    texts = ["%load_ext conduit_nb", cell]
+    texts += ["out_map = _"] if ending else []
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(text) for text in [*texts, *ending]]
+    )
+    if ending:
+        server.go_on.set()
+
+    client = NotebookClient(notebook, timeout=60, kernel_name="python3")
+    jupyter.submit(client.execute).result()
+
+    [shown] = [out.data["text/plain"] for out in notebook.cells[1].outputs if "data" in out][-1:]
+    assert ("runs unattended" in shown) is not bool(ending)
+    assert ("1 of 1 row" in shown) is bool(ending)
 
 
 def test_every_error_of_a_magic_fails_nbval(tmp_path: Path):

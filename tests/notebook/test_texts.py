@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,9 @@ from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [ROOT / "README.md"] + [
+    path for where in ("docs/*.md", "notebooks/*.ipynb") for path in sorted(ROOT.glob(where))
+]
 COMMAND = re.compile(r"(?P<sign>%{1,2})conduit (?P<word>[a-z]+)")
 FOREIGN_OPTIONS = {"--help", "--host", "--no-deps", "--port"}  # of other programs
 READY_MADE: dict[str, str] = json.loads((ROOT / "extension/tests/cells.json").read_text())
@@ -101,7 +104,13 @@ def read_magic(line: str) -> None:
 
 
 def fences(path: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", path.read_text(), re.DOTALL)
+    """Return the snippets of a page, or of the text cells of a notebook."""
+    text = path.read_text()
+    if path.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = "\n".join("".join(one["source"]) for one in cells if one["cell_type"] == "markdown")
+    found = re.findall(rf"^[ ]*```{language}\n(.*?)^[ ]*```", text, re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(snippet) for snippet in found]
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
