@@ -46,7 +46,9 @@ REQUEST_TIMEOUT_S = 8.0
 ANSWER_TIMEOUT_S = 15.0
 PROGRESS_S = 1.0
 GGUFS_SHOWN = 8
+OPEN_FOR_S = 60.0
 _given_client: dict[str, object] = {}
+_known_open: dict[str, tuple[float, bool | None]] = {}
 WANTED = re.compile(
     r"[^/]+\.safetensors|model\.safetensors\.index\.json|config\.json|generation_config\.json"
     r"|tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
@@ -156,10 +158,20 @@ def hub_token() -> str | None:
 
 
 def is_open(model_id: str, revision: str | None) -> bool | None:
-    """Ask the hub, without a token, whether anybody may fetch the model; None: nobody knows."""
+    """Ask the hub, without a token, whether anybody may fetch the model; None: nobody knows.
+
+    An answer is good for a minute: a deployment asks again for each offering that it tries.
+    """
     if is_offline():
         return None
     url = f"{hub_url()}/{quote(model_id)}/resolve/{quoted(revision)}/config.json"
+    known = _known_open.get(url)
+    if known is None or time.monotonic() - known[0] > OPEN_FOR_S:
+        known = _known_open[url] = (time.monotonic(), _ask_open(url))
+    return known[1]
+
+
+def _ask_open(url: str) -> bool | None:
     try:
         with http_clients.client(url, timeout=REQUEST_TIMEOUT_S) as client:
             answer = client.head(url)

@@ -12,7 +12,7 @@ import pytest
 
 from conduit_nb.errors import CredentialsError, ModelFilesError, ModelNotFoundError
 from conduit_nb.models import huggingface
-from conduit_nb.models.hub import find_model
+from conduit_nb.models.hub import find_model, is_open
 from conduit_nb.models.safetensors_headers import HubHeaders
 from conduit_nb.models.weights import read_hub_model
 from conduit_nb.plans.reading import read_planned
@@ -174,6 +174,26 @@ def test_a_malformed_login_is_an_error_that_names_its_file(hub, tmp_path):
         find_model("owner/good")
 
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "opened"), [("owner/good", True), ("owner/gated", False), ("owner/none", False)]
+)
+def test_whether_anybody_may_have_a_model_is_asked_without_a_token_and_once(
+    hub, model, opened, monkeypatch
+):
+    monkeypatch.setenv("HF_TOKEN", "hf_good")
+    hub.tokens = {"hf_good"}
+
+    assert [is_open(model) for _ in range(2)] == [opened, opened]
+    assert len(hub.asked) == 1
+
+
+def test_whether_anybody_may_have_a_model_is_not_known_without_the_hub(cache, monkeypatch):
+    assert is_open("owner/good") is None
+    monkeypatch.setenv("CONDUIT_OFFLINE", "1")
+    assert is_open("owner/other") is None
+    assert is_open("/models/mine") is True
 
 
 @pytest.mark.parametrize("read", [find_model, read_planned, read_hub_model])
