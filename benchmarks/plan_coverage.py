@@ -74,7 +74,8 @@ def _held(torch: Any, transformers: Any, model_type: str) -> tuple[dict[str, Any
     signal.alarm(TIMEOUT_S)
     try:
         config = transformers.CONFIG_MAPPING[model_type]()
-        model = _built(torch, transformers, config)
+        if (model := _built(torch, transformers, config)) is None:
+            return None
         short, long = (_cache(torch, model, tokens) for tokens in (SHORT, LONG))
     except (SlowError, ArithmeticError, AttributeError, ImportError, LookupError) as err:
         return _skipped(model_type, err)
@@ -100,7 +101,7 @@ def _built(torch: Any, transformers: Any, config: Any) -> Any:
                 return getattr(transformers, name).from_config(config)
         except ValueError:
             continue
-    raise ValueError("no language model")
+    return None
 
 
 def _cache(torch: Any, model: Any, tokens: int) -> tuple[int, int] | None:

@@ -61,7 +61,7 @@ class ModelSpec:
     `experts` work for one token. `positions` is the length in the file, `context_tokens` what
     scaled rotations make of it. `config` is the language model's part of the file, with the
     family's defaults where the file is silent. `lacks` names what the file leaves to defaults that
-    are not known here, `remarks` say what was assumed.
+    are not known here, `remarks` say what was assumed; `needs_defaults` where its class may know.
     """
 
     model_type: str
@@ -86,6 +86,7 @@ class ModelSpec:
     has_tied_embeddings: bool = False
     is_encoder: bool = False
     lacks: tuple[str, ...] = ()
+    needs_defaults: bool = False
     remarks: tuple[str, ...] = ()
     is_multimodal: bool = False
     vision: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -130,6 +131,7 @@ def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = No
     kept = layer_caches(config)
     length = context_length(config)
     experts = first(config, *EXPERTS)
+    lacks = _lacks(config, kept.kinds) if defaults is None else ()
     architectures = whole.get("architectures")
     quantization = quantization_of(whole) or quantization_of(said)
     return ModelSpec(
@@ -159,7 +161,8 @@ def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = No
         is_multimodal=said is not whole or "vision_config" in whole or "audio_config" in whole,
         vision=vision,
         config=config,
-        lacks=_lacks(config, kept.kinds) if defaults is None else (),
+        lacks=lacks,
+        needs_defaults=defaults is None and bool(lacks or kept.remarks),
         remarks=(
             *kept.remarks,
             *length.remarks,

@@ -63,7 +63,7 @@ def read_model(
     Raises ModelFilesError where the files are broken, or nothing can tell the weights.
     """
     spec = spec_of(_read_config(folder))
-    if complete is not None and (spec.lacks or spec.remarks):
+    if complete is not None and spec.needs_defaults:
         spec = _completed(spec, _read_config(folder), complete(folder))
     stored = folder_tensors(folder)
     if stored is not None:
@@ -95,13 +95,12 @@ def read_hub_model(
             config = with_modelopt_file(config, hub.json_file(MODELOPT_FILE))
         stored = hub.tensors()
     spec = spec_of(config)
-    is_whole = not spec.lacks and not spec.remarks
-    if stored is not None and (is_whole or complete is None):
+    if stored is not None and (complete is None or not spec.needs_defaults):
         return spec, _stored(spec, stored, "safetensors headers")
     with tempfile.TemporaryDirectory(prefix="conduit-config-") as name:
         folder = Path(name)
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        if complete is not None and not is_whole:
+        if complete is not None and spec.needs_defaults:
             spec = _completed(spec, config, complete(folder))
         if stored is not None:
             return spec, _stored(spec, stored, "safetensors headers")

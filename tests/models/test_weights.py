@@ -218,9 +218,14 @@ def test_what_a_config_leaves_out_is_asked_for(tmp_path):
         return SMALL
 
     spec, weights = read_model(folder_of(tmp_path, config), complete=complete)
-    read_model(folder_of(tmp_path, SMALL), complete=complete)
+    # A remark that no class can answer is no reason to ask.
+    stored = {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
+    other, _ = read_model(
+        folder_of(tmp_path, {**SMALL, "quantization_config": stored}), complete=complete
+    )
 
     assert asked == [tmp_path]
+    assert other.remarks
     assert parameter_count(weights.tensors) == parameter_count(tensors_of(spec_of(SMALL)))
     assert spec.lacks == ()
 
