@@ -242,7 +242,7 @@ class DeploymentManager:
         key = self.tools.installation.endpoint_key(record.id)
         outcome = await each(
             {
-                node.name: extend_lease(node.url, key, until)
+                node.name: extend_lease(node.url, key, until, now=self.tools.clock())
                 for node in found
                 if node.status == "running" and node.url is not None
             }
