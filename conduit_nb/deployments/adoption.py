@@ -184,6 +184,11 @@ async def _node(
     tools: Tools, one: Unclaimed, record: DeploymentRecord, told: _Told | None
 ) -> NodeRecord:
     now, found = tools.clock(), one.node
+    if found.usd_per_hour is None and tools.provider(found.provider).capabilities.is_billable:
+        raise DeploymentError(
+            f"{found.provider} does not say what {found.name} costs, so it cannot have a budget.",
+            hint=f"Try again later, or end it: %conduit terminate {found.name}.",
+        )
     rate = found.usd_per_hour or 0.0
     is_stopped = found.status == "stopped"
     budget, _ = await money_left(tools, record) if rate > 0 else (None, ())
@@ -229,5 +234,5 @@ async def _ask(tools: Tools, node: Node, deployment: str) -> _Told | None:
     return _Told(
         models=tuple(info["id"] for info in infos),
         is_lmlite=any("conduit" in info for info in infos),
-        guard=await ask_guard(node.url, key),
+        guard=await ask_guard(node.url, key, now=tools.clock()),
     )
