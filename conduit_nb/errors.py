@@ -443,9 +443,16 @@ class DeploymentError(ConduitError):
 
 
 class BootError(DeploymentError):
-    """A server's process ended or never became ready; the message has the log's last lines."""
+    """A server's process ended or never became ready; the message has the log's last lines.
+
+    `reason` says which: "exited" (with `exit_code`, where that is known), "gone", "failed" or
+    "deadline". `log` are the last lines.
+    """
 
     code = "boot"
+    reason: str = "deadline"
+    exit_code: int | None = None
+    log: tuple[str, ...] = ()
 
 
 class DeploymentEndedError(DeploymentError):

@@ -148,6 +148,7 @@ async def _intent(
                 "gpu": candidate.offering.accelerator,
                 "count": candidate.offering.count,
                 "memory_gib": candidate.offering.memory_gib,
+                "quoted_usd_per_hour": rate,
             }
         ),
         models=json.dumps([model.model_id for model in slot.server.models]),

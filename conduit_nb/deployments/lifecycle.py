@@ -27,7 +27,8 @@ NODES: Mapping[NodeState, frozenset[NodeState]] = {
     "booting": frozenset({"running", "stopping", "stopped", "terminating", "lost"}),
     "running": frozenset({"booting", "stopping", "stopped", "terminating", "lost"}),
     "stopping": frozenset({"stopped", "terminating", "lost"}),
-    "stopped": frozenset({"booting", "running", "terminating", "lost"}),
+    # "stopping" again where the provider is found to run what it had said to be stopped.
+    "stopped": frozenset({"booting", "running", "stopping", "terminating", "lost"}),
     "terminating": frozenset({"terminated", "failed"}),
     "terminated": frozenset(),
     "failed": frozenset(),

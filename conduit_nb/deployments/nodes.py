@@ -5,10 +5,15 @@ Layer 4.
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from conduit_nb import settings
+from conduit_nb import credentials, settings
 from conduit_nb.client import Endpoint
 from conduit_nb.deployments.intent import (
     HUB_SECRET,
@@ -32,35 +37,77 @@ from conduit_nb.errors import (
     EndpointError,
     NoCapacityError,
     ProviderError,
+    ProviderFailedError,
+    SpendCapError,
     StorageError,
 )
 from conduit_nb.events import Step
-from conduit_nb.providers.base import Node, Preparing, Provider, Telling
+from conduit_nb.plain_text import plain
+from conduit_nb.providers.base import KeptOpen, Node, Preparing, Provider, Telling, Timed
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.units import duration
 
 PROBE_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.5
-LOG_LINES_SHOWN = 15
+LOG_LINES_SHOWN, LONGEST_LINE = 15, 120
+LOG_TIMEOUT_S = 10.0
+LOG_EVERY = timedelta(seconds=10)
+LONGEST_WAIT_S = 60.0
+"""A provider that asks for more patience is asked all the same: a node costs meanwhile."""
+STOPS_WITHIN = timedelta(seconds=60)
+TRIES = 3
+PRICE_TOLERANCE, SAME_PRICE = 1.10, 0.01
+CLOCK_TOLERANCE_S = 60.0
 SOON = timedelta(seconds=1)
 
 
 async def fill(tools: Tools, record: DeploymentRecord, slot: Slot) -> NodeRecord:
     """Start a node on the best candidate that can be had, and wait until it answers.
 
-    Raises the last candidate's error where none does; nothing of it is left then.
+    Only missing capacity is a reason to take another offering, and one boot that fails without its
+    server's doing. A create call that was lost is made once more, for the same. Raises the last
+    error where nothing does; nothing of it is left then.
     """
-    failure: ConduitError | None = None
-    for candidate in slot.server.candidates:
-        node: NodeRecord | None = None
+    waiting = list(slot.server.candidates)
+    quoted = waiting[0].rates.running_usd_per_hour
+    failed: BootError | None = None
+    was_lost = False
+    while True:
+        candidate = waiting.pop(0)
+        _tell_price(tools, candidate, quoted)
         try:
             node = await create(tools, record, slot, candidate)
-            return await _boot_new(tools, record, node)
-        except (NoCapacityError, BootError) as err:
-            tools.tell(f"{candidate.provider} {candidate.offering.id}: {err}")
+            node = await _boot_new(tools, record, node)
+        except BootError as err:
+            if err.reason == "exited" or (failed is not None and failed.reason == err.reason):
+                raise
+            failure: ConduitError = err
+            failed = err
+        except NoCapacityError as err:
             failure = err
-    assert failure is not None, "a quote has candidates"
-    raise failure
+        except ProviderError as err:
+            if not err.may_have_arrived or was_lost:
+                raise
+            was_lost, failure = True, err
+            waiting.insert(0, candidate)
+        else:
+            if was_lost:
+                await end_late_nodes(tools, record)
+            return node
+        tools.tell(f"{candidate.provider} {candidate.offering.id}: {failure}")
+        if not waiting:
+            raise failure
+        # As quoted first; the sort keeps the order of those that are alike.
+        waiting.sort(key=lambda one: one.rates.running_usd_per_hour > quoted * PRICE_TOLERANCE)
+
+
+def _tell_price(tools: Tools, candidate: Candidate, quoted: float) -> None:
+    rate = candidate.rates.running_usd_per_hour
+    if rate > quoted * PRICE_TOLERANCE:
+        tools.tell(
+            f"Nothing is free at the quoted ${quoted:.2f}/h: trying {candidate.offering.id} on"
+            f" {candidate.provider} at ${rate:.2f}/h."
+        )
 
 
 async def _boot_new(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
@@ -104,7 +151,10 @@ async def create(
         if not err.may_have_arrived:
             await _never_was(tools, node, str(err))
             raise
-        tools.tell(f"{candidate.provider} broke off while it was asked for {node.name}; looking.")
+        tools.tell(
+            f"The reply of {candidate.provider} to the creation of {node.name} was lost or"
+            " unreadable. Checking whether it exists."
+        )
         try:
             arrived = await _look_for(tools, provider, node)
         except BaseException:
@@ -112,19 +162,39 @@ async def create(
             raise
         if arrived is None:
             await end_at_last(tools, node, why=str(err))
-            raise NoCapacityError(str(err), hint=err.hint) from err
+            raise
         created = arrived
     except ConduitError as err:
+        if not provider.capabilities.is_billable:  # an engine may have made half of it
+            with suppress(ConduitError):
+                await provider.terminate(node.name)
         await _never_was(tools, node, str(err))
         raise
     except BaseException:  # the user has stopped it: what may be there must end
         await end_at_last(tools, node, why="it was stopped while it was created")
         raise
+    _tell_clock(tools, provider)
     try:
-        return await confirm(tools, node, created)
+        node = await confirm(tools, node, created)
+        return await reprice(tools, record, node, created)
     except BaseException as err:  # the state cannot be written, or somebody has ended it
-        await end_at_last(tools, node, why=f"it could not be confirmed: {err}")
+        why = str(err) if isinstance(err, SpendCapError) else f"it could not be confirmed: {err}"
+        await end_at_last(tools, node, why=why)
         raise
+
+
+def _tell_clock(tools: Tools, provider: Provider) -> None:
+    """Say where this machine's clock and the provider's are far apart."""
+    there = provider.server_now() if isinstance(provider, Timed) else None
+    if there is None:
+        return
+    ahead_s = (tools.clock() - there).total_seconds()
+    if abs(ahead_s) > CLOCK_TOLERANCE_S:
+        way = "ahead of" if ahead_s > 0 else "behind"
+        tools.tell(
+            f"This machine's clock is {duration(abs(ahead_s))} {way} the clock of {provider.name}."
+            " Leases are kept as durations; set the clock, so that the times shown are right."
+        )
 
 
 async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
@@ -139,49 +209,181 @@ async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
     )
 
 
+async def reprice(
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, found: Node
+) -> NodeRecord:
+    """Count with what the provider says that a running node costs, where that is not the quote.
+
+    Its budget stays, and lasts for less long (or longer). Raises SpendCapError where the price is
+    more than was quoted or allowed, or the rest of the budget pays for next to nothing.
+    """
+    real, known = found.usd_per_hour, node.usd_per_hour
+    is_up = found.status in ("starting", "running", "unknown")
+    if not is_up or real is None or real <= 0 or known <= 0:
+        return node
+    if abs(real - known) <= known * SAME_PRICE:
+        return node
+    # Before it has answered it cannot have had another price.
+    since = tools.clock() if node.ready_at is not None else node.created_at
+    node = await tools.set_node(node, usd_per_hour=real, charge="running", at=since)
+    tools.tell(f"{node.provider} charges ${real:.2f}/h for {node.name}, not ${known:.2f}/h.")
+    _require_price(record, node)
+    return await tools.set_node(node, not_after=await end_of_money(tools, node))
+
+
+def _require_price(record: DeploymentRecord, node: NodeRecord) -> None:
+    """Raise SpendCapError where a node costs more than was quoted, or than the request allows."""
+    quoted = _number_of(node.offering, "quoted_usd_per_hour")
+    most = _number_of(record.request, "constraint", "max_usd_per_hour")
+    limits = [*([quoted * PRICE_TOLERANCE] if quoted else []), *([most] if most else [])]
+    if not limits or node.usd_per_hour <= min(limits):
+        return
+    was = f"the quote was ${quoted:.2f}/h" if quoted else f"the limit is ${most:.2f}/h"
+    raise SpendCapError(
+        f"{node.provider} charges ${node.usd_per_hour:.2f}/h for {node.name}, and {was}:"
+        " it is terminated.",
+        left_usd=node.budget_usd or 0.0,
+        hint="Look at the provider's prices, then deploy again, with a higher --max-usd-per-hour"
+        " where that was the limit.",
+    )
+
+
+def _number_of(text: str, *path: str) -> float | None:
+    """Return a number out of the JSON of a record."""
+    value: object = json.loads(text) if text else None
+    for name in path:
+        value = cast("dict[str, object]", value).get(name) if isinstance(value, dict) else None
+    return float(value) if isinstance(value, int | float) else None
+
+
 async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
     """Wait until the node's server answers; end it where it does not by its deadline."""
     provider = tools.provider(node.provider)
     at_most = (node.boot_until - tools.clock()).total_seconds()
+    log = BootLog()
 
     def say(seconds: float) -> None:
         where = f"{record.name} boots on {node.provider}"
-        tools.tell(Step(text=f"{where}: {duration(seconds)} of at most {duration(at_most)}"))
+        line = f" | {plain(log.lines[-1])[:LONGEST_LINE]}" if log.lines else ""
+        tools.tell(Step(text=f"{where}: {duration(seconds)} of at most {duration(at_most)}{line}"))
 
-    async with telling(say):
-        return await _booted(tools, record, node, provider)
+    async with telling(say), _kept_open(provider):
+        return await _booted(tools, record, node, provider, log)
+
+
+@dataclass(slots=True)
+class BootLog:
+    """What is known of a server on its way up: its last lines, and its end."""
+
+    lines: tuple[str, ...] = ()
+    has_exited: bool = False
+    exit_code: int | None = None
+    next_look: datetime | None = None
+
+    async def look(self, tools: Tools, node: NodeRecord, provider: Provider) -> None:
+        """Ask the node's guard, and its provider now and then where that does not answer."""
+        key = tools.installation.endpoint_key(node.deployment)
+        told = await ask_guard(node.url, key, now=tools.clock()) if node.url else None
+        if told is not None:
+            self.lines = told.log or self.lines
+            self.has_exited, self.exit_code = told.has_failed, told.exit_code
+        elif self.next_look is None or tools.clock() >= self.next_look:
+            self.lines = await last_lines(provider, node) or self.lines
+            self.next_look = tools.clock() + LOG_EVERY
 
 
 async def _booted(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, provider: Provider
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, provider: Provider, log: BootLog
 ) -> NodeRecord:
+    """Look again and again until the server answers, has ended, or its time is up.
+
+    A look that fails says nothing of the node. A provider that denies the node is believed once it
+    has shown it, or its list would have to show it: before that it does not know it yet.
+    """
+    seen: Node | None = None
+    was_seen, is_denied = node.ready_at is not None, False
+    next_look, told = tools.clock(), set[str]()
     while True:
-        seen = await provider.describe(node.name, node.provider_id)
-        if seen is not None and seen.url != node.url:
-            node = await tools.set_node(node, url=seen.url)
-        if seen is not None and seen.status == "running" and await answers(tools, record, node):
-            node = await tools.set_node(node, status="running", ready_at=tools.clock())
-            await _pass_on_lease(tools, node)
-            return node
-        is_gone = seen is not None and seen.status in ("gone", "failed", "stopped")
-        if is_gone or tools.clock() >= node.boot_until:
+        if tools.clock() >= next_look:
+            try:
+                seen = await provider.describe(node.name, node.provider_id)
+            except ProviderError as err:
+                if not err.retryable:
+                    raise
+                next_look = tools.clock() + timedelta(
+                    seconds=min(err.retry_after_s or 0.0, LONGEST_WAIT_S)
+                )
+                _tell_once(tools, told, f"{node.provider} did not answer ({err}). Retrying.")
+            else:
+                was_seen = was_seen or seen is not None
+                is_denied = seen is None and (
+                    was_seen or tools.clock() >= settled_at(provider, node)
+                )
+                if is_denied:
+                    break
+        if seen is not None:
+            if seen.url != node.url:
+                node = await tools.set_node(node, url=seen.url)
+            node = await _priced(tools, record, node, seen)
+            if seen.status == "unknown":
+                _tell_once(
+                    tools, told, f"{node.name} is {seen.detail} at {node.provider}. Waiting."
+                )
+            if seen.status == "running":
+                if await answers(tools, record, node):
+                    node = await tools.set_node(node, status="running", ready_at=tools.clock())
+                    await _pass_on_lease(tools, node)
+                    return node
+                await log.look(tools, node, provider)
+            if log.has_exited or seen.status in ("gone", "failed", "stopped"):
+                break
+        if tools.clock() >= node.boot_until:
             break
-        await tools.pause(LOOK_EVERY_S)
-    error = await boot_error(provider, node, seen)
+        await tools.pause(provider.capabilities.poll_s)
+    error = await boot_error(tools, node, seen, log, is_denied=is_denied)
     await end_at_last(tools, node, why=str(error))
     raise error
 
 
+async def _priced(
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, seen: Node
+) -> NodeRecord:
+    """Take over a node's price; end it where that is too much."""
+    try:
+        return await reprice(tools, record, node, seen)
+    except SpendCapError as err:
+        await end_at_last(tools, node, why=str(err))
+        raise
+
+
+def _tell_once(tools: Tools, told: set[str], text: str) -> None:
+    if text not in told:
+        told.add(text)
+        tools.tell(text)
+
+
+def _kept_open(provider: Provider) -> AbstractAsyncContextManager[None]:
+    return provider.kept_open() if isinstance(provider, KeptOpen) else nullcontext()
+
+
 async def _pass_on_lease(tools: Tools, node: NodeRecord) -> None:
-    """Tell the guard of a lease that was extended while nobody could reach it."""
+    """Tell the guard of a lease that was extended, or a price that has risen, meanwhile."""
     record = await tools.read(tools.store.deployment, node.deployment)
     key = tools.installation.endpoint_key(node.deployment)
-    told = await ask_guard(node.url, key) if node.url is not None else None
+    now = tools.clock()
+    told = await ask_guard(node.url, key, now=now) if node.url is not None else None
     if record is not None and node.url is not None and told is not None:
-        missing_s = (record.lease_until - told.lease_until).total_seconds()
-        if missing_s > 1:  # its clock counts in floats
+        is_short = record.lease_until - told.lease_until > SOON  # its clock counts in floats
+        is_rich = (
+            node.not_after is not None
+            and told.not_after is not None
+            and told.not_after - node.not_after > SOON
+        )
+        if is_short or is_rich:
             try:
-                await extend_lease(node.url, key, record.lease_until)
+                await extend_lease(
+                    node.url, key, record.lease_until, now=now, not_after=node.not_after
+                )
             except DeploymentError as err:  # the node runs, until its first lease ends
                 tools.tell(f"{record.name}: {err} {err.hint}")
 
@@ -249,7 +451,9 @@ async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> Nod
             node = await tools.set_node(
                 node, provider_id=found.id, charge="running", at=node.created_at
             )
-    await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+    if not await _terminated(tools, provider, node):
+        tools.tell(f"{node.provider} still has {node.name}. Conduit will retry.")
+        return node
     now = tools.clock()
     if node.provider_id is None and now < settled_at(provider, node):
         return node
@@ -264,14 +468,94 @@ async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> Nod
     )
 
 
+async def _terminated(tools: Tools, provider: Provider, node: NodeRecord) -> bool:
+    """Terminate a node, and see that it is gone, whatever the reply was."""
+    for _ in range(TRIES):
+        await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+        if node.provider_id is None:
+            return True  # its name is looked for until the list must show it
+        try:
+            seen = await provider.describe(node.name, node.provider_id)
+        except ProviderError:
+            await tools.pause(LOOK_EVERY_S)
+            continue
+        if seen is None or seen.status == "gone":
+            return True
+        await tools.pause(LOOK_EVERY_S)
+    return False
+
+
+async def end_late(tools: Tools, node: NodeRecord, found: Node) -> bool:
+    """End what a provider has though its row says that it has ended, and charge it until now.
+
+    A create call came late, or its end has never come. Returns whether there was anything: a list
+    shows what has ended for a while.
+    """
+    provider = tools.provider(node.provider)
+    seen = await provider.describe(node.name, found.id)
+    if found.id is not None and (seen is None or seen.status == "gone"):
+        return False
+    charges = [
+        one
+        for one in await tools.read(tools.store.charges, node.deployment)
+        if one.node == node.name
+    ]
+    if all(one.end is not None for one in charges):
+        since = max((one.end for one in charges if one.end is not None), default=node.created_at)
+        rate = (seen or found).usd_per_hour or node.usd_per_hour
+        node = await tools.set_node(
+            node, provider_id=found.id, usd_per_hour=rate, charge="running", at=since
+        )
+    node = await tools.set_node(node, provider_id=found.id)
+    if not await _terminated(tools, provider, node):
+        raise ProviderFailedError(
+            f"{node.provider} still has {node.name}.", hint="Conduit will retry at the next look."
+        )
+    billed = await _billed(provider, node)
+    await tools.set_node(node, end_charge=True, at=tools.clock(), billed_usd=billed)
+    return True
+
+
+async def end_late_nodes(tools: Tools, record: DeploymentRecord) -> None:
+    """End nodes of a deployment whose creation was given up, where they have come all the same."""
+    every = await tools.read(tools.store.nodes, record.id, live_only=False)
+    for node in every:
+        if node.is_live or node.provider_id is not None:
+            continue
+        try:
+            found = await tools.provider(node.provider).describe(node.name)
+            if found is not None:
+                await end_late(tools, node, found)
+        except ProviderError as err:
+            tools.tell(f"{node.name} could not be looked for ({err}). Conduit will retry.")
+
+
 async def stop(tools: Tools, node: NodeRecord) -> NodeRecord:
-    """Stop a node and keep its place."""
+    """Stop a node and keep its place; it costs as one that runs until it is seen stopped."""
     if node.status == "stopped":
         return node
     provider = tools.provider(node.provider)
     node = await tools.set_node(node, status="stopping")
     await tools.call("stop", provider.stop(node.name, node.provider_id))
+    until = tools.clock() + STOPS_WITHIN
+    while not await _has_stopped(provider, node):
+        if tools.clock() >= until:
+            raise ProviderFailedError(
+                f"{node.provider} was told to stop {node.name}, and it still runs.",
+                hint="Conduit will retry at the next look; or terminate it.",
+            )
+        await tools.pause(provider.capabilities.poll_s)
     return await tools.set_node(node, status="stopped", charge="stopped", at=tools.clock())
+
+
+async def _has_stopped(provider: Provider, node: NodeRecord) -> bool:
+    try:
+        seen = await provider.describe(node.name, node.provider_id)
+    except ProviderError as err:
+        if not err.retryable:
+            raise
+        return False
+    return seen is None or seen.status in ("stopped", "gone", "failed")
 
 
 async def boot_again(
@@ -315,10 +599,15 @@ def endpoint_of(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> End
 async def _look_for(tools: Tools, provider: Provider, node: NodeRecord) -> Node | None:
     """Look for a node that may have been created, until the list must show it."""
     while True:
-        found = await provider.describe(node.name)
+        found: Node | None = None
+        try:
+            found = await provider.describe(node.name)
+        except ProviderError as err:
+            if not err.retryable:
+                raise
         if found is not None or tools.clock() >= settled_at(provider, node):
             return found
-        await tools.pause(LOOK_EVERY_S)
+        await tools.pause(provider.capabilities.poll_s)
 
 
 async def _never_was(tools: Tools, node: NodeRecord, why: str) -> None:
@@ -334,18 +623,64 @@ async def _billed(provider: Provider, node: NodeRecord) -> float | None:
         return None  # the bill can be asked for later; the end cannot wait for it
 
 
-async def boot_error(provider: Provider, node: NodeRecord, seen: Node | None) -> BootError:
-    """Return what to say of a node that did not get ready: its last words."""
+async def boot_error(
+    tools: Tools,
+    node: NodeRecord,
+    seen: Node | None,
+    log: BootLog | None = None,
+    *,
+    is_denied: bool = False,
+) -> BootError:
+    """Return what to say of a node that did not get ready: why, and its last words."""
+    log = log or BootLog()
+    lines = log.lines or await last_lines(tools.provider(node.provider), node)
+    lines = _blanked(lines[-LOG_LINES_SHOWN:], tools, node)
+    status = "gone" if is_denied else seen.status if seen is not None else "starting"
+    code = log.exit_code if log.has_exited else seen.exit_code if seen is not None else None
+    if log.has_exited or code is not None or status == "stopped":
+        reason = "exited"
+        what = f"exited with code {code}" if code is not None else "exited"
+        text = f"Boot failed: the server of {node.name} {what}."
+        hint = "Read the end of its log; change the model, its options or the image."
+    elif status in ("gone", "failed"):
+        reason, text = status, f"Boot failed: {node.name} is {status} at {node.provider}."
+        hint = "Choose another offering, or look at the provider's console."
+    else:
+        reason = "deadline"
+        limit = duration((node.boot_until - node.created_at).total_seconds())
+        text = f"{node.name} did not become ready within {limit}."
+        hint = "Give it longer (CONDUIT_NODE_BOOT_TIMEOUT_S), or choose another offering."
+    said = "\n".join(["", *lines]) if lines else " It wrote no log output."
+    error = BootError(f"{text}{said}", hint=hint)
+    error.reason, error.exit_code, error.log = reason, code, lines
+    return error
+
+
+async def last_lines(provider: Provider, node: NodeRecord) -> tuple[str, ...]:
+    """Return the last lines of a node's log; nothing where they cannot be had soon."""
+    lines: list[str] = []
     try:
-        lines = [
-            line async for line in provider.logs(node.name, node.provider_id, tail=LOG_LINES_SHOWN)
-        ]
-    except ConduitError:
-        lines = []
-    said = "\n".join(["", *lines[-LOG_LINES_SHOWN:]]) if lines else " It has said nothing."
-    ended = seen is not None and seen.status in ("gone", "failed", "stopped")
-    what = f"is {seen.status}" if ended and seen else "was not ready by its deadline"
-    return BootError(
-        f"{node.name} {what}.{said}",
-        hint="Give it longer (CONDUIT_NODE_BOOT_TIMEOUT_S), or choose another offering.",
-    )
+        async with (
+            asyncio.timeout(LOG_TIMEOUT_S),
+            aclosing(_log(provider, node)) as log,
+        ):
+            lines.extend([line async for line in log])
+    except (ConduitError, TimeoutError):
+        pass
+    return tuple(lines[-LOG_LINES_SHOWN:])
+
+
+async def _log(provider: Provider, node: NodeRecord) -> AsyncGenerator[str]:
+    async for line in provider.logs(node.name, node.provider_id, tail=LOG_LINES_SHOWN):
+        yield line
+
+
+def _blanked(lines: Sequence[str], tools: Tools, node: NodeRecord) -> tuple[str, ...]:
+    """Return the lines without the node's key and the hub's token, whatever the server prints."""
+    secrets = [tools.installation.endpoint_key(node.deployment)]
+    with suppress(ConduitError):
+        token = credentials.find(credentials.HUB)
+        secrets += [token.value] if token is not None else []
+    for secret in secrets:
+        lines = [line.replace(secret, "…") for line in lines]
+    return tuple(lines)

@@ -15,7 +15,13 @@ from datetime import timedelta
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments.owners import is_given_up
 from conduit_nb.deployments.tools import Tools
-from conduit_nb.errors import ConduitError, DeploymentEndedError, StorageError
+from conduit_nb.errors import (
+    ConduitError,
+    DeploymentEndedError,
+    SpendCapError,
+    StateConflictError,
+    StorageError,
+)
 from conduit_nb.providers.base import Node, Provider
 from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
@@ -82,7 +88,10 @@ async def _reconcile_provider(
         if (row is None and ends_unknown) or (row is not None and not row.is_live):
             # Its row says that it has ended, and there it is: a create call came late.
             try:
-                await tools.call("terminate", provider.terminate(name, found.id))
+                if row is None:
+                    await tools.call("terminate", provider.terminate(name, found.id))
+                elif not await node_work.end_late(tools, row, found):
+                    continue
             except ConduitError as err:
                 tools.tell(f"{name} could not be terminated: {err}")
                 looked.failures[name] = err
@@ -143,21 +152,30 @@ async def _missing(tools: Tools, provider: Provider, node: NodeRecord) -> None:
 
 async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
     """Write what the provider knows of a node, and end what nobody will take further."""
+    node = await _by_this_clock(tools, node, found)
     if node.missing_since is not None:
         node = await tools.set_node(node, missing_since=None)
     record = await tools.read(tools.store.deployment, node.deployment)
     assert record is not None, "a node has a deployment"
     if node.status == "launching":
         node = await node_work.confirm(tools, node, found)
-    is_wanted = record.is_live and record.status != "terminating"
-    if not is_wanted or tools.clock() >= record.lease_until:
-        why = "its lease is over" if is_wanted else "its deployment has ended"
+    if node.status in ("booting", "running"):
+        try:
+            node = await node_work.reprice(tools, record, node, found)
+        except SpendCapError as err:
+            await node_work.end_at_last(tools, node, why=str(err))
+            return
+    if (why := _why_end(tools, record, node)) is not None:
         await node_work.end(tools, node, why=why)
+    elif found.status == "unknown":
+        tools.tell(f"{node.name} is {found.detail} at {node.provider}. Waiting.")
+    elif node.status == "stopped" and found.status in ("starting", "running"):
+        await _stop_again(tools, node)
     elif found.status == "failed":
         await node_work.end(tools, node, why=f"the provider says: {found.detail}")
     elif found.status == "stopped" and node.status == "booting" and node.ready_at is None:
         # It has ended by itself, at its deadline or before: there is nothing in it to keep.
-        why = str(await node_work.boot_error(tools.provider(node.provider), node, found))
+        why = str(await node_work.boot_error(tools, node, found))
         await node_work.end(tools, node, why=why)
     elif found.status == "stopped" and node.status in ("running", "booting", "stopping"):
         await tools.set_node(node, status="stopped", charge="stopped", at=tools.clock())
@@ -165,6 +183,59 @@ async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
         await _boot_on(tools, record, node, found)
     elif found.url != node.url:
         await tools.set_node(node, url=found.url)
+
+
+def _why_end(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> str | None:
+    """Say why a node is to end now, whatever its provider says of it."""
+    now = tools.clock()
+    if not record.is_live or record.status == "terminating":
+        return "its deployment has ended"
+    if now >= record.lease_until:
+        return "its lease is over"
+    is_up = node.status in ("booting", "running")
+    return "its money is spent" if is_up and now >= (node.not_after or now + LATE) else None
+
+
+async def _stop_again(tools: Tools, node: NodeRecord) -> None:
+    """Stop what was taken for stopped and runs; it has cost as one that runs since then."""
+    seen = await tools.provider(node.provider).describe(node.name, node.provider_id)
+    if seen is None or seen.status not in ("starting", "running"):
+        return  # the list is older than the stop
+    charges = await tools.read(tools.store.charges, node.deployment)
+    since = max((one.begin for one in charges if one.node == node.name), default=tools.clock())
+    try:
+        node = await tools.write(
+            tools.store.update_node, node, status="stopping", charge="running", at=since
+        )
+    except StateConflictError:
+        return  # somebody has just started it
+    tools.tell(f"{node.name} was stopped, and runs at {node.provider}. Stopping it again.")
+    await node_work.stop(tools, node)
+
+
+async def _by_this_clock(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
+    """Correct moments that a clock wrote which was ahead: nothing begins in the future."""
+    ahead = node.created_at - tools.clock()
+    if ahead < AHEAD_AFTER:
+        return node
+    began = min(found.started_at or tools.clock(), tools.clock())
+    shift = node.created_at - began
+    tools.tell(f"{node.name} was started by a clock that was ahead. Its times are corrected.")
+    record = await tools.read(tools.store.deployment, node.deployment)
+    if record is not None and record.created_at - tools.clock() >= AHEAD_AFTER:
+        await tools.set_deployment(
+            record, created_at=record.created_at - shift, lease_until=record.lease_until - shift
+        )
+    is_stopped = node.status in ("stopped", "launching")
+    charge = {} if is_stopped else {"charge": "running", "at": began}
+    return await tools.set_node(
+        node,
+        created_at=began,
+        boot_until=node.boot_until - shift,
+        not_after=node.not_after - shift if node.not_after is not None else None,
+        ready_at=node.ready_at - shift if node.ready_at is not None else None,
+        **charge,
+    )
 
 
 async def _boot_on(tools: Tools, record: DeploymentRecord, node: NodeRecord, found: Node) -> None:
@@ -264,7 +335,10 @@ def _ended_recently(tools: Tools, node: NodeRecord) -> bool:
         lag = timedelta(seconds=tools.provider(node.provider).capabilities.list_lag_s)
     except ConduitError:  # a package that is not installed here (any more) has brought it
         return False
-    return tools.clock() < node.ended_at + 2 * lag + LATE
+    # One that nobody has ever seen may have been created all the same, and show up any time.
+    late = LATE if node.provider_id is not None else VERY_LATE
+    return tools.clock() < node.ended_at + 2 * lag + late
 
 
-LATE = timedelta(minutes=5)
+LATE, VERY_LATE = timedelta(minutes=5), timedelta(hours=1)
+AHEAD_AFTER = timedelta(seconds=60)

@@ -1,0 +1,357 @@
+"""Whatever a provider replies: no pod runs unseen, no dollar is uncounted, no second pod runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.overview import cost_report
+from conduit_nb.errors import BootError, ConduitError, ProviderError, SpendCapError
+from conduit_nb.testing.runpod_server import HOSTILE_KINDS, Fault, hostile
+from tests.deployments.deployed import request
+from tests.deployments.hostile_bench import HostileBench, hostile_bench
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[HostileBench]:
+    with hostile_bench(tmp_path) as bench:
+        yield bench
+
+
+ONE_POD, ACTION = "/pods/[^/]+", "/pods/[^/]+/action"
+WANTED = request("runpod")
+IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
+PLACES = [
+    *(("deploy", "POST", "/pods"), ("deploy", "GET", ONE_POD), ("deploy", "GET", "/pods")),
+    *(("stop", "POST", ACTION), ("start", "POST", ACTION), ("start", "PATCH", ONE_POD)),
+    *(("terminate", "DELETE", ONE_POD), ("terminate", "GET", ONE_POD)),
+]
+CREATE = PLACES[0]
+
+
+def matrix() -> Iterator[object]:
+    """Yield every kind of reply to a creation, and to one other call in turn (in soak to all)."""
+    for number, kind in enumerate(HOSTILE_KINDS):
+        others = PLACES[1:] if IS_SOAK else [PLACES[1:][number % len(PLACES[1:])]]
+        for word, method, path in (CREATE, *others):
+            yield pytest.param(kind, word, method, path, id=f"{word}, {method} {path}: {kind}")
+
+
+async def do(manager: DeploymentManager, word: str) -> None:
+    """Do one thing to the one deployment; that it fails must be told by an error of ours."""
+    with suppress(ConduitError):
+        if word == "deploy":
+            await manager.deploy(WANTED)
+            return
+        (record,) = await manager.deployments()
+        await getattr(manager, word)(record.name)
+
+
+@pytest.mark.parametrize(("kind", "word", "method", "path"), list(matrix()))
+async def test_no_reply_leaves_a_pod_unseen_or_a_dollar_uncounted(
+    bench: HostileBench, kind: str, word: str, method: str, path: str
+):
+    manager = bench.manager()
+    if word != "deploy":
+        await manager.deploy(WANTED)
+        bench.clock.advance(minutes=10)
+    if word == "start":
+        await do(manager, "stop")
+        bench.clock.advance(minutes=10)
+    bench.server.spoil(hostile(kind, method, path))
+
+    await do(manager, word)
+
+    await bench.require_order()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"<html>",
+        b"{}",
+        b"null",
+        b"[]",
+        b'{"lease_until": NaN, "now": 1}',
+        b'{"lease_until": 1e999',
+        None,
+    ],
+)
+async def test_an_extension_whose_reply_is_lost_is_looked_after(
+    bench: HostileBench, reply: bytes | None
+):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod", lease_s=600))
+    bench.pods.extend_reply = reply
+
+    extended = await manager.extend(record.name, 3600)
+
+    assert bench.pods.leases_s
+    assert all(3500 < seconds <= 3600 for seconds in bench.pods.leases_s)
+    assert (extended.lease_until - bench.clock()).total_seconds() > 3500
+
+
+class TestCreation:
+    async def test_what_was_lost_is_asked_for_again_at_the_same_size_and_ended_when_it_comes(
+        self, bench: HostileBench
+    ):
+        bench.server.behaviour.list_lag_s = 100  # longer than anybody expects
+        bench.server.spoil(hostile("lost after", "POST", "/pods"))
+
+        await bench.manager().deploy(WANTED)
+
+        pods = bench.server.account.pods()
+        assert [pod.gpu and pod.gpu["count"] for pod in pods] == [1, 1]
+        bench.clock.advance(seconds=101)
+        await bench.manager().reconcile()
+        assert [pod.is_up for pod in pods] == [False, True]
+        await bench.require_order()
+
+    async def test_what_is_lost_again_and_again_is_given_up(self, bench: HostileBench):
+        bench.server.spoil(hostile("html before", "POST", "/pods", times=99))
+
+        with pytest.raises(ProviderError) as caught:
+            await bench.manager().deploy(WANTED)
+
+        assert caught.value.may_have_arrived
+        asked = [one for one in bench.server.exchanges if one.path == "/v2/pods"]
+        assert len([one for one in asked if one.method == "POST"]) == 2
+        await bench.require_order()
+
+    async def test_a_dearer_offering_is_told_with_both_prices(self, bench: HostileBench):
+        bench.server.spoil(Fault(answer=400, method="POST", path="/pods"))
+
+        record = await bench.manager().deploy(WANTED)
+
+        assert any("$0.79/h" in text and "$1.58/h" in text for text in bench.told)
+        assert record.status == "running"
+        await bench.manager().terminate(record.id)
+
+
+class TestPrice:
+    async def test_a_pod_far_above_its_quote_is_ended(self, bench: HostileBench):
+        bench.server.behaviour.price_factor = 3.8
+
+        with pytest.raises(SpendCapError) as caught:
+            await bench.manager().deploy(WANTED)
+
+        assert "$3.0" in str(caught.value)
+        assert "$0.79" in str(caught.value)
+        assert len(bench.server.account.pods()) == 1
+        assert not bench.server.account.billing_pods()
+        assert bench.counted_usd() == pytest.approx(bench.billed_usd(), abs=0.001)
+
+    async def test_a_pod_above_the_users_limit_is_ended(self, bench: HostileBench):
+        bench.server.behaviour.price_factor = 1.05
+
+        with pytest.raises(SpendCapError):
+            await bench.manager().deploy(
+                request("runpod", constraint=DeploymentConstraint(max_usd_per_hour=0.8))
+            )
+
+        assert not bench.server.account.billing_pods()
+
+    @pytest.mark.parametrize("told_in", ["the create reply", "a later look"])
+    async def test_a_pod_a_little_above_its_quote_lives_on_its_budget(
+        self, bench: HostileBench, told_in: str
+    ):
+        bench.server.behaviour.price_factor = 1.08
+        if told_in == "a later look":
+            bench.server.spoil(hostile("price NaN", "POST", "/pods"))
+        record = await bench.manager().deploy(request("runpod", max_usd=1.0))
+
+        (node,) = bench.tools().store.nodes(record.id)
+
+        real = bench.server.account.ledger.usd_per_hour()
+        assert node.usd_per_hour == pytest.approx(real, rel=0.01)
+        assert node.not_after is not None
+        hours = (node.not_after - node.created_at).total_seconds() / 3600
+        assert hours * real == pytest.approx(1.0, rel=0.01)
+        assert any("$0.86/h" in text or "$0.85/h" in text for text in bench.told)
+        await bench.require_order()
+
+    async def test_a_price_that_rises_later_counts_from_then_on(self, bench: HostileBench):
+        manager = bench.manager()
+        record = await manager.deploy(WANTED)
+
+        def dearer(body: bytes) -> bytes:
+            told = json.loads(body)
+            return json.dumps(
+                {**told, "pods": [{**pod, "cost": 0.84} for pod in told["pods"]]}
+            ).encode()
+
+        bench.server.spoil(Fault(method="GET", path="/pods", falsify=dearer))
+        await manager.reconcile()
+
+        (node,) = bench.tools().store.nodes(record.id)
+        report = await cost_report(manager.tools)
+        assert node.usd_per_hour == pytest.approx(report.usd_per_hour)
+        assert 0.84 < report.usd_per_hour < 0.86
+        await manager.terminate(record.id)
+
+    async def test_a_price_that_nobody_tells_makes_no_pod_free(self, bench: HostileBench):
+        bench.server.behaviour.is_price_hidden = True
+
+        await bench.manager().deploy(WANTED)
+
+        await bench.require_order()
+
+
+class TestBoot:
+    async def test_a_server_that_exits_ends_the_attempt_and_tells_why(self, bench: HostileBench):
+        bench.pods.state, bench.pods.log = "failed", ("ValueError: No available memory",)
+
+        with pytest.raises(BootError, match="No available memory") as caught:
+            await bench.manager().deploy(WANTED)
+
+        assert (caught.value.reason, caught.value.exit_code) == ("exited", 3)
+        assert len(bench.server.account.pods()) == 1
+        await bench.require_order()
+
+    async def test_a_pod_that_is_denied_once_it_was_seen_has_ended(self, bench: HostileBench):
+        bench.pods.state = "booting"
+        bench.server.spoil(hostile("not found", "GET", ONE_POD, after=2, times=99))
+        began = bench.clock()
+
+        with pytest.raises(BootError) as caught:
+            await bench.manager().deploy(WANTED)
+
+        assert caught.value.reason == "gone"
+        assert (bench.clock() - began).total_seconds() < 300
+        bench.server.faults.clear()
+        await bench.require_order()
+
+    async def test_a_pod_that_is_not_known_yet_is_waited_for(self, bench: HostileBench):
+        bench.server.spoil(hostile("not found", "GET", ONE_POD, times=5))
+
+        await bench.manager().deploy(WANTED)
+
+        assert len(bench.server.account.pods()) == 1
+        await bench.require_order()
+
+    async def test_the_same_failure_twice_ends_the_attempt(
+        self, bench: HostileBench, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setenv("CONDUIT_NODE_BOOT_TIMEOUT_S", "30")
+        bench.pods.state = "booting"
+
+        with pytest.raises(BootError) as caught:
+            await bench.manager().deploy(WANTED)
+
+        assert caught.value.reason == "deadline"
+        assert len(bench.server.account.pods()) == 2
+        await bench.require_order()
+
+    @pytest.mark.parametrize("kind", ["busy", "bad gateway", "lost before", "html", "{}", "list"])
+    async def test_a_look_that_fails_ends_no_boot(self, bench: HostileBench, kind: str):
+        bench.server.spoil(hostile(kind, "GET", ONE_POD, times=6))
+
+        record = await bench.manager().deploy(WANTED)
+
+        assert record.status == "running"
+        assert len(bench.server.account.pods()) == 1
+        await bench.require_order()
+
+    async def test_a_state_that_is_new_to_us_is_waited_out_and_told(self, bench: HostileBench):
+        manager = bench.manager()
+        bench.server.spoil(hostile("unknown status", "GET", ONE_POD, times=3))
+        record = await manager.deploy(WANTED)
+        bench.server.spoil(hostile("unknown status", "GET", "/pods"))
+        await manager.reconcile()
+
+        assert (await manager.find(record.id)).status == "running"
+        assert len([text for text in bench.told if "migrating" in text]) == 2
+        await bench.require_order()
+
+
+class TestClock:
+    @pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
+    async def test_a_clock_that_is_wrong_here_is_told_and_changes_no_lease(
+        self, bench: HostileBench, ahead_s: float
+    ):
+        bench.server.behaviour.date_ahead_s = -ahead_s  # the provider's clock is right
+
+        record = await bench.manager().deploy(request("runpod", lease_s=72))
+
+        (pod,) = bench.server.account.pods()
+        terms = json.loads(pod.env["CONDUIT_GUARD"])
+        there = bench.clock().timestamp() - ahead_s
+        assert terms["lease_until"] - there == pytest.approx(72, abs=20)
+        assert terms["not_after"] > there
+        way = "ahead of" if ahead_s > 0 else "behind"
+        assert any("clock" in text and way in text for text in bench.told)
+        assert (record.lease_until - bench.clock()).total_seconds() == pytest.approx(72, abs=20)
+        await bench.require_order()
+
+    async def test_what_a_clock_has_written_that_was_ahead_costs_from_its_real_beginning(
+        self, bench: HostileBench
+    ):
+        ahead = replace(bench.tools(), clock=lambda: bench.clock() + timedelta(hours=2))
+        record = await DeploymentManager(ahead).deploy(request("runpod", lease_s=900))
+        bench.clock.advance(minutes=10)
+
+        manager = bench.manager()
+        await manager.reconcile()
+
+        assert bench.counted_usd() == pytest.approx(bench.billed_usd(), abs=0.01)
+        assert bench.counted_usd() > 0.1
+        found = await manager.find(record.id)
+        assert (found.lease_until - bench.clock()).total_seconds() == pytest.approx(300, abs=60)
+        bench.clock.advance(minutes=6)
+        await manager.reconcile()
+        assert bench.billing() == []
+
+
+async def test_what_was_told_to_stop_and_runs_on_is_counted_and_stopped_again(bench: HostileBench):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    await manager.stop(record.name)
+    (pod,) = bench.server.account.pods()
+    bench.server.account.act(pod.id, "start")
+    bench.clock.advance(minutes=30)
+
+    await manager.reconcile()
+
+    assert not pod.is_up
+    assert bench.counted_usd() >= bench.billed_usd() - 0.001
+    await bench.require_order()
+
+
+async def test_a_delete_that_was_not_carried_out_is_made_again(bench: HostileBench):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    bench.server.spoil(hostile("html before", "DELETE", ONE_POD))
+
+    await manager.terminate(record.id)
+
+    assert not bench.server.account.billing_pods()
+
+
+async def test_what_is_never_deleted_stays_terminating_and_goes_on_to_cost(bench: HostileBench):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    bench.server.spoil(hostile("html before", "DELETE", ONE_POD, times=99))
+
+    with suppress(ConduitError):
+        await manager.terminate(record.id)
+
+    (node,) = bench.tools().store.nodes(record.id)
+    assert node.status == "terminating"
+    bench.clock.advance(hours=1)
+    assert bench.counted_usd() == pytest.approx(bench.billed_usd(), rel=0.01)
+    bench.server.faults.clear()
+    await bench.require_order()
