@@ -500,13 +500,25 @@ class PartlyFailedError(DeploymentError):
 
 
 class SpendCapError(DeploymentError):
-    """It would cost more than the user allows; `left_usd` is what may still be spent."""
+    """It would cost more than the user allows; `left_usd` is what may still be spent.
+
+    Where the day's cap is the limit, `held_by` has what each other deployment has spent of it, or
+    may still spend, by its name.
+    """
 
     code = "spend_cap"
 
-    def __init__(self, message: str, *, left_usd: float, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        left_usd: float,
+        held_by: Mapping[str, float] | None = None,
+        hint: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.left_usd = left_usd
+        self.held_by = dict(held_by or {})
 
 
 class RunError(ConduitError):

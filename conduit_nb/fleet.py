@@ -24,7 +24,7 @@ from conduit_nb.deployments.ending import end_by_name
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.intent import may_spend_usd
 from conduit_nb.deployments.manager import DeploymentManager
-from conduit_nb.deployments.money import Caps, rate_of, require_affordable
+from conduit_nb.deployments.money import Caps, rate_of
 from conduit_nb.deployments.overview import CostReport, DeploymentCost, cost_report
 from conduit_nb.deployments.quote import Quote
 from conduit_nb.deployments.routing import RoutedEndpoint
@@ -295,7 +295,13 @@ class Fleet:
 
     async def require_affordable(self, usd: float, request: DeploymentRequest) -> None:
         """Raise SpendCapError where an estimate is above what is left of the caps."""
-        require_affordable(usd, await self.may_spend_usd(request), what="It")
+        manager = await self._manager()
+        record = await manager.live(request)
+        await manager.require_affordable(usd, record, request, what="It")
+
+    async def require_deployable(self, quote: Quote) -> None:
+        """Raise what a new deployment of the quote would be refused with; nothing is created."""
+        await (await self._manager()).require_deployable(quote)
 
     async def _require_not_ended(
         self, manager: DeploymentManager, request: DeploymentRequest

@@ -17,7 +17,7 @@ from conduit_nb.deployments import money
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate, ServerQuote
 from conduit_nb.deployments.tools import Tools
-from conduit_nb.errors import StateConflictError
+from conduit_nb.errors import SpendCapError, StateConflictError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.hub import folder_here, is_open
 from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
@@ -81,9 +81,7 @@ def _rest(node: NodeRecord, charges: Iterable[Charge], now: datetime) -> float:
 
 async def _left(tools: Tools, deployment: str, cap_usd: float) -> tuple[float, list[Charge]]:
     now = tools.clock()
-    charges = await tools.read(tools.store.charges, since=money.relevant_since(now))
-    own = await tools.read(tools.store.charges, deployment)
-    every = list({(one.node, one.begin): one for one in (*charges, *own)}.values())
+    every = await _counted(tools, deployment)
     left = money.left_usd(
         replace(tools.caps(), deployment_usd=cap_usd),
         deployment=deployment,
@@ -92,6 +90,36 @@ async def _left(tools: Tools, deployment: str, cap_usd: float) -> tuple[float, l
         now=now,
     )
     return left, every
+
+
+async def _counted(tools: Tools, deployment: str) -> list[Charge]:
+    """Return the charges of the day, and all of a deployment's."""
+    since = money.relevant_since(tools.clock())
+    charges = await tools.read(tools.store.charges, since=since)
+    own = await tools.read(tools.store.charges, deployment)
+    return list({(one.node, one.begin): one for one in (*charges, *own)}.values())
+
+
+async def holders_named(
+    tools: Tools, error: SpendCapError, deployment: str, cap_usd: float
+) -> SpendCapError:
+    """Return the error with who holds the day's cap, where that is what keeps a deployment out."""
+    charges, now = await _counted(tools, deployment), tools.clock()
+    nodes = await tools.read(tools.store.nodes)
+    held = money.held_usd(charges, nodes, now)
+    own = spent_usd((one for one in charges if one.deployment == deployment), now)
+    own += sum(
+        max(_rest(node, charges, now), 0.0) for node in nodes if node.deployment == deployment
+    )
+    if tools.caps().day_usd - sum(held.values()) >= cap_usd - own:
+        return error
+    names = {one.id: one.name for one in await tools.read(tools.store.deployments, live_only=False)}
+    others = {
+        names.get(one, one): usd
+        for one, usd in held.items()
+        if one != deployment and usd >= money.LEAST_HELD_USD
+    }
+    return money.with_holders(error, others, tools.caps().day_usd) if others else error
 
 
 async def intend(
@@ -118,7 +146,7 @@ async def _intent(
 ) -> NodeRecord:
     now = tools.clock()
     rate = candidate.rates.running_usd_per_hour
-    budget = await _budget(tools, record, rate) if rate > 0 else None
+    budget = await node_budget(tools, record, rate) if rate > 0 else None
     attempt = await tools.read(tools.store.last_attempt, record.id) + 1
     name = NodeName(
         installation=tools.installation.id[:INSTALLATION_LENGTH],
@@ -155,13 +183,17 @@ async def _intent(
     )
 
 
-async def _budget(tools: Tools, record: DeploymentRecord, rate: float) -> float:
+async def node_budget(tools: Tools, record: DeploymentRecord, rate: float) -> float:
+    """Return what one more node of the deployment may spend; SpendCapError without money for it."""
     left, charges = await money_left(tools, record)
     # Each place has its share of the cap, so that one node leaves the others theirs.
     left = min(left, record.max_usd / _places(tools, record))
     caps = replace(tools.caps(), deployment_usd=record.max_usd)
     is_day = money.is_day_the_limit(caps, charges, tools.clock())
-    money.require_money(left, rate, caps=caps, is_day=is_day)
+    try:
+        money.require_money(left, rate, caps=caps, is_day=is_day)
+    except SpendCapError as err:
+        raise await holders_named(tools, err, record.id, record.max_usd) from None
     return left
 
 

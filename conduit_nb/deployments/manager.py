@@ -23,7 +23,7 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments import power
 from conduit_nb.deployments.adoption import adopt
-from conduit_nb.deployments.intent import Slot, may_spend_usd
+from conduit_nb.deployments.intent import Slot, holders_named, may_spend_usd, node_budget
 from conduit_nb.deployments.lease import ask_guard, extend_lease
 from conduit_nb.deployments.money import require_affordable
 from conduit_nb.deployments.overview import write_overview
@@ -39,6 +39,7 @@ from conduit_nb.errors import (
     DeploymentError,
     EndpointUnreachableError,
     PartlyFailedError,
+    SpendCapError,
     StateConflictError,
     StorageError,
 )
@@ -79,7 +80,7 @@ class DeploymentManager:
             known = await self._find(request)
             if known is None:
                 quote = await self.quote(request)
-                if is_for_its_lease and quote.usd_per_hour > 0:
+                if is_for_its_lease:
                     await self._require_affordable(quote)
                 record = await self._record(request)
                 with at_work(record.id):
@@ -282,9 +283,32 @@ class DeploymentManager:
 
     async def _require_affordable(self, quote: Quote) -> None:
         hours = self._lease(quote.request.lease_s).total_seconds() / 3600
-        left = await may_spend_usd(self.tools, None, quote.request.max_usd)
+        if quote.usd_per_hour <= 0:
+            return
         what = f"${quote.usd_per_hour:.2f}/h for the {hours:g} h of its lease"
-        require_affordable(quote.usd_per_hour * hours, left, what=what)
+        await self.require_affordable(quote.usd_per_hour * hours, None, quote.request, what=what)
+
+    async def require_affordable(
+        self, usd: float, record: DeploymentRecord | None, request: DeploymentRequest, *, what: str
+    ) -> None:
+        """Raise SpendCapError where an estimate is above what a deployment may spend."""
+        left = await may_spend_usd(self.tools, record, request.max_usd)
+        try:
+            require_affordable(usd, left, what=what)
+        except SpendCapError as err:
+            cap = request.max_usd or self.tools.caps().deployment_usd
+            deployment = record.id if record is not None else ""
+            raise await holders_named(self.tools, err, deployment, cap) from None
+
+    async def require_deployable(self, quote: Quote) -> None:
+        """Raise what `deploy` would raise of a new deployment before it starts anything."""
+        await self._require_affordable(quote)
+        record = await self._record(quote.request)
+        _require_free_name(await self.deployments(), record.name)
+        for server in quote.servers:
+            rate = server.candidates[0].rates.running_usd_per_hour
+            if rate > 0:
+                await node_budget(self.tools, record, rate)
 
     async def _record(self, request: DeploymentRequest) -> DeploymentRecord:
         """Return what is to be, as it is written before anything is started."""

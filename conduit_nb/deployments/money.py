@@ -5,7 +5,7 @@ Layer 4: pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,8 +13,11 @@ from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import SpendCapError
 from conduit_nb.state.ledger import day_of, spent_today_usd, spent_usd
 from conduit_nb.state.records import Charge, NodeRecord
+from conduit_nb.units import dollars
 
 HOURS_PER_MONTH = 730
+HOLDERS_SHOWN = 5
+LEAST_HELD_USD = 0.00005
 LEAST_MINUTES = 5
 """Money that lasts less long is not worth a boot."""
 
@@ -78,6 +81,38 @@ def left_usd(
             caps.day_usd - spent_today_usd(charges, now) - committed,
         ),
         0.0,
+    )
+
+
+def held_usd(
+    charges: Sequence[Charge], nodes: Iterable[NodeRecord], now: datetime
+) -> dict[str, float]:
+    """Return what each deployment holds of the day's cap: spent today, or promised to its nodes."""
+    held: dict[str, float] = {}
+    for deployment in {charge.deployment for charge in charges}:
+        own = [charge for charge in charges if charge.deployment == deployment]
+        held[deployment] = spent_today_usd(own, now)
+    for node in nodes:
+        of_node = [charge for charge in charges if charge.node == node.name]
+        rest = max((node.budget_usd or 0.0) - spent_usd(of_node, now), 0.0)
+        held[node.deployment] = held.get(node.deployment, 0.0) + rest
+    return held
+
+
+def with_holders(
+    error: SpendCapError, held_by: Mapping[str, float], day_usd: float
+) -> SpendCapError:
+    """Return the error of a day whose cap others hold, with who they are."""
+    most = sorted(held_by.items(), key=lambda one: -one[1])
+    shown = ", ".join(f"{name} {dollars(usd)}" for name, usd in most[:HOLDERS_SHOWN])
+    more = f" and {len(most) - HOLDERS_SHOWN} more" if len(most) > HOLDERS_SHOWN else ""
+    return SpendCapError(
+        f"{str(error).rstrip('.')}. Of the {dollars(day_usd)} for the day (UTC) other deployments"
+        f" hold, spent or reserved: {shown}{more}.",
+        left_usd=error.left_usd,
+        held_by=held_by,
+        hint=f"Terminate one of them (conduit terminate {most[0][0]}), or raise"
+        " CONDUIT_MAX_USD_PER_DAY.",
     )
 
 

@@ -47,13 +47,15 @@ def estimate_deploy(
 ) -> Table[DeployEstimate] | Table[DeploymentInfo]:
     """Return what the request would start, or the deployment that serves it already.
 
-    Raises NoOfferingError where nothing would do. Providers are asked; nothing is created.
+    Raises what `deploy` would be refused with: NoOfferingError, SpendCapError, a name that is
+    taken. Providers are asked; nothing is created.
     """
     live = session.wait(session.fleet.left_of(request))
     if live is not None:
         return Table([live], empty="")
     left = session.wait(session.fleet.may_spend_usd(request))
     quote = session.wait(session.fleet.quote(request))
+    session.wait(session.fleet.require_deployable(quote))
     return Table(_rows(quote, lease_hours(request), left), empty="")
 
 

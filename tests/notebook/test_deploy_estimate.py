@@ -69,6 +69,57 @@ def test_a_lease_that_costs_more_than_may_be_spent_is_refused(session: Session):
     assert info.status == "running"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--hours", "20"),
+        ("--hours", "1", "--replicas", "11"),
+        ("--max-usd", "0.01"),
+        ("--max-usd", "0.01", "--hours", "0.01"),
+        ("--name", "taken"),
+    ],
+)
+def test_a_dry_run_is_refused_as_the_deployment_would_be(
+    session: Session, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    if "taken" in words:
+        conduit_nb.deploy("m/two", runtime="fake", name="taken")
+    before = session.ps()
+    line = ["deploy", "m/one", "--runtime", "fake", *words, "--json"]
+
+    assert main([*line, "--dry-run"]) == 1
+    said = json.loads(capsys.readouterr().out)["error"]
+    assert [one.name for one in session.ps()] == [one.name for one in before]
+    assert main(line) == 1
+    assert json.loads(capsys.readouterr().out)["error"] == said
+    assert said["code"] in ("spend_cap", "argument")
+
+
+@pytest.mark.parametrize("is_dry", [True, False])
+def test_who_holds_the_day_is_named_with_how_much(is_dry: bool, capsys: pytest.CaptureFixture[str]):
+    conduit_nb.deploy("m/two", runtime="fake", name="holder", max_usd=8)
+    with pytest.raises(SpendCapError) as raised:
+        conduit_nb.deploy("m/one", runtime="fake", hours=5)
+    assert list(raised.value.held_by) == ["holder"]
+    assert raised.value.held_by["holder"] == pytest.approx(8, abs=0.01)
+    dry = ["--dry-run"] if is_dry else []
+
+    assert main(["deploy", "m/one", "--runtime", "fake", "--hours", "5", *dry]) == 1
+
+    said = capsys.readouterr().err
+    assert "holder $8.00" in said
+    assert "$10.00" in said
+    assert "conduit terminate holder" in said
+
+
+def test_ones_own_cap_names_nobody_else():
+    conduit_nb.deploy("m/two", runtime="fake", name="other", max_usd=2)
+    with pytest.raises(SpendCapError) as raised:
+        conduit_nb.deploy("m/one", runtime="fake", hours=20)
+
+    assert raised.value.held_by == {}
+
+
 def test_a_command_of_ones_own_is_read_as_a_shell_would():
     assert read_command(None) == ()
     assert read_command("serve '{model}' --port {port}") == ("serve", "{model}", "--port", "{port}")
