@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup check test test-gpu test-vllm demo notebooks lab bench soak
+.PHONY: help setup check test test-gpu test-vllm test-clients demo notebooks lab bench soak
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -27,6 +27,9 @@ test-gpu: setup ## Where there is a CUDA device: equality, plan against memory, 
 
 test-vllm: setup ## VllmBlock on a real vLLM (its CPU build, 3.5 GB, installed once): minutes
 	@$(BIN)/python scripts/test_vllm.py
+
+test-clients: setup ## LmLite with the clients that people use: openai, instructor, litellm, langchain…
+	@$(BIN)/python scripts/test_clients.py
 
 demo: setup ## Run notebooks/01_quickstart.ipynb for real and print its result
 	@$(BIN)/python scripts/demo.py

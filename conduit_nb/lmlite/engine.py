@@ -241,8 +241,10 @@ class Engine:
 
     def _too_long(self, what: str) -> ContextLengthError:
         return ContextLengthError(
-            f"The prompt has {what} and leaves no room for a reply in a context of"
-            f" {self.context_tokens:,} tokens.",
+            # litellm and others know this error by the first sentence.
+            f"This model's maximum context length is {self.context_tokens:,} tokens. The prompt has"
+            f" {what} and leaves no room for a reply in a context of {self.context_tokens:,}"
+            " tokens.",
             hint="Shorten the input, or raise max_model_len where the model can do more.",
         )
 

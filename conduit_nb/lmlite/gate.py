@@ -61,8 +61,9 @@ async def _read(request: Request, key: str) -> bytes:
             break
     if size > BODY_LIMIT_BYTES:
         shown = request.headers.get("content-length", "")
+        told = int(shown) if shown.isdigit() else size
         raise BodyTooLargeError(
-            f"The request has {int(shown) if shown.isdigit() else size:,} bytes; "
+            f"The prompt is too long: the request has {told:,} bytes; "
             f"this server reads at most {BODY_LIMIT_BYTES:,}.",
             hint="Shorten the input: no model here reads that much at once.",
         )

@@ -257,7 +257,14 @@ async def _generations(engine: Engine, call: Call) -> list[GenerationRequest]:
         await asyncio.to_thread(engine.check_grammar, grammar)
     prompts = await asyncio.to_thread(call.encode, engine)
     return [
-        _generation(call, grammar, tuple(tokens), limit, number)
+        _generation(
+            call,
+            grammar,
+            tuple(tokens),
+            context_tokens=engine.context_tokens,
+            limit=limit,
+            number=number,
+        )
         for tokens in prompts
         for number in range(call.n)
     ]
@@ -267,6 +274,8 @@ def _generation(
     call: Call,
     grammar: Mapping[str, Any] | TextGrammar | CallGrammar | None,
     tokens: tuple[int, ...],
+    *,
+    context_tokens: int,
     limit: int,
     number: int,
 ) -> GenerationRequest:
@@ -274,7 +283,8 @@ def _generation(
     room = limit - len(tokens)
     if room < 1:
         raise ContextLengthError(
-            f"The prompt has {len(tokens):,} tokens; with the reply it must fit into {limit:,}.",
+            f"This model's maximum context length is {context_tokens:,} tokens. The prompt has"
+            f" {len(tokens):,} tokens; with the reply it must fit into {limit:,}.",
             hint="Shorten the input, or raise max_model_len where the model allows more.",
         )
     sampling = call.sampling

@@ -86,6 +86,9 @@ def test_what_is_refused_is_an_error_of_the_clients_own_kind(
         list(client.chat.completions.create(**request))
 
     assert refused.value.code == code
+    if code == "context_length_exceeded":  # litellm knows it by these words
+        words = r"this model's maximum context length is|prompt is too long"
+        assert re.search(words, refused.value.message.lower())
     if code != "deadline" or not stream:  # in a stream that has begun it is an event
         assert isinstance(refused.value, kind)
         assert refused.value.response.headers["x-request-id"] == refused.value.request_id
