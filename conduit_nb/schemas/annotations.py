@@ -22,7 +22,13 @@ from enum import Enum, Flag
 from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_args, get_origin
 
 from conduit_nb.errors import SchemaError
-from conduit_nb.schemas.checks import refuse_confusions, refuse_endless
+from conduit_nb.schemas.checks import (
+    MAX_DEPTH,
+    refuse_confusions,
+    refuse_deep,
+    refuse_endless,
+    too_deep,
+)
 from conduit_nb.schemas.constraints import MAX_EXACT, constrain, refuse_impossible, to_constraint
 from conduit_nb.schemas.plain_values import plain_value
 from conduit_nb.schemas.problems import found
@@ -59,8 +65,6 @@ _PLAIN: dict[Any, Shape] = {
     datetime: DateTime(),
 }
 _MAX_KINDS = 20
-_MAX_DEPTH = 100
-"""How deep hints nest; what nests deeper could hardly be written, nor read by JSON readers."""
 
 
 def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Record:
@@ -75,7 +79,8 @@ def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Reco
         raise not_a_dataclass(cls)
     scope = Scope(origin, {}, reader.namespace)
     arguments = tuple(_closed(argument, scope, "$") for argument in get_args(cls))
-    record = reader.record(origin, arguments, "$")
+    record = reader.whole(origin, arguments)
+    refuse_deep(record)
     refuse_confusions(record)
     refuse_endless(record)
     return record
@@ -85,9 +90,17 @@ def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Reco
 class _Reader:
     namespace: Mapping[str, Any]
     records: dict[tuple[Any, ...], Record] = field(default_factory=dict[tuple[Any, ...], Record])
+    begun: list[tuple[Record, str]] = field(default_factory=list[tuple[Record, str]])
     depth: int = 0
     aliases: list[Any] = field(default_factory=list[Any])
-    """The names that are being read, since the last dataclass: one in itself never ends."""
+    """The names that are being read: one in itself never ends."""
+
+    def whole(self, cls: type[Any], arguments: tuple[Any, ...]) -> Record:
+        """Return the shape of a dataclass, with those of all that it holds."""
+        record = self.record(cls, arguments, "$")
+        while self.begun:  # not at once: dataclasses may hold each other deeper than a stack is
+            self._fill(*self.begun.pop(0))
+        return record
 
     def record(self, cls: type[Any], arguments: tuple[Any, ...], path: str) -> Record:
         key = (cls, arguments)
@@ -103,6 +116,12 @@ class _Reader:
         name = f"{cls.__name__}[{names}]" if names else cls.__name__
         record = Record(name, cls, _doc_of(cls), arguments)
         self.records[key] = record
+        self.begun.append((record, path))
+        return record
+
+    def _fill(self, record: Record, path: str) -> None:
+        """Read the fields of a dataclass."""
+        cls, arguments = record.cls, record.arguments
         _check_constructor(cls, path)
         _check_constants(cls, path)
         self._check_bases(cls, path)
@@ -110,11 +129,8 @@ class _Reader:
         for owner, bound in bindings.items():
             for parameter, argument in bound.items():
                 _check_bound(parameter, argument, Scope(owner, {}, self.namespace), path)
-        around, self.aliases = self.aliases, []
         fields = tuple(self._field(cls, one, bindings, path) for one in dataclasses.fields(cls))
-        self.aliases = around
         object.__setattr__(record, "fields", fields)
-        return record
 
     def _check_bases(self, cls: type[Any], path: str) -> None:
         """Refuse a class that has fields of a base as it was before it was defined again."""
@@ -165,12 +181,8 @@ class _Reader:
 
     def read(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:
         """Return the shape of one hint; descriptions found on the way are added to `notes`."""
-        if self.depth == _MAX_DEPTH:
-            raise SchemaError(
-                f"nests deeper than {_MAX_DEPTH} levels",
-                path=f"{path[:60]}…",
-                hint="Keep parts in lists, or by a key, instead of in each other.",
-            )
+        if self.depth == MAX_DEPTH:
+            raise too_deep(path)
         known = len(self.aliases)
         self.depth += 1
         try:
@@ -274,9 +286,7 @@ def _is_kind(kind: Any, other: Any) -> bool:
 def _have_equal_fields(one: type[Any], other: type[Any], namespace: Mapping[str, Any]) -> bool:
     if getattr(one, "__parameters__", ()):  # read as it stands: what T is, is open
         return _written_fields(one) == _written_fields(other)
-    return are_alike(
-        _Reader(namespace).record(one, (), "$"), _Reader(namespace).record(other, (), "$")
-    )
+    return are_alike(_Reader(namespace).whole(one, ()), _Reader(namespace).whole(other, ()))
 
 
 def _written_fields(cls: type[Any]) -> list[tuple[str, str]]:

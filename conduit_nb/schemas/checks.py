@@ -5,6 +5,7 @@ Layer 1.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from conduit_nb.errors import SchemaError
@@ -27,6 +28,46 @@ from conduit_nb.schemas.shapes import (
     walk,
 )
 from conduit_nb.schemas.unions import confused
+
+MAX_DEPTH = 100
+"""How deep types nest, without those that have a name of their own in the MDL."""
+
+
+def refuse_deep(root: Record) -> None:
+    """Raise SchemaError where what is written in one piece nests deeper than MAX_DEPTH levels."""
+    counts = Counter(id(shape) for _, shape, _ in walk(root) if isinstance(shape, Record))
+    pieces = {id(shape): shape for _, shape, _ in walk(root) if counts[id(shape)] > 1}
+    for piece in (root, *pieces.values()):
+        waiting: list[tuple[str, Shape, int]] = [("$", piece, 0)]
+        while waiting:
+            path, shape, depth = waiting.pop()
+            if depth > MAX_DEPTH:
+                raise too_deep(path)
+            if depth == 0 or id(shape) not in pieces:
+                waiting += [(f"{path}{step}", one, depth + 1) for step, one in _below(shape)]
+
+
+def _below(shape: Shape) -> list[tuple[str, Shape]]:
+    match shape:
+        case Record(fields=fields):
+            return [(f".{field.name}", field.shape) for field in fields]
+        case List(item=item):
+            return [("[]", item)]
+        case Map(value=value):
+            return [("{}", value)]
+        case Union(members=members):
+            return [("", member) for member in members]
+        case _:
+            return []
+
+
+def too_deep(path: str) -> SchemaError:
+    """Return the error for types that nest deeper than MAX_DEPTH levels."""
+    return SchemaError(
+        f"nests deeper than {MAX_DEPTH} levels",
+        path=f"{path[:60]}…",
+        hint="Keep parts in lists, or by a key, instead of in each other.",
+    )
 
 
 def refuse_confusions(root: Record) -> None:

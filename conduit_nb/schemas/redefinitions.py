@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Any, cast, get_args, get_origin
 from weakref import WeakSet
 
-from conduit_nb.schemas.shapes import EnumChoice, Field, List, Map, Record, Shape, Union
+from conduit_nb.schemas.shapes import EnumChoice, List, Map, Record, Shape, Union
 
 _BOUND: WeakSet[type[Any]] = WeakSet()
 """Classes that were seen under their own name: what stands there later took their place."""
@@ -107,40 +107,39 @@ def are_alike(one: Shape, other: Shape) -> bool:
 
     A record of the one is then also one of the other.
     """
-    return _alike(one, other, set())
+    waiting: list[tuple[Shape, Shape]] = [(one, other)]
+    assumed: set[tuple[int, int]] = set()
+    while waiting:
+        mine, theirs = waiting.pop()
+        pair = (id(mine), id(theirs))
+        if mine is theirs or pair in assumed:  # a recursive dataclass comes back to itself
+            continue
+        if isinstance(mine, Record):
+            assumed.add(pair)
+        inside = _inside(mine, theirs)
+        if inside is None:
+            return False
+        waiting += inside
+    return True
 
 
-def _alike(one: Shape, other: Shape, assumed: set[tuple[int, int]]) -> bool:
+def _inside(one: Shape, other: Shape) -> list[tuple[Shape, Shape]] | None:
+    """Return the pairs that have to be alike where two shapes are; None where these differ."""
     match one, other:
         case Record(), Record():
-            pair = (id(one), id(other))
-            if one is other or pair in assumed:  # a recursive dataclass comes back to itself
-                return True
-            assumed.add(pair)
-            return (
-                one.name == other.name
-                and len(one.fields) == len(other.fields)
-                and all(map(_fields_alike(assumed), one.fields, other.fields))
-            )
+            mine, theirs = ([(f.name, f.is_required) for f in r.fields] for r in (one, other))
+            if one.name != other.name or mine != theirs:
+                return None
+            return [(a.shape, b.shape) for a, b in zip(one.fields, other.fields, strict=True)]
         case EnumChoice(), EnumChoice():
-            return one.cls.__name__ == other.cls.__name__ and one.members == other.members
+            is_equal = one.cls.__name__ == other.cls.__name__ and one.members == other.members
+            return [] if is_equal else None
         case List(), List():
-            return one.length == other.length and _alike(one.item, other.item, assumed)
+            return [(one.item, other.item)] if one.length == other.length else None
         case Map(), Map():
-            return one.length == other.length and _alike(one.value, other.value, assumed)
+            return [(one.value, other.value)] if one.length == other.length else None
         case Union(), Union():
-            pairs = zip(one.members, other.members, strict=False)
-            return len(one.members) == len(other.members) and all(
-                _alike(mine, theirs, assumed) for mine, theirs in pairs
-            )
+            is_equal = len(one.members) == len(other.members)
+            return list(zip(one.members, other.members, strict=True)) if is_equal else None
         case _:
-            return one == other
-
-
-def _fields_alike(assumed: set[tuple[int, int]]) -> Any:
-    def alike(mine: Field, theirs: Field) -> bool:
-        return (mine.name, mine.is_required) == (theirs.name, theirs.is_required) and _alike(
-            mine.shape, theirs.shape, assumed
-        )
-
-    return alike
+            return [] if one == other else None

@@ -21,7 +21,7 @@ from conduit_nb.schemas.codec import Codec, long_numbers
 from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
 from conduit_nb.schemas.plain_values import plain_value
-from conduit_nb.schemas.reader import with_renamed_repeats, without_repeats
+from conduit_nb.schemas.reader import JsonReader, with_renamed_repeats, without_repeats
 from conduit_nb.schemas.redefinitions import Stamp, are_alike
 from conduit_nb.schemas.refusals import not_a_record
 from conduit_nb.schemas.shapes import Bytes, EnumChoice, Record, Shape, walk
@@ -118,16 +118,20 @@ class Schema(Displayed, Generic[T]):
         is taken (where that leaves too few, the others get keys of their own). None where there is
         none: the text does not fit, or cannot be told how to end.
         """
-        once = without_repeats(text)
-        record = self._closed(once)
-        return (
-            self._closed(with_renamed_repeats(text)) if record is None and once != text else record
-        )
+        reader = JsonReader()
+        reader.feed(text)
+        if not reader.repeats:
+            return self._closed(text, reader)
+        record = self._closed(without_repeats(text))
+        return self._closed(with_renamed_repeats(text)) if record is None else record
 
-    def _closed(self, text: str) -> T | None:
+    def _closed(self, text: str, reader: JsonReader | None = None) -> T | None:
+        if reader is None:
+            reader = JsonReader()
+            reader.feed(text)
         try:
-            closing = self._completer.closing(text)
-            return None if closing is None else self.decode(text + closing)
+            closing = self._completer.closing_of(reader)
+            return None if closing is None else self.decode(text + closing.decode())
         except (SchemaError, ValidationError):
             return None
 

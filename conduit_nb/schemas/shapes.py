@@ -238,25 +238,24 @@ def walk(root: Shape) -> Iterator[tuple[str, Shape, bool]]:
     Below a Record that has been seen before it does not descend again.
     """
     seen: set[int] = set()
-
-    def visit(shape: Shape, path: str) -> Iterator[tuple[str, Shape, bool]]:
+    waiting: list[tuple[str, Shape]] = [("$", root)]
+    while waiting:  # not by recursion: a schema may hold more dataclasses than Python's stack
+        path, shape = waiting.pop()
         is_new = not isinstance(shape, Record) or id(shape) not in seen
         yield path, shape, is_new
         if not is_new:
-            return
+            continue
+        inside: list[tuple[str, Shape]] = []
         match shape:
             case List(item=item):
-                yield from visit(item, f"{path}[]")
+                inside = [(f"{path}[]", item)]
             case Map(value=value):
-                yield from visit(value, f"{path}{{}}")
+                inside = [(f"{path}{{}}", value)]
             case Record(fields=fields):
                 seen.add(id(shape))
-                for one in fields:
-                    yield from visit(one.shape, f"{path}.{one.name}")
+                inside = [(f"{path}.{one.name}", one.shape) for one in fields]
             case Union(members=members):
-                for member in members:
-                    yield from visit(member, path)
+                inside = [(path, member) for member in members]
             case _:
                 pass
-
-    return visit(root, "$")
+        waiting += reversed(inside)

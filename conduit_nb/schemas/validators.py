@@ -92,11 +92,16 @@ class _Builder(ABC):
     def __init__(self) -> None:
         self.definitions: dict[int, CoreSchema] = {}
         self.begun: set[int] = set()
+        self.waiting: list[Record] = []
 
     def validator(self, root: Shape) -> SchemaValidator:
         return self.closed(self.schema(root))
 
     def closed(self, schema: CoreSchema) -> SchemaValidator:
+        while self.waiting:  # not at once: records may hold each other deeper than a stack is
+            record = self.waiting.pop()
+            definition = {**self.record(record), "ref": _reference_to(record)}
+            self.definitions[id(record)] = cast("CoreSchema", definition)
         return SchemaValidator(
             core_schema.definitions_schema(schema, list(self.definitions.values()))
         )
@@ -149,12 +154,10 @@ class _Builder(ABC):
                 return self._union(shape)
 
     def _reference(self, record: Record) -> CoreSchema:
-        reference = f"{record.name}:{id(record)}"
         if id(record) not in self.begun:
             self.begun.add(id(record))
-            definition = {**self.record(record), "ref": reference}
-            self.definitions[id(record)] = cast("CoreSchema", definition)
-        return core_schema.definition_reference_schema(reference)
+            self.waiting.append(record)
+        return core_schema.definition_reference_schema(_reference_to(record))
 
     def _union(self, union: Union) -> CoreSchema:
         inner, has_null = without_null(union)
@@ -208,6 +211,10 @@ class _Builder(ABC):
 
     @abstractmethod
     def chooser(self, union: Union) -> Callable[[Any], int | None]: ...
+
+
+def _reference_to(record: Record) -> str:
+    return f"{record.name}:{id(record)}"
 
 
 class _Reader(_Builder):

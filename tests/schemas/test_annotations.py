@@ -462,6 +462,24 @@ def test_as_deep_as_is_allowed_everything_works():
     assert repr(schema) == "Schema(Level)"
 
 
+@pytest.mark.parametrize("size", [60, 400])
+def test_many_dataclasses_that_hold_each_other_are_taken(size: int):
+    names: dict[str, Any] = {}
+    for number in range(size):
+        following = f"Node{(number + 1) % size}"
+        fields = [(f"own{number}", int), ("next", f"{following} | None"), ("all", f"list[Node{number}]")]
+        names[f"Node{number}"] = make_dataclass(f"Node{number}", fields)
+    schema = schema_of(names["Node0"], namespace=names)
+    text = '{"own0":1,"next":{"own1":2,"next":null,"all":[]},"all":[]}'
+
+    record = schema.decode(text)
+
+    assert schema.encode(record) == text
+    assert schema.close(text[:20]) is not None
+    assert schema.mdl.count(" | null") == size
+    assert "$ref" in repr(schema.json_schema)
+
+
 @dataclass
 class Mutual:
     other: "Other"  # noqa: UP037  # a name in a text
