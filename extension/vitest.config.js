@@ -5,5 +5,8 @@ export default defineConfig({
     environment: 'jsdom',
     include: ['tests/**/*.test.ts'],
     setupFiles: ['tests/setup.ts'],
+    // One page for all files: a page for each took three times as long as the tests in them.
+    isolate: false,
+    maxWorkers: 1,
   },
 });
