@@ -26,7 +26,7 @@ NOT_IN_A_NOTEBOOK = {"image"}
 LEAST_RIGHT = 40
 """Of the fifty labelled reviews: the promise of the quickstart, 80 %."""
 
-pytestmark = [pytest.mark.model]
+pytestmark = [pytest.mark.model, pytest.mark.slow]  # a whole notebook with its model server
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -37,7 +37,7 @@ began = time.perf_counter()
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.session import process_session
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]  # torch is loaded by each server
 session = process_session()
 
 async def ask(model):

@@ -30,7 +30,7 @@ from conduit_nb import (
 from conduit_nb.protocol import Message
 from conduit_nb.session import process_session
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.slow]  # the real model writes many rows
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 FRANCE: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]

@@ -32,7 +32,7 @@ from tests.deployments import killed
 from tests.deployments.deployed import INSTALLATION, Bench, rented
 from tests.fake_lmlite import ECHO_IMAGE
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]  # each kill is a process, and its clean-up
 
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -22,7 +22,8 @@ from tests import waiting
 from tests.docker_engine import BASE_IMAGE
 from tests.providers.runpod_nodes import KEY, SECRETS, name_of
 
-pytestmark = [pytest.mark.model, pytest.mark.needs("docker")]
+# A browser or a container, and a model server in it or beside it.
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("docker")]
 
 
 async def test_it_answers_is_killed_and_found_again(

@@ -16,7 +16,7 @@ from conduit_nb.events import BlockFinished, Event
 from conduit_nb.session import process_session
 from tests.notebook.conftest import Cells
 
-pytestmark = pytest.mark.model
+pytestmark = [pytest.mark.model, pytest.mark.slow]  # the real model writes many rows
 
 TICKET = """
 class Level(Enum):

@@ -12,7 +12,8 @@ import pytest
 from tests.openai_server import openai_server
 from tests.ui.lab import LabPage
 
-pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
+# A browser or a container, and a model server in it or beside it.
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")]
 
 HOSTILE = (
     "<script>window.hacked = 'script'</script>",

@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, expect
 from tests.ui.lab import LabPage, LabServer
 from tests.waiting import until_true
 
-pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
+# A browser or a container, and a model server in it or beside it.
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")]
 
 VERDICT = '''%%conduit map rows -o verdicts
 class Verdict:

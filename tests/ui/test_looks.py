@@ -10,7 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 
 from tests.ui.lab import LabPage
 
-pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
+# A browser or a container, and a model server in it or beside it.
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")]
 
 OUTPUTS = {"include": [[".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output"]]}
 DISPLAYS = (

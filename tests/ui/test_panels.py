@@ -21,7 +21,8 @@ from tests.ui.test_deployments import BOXED
 from tests.ui.test_looks import serious_findings
 from tests.waiting import until_true
 
-pytestmark = [pytest.mark.model, pytest.mark.needs("chromium")]
+# A browser or a container, and a model server in it or beside it.
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")]
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

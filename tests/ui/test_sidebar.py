@@ -15,7 +15,8 @@ from tests.ui.conftest import end_all
 from tests.ui.lab import LabPage, LabServer, lab_server
 from tests.waiting import until_true
 
-pytestmark = [pytest.mark.model, pytest.mark.needs("chromium", "extension")]
+# A browser or a container, and a model server in it or beside it.
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium", "extension")]
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 # Only Runpod has prices; its pods are billed, and run nothing.
