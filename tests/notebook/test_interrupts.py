@@ -5,19 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from conduit_nb.notebook.interrupts import interrupted_after, uninterrupted
 
-
-@pytest.fixture(autouse=True)
-def _handler() -> Iterator[None]:
-    # A run in the background of a shell ignores SIGINT from the start.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 
 def test_one_interrupt_does_not_break_off_what_is_short():

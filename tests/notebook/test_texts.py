@@ -33,7 +33,8 @@ DOCS = [ROOT / "README.md"] + [
     path for where in ("docs/*.md", "notebooks/*.ipynb") for path in sorted(ROOT.glob(where))
 ]
 COMMAND = re.compile(r"(?P<sign>%{1,2})conduit (?P<word>[a-z]+)")
-FOREIGN_OPTIONS = {"--help", "--host", "--no-deps", "--port"}  # of other programs
+# Of other programs: of our server and of hf, llama-server and pip.
+FOREIGN_OPTIONS = {"--help", "--hf-repo", "--host", "--local-dir", "--no-deps", "--port"}
 READY_MADE: dict[str, str] = json.loads((ROOT / "extension/tests/cells.json").read_text())
 
 
