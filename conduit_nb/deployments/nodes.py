@@ -56,7 +56,7 @@ LONGEST_WAIT_S = 60.0
 """A provider that asks for more patience is asked all the same: a node costs meanwhile."""
 STOPS_WITHIN = timedelta(seconds=60)
 TRIES = 3
-PRICE_TOLERANCE, SAME_PRICE = 1.10, 0.01
+PRICE_TOLERANCE, SAME_PRICE, LEAST_PRICE = 1.10, 0.01, 0.25
 CLOCK_TOLERANCE_S = 60.0
 SOON = timedelta(seconds=1)
 
@@ -149,7 +149,7 @@ async def create(
         )
     except ProviderError as err:
         if not err.may_have_arrived:
-            await _never_was(tools, node, str(err))
+            await _never_was(tools, provider, node, str(err))
             raise
         tools.tell(
             f"The reply of {candidate.provider} to the creation of {node.name} was lost or"
@@ -165,10 +165,7 @@ async def create(
             raise
         created = arrived
     except ConduitError as err:
-        if not provider.capabilities.is_billable:  # an engine may have made half of it
-            with suppress(ConduitError):
-                await provider.terminate(node.name)
-        await _never_was(tools, node, str(err))
+        await _never_was(tools, provider, node, str(err))
         raise
     except BaseException:  # the user has stopped it: what may be there must end
         await end_at_last(tools, node, why="it was stopped while it was created")
@@ -223,6 +220,8 @@ async def reprice(
         return node
     if abs(real - known) <= known * SAME_PRICE:
         return node
+    if real < (_number_of(node.offering, "quoted_usd_per_hour") or 0.0) * LEAST_PRICE:
+        return node  # next to nothing is no price; counting the quote is the safe side
     # Before it has answered it cannot have had another price.
     since = tools.clock() if node.ready_at is not None else node.created_at
     node = await tools.set_node(node, usd_per_hour=real, charge="running", at=since)
@@ -287,7 +286,9 @@ class BootLog:
         if told is not None:
             self.lines = told.log or self.lines
             self.has_exited, self.exit_code = told.has_failed, told.exit_code
-        elif self.next_look is None or tools.clock() >= self.next_look:
+        elif self.next_look is None:
+            self.next_look = tools.clock() + LOG_EVERY
+        elif tools.clock() >= self.next_look:
             self.lines = await last_lines(provider, node) or self.lines
             self.next_look = tools.clock() + LOG_EVERY
 
@@ -610,7 +611,11 @@ async def _look_for(tools: Tools, provider: Provider, node: NodeRecord) -> Node 
         await tools.pause(provider.capabilities.poll_s)
 
 
-async def _never_was(tools: Tools, node: NodeRecord, why: str) -> None:
+async def _never_was(tools: Tools, provider: Provider, node: NodeRecord, why: str) -> None:
+    """Write that a node was not created; of a failure on this machine half of it may be left."""
+    if not provider.capabilities.is_billable:
+        with suppress(ConduitError):
+            await provider.terminate(node.name)
     await tools.set_node(node, status="failed", detail=why[:500], ended_at=tools.clock())
 
 

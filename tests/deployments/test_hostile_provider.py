@@ -203,6 +203,26 @@ class TestPrice:
         assert 0.84 < report.usd_per_hour < 0.86
         await manager.terminate(record.id)
 
+    async def test_a_price_of_next_to_nothing_is_not_counted_with(self, bench: HostileBench):
+        def cheap(body: bytes) -> bytes:
+            return json.dumps({**json.loads(body), "cost": 0.0001}).encode()
+
+        bench.server.spoil(Fault(method="POST", path="/pods", falsify=cheap))
+        bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=cheap, times=9))
+
+        await bench.manager().deploy(WANTED)
+
+        await bench.require_order()
+
+    async def test_a_refusal_that_has_created_a_pod_leaves_none(self, bench: HostileBench):
+        bench.server.spoil(Fault(answer=400, method="POST", path="/pods", takes_effect=True))
+
+        await bench.manager().deploy(WANTED)
+
+        await bench.settle()
+        assert len(bench.billing()) == 1
+        await bench.require_order()
+
     async def test_a_price_that_nobody_tells_makes_no_pod_free(self, bench: HostileBench):
         bench.server.behaviour.is_price_hidden = True
 
