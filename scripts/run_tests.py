@@ -108,7 +108,8 @@ def run_all(outcomes: list[Outcome], not_run: list[str]) -> int:
         return 1
     python = str(ROOT / f".venv-light-{OTHER_VERSION}/bin/python")
     title = f"{ON_OTHER_VERSION}, Python {OTHER_VERSION}"
-    outcomes.append(run(title, python, [*common, "-m", ON_OTHER_VERSION]))
+    os.environ.setdefault("CONDUIT_TEST_PROFILE", "again")
+    outcomes.append(run(title, python, [*common, "--assert=plain", "-m", ON_OTHER_VERSION]))
     return 0
 
 

@@ -467,7 +467,11 @@ def test_many_dataclasses_that_hold_each_other_are_taken(size: int):
     names: dict[str, Any] = {}
     for number in range(size):
         following = f"Node{(number + 1) % size}"
-        fields = [(f"own{number}", int), ("next", f"{following} | None"), ("all", f"list[Node{number}]")]
+        fields = [
+            (f"own{number}", int),
+            ("next", f"{following} | None"),
+            ("all", f"list[Node{number}]"),
+        ]
         names[f"Node{number}"] = make_dataclass(f"Node{number}", fields)
     schema = schema_of(names["Node0"], namespace=names)
     text = '{"own0":1,"next":{"own1":2,"next":null,"all":[]},"all":[]}'
