@@ -10,7 +10,7 @@ import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -148,11 +148,13 @@ async def test_a_server_of_this_machine_is_asked_itself_whatever_is_set(
 
 
 async def test_a_lease_is_extended_through_the_proxy(monkeypatch: pytest.MonkeyPatch):
-    with server({"lease_until": 1_800_000_000}) as address, forward_proxy(address) as proxy:
+    answer: dict[str, object] = {"now": 1_800_000_000, "lease_until": 1_800_000_060}
+    now = datetime.now(UTC)
+    with server(answer) as address, forward_proxy(address) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        until = await extend_lease("http://pod.invalid", "k", datetime.now(UTC))
+        until = await extend_lease("http://pod.invalid", "k", now + timedelta(hours=1), now=now)
 
-    assert until.timestamp() == 1_800_000_000
+    assert until == now + timedelta(seconds=60)
     assert proxy.asked == [("POST", "pod.invalid")]
 
 

@@ -145,8 +145,7 @@ or a list of texts, of dicts or of dataclass records.
 
 MODEL_OPTIONS = """\
 Which model, and where:
-  --model ID, --revision R
-                       id (owner/name, owner/name@R) or folder; by default {default_model}
+  --model ID, --revision R  id or id@R, or a folder; by default {default_model}
   --runtime NAME       what serves it: lmlite, vllm, tensorrt, custom; the default is lmlite
   --provider NAME      where it runs; the default, local, is this machine
   --gpu NAME, --gpu-count N, --tensor-parallel N, --replicas N|N-N, --image NAME
