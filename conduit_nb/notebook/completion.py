@@ -200,7 +200,7 @@ _SOURCES: dict[str, Callable[[Names], list[str]]] = {
     "api_key_env": lambda names: sorted(  # noqa: ARG005  # every source is asked alike
         name for name in os.environ if re.search("KEY|TOKEN", name)
     ),
-    "examples": lambda names: _variables(names, lambda value: isinstance(value, list)),
+    "examples": lambda names: _variables(names, _is_rows),
     "gpu": lambda names: [_quoted(one.name) for one in ACCELERATORS],  # noqa: ARG005  # every source is asked alike
     "block": lambda names: _variables(names, lambda value: isinstance(value, Block)),
     "input": _schemas,

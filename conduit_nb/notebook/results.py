@@ -160,7 +160,10 @@ def _column(values: list[Any], shape: Shape) -> Any:
             return _texts(values)
         case Record() | List() | Map() | Union():
             _teach_sqlite()
-            return _objects([_plain(value, core) for value in values])
+            plain = [_plain(value, core) for value in values]
+            if isinstance(core, Map) and not any(plain):  # Parquet has no struct without a field
+                plain = [None] * len(plain)
+            return _objects(plain)
         case _:
             return _objects(values)
 

@@ -267,6 +267,21 @@ def test_a_result_goes_into_parquet_and_feather(tmp_path: Path, failed: bool):
     assert len(pd.read_feather(tmp_path / "out.feather")) == len(result)
 
 
+@pytest.mark.needs("pyarrow")
+def test_a_column_of_empty_dicts_goes_into_parquet(tmp_path: Path):
+    @dataclass
+    class Counts:
+        counts: dict[str, int]
+        yes: Literal[True, False]
+
+    rows = read_rows([{"a": 1}], what="rows")
+    result = result_frame(rows, schema_of(Counts), [whole(Counts({}, yes=True))])
+
+    result.to_parquet(tmp_path / "out.parquet")
+
+    assert pd.read_parquet(tmp_path / "out.parquet")["yes"].tolist() == [True]
+
+
 def test_records_that_went_in_are_plain_in_the_result_too():
     @dataclass
     class Row:
