@@ -297,3 +297,19 @@ def copy_without(folder: Path, target: Path, name: str) -> Path:
         if path.name != name:
             (target / path.name).write_bytes(path.read_bytes())
     return target
+
+
+async def test_the_tokens_that_end_a_reply_can_be_chosen(
+    tiny_model_folder: Path, load_engine: LoadEngine
+):
+    engine = load_engine(tiny_model_folder)
+    prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
+    even = tuple(range(0, 512, 2))
+
+    endless = await write(engine, request(prompt, 12, ignore_eos=True))
+    ended = await write(engine, request(prompt, 12, stop_token_ids=even))
+    longer = await write(engine, request(prompt, 12, stop_token_ids=even, min_tokens=8))
+
+    assert (endless.reason, endless.tokens) == ("length", 12)
+    assert ended.reason == "stop"
+    assert ended.tokens < 8 < longer.tokens

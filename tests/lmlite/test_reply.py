@@ -37,11 +37,12 @@ def reply(
     schema: Any = None,
     stop: tuple[str, ...] = (),
     top_logprobs: int | None = None,
+    **sampling: Any,
 ) -> Reply:
     return Reply(
         row=Row(number=0, tokens=list(PROMPT)),
         max_tokens=max_tokens,
-        sampling=SamplingParams(stop=stop),
+        sampling=SamplingParams(stop=stop, **sampling),
         guide=GRAMMARS.guide(schema) if schema else None,
         detokenizer=Detokenizer(TOKENIZER.decode),
         end_tokens=frozenset({TOKENIZER.eos_token_id}),
@@ -204,3 +205,26 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
     assert token is not None
     assert one.add(Chosen(token=token)).finish_reason == "stop"
     assert written(one) == '{"n":1' + "0" * asked + "}"
+
+
+def test_a_stop_string_is_part_of_the_reply_where_that_is_asked_for():
+    one = reply(stop=("brown",), includes_stop=True)
+
+    deltas = [one.add(Chosen(token=token)) for token in TOKENIZER.encode("quick brown")]
+
+    assert "".join(delta.text for delta in deltas) == "quick brown"
+    assert deltas[-1].finish_reason == "stop"
+
+
+def test_a_stop_string_does_not_count_before_the_least_number_of_tokens():
+    one = reply(stop=("t",), min_tokens=4)
+    tokens = [TOKENIZER.encode("t")[0]] * 6
+
+    deltas = []
+    for token in tokens:
+        deltas.append(one.add(Chosen(token=token)))
+        if deltas[-1].finish_reason:
+            break
+
+    assert "".join(delta.text for delta in deltas) == "ttt"
+    assert len(deltas) == 4
