@@ -386,13 +386,13 @@ def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "model_id": "lmlite",
         "model_name": MODEL,
         "api_base": URL,
+        "api_key_name": "openai",
         "supports_schema": True,
         "supports_tools": True,
     }
     (tmp_path / "extra-openai-models.yaml").write_text(yaml.safe_dump([entry]))
-    model: Any = llm.get_model("lmlite")
-    model.key = KEY
-    return model
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    return llm.get_model("lmlite")
 
 
 def test_llm_prompts_and_streams(own_model: Any):
@@ -420,8 +420,8 @@ def test_llm_offers_functions(own_model: Any):
         """Tell the weather in a city."""
         return f"It is sunny in {city}."
 
-    chain = own_model.chain(
-        "What is the weather in Paris?", tools=[weather], options={"max_tokens": 60}, chain_limit=3
-    )
+    talk = own_model.conversation(tools=[weather])
+    talk.chain_limit = 3
+    chain = talk.chain("What is the weather in Paris?", options={"max_tokens": 40})
 
     assert isinstance(chain.text(), str)
