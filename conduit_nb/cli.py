@@ -339,7 +339,12 @@ program = click.Group(
         click.Command(
             "gc",
             callback=_word("conduit_nb.notebook.keeping:gc"),
-            params=[_JSON],
+            params=[
+                click.Option(
+                    ["--force"], is_flag=True, help="also nodes that another state may use"
+                ),
+                _JSON,
+            ],
             help="End every node of ours that no deployment wants.",
         ),
         click.Command(

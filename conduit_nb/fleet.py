@@ -256,9 +256,12 @@ class Fleet:
         """Return what is spent, goes on to be spent, and may be."""
         return await cost_report((await self._manager()).tools)
 
-    async def gc(self) -> list[str]:
-        """End every node of ours that no deployment wants; return their names."""
-        return await (await self._manager()).gc()
+    async def gc(self, *, force: bool = False) -> list[str]:
+        """End every node of this state that no deployment wants; return their names.
+
+        With `force` also those of this installation that another state may use.
+        """
+        return await (await self._manager()).gc(force=force)
 
     async def adopt(self, node_name: str) -> DeploymentInfo:
         """Take a node that no row of the state names into it, as a deployment."""
@@ -417,7 +420,11 @@ def _to_info(cost: DeploymentCost) -> DeploymentInfo:
 
 
 def _to_unclaimed_info(one: Unclaimed) -> DeploymentInfo:
-    whose = "no row names it, gc ends it" if one.is_ours else "of another installation"
+    whose = "of another installation"
+    if one.is_ours:
+        whose = "no row names it, gc ends it"
+        if not one.is_of_this_state:
+            whose = "of another state of this installation, gc --force ends it"
     return DeploymentInfo(
         name=one.node.name,
         provider=one.node.provider,

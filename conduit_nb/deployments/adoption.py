@@ -45,11 +45,15 @@ OTHER_KEY = "it answers to another key: it can be stopped and ended, not asked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unclaimed:
-    """A node that no live row names; `is_ours` where this installation has made it."""
+    """A node that no live row names; `is_ours` where this installation has made it.
+
+    One installation may have several states (CONDUIT_DB_URI); `is_of_this_state` tells whose it is.
+    """
 
     node: Node
     name: NodeName
     is_ours: bool
+    is_of_this_state: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,7 @@ class _Told:
 
 async def unclaimed(tools: Tools) -> list[Unclaimed]:
     """Ask every provider at once; one that does not answer in time is left out."""
+    state_id = await tools.read(tools.store.state_id)
     rows = await tools.read(tools.store.nodes)
     named = {row.name for row in rows}
     lists = await asyncio.gather(*(_listed(tools, name) for name in tools.provider_names()))
@@ -71,7 +76,10 @@ async def unclaimed(tools: Tools) -> list[Unclaimed]:
         name = parse_node_name(node.name)
         if name is not None and node.name not in named and node.status != "gone":
             is_ours = name.is_of(tools.installation.id)
-            found.append(Unclaimed(node=node, name=name, is_ours=is_ours))
+            is_of_state = name.is_of_state(state_id)
+            found.append(
+                Unclaimed(node=node, name=name, is_ours=is_ours, is_of_this_state=is_of_state)
+            )
     return found
 
 

@@ -43,6 +43,7 @@ from conduit_nb.errors import (
     StateConflictError,
     StorageError,
 )
+from conduit_nb.providers.naming import DEPLOYMENT_LENGTH
 from conduit_nb.spelling import nearest
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.together import all_or_none, each
@@ -263,9 +264,18 @@ class DeploymentManager:
         """Take a node that no row names into this state, as a deployment: see `adoption`."""
         return await self._done(await adopt(self.tools, name))
 
-    async def gc(self) -> list[str]:
-        """End every node of ours that no deployment wants; return their names."""
-        looked = await reconcile(self.tools, ends_unknown=True)
+    async def gc(self, *, force: bool = False) -> list[str]:
+        """End every node of this state that no deployment wants; return their names.
+
+        Nodes of this installation that another state may name are told of, and ended with `force`.
+        """
+        looked = await reconcile(self.tools, ends_unknown=True, of_any_state=force)
+        if looked.of_other_states:
+            self.tools.tell(
+                f"Not terminated, as another state of this installation may use them (another"
+                f" CONDUIT_DB_URI, or a state that is lost): {', '.join(looked.of_other_states)}."
+                " To terminate them: conduit gc --force."
+            )
         await write_overview(self.tools)
         if looked.failures:
             raise PartlyFailedError(
@@ -314,7 +324,8 @@ class DeploymentManager:
         """Return what is to be, as it is written before anything is started."""
         now = self.tools.clock()
         alphabet = string.ascii_lowercase + string.digits
-        deployment_id = "".join(secrets.choice(alphabet) for _ in range(8))
+        own = "".join(secrets.choice(alphabet) for _ in range(DEPLOYMENT_LENGTH))
+        deployment_id = own + await self.tools.read(self.tools.store.state_id)
         return DeploymentRecord(
             id=deployment_id,
             installation=self.tools.installation.id,

@@ -35,18 +35,23 @@ FOREIGN_OWNER_AFTER = timedelta(minutes=30)
 class Looked:
     """What a look came to: nodes that nobody wanted and that were ended, and what failed.
 
-    `failures` has the errors by the name of a provider, a node or a deployment.
+    `failures` has the errors by the name of a provider, a node or a deployment. `of_other_states`
+    are nodes of this installation that this state has not made, and that were left alone.
     """
 
     ended: list[str] = field(default_factory=list[str])
+    of_other_states: list[str] = field(default_factory=list[str])
     failures: dict[str, ConduitError] = field(default_factory=dict[str, ConduitError])
 
 
-async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> Looked:
+async def reconcile(
+    tools: Tools, *, ends_unknown: bool = False, of_any_state: bool = False
+) -> Looked:
     """Look at every provider that may have something of ours, past all that fails.
 
-    `ends_unknown` ends nodes of this installation that no row of the state has ever named, too.
-    What fails is told, and left for the next look.
+    `ends_unknown` ends nodes of this state whose rows are lost, too, and with `of_any_state` every
+    node of this installation that no row of this state names. What fails is told, and left for the
+    next look.
     """
     names = {
         node.provider
@@ -58,7 +63,8 @@ async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> Looked:
     looked = Looked()
     for name in sorted(names):
         try:
-            await _reconcile_provider(tools, tools.provider(name), ends_unknown, looked)
+            provider = tools.provider(name)
+            await _reconcile_provider(tools, provider, ends_unknown, of_any_state, looked)
         except ConduitError as err:
             tools.tell(f"{name} could not be looked at: {err}")
             looked.failures[name] = err
@@ -67,7 +73,7 @@ async def reconcile(tools: Tools, *, ends_unknown: bool = False) -> Looked:
 
 
 async def _reconcile_provider(
-    tools: Tools, provider: Provider, ends_unknown: bool, looked: Looked
+    tools: Tools, provider: Provider, ends_unknown: bool, of_any_state: bool, looked: Looked
 ) -> None:
     listed = {node.name: node for node in await provider.list_nodes()}
     known = {node.name: node for node in await _own_nodes(tools) if node.provider == provider.name}
@@ -80,12 +86,15 @@ async def _reconcile_provider(
             except ConduitError as err:
                 tools.tell(f"{node.name} could not be looked at: {err}")
                 looked.failures[node.name] = err
+    state_id = await tools.read(tools.store.state_id)
     for name, found in listed.items():
         parsed = parse_node_name(name)
         row = known.get(name)
         if parsed is None or (row is None and not parsed.is_of(tools.installation.id)):
             continue
-        if (row is None and ends_unknown) or (row is not None and not row.is_live):
+        if row is None and ends_unknown and not of_any_state and not parsed.is_of_state(state_id):
+            looked.of_other_states.append(name)
+        elif (row is None and ends_unknown) or (row is not None and not row.is_live):
             # Its row says that it has ended, and there it is: a create call came late.
             try:
                 if row is None:

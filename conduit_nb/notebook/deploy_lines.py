@@ -61,8 +61,9 @@ def adopt(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentInf
 
 def gc(shell: Shell, tokens: Sequence[str], cell: str) -> Table[EndedNode]:  # noqa: ARG001  # every command is called alike
     """Carry out `%conduit gc`."""
-    MagicParser("%conduit gc", usage="%conduit gc").parse_line(tokens)
-    return keeping.gc()
+    parser = MagicParser("%conduit gc", usage="%conduit gc [--force]")
+    parser.option("--force", action="store_true")
+    return keeping.gc(force=parser.parse_line(tokens).force)
 
 
 def cost(shell: Shell, tokens: Sequence[str], cell: str) -> Table[CostRow]:  # noqa: ARG001  # every command is called alike

@@ -220,7 +220,8 @@ NODE_WORDS = """\
                            let it live H hours from now on (1), as far as its money lasts
 
 %conduit adopt NODE        take over a node that ps shows as another's: its money counts from now on
-%conduit gc                end every node of yours that no deployment wants
+%conduit gc [--force]      end every node of yours that no deployment wants; --force also those
+                           that another state (CONDUIT_DB_URI) may use
 
 %conduit ps shows the names. In Python and in a shell the same words."""
 

@@ -30,10 +30,14 @@ def adopt(node_name: str) -> Table[DeploymentInfo]:
     return Table([session.wait(session.fleet.adopt(node_name))], empty="Nothing runs.")
 
 
-def gc() -> Table[EndedNode]:
-    """End every node of this installation that no deployment wants; return what was ended."""
+def gc(*, force: bool = False) -> Table[EndedNode]:
+    """End every node of this state that no deployment wants; return what was ended.
+
+    Nodes of this installation that another state (`CONDUIT_DB_URI`) may use are named, and ended
+    with `force` only.
+    """
     session = process_session()
-    ended = [EndedNode(name=name) for name in session.wait(session.fleet.gc())]
+    ended = [EndedNode(name=name) for name in session.wait(session.fleet.gc(force=force))]
     return Table(ended, empty="There was nothing that nobody wants.")
 
 

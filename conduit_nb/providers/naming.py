@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 PREFIX = "conduit"
 INSTALLATION_LENGTH = 12
+DEPLOYMENT_LENGTH = 8
+"""What of a deployment's id is its own; the id of its state follows."""
 _NAME = re.compile(
     rf"{PREFIX}-(?P<installation>[0-9a-f]{{{INSTALLATION_LENGTH}}})"
     r"-(?P<deployment>[a-z0-9]{6,16})-(?P<replica>\d{1,4})-(?P<attempt>\d{1,6})"
@@ -34,6 +36,10 @@ class NodeName:
     def is_of(self, installation_id: str) -> bool:
         """Say whether the node was made by that installation."""
         return self.installation == installation_id[:INSTALLATION_LENGTH]
+
+    def is_of_state(self, state_id: str) -> bool:
+        """Say whether its deployment was written to the state of that id."""
+        return self.deployment[DEPLOYMENT_LENGTH:] == state_id
 
 
 def parse_node_name(name: str) -> NodeName | None:

@@ -10,6 +10,7 @@ Layer 3: the only user of SQLAlchemy, with `tables`.
 from __future__ import annotations
 
 import os
+import string
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -177,6 +178,13 @@ class Store:
             query = query.where((CHARGES.c.end.is_(None)) | (CHARGES.c.end > since.timestamp()))
         with self._reading() as connection:
             return [_charge(row) for row in connection.execute(query).mappings()]
+
+    def state_id(self) -> str:
+        """Return the four letters and digits in which the ids of this state's deployments end."""
+        with self._reading() as connection:
+            number = _meta(connection, "state")
+        letters = string.digits + string.ascii_lowercase
+        return "".join(letters[number // 36**place % 36] for place in range(4))
 
     def revision(self) -> int:
         """Return the number of the last write."""

@@ -5,6 +5,7 @@ Layer 3.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from sqlalchemy import (
@@ -21,6 +22,9 @@ from sqlalchemy import (
     insert,
     text,
 )
+
+STATES = 36**4
+"""How many ids of states there are: what four letters and digits tell apart."""
 
 metadata = MetaData()
 
@@ -117,5 +121,10 @@ def _first(connection: Connection) -> None:
     connection.execute(insert(META), [{"name": "revision", "value": 0}])
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first,)
+def _second(connection: Connection) -> None:
+    """Give the state an id of its own, as one installation may have several states."""
+    connection.execute(insert(META), [{"name": "state", "value": secrets.randbelow(STATES)}])
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first, _second)
 """What made each version out of the one before; the version is how many there are."""

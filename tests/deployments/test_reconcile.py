@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -90,19 +91,37 @@ async def test_nodes_of_another_installation_are_left_alone(bench: Bench):
     assert left.id == theirs.id
 
 
-async def test_a_node_of_ours_that_no_row_names_is_ended_by_gc_alone(bench: Bench):
+async def test_a_node_of_ours_whose_row_is_lost_is_ended_by_gc_alone(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
     (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
-    unknown = Bench(bench.folder / "other", cloud=bench.cloud, url="sqlite://")
-    unknown.folder.mkdir()
-    unknown.url = f"sqlite:///{unknown.folder / 'empty.sqlite3'}"
+    with closing(sqlite3.connect(bench.folder / "state.sqlite3", isolation_level=None)) as state:
+        state.execute("DELETE FROM conduit_nodes")
+        state.execute("DELETE FROM conduit_deployments")
 
-    await unknown.manager().reconcile()
+    await bench.manager().reconcile()
     assert bench.running() == [node.name]
-    ended = await unknown.manager().gc()
+    ended = await bench.manager().gc()
 
     assert ended == [node.name]
+    assert bench.running() == []
+
+
+async def test_what_another_state_of_the_installation_runs_ends_only_by_force(bench: Bench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod"))
+    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    other = Bench(bench.folder / "other", cloud=bench.cloud, url="sqlite://")
+    other.folder.mkdir()
+    other.url = f"sqlite:///{other.folder / 'empty.sqlite3'}"
+
+    ended = await other.manager().gc()
+
+    assert ended == []
+    assert bench.running() == [node.name]
+    assert any(node.name in text and "--force" in text for text in other.told)
+    assert (await manager.find(record.id)).status == "running"
+    assert await other.manager().gc(force=True) == [node.name]
     assert bench.running() == []
 
 
