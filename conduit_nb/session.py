@@ -119,6 +119,10 @@ class Session:
         """Return everything of ours that runs, on every provider."""
         return self.wait(self._ps())
 
+    def unclaimed(self) -> list[DeploymentInfo]:
+        """Return nodes in our accounts that no deployment names; none where nothing ever was."""
+        return self.wait(self.fleet.unclaimed()) if self._may_have_fleet() else []
+
     def known(self) -> tuple[list[DeploymentInfo], CostReport | None]:
         """Return what runs as the state has it, asking no provider; None where nothing was ever."""
         return self.wait(self._known())

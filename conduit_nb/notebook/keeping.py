@@ -43,5 +43,4 @@ def gc(*, force: bool = False) -> Table[EndedNode]:
 
 def unclaimed() -> list[DeploymentInfo]:
     """Return the nodes in our accounts that no deployment of ours names."""
-    session = process_session()
-    return session.wait(session.fleet.unclaimed())
+    return process_session().unclaimed()

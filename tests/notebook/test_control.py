@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import conduit_nb
 from conduit_nb.errors import ArgumentError
+from tests.desk.far_provider import FarProvider, far_session
 
 
 def test_where_nothing_runs_the_words_say_so():
@@ -32,3 +34,14 @@ def test_a_script_needs_no_ipython_for_them():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"
+
+
+def test_where_nothing_was_ever_deployed_no_provider_is_asked_and_no_state_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    far = FarProvider()
+    with far_session(tmp_path, monkeypatch, far):
+        assert conduit_nb.ps() == []
+
+        assert far.looks == 0
+        assert not (tmp_path / "data" / "state.sqlite3").exists()
