@@ -8,11 +8,14 @@ from __future__ import annotations
 import keyword
 from collections.abc import Sequence
 
+from conduit_nb.blocks.base import Block
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.arguments import MagicParser
+from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.examples import read_examples
-from conduit_nb.notebook.expressions import BUILTINS, resolve
+from conduit_nb.notebook.expressions import BUILTINS, overwritten, resolve
 from conduit_nb.notebook.mdl_display import SchemaListings
+from conduit_nb.notebook.progress import show_line
 from conduit_nb.notebook.reloaded import require_reloaded
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.notebook.tasks import add_task_options, task_of
@@ -37,6 +40,8 @@ def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> SchemaListin
         guidance=cell.strip(),
         examples=read_examples(arguments.examples, shell.user_ns, takes, gives),
     )
+    for warning in overwritten(shell.user_ns, name, may_be=(Block,)):
+        show_line(shell, Line(warning))
     shell.push({name: task})
     return SchemaListings(
         {"takes": takes.mdl, "gives": gives.mdl},

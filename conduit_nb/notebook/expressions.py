@@ -39,15 +39,18 @@ def users_names(namespace: Mapping[str, object]) -> list[str]:
     ]
 
 
-def overwritten(namespace: Mapping[str, object], out: str, cell: str) -> list[str]:
-    """Return a warning for each name of the user's that a map takes for something else.
+def overwritten(
+    namespace: Mapping[str, object], out: str, cell: str = "", *, may_be: tuple[type, ...] = ()
+) -> list[str]:
+    """Return a warning for each name of the user's that a cell takes for something else.
 
     Data may be bound again, and a class defined again; a module, a function, a block, or rows that
-    a class is called like, are seldom meant.
+    a class is called like, are seldom meant. `may_be` is replaced without a word.
     """
     before = namespace.get(out)
     is_taken = isinstance(before, ModuleType) or callable(before)
-    found = [_replaces(f"-o {out}", out, before)] if is_taken else []
+    is_taken = is_taken and not isinstance(before, may_be)
+    found = [_replaces("the result", out, before)] if is_taken else []
     for name in re.findall(r"(?m)^class\s+(\w+)", cell):
         before = namespace.get(name)
         if before is not None and not isinstance(before, type):

@@ -18,8 +18,10 @@ from conduit_nb.errors import ArgumentError, PipelineError
 from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import PROVIDED, run_statements
-from conduit_nb.notebook.expressions import users_names
+from conduit_nb.notebook.display import Line
+from conduit_nb.notebook.expressions import overwritten, users_names
 from conduit_nb.notebook.pipeline_display import PipelineView
+from conduit_nb.notebook.progress import show_line
 from conduit_nb.notebook.shell import Shell
 from conduit_nb.spelling import nearest
 
@@ -56,6 +58,8 @@ def define_pipeline(shell: Shell, tokens: Sequence[str], cell: str) -> PipelineV
     )
     if not isinstance(value, Block):
         raise _no_block(value)
+    for warning in overwritten(shell.user_ns, name, may_be=(Block,)):
+        show_line(shell, Line(warning))
     shell.push({name: value})
     return PipelineView(cast("Block[Any, Any]", value), name=name)
 

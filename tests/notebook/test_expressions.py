@@ -6,6 +6,7 @@ import pytest
 
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.expressions import resolve, users_names
+from tests.notebook.conftest import Cells
 
 
 def test_names_of_the_shell_and_of_python_are_not_the_users():
@@ -60,3 +61,29 @@ def test_an_expression_that_fails_is_an_argument_error(expression: str, message:
 
     assert message in str(caught.value)
     assert hint in caught.value.hint
+
+
+BLOCK = "%%conduit block {} --input A --output B\nSay it."
+
+
+@pytest.mark.parametrize(
+    ("before", "cell", "replaced"),
+    [
+        ("import json", BLOCK.format("json"), "the result replaces json, which was a module"),
+        ("def say(): pass", BLOCK.format("say"), "the result replaces say, which was a function"),
+        ("rows = [1]", "%%conduit schema\nclass rows:\n    x: int", "class rows replaces rows"),
+        ("x = 1", BLOCK.format("say") + "\n", ""),
+    ],
+)
+def test_every_cell_warns_of_a_name_that_it_hides(
+    cells: Cells, before: str, cell: str, replaced: str
+):
+    cells.run("%%conduit schema\nclass A:\n    a: str\n\nclass B:\n    b: str\n")
+    cells.run(before)
+
+    cells.run(cell)
+    first = cells.stderr
+    cells.run(cell)
+
+    assert (f"Warning: {replaced}" in first) if replaced else ("Warning" not in first)
+    assert "Warning" not in cells.stderr

@@ -458,9 +458,9 @@ def test_a_statement_for_after_the_map_is_refused_with_its_line_on_every_run(
 @pytest.mark.parametrize(
     ("before", "out", "cell", "replaced"),
     [
-        ("import json as it", "it", VERDICT, "-o it replaces it, which was a module"),
-        ("def it(): pass", "it", VERDICT, "-o it replaces it, which was a function"),
-        ("class it: pass", "it", VERDICT, "-o it replaces it, which was a class"),
+        ("import json as it", "it", VERDICT, "the result replaces it, which was a module"),
+        ("def it(): pass", "it", VERDICT, "the result replaces it, which was a function"),
+        ("class it: pass", "it", VERDICT, "the result replaces it, which was a class"),
         ("it = 3", "out", VERDICT.replace("Verdict", "reviews"), "class reviews replaces reviews"),
         ("import json", "out", VERDICT.replace("Verdict", "json"), "class json replaces json"),
     ],
