@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,6 +48,7 @@ class FaultyCloud:
     ended: list[str] = field(default_factory=list[str])
     fails_at: int | None = None
     way: Way = "refused"
+    interrupt: Callable[[], None] = lambda: None
     calls: list[str] = field(default_factory=list[str])
 
     def expect(self, fails_at: int | None, way: Way = "refused") -> None:
@@ -138,7 +138,7 @@ class FaultyCloud:
             error.may_have_arrived = True
             raise error
         await asyncio.sleep(0.02)  # whoever waits for this has begun to
-        os.kill(os.getpid(), signal.SIGINT)
+        self.interrupt()
         await asyncio.Event().wait()
         raise AssertionError("whoever called was interrupted")
 
@@ -164,6 +164,12 @@ class Answering:
     in_flight: int = 0
 
 
+def _guard(*, lease_s: float, in_flight: int) -> dict[str, Any]:
+    """Return what a guard says of itself."""
+    now = time.time()
+    return {"now": now, "lease_until": now + lease_s, "not_after": None, "in_flight": in_flight}
+
+
 @contextmanager
 def answering_server() -> Iterator[Answering]:
     """Serve one model to every key, and take every longer lease."""
@@ -172,14 +178,12 @@ def answering_server() -> Iterator[Answering]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/conduit/guard":
-                return self.send(
-                    {"lease_until": 4e9, "not_after": None, "in_flight": server.in_flight}
-                )
+                return self.send(_guard(lease_s=1e6, in_flight=server.in_flight))
             return self.send({"object": "list", "data": [{"id": "m/one", "object": "model"}]})
 
         def do_POST(self) -> None:
             told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send({"lease_until": told.get("lease_until", 0), "not_after": None})
+            self.send(_guard(lease_s=told["lease_s"], in_flight=server.in_flight))
 
         def send(self, body: dict[str, Any]) -> None:
             content = json.dumps(body).encode()

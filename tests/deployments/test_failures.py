@@ -7,7 +7,9 @@ that no node may run unseen, nothing healthy may have ended, and the state must 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
@@ -33,8 +35,14 @@ from conduit_nb.state.store import Store
 from tests.deployments.faulty_cloud import FaultyCloud, Rented, Way, answering_server
 from tests.fake_lmlite import FakeRuntime
 
+pytestmark = pytest.mark.usefixtures("interruptible")
 MODEL = LmLiteModelConfig("m/one")
 MOST_CALLS = 60
+
+
+def interrupt() -> None:
+    """Press the stop button."""
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def wanted(name: str, replicas: int = 1, most: int | None = None) -> DeploymentRequest:
@@ -263,6 +271,7 @@ class Beginnings:
         made, rented = self.made[name]
         shutil.copytree(made, folder)
         cloud = FaultyCloud(self.url, rented={key: replace(one) for key, one in rented.items()})
+        cloud.interrupt = interrupt
         with world(folder, cloud, monkeypatch) as here:
             yield here
 
