@@ -43,7 +43,7 @@ from conduit_nb.errors import (
 )
 from conduit_nb.events import Step
 from conduit_nb.plain_text import plain
-from conduit_nb.providers.base import KeptOpen, Node, Preparing, Provider, Telling, Timed
+from conduit_nb.providers.base import EndingOne, KeptOpen, Node, Preparing, Provider, Telling, Timed
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.units import duration
 
@@ -452,6 +452,11 @@ async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> Nod
             node = await tools.set_node(
                 node, provider_id=found.id, charge="running", at=node.created_at
             )
+    if node.provider_id is not None and isinstance(provider, EndingOne):
+        with suppress(ProviderError):  # what a list that fails hides is found by a later look
+            for found in await provider.list_nodes():
+                if found.name == node.name and found.id != node.provider_id:
+                    await end_twin(tools, node.name, found)
     if not await _terminated(tools, provider, node):
         tools.tell(f"{node.provider} still has {node.name}. Conduit will retry.")
         return node
@@ -514,6 +519,30 @@ async def end_late(tools: Tools, node: NodeRecord, found: Node) -> bool:
         )
     billed = await _billed(provider, node)
     await tools.set_node(node, end_charge=True, at=tools.clock(), billed_usd=billed)
+    return True
+
+
+async def end_twin(tools: Tools, name: str, found: Node) -> bool:
+    """End a second node of a live node's name, and charge it to that; say whether there was one.
+
+    A create call that was refused, and then made again, had been carried out all the same.
+    """
+    node = await tools.read(tools.store.node, name)
+    provider = tools.provider(found.provider)
+    if node is None or found.id is None or not isinstance(provider, EndingOne):
+        return False
+    if not node.is_live or node.provider_id in (None, found.id):
+        return False
+    seen = await provider.describe(name, found.id)
+    if seen is None or seen.status == "gone":
+        return False
+    await tools.call("terminate", provider.terminate_one(found.id))
+    tools.tell(f"{node.provider} had a second node {name}. It was terminated.")
+    now = tools.clock()
+    node = await tools.set_node(node, end_charge=True, at=now)
+    node = await tools.set_node(node, charge="running", at=node.created_at)  # the twin's, until now
+    state = "stopped" if node.status == "stopped" else "running"
+    await tools.set_node(node, charge=state, at=now)
     return True
 
 

@@ -75,8 +75,11 @@ async def reconcile(
 async def _reconcile_provider(
     tools: Tools, provider: Provider, ends_unknown: bool, of_any_state: bool, looked: Looked
 ) -> None:
-    listed = {node.name: node for node in await provider.list_nodes()}
+    every = await provider.list_nodes()
     known = {node.name: node for node in await _own_nodes(tools) if node.provider == provider.name}
+    # A name may stand there twice: the node that its row knows goes before the other.
+    every.sort(key=lambda one: one.name in known and known[one.name].provider_id == one.id)
+    listed = {node.name: node for node in every}
     for node in known.values():
         if node.is_live:
             try:
@@ -86,6 +89,12 @@ async def _reconcile_provider(
             except ConduitError as err:
                 tools.tell(f"{node.name} could not be looked at: {err}")
                 looked.failures[node.name] = err
+    for twin in (one for one in every if one.name in known and listed[one.name] is not one):
+        try:
+            if await node_work.end_twin(tools, twin.name, twin):
+                looked.ended.append(twin.name)
+        except ConduitError as err:
+            looked.failures[twin.name] = err
     state_id = await tools.read(tools.store.state_id)
     for name, found in listed.items():
         parsed = parse_node_name(name)

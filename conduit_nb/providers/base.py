@@ -139,6 +139,15 @@ class Timed(Protocol):
 
 
 @runtime_checkable
+class EndingOne(Protocol):
+    """A provider that may have several nodes of one name, and can end one of them."""
+
+    async def terminate_one(self, node_id: str) -> None:
+        """End the node of that id for good; one that is gone is success."""
+        ...
+
+
+@runtime_checkable
 class KeptOpen(Protocol):
     """A provider whose connections can be kept for a series of calls."""
 

@@ -233,6 +233,10 @@ class Runpod:
             if node.name == name and node.id is not None and node.id != node_id:
                 await self._delete(node.id)
 
+    async def terminate_one(self, node_id: str) -> None:
+        """Delete the pod of that id, and no other of its name."""
+        await self._delete(node_id)
+
     async def logs(
         self, name: str, node_id: str | None = None, *, tail: int = 100, follow: bool = False
     ) -> AsyncIterator[str]:

@@ -214,6 +214,24 @@ class TestPrice:
 
         await bench.require_order()
 
+    @pytest.mark.parametrize("is_seen", [True, False])
+    async def test_a_twin_of_a_creation_that_was_made_again_is_ended_and_counted(
+        self, bench: HostileBench, is_seen: bool
+    ):
+        busy = Fault(answer=429, retry_after_s=0, method="POST", path="/pods", takes_effect=True)
+        bench.server.spoil(busy)
+        manager = bench.manager()
+        record = await manager.deploy(WANTED)
+        first, second = bench.server.account.pods()
+        assert first.name == second.name
+        bench.clock.advance(minutes=5)
+
+        await (manager.reconcile() if is_seen else manager.terminate(record.id))
+
+        assert (first.is_up, second.is_up) == (False, is_seen)
+        assert bench.counted_usd() == pytest.approx(bench.billed_usd(), rel=0.02)
+        await bench.require_order()
+
     async def test_a_refusal_that_has_created_a_pod_leaves_none(self, bench: HostileBench):
         bench.server.spoil(Fault(answer=400, method="POST", path="/pods", takes_effect=True))
 
