@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.system
+
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 0.5
 TESTS = """
 import subprocess, sys, threading, time
 import pytest
-
-pytestmark = pytest.mark.system
 
 BUSY = "import time\\nwhile time.process_time() < 0.7: pass\\nprint(flush=True)\\ninput()"
 alive = []

@@ -31,13 +31,13 @@ from conduit_nb.session import Session
 from conduit_nb.testing.tiny_models import make_tiny_model
 from tests.waiting import until
 
+pytestmark = [pytest.mark.system, pytest.mark.slow]  # torch is loaded by each server
+
 KERNEL = """
 import json, sys, time
 began = time.perf_counter()
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.session import process_session
-
-pytestmark = [pytest.mark.system, pytest.mark.slow]  # torch is loaded by each server
 session = process_session()
 
 async def ask(model):

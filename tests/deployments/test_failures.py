@@ -35,7 +35,7 @@ from conduit_nb.state.store import Store
 from tests.deployments.faulty_cloud import FaultyCloud, Rented, Way, answering_server
 from tests.fake_lmlite import FakeRuntime
 
-pytestmark = pytest.mark.usefixtures("interruptible")
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("interruptible")]
 MODEL = LmLiteModelConfig("m/one")
 MOST_CALLS = 60
 

@@ -27,6 +27,8 @@ from tests.fake_lmlite import FakeRuntime
 from tests.labserver.conftest import TOKEN
 from tests.waiting import until_true
 
+pytestmark = pytest.mark.system
+
 HEAVY = {"sqlalchemy", "torch", "pandas", "httpx2", "docker"}
 
 
@@ -72,8 +74,6 @@ class Hiding:
 
 sys.meta_path[:] = map(Hiding, sys.meta_path)
 from jupyterlab.labapp import main
-
-pytestmark = pytest.mark.system
 main()
 """
 

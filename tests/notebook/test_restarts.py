@@ -31,6 +31,8 @@ from tests.notebook.fleet_session import fleet_session
 from tests.notebook.openai_server import OpenAIServer
 from tests.waiting import until_true
 
+pytestmark = pytest.mark.system
+
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
 RESTARTS, INTERRUPTS = (50, 20) if IS_SOAK else (3, 3)
 SEED = int(os.environ.get("CONDUIT_SEED", "0")) or random.randrange(1, 10**6)
@@ -43,7 +45,6 @@ from conduit_nb import session as home
 from conduit_nb.providers.local import LocalProvider
 from tests.fake_lmlite import FakeRuntime
 
-pytestmark = pytest.mark.system
 provider = LocalProvider(grace_s=1)
 made = home.Session(
     make_runtime=lambda name: FakeRuntime(name=name),
