@@ -18,6 +18,7 @@ pytest.importorskip("torch")
 
 
 @pytest.mark.model
+@pytest.mark.slow  # a server that loads and asks the real model, to measure it
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count shared pages otherwise")
 def test_the_plan_of_the_embedded_model_is_what_the_process_takes(embedded_model_folder: Path):
     rows, words = 4, 480
