@@ -115,7 +115,7 @@ def test_a_gpu_and_a_price_limit_what_is_shown(cells: Cells, cloud: RunpodServer
         ("offerings --max-usd-per-hour -1", "from 0 up"),
         ("offerings --providers runpodd", "runpodd"),
         ("offerings --tensor-parallel 2", "none is named"),
-        ("offerings --timeout-s 0", "no time to answer"),
+        ("offerings --timeout-s 0", "timeout_s must be greater than 0"),
         ("offerings --regions ,", "leaves nothing"),
     ],
 )
