@@ -110,6 +110,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_place_in_line)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stop where the installed pytest-xdist does not see the groups: two engines would block."""
+    if not session.config.getoption("loadgroup", False):
+        return
+    in_group = [item for item in session.items if item.get_closest_marker("xdist_group")]
+    if any("@" not in item.nodeid for item in in_group):
+        pytest.exit("pytest-xdist does not group tests with this pytest.", returncode=1)
+
+
 def _place_in_line(item: pytest.Item) -> int:
     group = item.get_closest_marker("xdist_group")
     return next(
