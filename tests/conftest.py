@@ -82,6 +82,23 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Name a test that fails at once: a run takes minutes, and its summary comes at the end."""
+    terminal = session.config.pluginmanager.getplugin("terminalreporter")
+    if terminal is not None:
+        session.config.pluginmanager.register(_FailuresAtOnce(terminal), "failures-at-once")
+
+
+class _FailuresAtOnce:
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._terminal.write_line(f" {report.nodeid}: {report.when} failed")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave the environment as it was."""
     root, before = config.stash[KEPT]
