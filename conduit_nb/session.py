@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conduit_nb import settings
+from conduit_nb.blocks.host import result_of
 from conduit_nb.client import Endpoint, model_options
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
@@ -218,7 +219,7 @@ class Session:
         future: Future[T] | None = None
         try:
             future = self.submit(work)
-            return future.result()
+            return result_of(future)
         except KeyboardInterrupt:
             if future is not None:
                 future.cancel()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from conduit_nb.blocks.host import Host, begun, current_host
+from conduit_nb.blocks.host import Host, begun, current_host, result_of
 from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.snapshots import snapshot
 from conduit_nb.displayed import Displayed
@@ -215,11 +215,12 @@ def wait_for(host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     if host.is_loop_thread():
         raise would_wait_for_itself()
-    running = _Running()
+    running = Running()
     try:
-        return host.submit(running.carry_out(work)).result()
+        return result_of(host.submit(running.carry_out(work)))
     except KeyboardInterrupt:
         running.cancel()
+        running.wait_for_end()
         raise
     except concurrent.futures.CancelledError as error:
         raise Interrupted(
@@ -227,7 +228,7 @@ def wait_for(host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         ) from error
 
 
-class _Running:
+class Running:
     """Work that another thread can cancel from the moment on when it was handed over.
 
     A future alone cannot: an interrupt may come before its waiter has it in hand.
@@ -253,13 +254,17 @@ class _Running:
             self._ended.set()
 
     def cancel(self) -> None:
-        """Cancel the work and wait until it has cleaned up, though not for ever."""
+        """Cancel the work; what has ended, or was never begun, needs nothing more."""
         with self._lock:
             self._is_cancelled = True
             task = self._task
-        if task is not None:
+        if task is not None and not self._ended.is_set():
             with contextlib.suppress(RuntimeError):  # the loop is closed, and all work with it
                 task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def wait_for_end(self) -> None:
+        """Wait until the work has cleaned up, though not for ever."""
+        if self._task is not None:
             self._ended.wait(timeout=CLEAN_UP_S)
 
 

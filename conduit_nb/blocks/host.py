@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
@@ -22,6 +23,8 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.events import Events
 
 T = TypeVar("T")
+
+LOOK_EVERY_S = 0.5
 
 
 class Host(Protocol):
@@ -46,6 +49,22 @@ class Host(Protocol):
         `fresh` says that the endpoint handed out before does not answer any more: look again.
         """
         ...
+
+
+def result_of(work: Future[T]) -> T:
+    """Wait for work that another thread does, and return its result; no interrupt is missed.
+
+    Python raises an interrupt between two instructions of the main thread, or where the signal
+    breaks off a system call. A signal in the instant before the thread goes to sleep, and one that
+    another thread is handed, breaks off nothing: so the thread never sleeps for long. It sleeps on
+    a lock of its own, as an interrupt inside the future's could leave that locked for ever.
+    """
+    is_running = threading.Lock()
+    is_running.acquire()
+    work.add_done_callback(lambda _: is_running.release())
+    while not is_running.acquire(timeout=LOOK_EVERY_S):
+        pass
+    return work.result()
 
 
 _override: ContextVar[Host | None] = ContextVar("conduit_host", default=None)

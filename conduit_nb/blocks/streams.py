@@ -6,14 +6,13 @@ Layer 3.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
-import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
 from typing import TypeVar
 
-from conduit_nb.blocks.base import would_wait_for_itself
-from conduit_nb.blocks.host import Host, begun
+from conduit_nb.blocks.base import Running, would_wait_for_itself
+from conduit_nb.blocks.host import LOOK_EVERY_S, Host
 from conduit_nb.errors import Interrupted
 
 T = TypeVar("T")
@@ -28,24 +27,26 @@ def iterate(host: Host, source: AsyncGenerator[T]) -> Iterator[T]:
         raise would_wait_for_itself()
     items: queue.SimpleQueue[T | None] = queue.SimpleQueue()
 
-    began = time.monotonic()
-
     async def pump() -> None:
-        with begun(began):
-            await pass_on()
-
-    async def pass_on() -> None:
-        async with aclosing(source):
+        async with contextlib.aclosing(source):
             async for item in source:
                 items.put(item)
 
-    future = host.submit(pump())
-    future.add_done_callback(lambda _: items.put(None))
+    running = Running()
     try:
-        while (item := items.get()) is not None:
+        future = host.submit(running.carry_out(pump))
+        future.add_done_callback(lambda _: items.put(None))
+        while (item := _next(items)) is not None:
             yield item
         future.result()
     except concurrent.futures.CancelledError as error:
         raise Interrupted("The session ended before the answer was whole.") from error
     finally:
-        future.cancel()
+        running.cancel()
+
+
+def _next(items: queue.SimpleQueue[T]) -> T:
+    """Return the next item; never sleep for long, for the reason that `result_of` gives."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return items.get(timeout=LOOK_EVERY_S)

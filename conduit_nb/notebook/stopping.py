@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 
+from conduit_nb.blocks.host import result_of
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import Interrupted
@@ -84,7 +85,7 @@ class _Deploying:
         self._request = request
 
     def result(self) -> DeploymentInfo:
-        return self._session.submit(self._work()).result()
+        return result_of(self._session.submit(self._work()))
 
     def stop(self) -> None:
         """Cancel it, and wait until all it had started has been ended."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from conduit_nb.blocks.host import Host, begun, use_host
+from conduit_nb.blocks.host import LOOK_EVERY_S, Host, begun, use_host
 from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
@@ -108,6 +108,10 @@ class Run(Generic[In, Out]):
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end, at most `timeout_s`; say whether it has come. See also `failure`."""
+        if timeout_s is None:
+            while not self.wait(LOOK_EVERY_S):
+                pass
+            return True
         done, _ = concurrent.futures.wait([self._started()], timeout=timeout_s)
         return bool(done)
 

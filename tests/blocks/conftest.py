@@ -34,3 +34,39 @@ def interrupt_when(interruptible: None) -> Iterator[Callable[[Callable[[], objec
     yield interrupt_when
     for presser in pressers:
         presser.join()
+
+
+Presser = Callable[[threading.Event, threading.Event], Callable[[], bool]]
+
+
+@pytest.fixture
+def interrupt_elsewhere(interruptible: None) -> Iterator[Presser]:
+    """Press the stop button once the first event is set, so that no wait is broken off by it.
+
+    Another thread is handed the signal. What is returned waits, and says whether the second event
+    came of it.
+    """
+    pressers: list[threading.Thread] = []
+
+    def interrupt_elsewhere(started: threading.Event, ended: threading.Event) -> Callable[[], bool]:
+        is_seen: list[bool] = []
+
+        def press() -> None:
+            started.wait(10)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            is_seen.append(ended.wait(5))
+            if not is_seen[0]:  # else nobody would ever wake the test
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        pressers.append(threading.Thread(target=press))
+        pressers[-1].start()
+
+        def is_seen_soon() -> bool:
+            pressers[-1].join()
+            return is_seen[0]
+
+        return is_seen_soon
+
+    yield interrupt_elsewhere
+    for presser in pressers:
+        presser.join()

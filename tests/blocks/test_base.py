@@ -19,6 +19,7 @@ from conduit_nb.errors import (
     ValidationError,
 )
 from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
+from tests.blocks.conftest import Presser
 from tests.loop_host import LoopHost, loop_host
 
 InterruptWhen = Callable[[Callable[[], object]], None]
@@ -210,6 +211,18 @@ def test_an_interrupt_cancels_the_work_and_lets_it_clean_up(
     failed = host.seen[-1]
     assert isinstance(failed, BlockFailed)
     assert isinstance(failed.error, Interrupted)
+
+
+def test_an_interrupt_that_does_not_break_off_the_wait_cancels_the_work_soon(
+    host: LoopHost, interrupt_elsewhere: Presser
+):
+    block = Waiting()
+
+    is_seen_soon = interrupt_elsewhere(block.started, block.cleaned_up)
+    with pytest.raises(KeyboardInterrupt):
+        block(Number(value=1))
+
+    assert is_seen_soon()
 
 
 def test_an_interrupt_before_the_work_begins_keeps_it_from_beginning(host: LoopHost):

@@ -8,6 +8,7 @@ import pytest
 
 from conduit_nb.blocks.streams import iterate
 from conduit_nb.errors import ArgumentError, Interrupted, ReplyError
+from tests.blocks.conftest import Presser
 from tests.loop_host import LoopHost
 
 
@@ -82,3 +83,23 @@ def test_reading_on_the_sessions_own_loop_is_an_error_and_no_deadlock(host: Loop
 
     with pytest.raises(ArgumentError, match="own event loop"):
         host.submit(careless()).result(timeout=10)
+
+
+def test_an_interrupt_that_does_not_break_off_the_wait_ends_the_source_soon(
+    host: LoopHost, interrupt_elsewhere: Presser
+):
+    began, ended = threading.Event(), threading.Event()
+
+    async def silent() -> AsyncGenerator[str]:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        yield "never"
+
+    is_seen_soon = interrupt_elsewhere(began, ended)
+    with pytest.raises(KeyboardInterrupt):
+        next(iterate(host, silent()))
+
+    assert is_seen_soon()
