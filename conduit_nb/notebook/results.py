@@ -29,8 +29,10 @@ from conduit_nb.notebook.details import (
 from conduit_nb.notebook.frames import ERROR_CODE_COLUMN, ERROR_COLUMN, Rows
 from conduit_nb.notebook.row_errors import error_texts, storable
 from conduit_nb.schemas import Schema
+from conduit_nb.schemas.redefinitions import are_alike
 from conduit_nb.schemas.shapes import (
     Bool,
+    Bytes,
     Choice,
     Date,
     DateTime,
@@ -160,10 +162,7 @@ def _column(values: list[Any], shape: Shape) -> Any:
             return _texts(values)
         case Record() | List() | Map() | Union():
             _teach_sqlite()
-            plain = [_plain(value, core) for value in values]
-            if isinstance(core, Map) and not any(plain):  # Parquet has no struct without a field
-                plain = [None] * len(plain)
-            return _objects(plain)
+            return _objects(_storable_dicts([_plain(value, core) for value in values]))
         case _:
             return _objects(values)
 
@@ -174,16 +173,14 @@ def _plain(value: Any, shape: Shape) -> Any:
         return None
     core, _ = without_null(shape)
     match core:
-        case Record(fields=fields):
-            return {one.name: _plain(getattr(value, one.name), one.shape) for one in fields}
+        case Record():
+            return _plain_record(value, (core,))
         case List(item=item):
             return [_plain(one, item) for one in value]
         case Map(value=inner):
             return {storable(key): _plain(one, inner) for key, one in value.items()}
         case Union(members=members) if all(isinstance(one, Record) for one in members):
-            records = cast("tuple[Record, ...]", members)
-            exact = [one for one in records if one.cls is type(value)]
-            return _plain(value, next(iter(exact or records)))
+            return _plain_record(value, cast("tuple[Record, ...]", members))
         case Union(members=members) if not all(isinstance(one, Int | Float) for one in members):
             return _text(value)
         case Choice(values=allowed) | EnumChoice(values=allowed):
@@ -191,6 +188,59 @@ def _plain(value: Any, shape: Shape) -> Any:
             return plain if len({type(one) for one in allowed}) == 1 else _text(value)
         case _:
             return _jsonable(value)
+
+
+def _plain_record(value: Any, members: tuple[Record, ...]) -> dict[str, Any]:
+    """Return a record of one of several classes; a field that they share has one type in all."""
+    exact = [one for one in members if one.cls is type(value)]
+    plain: dict[str, Any] = {}
+    for field in next(iter(exact or members)).fields:
+        alike = [one for member in members for one in member.fields if one.name == field.name]
+        cores = [without_null(one.shape)[0] for one in alike]
+        kinds = {_kind(core) for core in cores}
+        is_one = all(are_alike(cores[0], core) for core in cores[1:])
+        is_one = is_one or (len(kinds) == 1 and None not in kinds)
+        shape = field.shape if is_one else Union(members=tuple(cores))
+        plain[field.name] = _plain(getattr(value, field.name), shape)
+    return plain
+
+
+def _kind(core: Shape) -> type | None:
+    """Return the type that a plain value has which is no list and no dict; None for several."""
+    match core:
+        case Str() | Date() | DateTime() | Bytes():
+            return str
+        case Int() | Float():
+            return float
+        case Bool():
+            return bool
+        case Choice(values=allowed) | EnumChoice(values=allowed):
+            kinds = {type(one) for one in allowed}
+            only = kinds.pop() if len(kinds) == 1 else None
+            return float if only is int else only
+        case _:
+            return None
+
+
+def _storable_dicts(values: list[Any]) -> list[Any]:
+    """Return values of one column with None for dicts that are empty in every row, at any depth.
+
+    Parquet has no struct without a field.
+    """
+    dicts = [cast("dict[str, Any]", value) for value in values if isinstance(value, dict)]
+    keys = dict.fromkeys(key for value in dicts for key in value)
+    if dicts and not keys:
+        return [None if isinstance(value, dict) else value for value in values]
+    for key in keys:
+        holders = [value for value in dicts if key in value]
+        inner = _storable_dicts([value[key] for value in holders])
+        for holder, one in zip(holders, inner, strict=True):
+            holder[key] = one
+    lists = [cast("list[Any]", value) for value in values if isinstance(value, list)]
+    items = iter(_storable_dicts([item for value in lists for item in value]) if lists else ())
+    for value in lists:
+        value[:] = [next(items) for _ in value]
+    return values
 
 
 def _jsonable(value: Any) -> Any:

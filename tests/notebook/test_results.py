@@ -267,19 +267,85 @@ def test_a_result_goes_into_parquet_and_feather(tmp_path: Path, failed: bool):
     assert len(pd.read_feather(tmp_path / "out.feather")) == len(result)
 
 
-@pytest.mark.needs("pyarrow")
-def test_a_column_of_empty_dicts_goes_into_parquet(tmp_path: Path):
-    @dataclass
-    class Counts:
-        counts: dict[str, int]
-        yes: Literal[True, False]
+@dataclass
+class Counts:
+    counts: dict[str, int]
 
-    rows = read_rows([{"a": 1}], what="rows")
-    result = result_frame(rows, schema_of(Counts), [whole(Counts({}, yes=True))])
+
+@dataclass
+class Nested:
+    inner: Counts
+    more: list[Counts]
+    deep: dict[str, dict[str, int]]
+
+
+@dataclass
+class Numbered:
+    kind: Literal[1]
+    id: int
+    at: dt.date
+    of: Cat
+
+
+@dataclass
+class Named:
+    kind: Literal[2]
+    id: str
+    at: dt.date
+    of: Dog
+
+
+@dataclass
+class Either:
+    one: Numbered | Named
+    many: list[Numbered | Named]
+
+
+EMPTY = Nested(Counts({}), [Counts({}), Counts({})], {"a": {}})
+NUMBERED = Numbered(1, 7, dt.date(2024, 1, 2), Cat("Tom"))
+NAMED = Named(2, "b", dt.date(2024, 1, 2), Dog(barks=True))
+
+
+@pytest.mark.needs("pyarrow")
+@pytest.mark.parametrize(
+    ("kind", "records"),
+    [
+        (Counts, [Counts({})]),
+        (Counts, [Counts({}), Counts({"a": 1})]),
+        (Nested, [EMPTY]),
+        (Nested, [EMPTY, Nested(Counts({"a": 1}), [Counts({}), Counts({"b": 1})], {})]),
+        (Either, [Either(NUMBERED, [NAMED]), Either(NAMED, [NUMBERED, NAMED])]),
+        (Nested, []),
+        (Nested, [ReplyError("no"), ReplyError("no")]),
+        (Either, [ReplyError("no"), Either(NUMBERED, [])]),
+        (Wide, []),
+        (Wide, [ReplyError("no")]),
+    ],
+)
+def test_empty_dicts_records_of_several_classes_and_rows_without_any_go_into_parquet(
+    tmp_path: Path, kind: type[Any], records: list[Any]
+):
+    rows = read_rows(pd.DataFrame({"a": range(len(records))}), what="rows")
+    outcomes = [one if isinstance(one, ReplyError) else whole(one) for one in records]
+    result = result_frame(rows, schema_of(kind), outcomes)
 
     result.to_parquet(tmp_path / "out.parquet")
 
-    assert pd.read_parquet(tmp_path / "out.parquet")["yes"].tolist() == [True]
+    stored = pd.read_parquet(tmp_path / "out.parquet")
+    assert stored["error_code"].tolist() == result["error_code"].tolist()
+    assert list(stored.columns) == list(result.columns)
+
+
+def test_a_field_that_records_of_several_classes_share_has_one_type():
+    rows = read_rows([{"a": 1}, {"a": 2}], what="rows")
+    outcomes = [whole(Either(NUMBERED, [])), whole(Either(NAMED, []))]
+
+    result = result_frame(rows, schema_of(Either), outcomes)
+
+    assert result["one"].tolist() == [
+        {"kind": 1, "id": "7", "at": "2024-01-02", "of": {"name": "Tom"}},
+        {"kind": 2, "id": "b", "at": "2024-01-02", "of": {"barks": True}},
+    ]
 
 
 def test_records_that_went_in_are_plain_in_the_result_too():
