@@ -98,11 +98,16 @@ class Block(Displayed, Generic[In, Out]):
         """Answer one record and wait for it; an interrupt cancels the work."""
         if fields:
             raise self.input_port.no_record(", ".join(f"{name}=" for name in fields), self.name)
-        taken = snapshot(record)
-        return wait_for(current_host(), lambda: self.run(taken))
+        return wait_for(current_host(), lambda: self.run(record))
 
-    async def run(self, record: In) -> Out:
-        """Answer one record: check it, do the work, check the answer, and tell the hook."""
+    def run(self, record: In) -> Coroutine[Any, Any, Out]:
+        """Answer one record: check it, do the work, check the answer, and tell the hook.
+
+        The record is taken as it is when this is called, not when it is awaited.
+        """
+        return self._run_checked(snapshot(record))
+
+    async def _run_checked(self, record: In) -> Out:
         with observed(self.name) as call:
             self.renew()
             self.input_port.check(record, subject=f"input of {self.name}", user=self.name)
@@ -137,7 +142,7 @@ class Block(Displayed, Generic[In, Out]):
         """Answer many records, in order; what goes wrong for one is the error in its place."""
         self.renew()
         several = self.input_port.several(records, f"{self.name}.batch")
-        return wait_for(current_host(), lambda: run_all(self.run, several))
+        return wait_for(current_host(), lambda: run_all(self._run_checked, several))
 
     def __rshift__(self, other: Block[Out, Next]) -> Pipeline[In, Next]:
         """Chain: what comes out of this block goes into `other`; PipelineError if it cannot."""

@@ -6,7 +6,7 @@ Layer 3.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
@@ -116,12 +116,15 @@ class LlmTask(Block[In, Out]):
                         yield partial.feed(piece.text)
             yield self._read(joined(pieces)).record
 
-    async def run_detailed(self, record: In) -> DetailedAnswer[Out]:
+    def run_detailed(self, record: In) -> Coroutine[Any, Any, DetailedAnswer[Out]]:
         """Answer one record like `run`, with what is known about the answer.
 
         Classes that are defined again meanwhile are not looked at: a run over many rows takes all
         of them by what it began with.
         """
+        return self._run_checked_detailed(snapshot(record))
+
+    async def _run_checked_detailed(self, record: In) -> DetailedAnswer[Out]:
         with observed(self.name) as call:
             self.input_port.check(record, subject=f"input of {self.name}", user=self.name)
             with as_block_error(self.name):
@@ -177,12 +180,11 @@ class DetailedTask(Generic[In, Out]):
     def __call__(self, record: In) -> DetailedAnswer[Out]:
         """Answer one record and wait for it; an interrupt cancels the work."""
         self._task.renew()
-        taken = snapshot(record)
-        return wait_for(current_host(), lambda: self.run(taken))
+        return wait_for(current_host(), lambda: self.run(record))
 
-    async def run(self, record: In) -> DetailedAnswer[Out]:
+    def run(self, record: In) -> Coroutine[Any, Any, DetailedAnswer[Out]]:
         """Answer one record."""
-        return await self._task.run_detailed(record)
+        return self._task.run_detailed(record)
 
     def batch(self, records: Sequence[In]) -> list[DetailedAnswer[Out] | ConduitError]:
         """Answer many records, in order; what goes wrong for one is the error in its place."""

@@ -244,6 +244,19 @@ def test_what_changes_after_the_call_is_not_asked(host: LoopHost):
     ] * 2
 
 
+def test_what_changes_between_the_call_and_its_await_is_not_asked(host: LoopHost):
+    review = Review(text="before")
+    with openai_server(answer=GOOD) as server:
+        task = block_at(server).task(Review, Verdict)
+        waiting = [task.run(review), task.detailed.run(review)]
+        review.text = "after"
+        for one in waiting:
+            host.submit(one).result(timeout=20)
+
+    asked = [request["messages"][-1]["content"] for request in server.requests]
+    assert asked == ['{"text":"before"}'] * 2
+
+
 def test_a_stream_whose_record_does_not_fit_ends_with_the_error(host: LoopHost):
     with openai_server(answer=always('{"mood": "sad", "stars": 5}')) as server:
         texts = block_at(server).stream(input=Review(text="a"), output=Verdict)
