@@ -51,7 +51,7 @@ class BackgroundMap(Shown):
         ending: Callable[[], str],
         witness: Witness,
         title: str,
-        out: str,
+        out: Callable[[], str],
         shell: Shell,
     ) -> None:
         self._run = run
@@ -124,7 +124,7 @@ class BackgroundMap(Shown):
 
     @property
     def _what_is_bound(self) -> str:
-        return f"See %conduit debug. {self._out} is bound to what could be made of the answers."
+        return f"See %conduit debug. {self._out()} is bound to what could be made of the answers."
 
     def _row_ended(self) -> None:
         if self._handles and self._throttle.is_due():
@@ -152,8 +152,10 @@ class BackgroundMap(Shown):
 
     def _conclude(self, end: concurrent.futures.Future[pd.DataFrame]) -> None:
         try:
-            self._receipt = self._witness.receipt(self._run)
-            frame = self._finish()
+            try:
+                self._receipt = self._witness.receipt(self._run)
+            finally:  # what was answered is bound whatever becomes of the receipt
+                frame = self._finish()
             self._ended_with = self._ending()
         except BaseException as error:  # noqa: BLE001  # whoever waits for the result is told
             end.set_exception(error)
@@ -174,7 +176,7 @@ class BackgroundMap(Shown):
         elif self._ended_with:
             said = self._ended_with
         else:
-            said = f"{progress_text(snapshot, self._title)}; {self._out} is bound when it ends"
+            said = f"{progress_text(snapshot, self._title)}; {self._out()} is bound when it ends"
             if self._is_unattended:
                 said += UNATTENDED
             elif self._is_notebook:

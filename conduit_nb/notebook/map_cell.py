@@ -11,9 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, RunError
 from conduit_nb.notebook.arguments import MagicParser, at_least_one, count
 from conduit_nb.notebook.background import BackgroundMap
+from conduit_nb.notebook.binding import Binding, require_bound
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import require_only_classes
 from conduit_nb.notebook.details import DetailColumns, detail_columns
@@ -29,6 +31,7 @@ from conduit_nb.notebook.frames import (
     to_records,
 )
 from conduit_nb.notebook.interrupts import interrupted_after, uninterrupted
+from conduit_nb.notebook.local_names import names_seen
 from conduit_nb.notebook.preflight import Preflight, preflight
 from conduit_nb.notebook.progress import progress_view, show_line, summary_text
 from conduit_nb.notebook.reloaded import earlier_hints, require_reloaded
@@ -69,11 +72,43 @@ def map_rows(
     """
     arguments = make_parser().parse_line(tokens)
     out = _out_name(arguments)
+    try:
+        job, warnings = _prepare(shell, arguments, out, cell)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "The map was stopped before it began.",
+            hint=f"{out} is what it was before. Run the cell again.",
+        ) from None
+    try:
+        if len(job.rows) or arguments.dry_run:
+            session = process_session()
+            estimate = preflight(session, job.task, job.run.rows, job.gives)
+            if arguments.dry_run:
+                return estimate
+            if estimate.usd and job.task.deployment is not None:
+                session.wait(session.fleet.require_affordable(estimate.usd, job.task.deployment))
+            show_line(shell, estimate)
+        for warning in [*warnings, *job.binding.begin()]:
+            show_line(shell, Line(warning))
+        return _in_background(job) if arguments.background else _wait(job)
+    except KeyboardInterrupt:
+        if arguments.dry_run:
+            raise
+        with uninterrupted():
+            job.run.cancel()
+            return job.conclude()
+
+
+def _prepare(
+    shell: Shell, arguments: argparse.Namespace, out: str, cell: str
+) -> tuple[MapJob, list[str]]:
+    """Read the rows and all that is to be done with them; return it with what to warn of."""
+    warnings = require_bound(shell, arguments.rows, names_seen(shell.user_ns))
     source = resolve(arguments.rows, shell.user_ns, what="ROWS")
     rows = read_rows(source, what=arguments.rows, limit=arguments.limit)
     columns = read_columns(arguments.columns)
     require_only_classes(cell, out)
-    warnings = overwritten(shell.user_ns, out, cell)
+    warnings += overwritten(shell.user_ns, out, cell)
     input_type, output_type = _types(shell, arguments, classes_of(shell, cell))
     takes = schema_of(input_type or derived_input(rows, columns), namespace=shell.user_ns)
     gives = schema_of(output_type, namespace=shell.user_ns)
@@ -92,37 +127,23 @@ def map_rows(
     title = f"{arguments.rows if is_named else takes.name} -> {gives.name}"
     task = task_of(arguments, takes.kind, output_type, name=title, examples=examples)
     session = process_session()
-    run = Run(session, task.detailed, records, window=max(WINDOW, arguments.max_concurrency or 0))
     job = MapJob(
-        shell=shell,
         title=title,
         rows=rows,
-        run=run,
+        task=task,
+        run=Run(
+            session, task.detailed, records, window=max(WINDOW, arguments.max_concurrency or 0)
+        ),
         takes=takes,
         gives=gives,
-        out=out,
+        shell=shell,
+        binding=Binding(shell, out, title),
         prefix=arguments.prefix,
         max_errors=arguments.max_errors,
         details=details,
         witness=Witness(session, task, gives, title),
     )
-    try:
-        if len(rows) or arguments.dry_run:
-            estimate = preflight(session, task, run.rows, gives)
-            if arguments.dry_run:
-                return estimate
-            if estimate.usd and task.deployment is not None:
-                session.wait(session.fleet.require_affordable(estimate.usd, task.deployment))
-            show_line(shell, estimate)
-        for warning in warnings:
-            show_line(shell, Line(warning))
-        return _in_background(job) if arguments.background else _wait(job)
-    except KeyboardInterrupt:
-        if arguments.dry_run:
-            raise
-        with uninterrupted():
-            run.cancel()
-            return job.conclude()
+    return job, warnings
 
 
 def make_parser() -> MagicParser:
@@ -149,14 +170,20 @@ class MapJob:
     shell: Shell
     title: str
     rows: Rows
+    task: LlmTask[Any, Any]
     run: Run[Any, Any]
     takes: Schema[Any]
     gives: Schema[Any]
-    out: str
+    binding: Binding
     prefix: str
     max_errors: int | None
     details: DetailColumns
     witness: Witness
+
+    @property
+    def out(self) -> str:
+        """The variable that is bound to the result."""
+        return self.binding.name
 
     def conclude(self) -> pd.DataFrame:
         """Bind OUT to what there is; raise where the run was stopped or failed as a whole."""
@@ -173,13 +200,13 @@ class MapJob:
             )
         except Exception as error:  # a user's class and pandas raise what they like
             bare = plain_result(self.rows, outcomes, prefix=self.prefix)
-            self.shell.push({self.out: bare})
+            self.binding.bind(bare)
             raise RunError(
                 f"The columns of {self.out} could not be made: {type(error).__name__}: {error}",
                 hint=f"{self.out} has the answers as records, in the column "
                 f"{self.prefix + ANSWER_COLUMN!r}.",
             ) from error
-        self.shell.push({self.out: frame})
+        self.binding.bind(frame)
         return frame
 
     def ending(self) -> str:
@@ -234,7 +261,7 @@ def _in_background(job: MapJob) -> BackgroundMap:
         ending=job.ending,
         witness=job.witness,
         title=job.title,
-        out=job.out,
+        out=lambda: job.out,
         shell=job.shell,
     )
     with interrupted_after():

@@ -35,7 +35,7 @@ CONDEMNING = (DeploymentError, EndpointAuthError, MissingExtraError, ModelError,
 class Runs(Protocol[In_contra, Out_co]):
     """What answers rows: a block, or a task with details."""
 
-    async def run(self, record: In_contra) -> Out_co:
+    def run(self, record: In_contra) -> Coroutine[Any, Any, Out_co]:
         """Answer one record."""
         ...
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from conduit_nb.errors import Interrupted, RunError
+from conduit_nb.errors import ArgumentError, Interrupted, RunError
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.session import process_session
 from tests.notebook.conftest import Cells
@@ -281,6 +281,64 @@ def test_the_frame_is_made_while_the_loop_of_the_session_is_free(
     assert not handle.is_done
     cells.names["go_on"].set()
     assert handle.result(timeout_s=20)["n"].tolist() == [1]
+
+
+@pytest.mark.parametrize("options", ["--background", ""])
+def test_the_map_that_was_started_last_binds_a_variable_however_long_an_earlier_one_takes(
+    cells: Cells, server: OpenAIServer, options: str
+):
+    first = start(cells, server, "WAIT bad", "good")
+    server.waiting.acquire(timeout=20)
+    cells.names["rows"] = [{"text": "good"}]
+
+    cell = f"%%conduit map rows -o out {options} --endpoint {server.url}\n{VERDICT}"
+    handle = cells.run(cell)
+    warning = cells.stderr
+    second: Any = handle.result(timeout_s=20) if options else handle
+    server.go_on.set()
+    earlier = first.result(timeout_s=20)
+
+    assert "rows -> Verdict still runs and was to bind out" in warning
+    assert cells.names["out"] is second
+    assert cells.names["out_earlier"] is earlier
+    assert list(earlier["mood"]) == ["bad", "good"]
+    assert "out_earlier is bound" in repr(first)
+    cells.run(cell)
+    assert "Warning" not in cells.stderr
+
+
+def test_an_earlier_map_that_is_stopped_leaves_the_later_result(cells: Cells, server: OpenAIServer):
+    first = start(cells, server, "WAIT bad")
+    server.waiting.acquire(timeout=20)
+    cells.names["rows"] = [{"text": "good"}]
+    cells.run(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}")
+
+    first.cancel()
+
+    assert list(cells.names["out"]["mood"]) == ["good"]
+    with pytest.raises(Interrupted) as caught:
+        first.result(timeout_s=20)
+    assert "out_earlier has what is finished" in caught.value.hint
+
+
+def test_rows_that_a_map_still_runs_for_are_not_taken_for_its_result(
+    cells: Cells, server: OpenAIServer
+):
+    first = start(cells, server, "WAIT bad")
+    cell = f"%%conduit map out -o two --prefix p_ --endpoint {server.url}\n{VERDICT}"
+
+    error = cells.fail(cell, ArgumentError)
+    cells.names["out"] = [{"text": "good"}]
+    cells.run(cell)
+
+    assert str(error) == "out is not bound yet: rows -> Verdict still runs."
+    assert "result()" in error.hint
+    assert "Warning: out is an earlier value: rows -> Verdict still runs" in cells.stderr
+    server.go_on.set()
+    first.result(timeout_s=20)
+    cells.run(cell)
+    assert "Warning" not in cells.stderr
+    assert list(cells.names["two"]["p_mood"]) == ["bad"]
 
 
 def test_two_maps_run_beside_each_other(cells: Cells, server: OpenAIServer):

@@ -187,7 +187,13 @@ def background_map(text: str) -> BackgroundMap:
     witness = Witness(session, task, schema_of(Given), text)
     shell = InteractiveShell.instance()
     return BackgroundMap(
-        run, frame_of, ending=lambda _: text, witness=witness, title=text, out=text, shell=shell
+        run,
+        lambda: frame_of(run),
+        ending=lambda: text,
+        witness=witness,
+        title=text,
+        out=lambda: text,
+        shell=shell,
     )
 
 

@@ -576,7 +576,9 @@ def test_an_interrupt_at_any_stage_is_interrupted_and_binds_out_once_the_rows_ar
     error = result.error_in_exec
     assert error is None or isinstance(error, Interrupted), error
     assert pressed or options  # in the background the frame is made by a thread
-    if error is not None and stage not in ("the rows are read", "the task is made"):
+    if error is not None and stage in ("the rows are read", "the task is made"):
+        assert "out is what it was before" in error.hint
+    elif error is not None:
         assert len(cells.names["out"]) == 3
     elif error is None:
         handle = result.result
