@@ -8,13 +8,14 @@ Layer 3: knows the session's address, not the session.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib
 import threading
 import time
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar, cast
 
@@ -65,6 +66,19 @@ def result_of(work: Future[T]) -> T:
     while not is_running.acquire(timeout=LOOK_EVERY_S):
         pass
     return work.result()
+
+
+async def wait_until_done(work: Future[Any]) -> None:
+    """Wait on the caller's own event loop; abandoning the wait stops nothing."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def tell(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+            loop.call_soon_threadsafe(ended.set)
+
+    work.add_done_callback(tell)
+    await ended.wait()
 
 
 _override: ContextVar[Host | None] = ContextVar("conduit_host", default=None)

@@ -5,7 +5,6 @@ Layer 7.
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import concurrent.futures
 import sys
@@ -14,6 +13,7 @@ import weakref
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
+from conduit_nb.blocks.host import wait_until_done
 from conduit_nb.errors import ConduitError, RunError
 from conduit_nb.notebook.display import Shown, html_of
 from conduit_nb.notebook.moving_line import Throttle
@@ -109,7 +109,7 @@ class BackgroundMap(Shown):
     async def _awaited(self) -> pd.DataFrame:
         await self._run.wait_async()
         end = self._concluded()
-        await asyncio.wait([asyncio.wrap_future(end)])
+        await wait_until_done(end)
         self._refresh()
         return self._outcome(end)
 

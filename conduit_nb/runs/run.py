@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
-from conduit_nb.blocks.host import LOOK_EVERY_S, Host, begun, use_host
+from conduit_nb.blocks.host import LOOK_EVERY_S, Host, begun, use_host, wait_until_done
 from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
@@ -132,11 +132,7 @@ class Run(Generic[In, Out]):
 
     async def wait_async(self) -> None:
         """Wait for the end on the caller's own event loop; abandoning the wait stops nothing."""
-        future = self._started()
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
-        await ended.wait()
+        await wait_until_done(self._started())
 
     def _started(self) -> concurrent.futures.Future[None]:
         assert self._future is not None, "start it first"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
@@ -146,6 +147,22 @@ def test_a_map_that_fails_as_a_whole_raises_where_it_is_awaited(
     with pytest.raises(RunError, match="1 of 1 rows failed"):
         handle.result(timeout_s=20)
     assert len(cells.names["out"]) == 1
+
+
+def test_a_map_that_fails_where_it_is_awaited_is_told_once(
+    cells: Cells, server: OpenAIServer, caplog: pytest.LogCaptureFixture
+):
+    handle = start(cells, server, "WAIT REFUSED")
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_later(0.01, server.go_on.set)
+        with pytest.raises(RunError):
+            await handle
+        gc.collect()
+
+    asyncio.run(work())
+
+    assert not caplog.records
 
 
 def test_what_a_server_says_is_escaped_in_the_handle(cells: Cells, server: OpenAIServer):
