@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from conduit_nb import settings
-from conduit_nb.blocks.host import result_of
+from conduit_nb.blocks.host import Running, result_of
 from conduit_nb.client import Endpoint, model_options
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
@@ -216,20 +216,16 @@ class Session:
         if self.is_loop_thread():
             work.close()
             raise _waits_for_itself()
-        future: Future[T] | None = None
+        running = Running()
         try:
-            future = self.submit(work)
-            return result_of(future)
-        except KeyboardInterrupt:
-            if future is not None:
-                future.cancel()
-            else:
-                work.close()
-            raise
+            return result_of(self.submit(running.carry_out(lambda: work)))
         except CancelledError as err:
             raise Interrupted("The session was closed meanwhile.", hint="Call it again.") from err
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None
+        finally:
+            if not running.cancel():  # it was never begun
+                work.close()
 
     def _provider(self, name: str) -> Provider:
         if name not in self._providers:

@@ -108,6 +108,33 @@ def test_to_cancel_the_future_is_to_cancel_the_work(session: Session):
     assert cancelled.wait(10)
 
 
+@pytest.mark.usefixtures("interruptible")
+def test_an_interrupt_in_the_moment_after_the_work_began_cancels_it_where_it_runs(session: Session):
+    began, ended = threading.Event(), threading.Event()
+    cleaned_up_in: list[str] = []
+
+    async def work() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned_up_in.append(threading.current_thread().name)
+            ended.set()
+
+    def press(frame: Any, event: str, argument: Any) -> None:  # a profiler's
+        if event == "return" and frame.f_code.co_name == "submit":
+            sys.setprofile(None)
+            began.wait(10)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sys.setprofile(press)
+    with pytest.raises(KeyboardInterrupt):
+        session.wait(work())
+
+    assert ended.wait(10)
+    assert cleaned_up_in == ["conduit"]
+
+
 def test_work_runs_in_the_context_of_who_submits_it(session: Session):
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("v")
 

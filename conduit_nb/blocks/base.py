@@ -10,13 +10,12 @@ import asyncio
 import concurrent.futures
 import contextlib
 import inspect
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from conduit_nb.blocks.host import Host, begun, current_host, result_of
+from conduit_nb.blocks.host import Host, Running, current_host, result_of
 from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.snapshots import snapshot
 from conduit_nb.displayed import Displayed
@@ -34,7 +33,7 @@ T = TypeVar("T")
 Record = TypeVar("Record")
 
 BATCH_WINDOW = 64
-CLEAN_UP_S = 5
+CLEAN_UP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,52 +224,12 @@ def wait_for(host: Host, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return result_of(host.submit(running.carry_out(work)))
     except KeyboardInterrupt:
         running.cancel()
-        running.wait_for_end()
+        running.wait_for_end(CLEAN_UP_S)
         raise
     except concurrent.futures.CancelledError as error:
         raise Interrupted(
             "The session ended before the block had answered.", hint="Call it again."
         ) from error
-
-
-class Running:
-    """Work that another thread can cancel from the moment on when it was handed over.
-
-    A future alone cannot: an interrupt may come before its waiter has it in hand.
-    """
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._is_cancelled = False
-        self._task: asyncio.Task[Any] | None = None
-
-    async def carry_out(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Do the work, unless it was cancelled before it began."""
-        with self._lock:
-            if self._is_cancelled:
-                raise asyncio.CancelledError
-            self._task = asyncio.current_task()
-        try:
-            with begun(self._began):
-                return await work()
-        finally:
-            self._ended.set()
-
-    def cancel(self) -> None:
-        """Cancel the work; what has ended, or was never begun, needs nothing more."""
-        with self._lock:
-            self._is_cancelled = True
-            task = self._task
-        if task is not None and not self._ended.is_set():
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and all work with it
-                task.get_loop().call_soon_threadsafe(task.cancel)
-
-    def wait_for_end(self) -> None:
-        """Wait until the work has cleaned up, though not for ever."""
-        if self._task is not None:
-            self._ended.wait(timeout=CLEAN_UP_S)
 
 
 def would_wait_for_itself() -> ArgumentError:

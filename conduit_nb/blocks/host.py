@@ -13,7 +13,7 @@ import functools
 import importlib
 import threading
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -116,6 +116,47 @@ def began_at() -> float:
     """Return when the work of this context began: a batch, a map, a call; by default now."""
     began = _began.get()
     return time.monotonic() if began is None else began
+
+
+class Running:
+    """Work that another thread can cancel from the moment on when it was handed over.
+
+    A future alone cannot: an interrupt may come before its waiter has it in hand.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._is_cancelled = False
+        self._task: asyncio.Task[Any] | None = None
+
+    async def carry_out(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Do the work, unless it was cancelled before it began."""
+        with self._lock:
+            if self._is_cancelled:
+                raise asyncio.CancelledError
+            self._task = asyncio.current_task()
+        try:
+            with begun(self._began):
+                return await work()
+        finally:
+            self._ended.set()
+
+    def cancel(self) -> bool:
+        """Cancel the work; say whether it was ever begun. It will not be from now on."""
+        with self._lock:
+            self._is_cancelled = True
+            task = self._task
+        if task is not None and not self._ended.is_set():
+            with suppress(RuntimeError):  # the loop is closed, and all work with it
+                task.get_loop().call_soon_threadsafe(task.cancel)
+        return task is not None
+
+    def wait_for_end(self, timeout_s: float) -> None:
+        """Wait until the work has cleaned up, where it was begun."""
+        if self._task is not None:
+            self._ended.wait(timeout_s)
 
 
 @functools.cache

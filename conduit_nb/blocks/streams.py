@@ -11,8 +11,8 @@ import queue
 from collections.abc import AsyncGenerator, Iterator
 from typing import TypeVar
 
-from conduit_nb.blocks.base import Running, would_wait_for_itself
-from conduit_nb.blocks.host import LOOK_EVERY_S, Host
+from conduit_nb.blocks.base import would_wait_for_itself
+from conduit_nb.blocks.host import LOOK_EVERY_S, Host, Running
 from conduit_nb.errors import Interrupted
 
 T = TypeVar("T")

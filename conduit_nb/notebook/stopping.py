@@ -7,10 +7,9 @@ Layer 7.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 
-from conduit_nb.blocks.host import result_of
+from conduit_nb.blocks.host import Running, result_of
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import Interrupted
@@ -30,12 +29,14 @@ def wait_or_end(session: Session, request: DeploymentRequest) -> DeploymentInfo:
     What ran before stays. A second interrupt goes through at once; the ending goes on all the same.
     """
     before = session.wait(session.fleet.left_of(request))
-    work = _Deploying(session, request)
+    running = Running()
     try:
-        return work.result()
+        work = session.submit(running.carry_out(lambda: session.fleet.deploy(request)))
+        return result_of(work)
     except KeyboardInterrupt:
         session.events.emit(Notice(text="Stopping: what was started is being ended."))
-        work.stop()
+        running.cancel()
+        running.wait_for_end(CLEAN_UP_S)
     left = session.wait(_settled(session, request))
     if left is None:
         raise Interrupted(
@@ -71,37 +72,3 @@ async def _settled(session: Session, request: DeploymentRequest) -> DeploymentIn
             return left
         await asyncio.sleep(LOOK_EVERY_S)
         await session.fleet.list_deployments()
-
-
-class _Deploying:
-    """A deployment under way on the session's loop, which another thread can stop at any moment."""
-
-    def __init__(self, session: Session, request: DeploymentRequest) -> None:
-        self._session = session
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._is_stopped = False
-        self._task: asyncio.Task[DeploymentInfo] | None = None
-        self._request = request
-
-    def result(self) -> DeploymentInfo:
-        return result_of(self._session.submit(self._work()))
-
-    def stop(self) -> None:
-        """Cancel it, and wait until all it had started has been ended."""
-        with self._lock:
-            self._is_stopped = True
-            task = self._task
-        if task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
-            self._ended.wait(CLEAN_UP_S)
-
-    async def _work(self) -> DeploymentInfo:
-        with self._lock:
-            if self._is_stopped:
-                raise asyncio.CancelledError
-            self._task = asyncio.current_task()
-        try:
-            return await self._session.fleet.deploy(self._request)
-        finally:
-            self._ended.set()
