@@ -15,9 +15,8 @@ from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.expressions import BUILTINS, overwritten, resolve
 from conduit_nb.notebook.mdl_display import SchemaListings
-from conduit_nb.notebook.progress import show_line
 from conduit_nb.notebook.reloaded import require_reloaded
-from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.shell import Shell, show_line
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.schemas import schema_of
 

@@ -33,7 +33,7 @@ from conduit_nb.notebook.frames import (
 from conduit_nb.notebook.interrupts import interrupted_after, uninterrupted
 from conduit_nb.notebook.local_names import names_seen
 from conduit_nb.notebook.preflight import Preflight, preflight
-from conduit_nb.notebook.progress import progress_view, show_line, summary_text
+from conduit_nb.notebook.progress import progress_view, summary_text
 from conduit_nb.notebook.reloaded import earlier_hints, require_reloaded
 from conduit_nb.notebook.remarks import remarks
 from conduit_nb.notebook.results import (
@@ -44,7 +44,7 @@ from conduit_nb.notebook.results import (
 )
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
-from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.shell import Shell, show_line
 from conduit_nb.notebook.tasks import add_task_options, task_of
 from conduit_nb.runs import Run
 from conduit_nb.schemas import Schema, schema_of

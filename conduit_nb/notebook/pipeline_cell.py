@@ -21,8 +21,7 @@ from conduit_nb.notebook.cell import PROVIDED, run_statements
 from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.expressions import overwritten, users_names
 from conduit_nb.notebook.pipeline_display import PipelineView
-from conduit_nb.notebook.progress import show_line
-from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.shell import Shell, show_line
 from conduit_nb.spelling import nearest
 
 USAGE = "%%conduit pipeline NAME"

@@ -42,14 +42,6 @@ def progress_view(shell: Shell, title: str) -> ProgressView:
     return LogProgress(title, sys.stderr)
 
 
-def show_line(shell: Shell, line: Shown) -> None:
-    """Show a line once, where this shell's progress goes."""
-    if is_notebook(shell):
-        new_display().display(line)
-    else:
-        print(repr(line), file=sys.stderr, flush=True)
-
-
 class NotebookProgress:
     """A line in the cell's output that is replaced in place."""
 

@@ -15,8 +15,7 @@ from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.expressions import overwritten
 from conduit_nb.notebook.mdl_display import SchemaListings
 from conduit_nb.notebook.places import point
-from conduit_nb.notebook.progress import show_line
-from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.shell import Shell, show_line
 from conduit_nb.schemas import schema_of
 
 

@@ -6,6 +6,7 @@ Layer 7.
 from __future__ import annotations
 
 import ast
+import sys
 from types import CodeType
 from typing import Any, Protocol, cast
 
@@ -67,6 +68,14 @@ def new_display() -> Display:
 def is_notebook(shell: Shell) -> bool:
     """Say whether the shell is a kernel's, whose displays can be replaced."""
     return getattr(shell, "kernel", None) is not None
+
+
+def show_line(shell: Shell, line: object) -> None:
+    """Show a line once, where this shell's progress goes."""
+    if is_notebook(shell):
+        new_display().display(line)
+    else:
+        print(repr(line), file=sys.stderr, flush=True)
 
 
 def is_unattended(shell: Shell) -> bool:
