@@ -173,10 +173,8 @@ class _Rewriter:
 
     def _name_properties(self, result: dict[str, Any]) -> None:
         """Write `propertyNames` as the properties themselves, where they are a few or a pattern."""
-        names: object = result.get("propertyNames")
-        while isinstance(names, Mapping) and "$ref" in names:
-            names = _target(self._root, _mapping(cast("object", names))["$ref"])
-        rule = _mapping(cast("object", names))
+        names = _resolved(self._root, result.get("propertyNames"))
+        rule = _mapping(names)
         if names is True or (isinstance(names, Mapping) and rule.keys() <= {"type"}):
             result.pop("propertyNames", None)
             return
@@ -380,6 +378,18 @@ def _target(root: Mapping[str, Any], reference: object) -> object:
         else:
             return True
     return target
+
+
+def _resolved(root: Mapping[str, Any], value: object) -> object:
+    """Return what a schema refers to in the end; True where it refers to itself."""
+    seen: set[str] = set()
+    while isinstance(value, Mapping) and "$ref" in value:
+        reference = str(_mapping(cast("object", value))["$ref"])
+        if reference in seen:
+            return True
+        seen.add(reference)
+        value = _target(root, reference)
+    return cast("object", value)
 
 
 def _depth(value: object) -> int:

@@ -221,6 +221,14 @@ def test_parts_of_an_object_that_are_merged_are_not_closed():
     assert servable({**schema, "$defs": {"base": base}})["$defs"]["base"] == base
 
 
+def test_key_names_that_refer_to_themselves_say_nothing():
+    schema = {"type": "object", "propertyNames": {"$ref": "#/$defs/a"}}
+
+    served = servable({**schema, "$defs": {"a": {"$ref": "#/$defs/a"}}})
+
+    assert "propertyNames" not in served
+
+
 def test_definitions_may_stand_under_any_name():
     schema = {"$ref": "#/components/schemas/A", "components": {"schemas": {"A": TEXT}}}
 
