@@ -356,6 +356,9 @@ def _refused(reason: str, hint: str = "") -> RequestRefusedError:
     if keywords := UNIMPLEMENTED.match(text):
         names = ", ".join(re.findall(r"[\w$]+", keywords[1]))
         text = f"the keyword {names} is not supported"
+        if names == "uniqueItems":
+            text += " for items that are not an enum of a few values"
+            hint = "Leave uniqueItems out, and drop the duplicates from the reply."
     elif text.startswith("oneOf"):
         text = "oneOf is supported only where a value can fit no more than one of its members"
         hint = "Write anyOf instead, or give each member a const property of its own."

@@ -5,23 +5,34 @@
 JSON Schema says that keywords nobody knows and formats nobody checks are annotations: they are
 left out, and so are titles, descriptions and defaults. What pydantic, zod and OpenAPI write in a
 form of their own is rewritten: `oneOf` with a discriminator, `allOf` of one, tuples of draft 7,
-`propertyNames`. An object that does not speak of additional properties gets none, as in vLLM.
-Every value that fits the result fits what was given.
+`propertyNames`, `uniqueItems` over a few values. An object that does not speak of additional
+properties gets none, as in vLLM. Every value that fits the result fits what was given.
 Layer 1.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Mapping
+from itertools import chain, combinations, islice, permutations
 from typing import Any, cast
 
 from conduit_nb.errors import SchemaError
+from conduit_nb.schemas.keywords import FORMATS as FORMAT_REGEXES
+from conduit_nb.schemas.patterns import anchored
 
 MAX_DEPTH = 120
 """Levels of JSON in a schema; llguidance reads 127."""
 
 MAX_OPTIONAL = 500
 """Optional properties of one object: the parser keeps four places for each that may come next."""
+
+MAX_ARRAYS = 330
+"""Alternatives that stand for one array of different values: all orders of five."""
+
+LOWEST_INTEGER, LARGEST_NUMBER = -(2**62), 10**18
+"""The bounds that llguidance makes a grammar of; it reads bounds as floats."""
 
 FORMATS = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
@@ -43,6 +54,13 @@ UNSERVED = frozenset(
         *("$dynamicRef", "$recursiveRef"),
     )
 )
+# Grammars allow second 60 and year 0 here, and clients do not.
+_NARROWED = ("date-time", "date", "time")
+# What zod says beside the format, which allows neither a first dot nor two of them.
+_EMAIL_LOOKAHEADS = (r"(?!\.)", r"(?!.*\.\.)")
+_KINDS = {"string": str, "integer": int, "number": int, "boolean": bool}
+_DESCRIBING = frozenset(("title", "description", "default", "examples"))
+_DEFINING = frozenset(("$defs", "definitions"))
 LOOKAROUNDS = ("(?=", "(?!", "(?<=", "(?<!")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _MAPS = ("properties", "patternProperties", "$defs", "definitions")
@@ -144,7 +162,11 @@ class _Rewriter:
         for name in _SINGLE:
             if name in result:
                 result[name] = self._schema(result[name], f"{path}[]", f"{pointer}/{name}")
+        _infer_type(result)
         _modernise_bounds(result)
+        _narrow_bounds(result)
+        _narrow_format(result)
+        _choose_different(result, self._root)
         self._name_properties(result)
         self._require_tag(result, pointer)
         self._choose(result, schema)
@@ -186,9 +208,9 @@ class _Rewriter:
             del result["propertyNames"]
             result["properties"] = {str(key): value for key in cast("list[object]", listed)}
             result["additionalProperties"] = False
-        elif isinstance(rule.get("pattern"), str) and "patternProperties" not in result:
+        elif "patternProperties" not in result and (pattern := _key_pattern(rule)) is not None:
             del result["propertyNames"]
-            result["patternProperties"] = {rule["pattern"]: value}
+            result["patternProperties"] = {pattern: value}
             result["additionalProperties"] = False
 
     def _close(self, result: dict[str, Any]) -> None:
@@ -247,8 +269,14 @@ class _Endings:
 
 
 def _asserts(name: str, value: object) -> bool:
-    """Whether a keyword says something about values."""
+    """Whether a keyword says something about values; a null says nothing."""
     match name, value:
+        case "const", _:
+            return True
+        case _, None:
+            return False
+        case "required", bool():  # of a property itself, as in draft 3
+            return False
         case "format", _:
             return isinstance(value, str) and value in FORMATS
         case "uniqueItems", False:
@@ -269,6 +297,110 @@ def _modernise_bounds(result: dict[str, Any]) -> None:
             del result[opened]
             if flag and closed in result:
                 result[opened] = result.pop(closed)
+
+
+def _infer_type(result: dict[str, Any]) -> None:
+    """Say that what has properties is an object, and what has items an array, if nothing else is.
+
+    Without a type any text or number would fit, which nobody means.
+    """
+    if result.keys().isdisjoint(("type", "$ref", "enum", "const", "anyOf", "oneOf", "allOf")):
+        if "properties" in result:
+            result["type"] = "object"
+        elif "items" in result:
+            result["type"] = "array"
+
+
+def _narrow_bounds(result: dict[str, Any]) -> None:
+    """Bring bounds that are beyond what a grammar can be made of to those that are not."""
+    is_whole = result.get("type") in ("integer", ["integer"])
+    lowest = LOWEST_INTEGER if is_whole else -LARGEST_NUMBER
+    for name in ("minimum", "exclusiveMinimum"):
+        if _number(result.get(name)) < lowest:
+            result[name] = lowest
+    for name in ("maximum", "exclusiveMaximum"):
+        if not is_whole and _number(result.get(name)) > LARGEST_NUMBER:
+            result[name] = LARGEST_NUMBER
+
+
+def _number(value: object) -> float:
+    """Return a bound; what is none compares as false."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return cast("float", value) if is_number else math.nan
+
+
+def _narrow_format(result: dict[str, Any]) -> None:
+    """Write a format as a pattern where its grammar allows what clients do not."""
+    form, pattern = result.get("format"), result.get("pattern")
+    if form in _NARROWED and pattern is None:
+        del result["format"]
+        result["pattern"] = anchored(FORMAT_REGEXES[form])
+    elif form == "email" and isinstance(pattern, str):
+        for lookahead in _EMAIL_LOOKAHEADS:
+            pattern = pattern.replace(lookahead, "")
+        result["pattern"] = pattern
+
+
+def _choose_different(result: dict[str, Any], root: Mapping[str, Any]) -> None:
+    """Write an array whose items differ as all such arrays, where its items are of a few values.
+
+    In any order where those are not too many, else in the order of the values.
+    """
+    least, most = result.get("minItems", 0), result.get("maxItems")
+    if result.get("uniqueItems") is not True or result.get("type") != "array":
+        return
+    if isinstance(most, int) and most <= 1:
+        del result["uniqueItems"]
+        return
+    values = _values(_resolved(root, result.get("items")))
+    array = {"type", "items", "uniqueItems", "minItems", "maxItems"}
+    if not values or not isinstance(least, int) or result.keys() - array - _DEFINING:
+        return
+    counts = range(least, min(len(values), most if isinstance(most, int) else len(values)) + 1)
+    for choose in (permutations, combinations):
+        arrays = chain.from_iterable(choose(values, count) for count in counts)
+        chosen = list(islice(arrays, MAX_ARRAYS + 1))
+        if 0 < len(chosen) <= MAX_ARRAYS:
+            for name in array & result.keys():
+                del result[name]
+            result["anyOf"] = [_array_of(one) for one in chosen]
+            return
+
+
+def _array_of(values: tuple[object, ...]) -> dict[str, Any]:
+    """Return the schema of one array."""
+    first = {"prefixItems": [{"const": value} for value in values]} if values else {}
+    count = len(values)
+    return {"type": "array", **first, "items": False, "minItems": count, "maxItems": count}
+
+
+def _values(items: object) -> list[object]:
+    """Return the different values that an item may have; none where they are not listed."""
+    rule = _mapping(items)
+    listed = [rule["const"]] if "const" in rule else _list(rule.get("enum"))
+    if rule.get("type") == "boolean" and not listed:
+        listed = [False, True]
+    is_plain = all(isinstance(one, str | bool | int | None) for one in listed)
+    said = rule.get("type")
+    if not is_plain or rule.keys() - {"const", "enum", "type"} - _DESCRIBING:
+        return []
+    kind = _KINDS.get(said) if isinstance(said, str) else object if said is None else None
+    if kind is None:
+        return []
+    return list({json.dumps(one): one for one in listed if isinstance(one, kind)}.values())
+
+
+def _key_pattern(rule: Mapping[str, Any]) -> str | None:
+    """Return what the keys of an object match; None where no one pattern says it."""
+    says = rule.keys() - _DESCRIBING - {"type"}
+    if says == {"pattern"} and isinstance(rule["pattern"], str):
+        return rule["pattern"]
+    form, least, most = rule.get("format"), rule.get("minLength", 0), rule.get("maxLength", "")
+    if says == {"format"} and isinstance(form, str) and form in FORMAT_REGEXES:
+        return anchored(FORMAT_REGEXES[form])
+    if says and says <= {"minLength", "maxLength"}:
+        return anchored(rf"(?:.|\n){{{least},{most}}}")
+    return None
 
 
 def _check_width(result: Mapping[str, Any], path: str) -> None:

@@ -23,6 +23,12 @@ FLAG: dict[str, Any] = {
 }
 
 
+ZOD_EMAIL = (
+    r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]"
+    r"@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+)
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
     return make_tiny_tokenizer()
@@ -106,6 +112,57 @@ def test_a_guide_that_took_a_wrong_token_says_so_ever_after(grammars: Grammars, 
     Masks(VOCAB_SIZE).forbidden([grammars.guide(FLAG), guide])
     with pytest.raises(ServerFailedError):
         guide.check()
+
+
+@pytest.mark.parametrize(
+    ("schema", "fitting", "others"),
+    [
+        (
+            {"type": "string", "format": "date-time"},
+            ["2024-02-29T10:00:59Z", "0001-01-01T00:00:00.5+01:00"],
+            ["2024-02-29T10:00:60Z", "0000-01-01T00:00:00Z", "2023-02-29T10:00:00Z"],
+        ),
+        ({"type": "string", "format": "date"}, ["2024-02-29"], ["0000-01-01", "2023-02-29"]),
+        ({"type": "string", "format": "time"}, ["10:00:59Z"], ["10:00:60Z"]),
+        (
+            {"type": "string", "format": "email", "pattern": ZOD_EMAIL},
+            ["ann.b+c@example.com", "o'neil@a-b.co"],
+            [".ann@example.com", "a..b@example.com", "ann@example"],
+        ),
+        ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, [0, 2**62], [2**63]),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1.7e308}, [0.5, 9.0e5], [0, -1]),
+        (
+            {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True},
+            [[], ["c", "a", "b"]],
+            [["a", "a"], ["d"]],
+        ),
+        (
+            {"type": "object", "propertyNames": {"minLength": 1, "maxLength": 3}},
+            [{}, {"a": 1, "a\nb": 2}],
+            [{"": 1}, {"abcd": 1}],
+        ),
+        ({"properties": {"a": {"type": "null"}}, "required": ["a"]}, [{"a": None}], [1, True]),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_foreign_schema_allows_what_its_clients_read(
+    grammars: Grammars, tokenizer: Any, schema: dict[str, Any], fitting: Any, others: Any
+):
+    def fits(value: object) -> bool:
+        text = json.dumps(value, separators=(",", ":"))
+        return grammars.guide(schema).can_end_with(tokenizer.encode(text))
+
+    assert [value for value in fitting if not fits(value)] == []
+    assert [value for value in others if fits(value)] == []
+
+
+def test_a_set_of_any_texts_is_refused_with_a_way_out(grammars: Grammars):
+    schema = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+
+    with pytest.raises(RequestRefusedError, match="uniqueItems") as refused:
+        grammars.guide(schema)
+
+    assert "duplicates" in refused.value.hint
 
 
 def properties(count: int) -> dict[str, Any]:

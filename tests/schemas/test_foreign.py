@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import itertools
 import json
 import uuid
 from pathlib import Path
@@ -19,6 +20,8 @@ from hypothesis import strategies as st
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.foreign import KEPT, UNSERVED, patterns, servable
+from conduit_nb.schemas.keywords import FORMATS
+from conduit_nb.schemas.patterns import anchored
 
 TEXT = {"type": "string"}
 
@@ -162,9 +165,63 @@ def test_a_property_may_be_called_like_a_keyword(name: str):
     assert servable(schema)["properties"] == {name: TEXT}
 
 
-@pytest.mark.parametrize("form", ["date-time", "date", "time", "email", "uuid", "ipv4", "uri"])
+@pytest.mark.parametrize("form", ["duration", "email", "uuid", "ipv4", "ipv6", "uri"])
 def test_a_known_format_is_kept(form: str):
     assert servable({**TEXT, "format": form}) == {**TEXT, "format": form}
+
+
+@pytest.mark.parametrize("form", ["date-time", "date", "time"])
+def test_a_time_is_one_that_clients_read(form: str):
+    served = servable({**TEXT, "format": form, "maxLength": 40})
+
+    assert served == {**TEXT, "maxLength": 40, "pattern": anchored(FORMATS[form])}
+
+
+@pytest.mark.parametrize("keyword", sorted(KEPT - {"const", "type"}))
+def test_a_keyword_that_is_null_says_nothing(keyword: str):
+    assert servable({**TEXT, keyword: None}) == TEXT
+
+
+ORDERS = [list(one) for count in range(3) for one in itertools.permutations("ab", count)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "values"),
+    [
+        ({"items": {"enum": ["a", "b"]}}, ORDERS),
+        ({"items": {"enum": ["a", "b"]}, "minItems": 1}, ORDERS[1:]),
+        ({"items": {"enum": ["a", "b"]}, "maxItems": 1}, ORDERS[:3]),
+        ({"items": {"$ref": "#/$defs/E"}, "$defs": {"E": {**TEXT, "enum": ["a", "b"]}}}, ORDERS),
+        ({"items": {"const": "a", "title": "A"}}, [[], ["a"]]),
+        ({"items": {"type": "boolean"}, "minItems": 2}, [[False, True], [True, False]]),
+        (
+            {"items": {"type": "integer", "enum": list(range(8))}, "minItems": 7},
+            [[n for n in range(8) if n != gone] for gone in (*range(7, -1, -1), None)],
+        ),
+    ],
+    ids=str,
+)
+def test_items_that_differ_are_served_where_they_are_a_few(schema: Any, values: Any):
+    whole = {"type": "array", "uniqueItems": True, **schema}
+
+    served = servable(whole)
+
+    assert "uniqueItems" not in served
+    if "anyOf" in served:
+        listed = [[item["const"] for item in one.get("prefixItems", [])] for one in served["anyOf"]]
+        assert sorted(listed) == sorted(values)
+    for value in values:
+        jsonschema.validate(value, whole)
+        jsonschema.validate(value, {**schema, **served})
+
+
+@pytest.mark.parametrize(
+    "items",
+    [TEXT, {"enum": [1.5, 2.5]}, {"enum": list("abcdefghij")}, {"$ref": "#/items"}, {}],
+    ids=str,
+)
+def test_items_that_differ_stay_unserved_where_they_are_many(items: Any):
+    assert servable({"type": "array", "items": items, "uniqueItems": True})["uniqueItems"]
 
 
 @pytest.mark.parametrize(
@@ -192,11 +249,40 @@ def test_a_known_format_is_kept(form: str):
             {"anyOf": [{"type": "number"}, {**TEXT, "pattern": "^(?!-)"}]},
             {"type": "number"},
         ),
+        (
+            {"type": "object", "propertyNames": {"format": "uuid"}, "additionalProperties": TEXT},
+            {
+                "type": "object",
+                "patternProperties": {anchored(FORMATS["uuid"]): TEXT},
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {"type": "object", "propertyNames": {**TEXT, "minLength": 1, "maxLength": 9}},
+            {
+                "type": "object",
+                "patternProperties": {r"^(?:(?:.|\n){1,9})$": True},
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {**TEXT, "format": "email", "pattern": r"^(?!\.)(?!.*\.\.)[a-z.]*@a\.b$"},
+            {**TEXT, "format": "email", "pattern": r"^[a-z.]*@a\.b$"},
+        ),
+        (
+            {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+            {"type": "integer", "minimum": -(2**62), "maximum": 2**63 - 1},
+        ),
+        ({"type": "number", "maximum": 1e308}, {"type": "number", "maximum": 10**18}),
+        ({"properties": {}}, {"type": "object", "properties": {}}),
+        ({"items": TEXT}, {"type": "array", "items": TEXT}),
+        ({"enum": ["a"], "items": TEXT}, {"enum": ["a"], "items": TEXT}),
+        ({**TEXT, "required": True}, TEXT),
         ({}, {}),
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_form_that_grammars_do_not_take_is_written_in_one_that_they_do(schema, served):
+def test_a_form_that_grammars_do_not_take_is_written_in_one_that_they_do(schema: Any, served: Any):
     result = servable(schema)
     result.pop("$defs", None)
 
@@ -227,6 +313,12 @@ def test_key_names_that_refer_to_themselves_say_nothing():
     served = servable({**schema, "$defs": {"a": {"$ref": "#/$defs/a"}}})
 
     assert "propertyNames" not in served
+
+
+def test_key_names_that_no_pattern_says_are_not_dropped():
+    names = {"pattern": "^[a-z]+$", "maxLength": 3}
+
+    assert servable({"type": "object", "propertyNames": names})["propertyNames"] == names
 
 
 def test_definitions_may_stand_under_any_name():
