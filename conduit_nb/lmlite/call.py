@@ -370,13 +370,13 @@ def _refused(param: str, message: str, hint: str) -> RequestRefusedError:
 
 def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     match response_format:
-        # The schema of an object, as llama.cpp and Together write it.
-        case {"type": "json_object", "schema": schema} if schema is not None:
+        case {"type": "json_schema", "json_schema": {"schema": schema}} if schema is not None:
+            return cast("Mapping[str, Any]", schema)
+        # Beside the type, as llama.cpp and Together write it.
+        case {"type": "json_schema" | "json_object", "schema": schema} if schema is not None:
             return schema
         case {"type": "json_object"}:
             return ANY_OBJECT
-        case {"type": "json_schema", "json_schema": {"schema": schema}} if schema is not None:
-            return cast("Mapping[str, Any]", schema)
         case {"type": "json_schema"}:
             raise _refused(
                 "response_format.json_schema.schema",

@@ -72,6 +72,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "input": (None,),
     "suffix": (None, ""),
 }
+EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 # What a template is given by fields of the request.
 RESERVED = frozenset(
     (
@@ -210,15 +211,10 @@ def _prompt_options(checked: Mapping[str, Any], tools: ToolUse | None) -> Prompt
                 "Pass what the model's chat template takes, such as enable_thinking.",
             )
     effort: str | None = checked.get("reasoning_effort")
-    if effort not in (None, "none"):
-        raise _refused(
-            "reasoning_effort",
-            "reasoning_effort is not supported here.",
-            "Leave it out, or pass it in chat_template_kwargs where the model's chat template"
-            " takes it.",
-        )
     if effort == "none":
         given.setdefault("enable_thinking", False)
+    elif effort is not None:  # as in vLLM: templates that know it show it, others pass over it
+        given.setdefault("reasoning_effort", effort)
     continues = bool(checked.get("continue_final_message"))
     opens = checked.get("add_generation_prompt")
     if continues and opens:
@@ -415,7 +411,7 @@ CHAT_FORM = CallForm(
         "chat_template_kwargs": optional(core_schema.dict_schema()),
         "add_generation_prompt": optional(core_schema.bool_schema()),
         "continue_final_message": optional(core_schema.bool_schema()),
-        "reasoning_effort": optional(core_schema.str_schema()),
+        "reasoning_effort": optional(core_schema.literal_schema(EFFORTS)),
         "max_completion_tokens": optional(COUNT),
         "logprobs": optional(core_schema.bool_schema()),
         "top_logprobs": optional(TOP_LOGPROBS),

@@ -205,15 +205,18 @@ def _parameters(given: Mapping[str, Any] | None, path: str) -> Mapping[str, Any]
     """Return the schema of the arguments, which are an object."""
     if not given:
         return NO_ARGUMENTS
-    kind: object = given.get("type")
-    if kind is None and any(name in given for name in _COMBINED):
-        return given
-    if kind not in (None, "object", ["object"]):
+    said = {name: value for name, value in given.items() if value is not None}
+    kind: object = said.get("type")
+    if kind is None and any(name in said for name in _COMBINED):
+        return said
+    kinds = cast("list[object]", kind) if isinstance(kind, list) else [kind]
+    if "object" not in kinds and kind is not None:
         raise _refused(path, 'must be a JSON Schema of type "object"')
-    is_bare = not given.get("properties") and given.keys().isdisjoint(
-        ("additionalProperties", "patternProperties", "required", "minProperties", *_COMBINED)
+    is_bare = not said.get("properties") and not said.get("required")
+    is_open = not said.keys().isdisjoint(
+        ("additionalProperties", "patternProperties", "minProperties", *_COMBINED)
     )
-    return {**given, "type": "object", **(NO_ARGUMENTS if is_bare else {})}
+    return {**said, "type": "object", **(NO_ARGUMENTS if is_bare and not is_open else {})}
 
 
 def _refused(path: str, problem: str, hint: str = "") -> RequestRefusedError:

@@ -130,6 +130,7 @@ def test_text_in_parts_is_joined_and_the_developer_is_the_system():
             {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "string"}}},
             {"type": "string"},
         ),
+        ({"type": "json_schema", "schema": {"type": "string"}}, {"type": "string"}),
     ],
 )
 def test_the_response_format_becomes_a_schema(response_format, expected):
@@ -153,7 +154,6 @@ def test_fields_that_change_nothing_are_passed_over(fields):
     "fields",
     [
         {"logit_bias": {"1": 5}},
-        {"reasoning_effort": "high"},
         {"prompt_logprobs": 1},
         {"truncate_prompt_tokens": 5},
         {"bad_words": ["x"]},
@@ -169,6 +169,34 @@ def test_what_cannot_be_honoured_is_refused_by_name(fields):
 
     with pytest.raises(RequestRefusedError, match=f"^{name} is not supported"):
         parse(**fields)
+
+
+@pytest.mark.parametrize(
+    ("effort", "shown"),
+    [
+        ("low", {"reasoning_effort": "low"}),
+        ("high", {"reasoning_effort": "high"}),
+        ("none", {"enable_thinking": False}),
+        (None, {}),
+    ],
+)
+def test_an_effort_is_shown_to_the_chat_template(effort, shown):
+    assert parse(reasoning_effort=effort).prompt.template_kwargs == shown
+
+
+def test_what_the_templates_arguments_say_of_an_effort_counts_more():
+    given = {"reasoning_effort": "high"}
+
+    call = parse(reasoning_effort="low", chat_template_kwargs=given)
+
+    assert call.prompt.template_kwargs == given
+
+
+def test_an_effort_that_is_none_is_refused_by_name():
+    with pytest.raises(RequestRefusedError) as refused:
+        parse(reasoning_effort="huge")
+
+    assert refused.value.param == "reasoning_effort"
 
 
 def test_an_unknown_field_is_refused_by_name():

@@ -102,7 +102,15 @@ def test_one_function_that_must_be_called_once_is_a_forced_one():
 
 @pytest.mark.parametrize(
     "parameters",
-    [None, {}, {"type": "object"}, {"type": "object", "properties": {}}, "left out"],
+    [
+        None,
+        {},
+        {"type": "object"},
+        {"type": "object", "properties": {}},
+        {"type": "object", "properties": {}, "required": []},
+        {"type": ["object", "null"], "properties": None, "required": None},
+        "left out",
+    ],
     ids=str,
 )
 def test_a_function_without_parameters_takes_an_empty_object(parameters: Any):
@@ -112,6 +120,15 @@ def test_a_function_without_parameters_takes_an_empty_object(parameters: Any):
 
     assert use
     assert use.offered[0].parameters == NO_ARGUMENTS
+
+
+def test_a_function_that_takes_anything_takes_any_object():
+    anything = {"type": "object", "properties": {}, "additionalProperties": True}
+
+    use = tools(tools=[{"type": "function", "function": {"name": "f", "parameters": anything}}])
+
+    assert use
+    assert use.offered[0].parameters == anything
 
 
 @pytest.mark.parametrize(
