@@ -19,6 +19,7 @@ from conduit_nb.models.other_layouts import (
     falcon,
     gpt2,
     opt,
+    other_parts,
     phi,
     siglip,
 )
@@ -116,32 +117,42 @@ def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
 
     Raises ModelFilesError where the family is not known, or its configuration lacks a number.
     """
+    if spec.is_multimodal and spec.model_type not in ("gemma3", "phi3_v"):
+        raise unknown(spec.model_type)
+    return _language_tensors(spec)
+
+
+def assumed_tensors(spec: ModelSpec) -> tuple[Tensor, ...]:
+    """Return the weights of a model that nothing knows as a whole, by the sizes that it names.
+
+    The language model is one of a known family, else a Llama-like decoder with all that such
+    families add; of other parts there is a vision tower where config.json sizes it. Raises
+    ModelFilesError where a number is missing.
+    """
+    try:
+        language = _language_tensors(spec)
+    except ModelFilesError:
+        if any(kind not in ("full", "sliding") for kind in spec.attention):
+            raise
+        config = Numbers(_usual_names(spec), spec.model_type)
+        language = _named(_decoder(spec, config, _WIDEST))
+    return (*language, *_named(other_parts(spec)))
+
+
+def _language_tensors(spec: ModelSpec) -> tuple[Tensor, ...]:
     config = Numbers(_usual_names(spec), spec.model_type)
     model_type = str(spec.config.get("model_type", spec.model_type))
     model_type = "gemma3_text" if model_type == "gemma3" else model_type
-    if spec.is_multimodal and spec.model_type not in ("gemma3", "phi3_v"):
-        raise unknown(spec.model_type)
     if not spec.heads or not spec.head_dim:
         raise unknown(model_type)
     if model_type in FAMILIES:
-        shapes = _decoder(spec, config, FAMILIES[model_type])
-    elif model_type in _OTHERS:
-        shapes = _OTHERS[model_type](spec, config)
-    else:
-        raise unknown(model_type)
-    return tuple(Tensor(name=name, shape=shape) for name, shape in shapes)
+        return _named(_decoder(spec, config, FAMILIES[model_type]))
+    if model_type in _OTHERS:
+        return _named(_OTHERS[model_type](spec, config))
+    raise unknown(model_type)
 
 
-def llama_like_tensors(spec: ModelSpec) -> tuple[Tensor, ...]:
-    """Return the weights as those of a Llama-like decoder with all that such families add.
-
-    For a family that nothing knows; what it has beside that is not in it. Raises ModelFilesError
-    where a number is missing, or the model has other parts.
-    """
-    if spec.is_multimodal or any(kind not in ("full", "sliding") for kind in spec.attention):
-        raise unknown(spec.model_type)
-    config = Numbers(_usual_names(spec), spec.model_type)
-    shapes = _decoder(spec, config, _WIDEST)
+def _named(shapes: Shapes) -> tuple[Tensor, ...]:
     return tuple(Tensor(name=name, shape=shape) for name, shape in shapes)
 
 

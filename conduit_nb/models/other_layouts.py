@@ -1,4 +1,4 @@
-"""The weights of families that are not Llama-like, and of Gemma's vision tower, by arithmetic.
+"""The weights of families that are not Llama-like, and of vision towers, by arithmetic.
 
 Layer 1: pure.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from conduit_nb.errors import ModelFilesError
+from conduit_nb.models.fields import first
 from conduit_nb.models.spec import ModelSpec
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
@@ -50,17 +51,7 @@ def siglip(spec: ModelSpec, hidden: int) -> Shapes:
     yield f"{tower}embeddings.patch_embedding.weight", (width, 3, patch, patch)
     yield f"{tower}embeddings.patch_embedding.bias", (width,)
     yield f"{tower}embeddings.position_embedding.weight", ((image // patch) ** 2, width)
-    for layer in range(said.get("num_hidden_layers", 12)):
-        module = f"{tower}encoder.layers.{layer}."
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            yield f"{module}self_attn.{name}.weight", (width, width)
-            yield f"{module}self_attn.{name}.bias", (width,)
-        for name, shape in (("fc1", (size, width)), ("fc2", (width, size))):
-            yield f"{module}mlp.{name}.weight", shape
-            yield f"{module}mlp.{name}.bias", shape[:1]
-        for name in ("layer_norm1", "layer_norm2"):
-            yield f"{module}{name}.weight", (width,)
-            yield f"{module}{name}.bias", (width,)
+    yield from _encoder(tower, said.get("num_hidden_layers", 12), width, size)
     yield f"{tower}post_layernorm.weight", (width,)
     yield f"{tower}post_layernorm.bias", (width,)
     yield "model.multi_modal_projector.mm_input_projection_weight", (width, hidden)
@@ -78,8 +69,41 @@ def clip_of_phi3(hidden: int) -> Shapes:
     yield f"{model}embeddings.class_embedding", (width,)
     yield f"{model}embeddings.patch_embedding.weight", (width, 3, patch, patch)
     yield f"{model}embeddings.position_embedding.weight", (positions, width)
-    for layer in range(24):
-        module = f"{model}encoder.layers.{layer}."
+    yield from _encoder(model, 24, width, size)
+    yield from _biased_norms(model, width, "pre_layrnorm", "post_layernorm")
+    yield f"{tower}glb_GN", (1, 1, 4 * width)
+    yield f"{tower}sub_GN", (1, 1, 1, 4 * width)
+    for name, inputs in (("img_projection.0", 4 * width), ("img_projection.2", hidden)):
+        yield f"{tower}{name}.weight", (hidden, inputs)
+        yield f"{tower}{name}.bias", (hidden,)
+
+
+def other_parts(spec: ModelSpec) -> Shapes:
+    """Yield the vision tower of a model whose layout is not known, as a plain one of its sizes.
+
+    Four patches become a token, as in InternVL. Nothing where config.json does not size it.
+    """
+    width = first(spec.vision, "hidden_size", "width", "embed_dim")
+    layers = first(spec.vision, "num_hidden_layers", "depth", "layers", "num_layers")
+    if not width or not layers:
+        return
+    multiple = spec.vision.get("mlp_ratio")
+    inner = int(width * (multiple if isinstance(multiple, int | float) else 4))
+    size = first(spec.vision, "intermediate_size") or inner
+    patch = first(spec.vision, "patch_size") or 14
+    image = first(spec.vision, "image_size") or 448
+    tower, hidden = "vision_tower.", spec.hidden_size or 0
+    yield f"{tower}embeddings.patch_embedding.weight", (width, 3, patch, patch)
+    yield f"{tower}embeddings.position_embedding.weight", ((image // patch) ** 2 + 1, width)
+    yield from _encoder(tower, layers, width, size)
+    for name, inputs in (("linear_1", 4 * width), ("linear_2", hidden)):
+        yield f"multi_modal_projector.{name}.weight", (hidden, inputs)
+
+
+def _encoder(tower: str, layers: int, width: int, size: int) -> Shapes:
+    """Yield the layers of CLIP and SigLIP."""
+    for layer in range(layers):
+        module = f"{tower}encoder.layers.{layer}."
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
             yield f"{module}self_attn.{name}.weight", (width, width)
             yield f"{module}self_attn.{name}.bias", (width,)
@@ -87,12 +111,6 @@ def clip_of_phi3(hidden: int) -> Shapes:
             yield f"{module}mlp.{name}.weight", shape
             yield f"{module}mlp.{name}.bias", shape[:1]
         yield from _biased_norms(module, width, "layer_norm1", "layer_norm2")
-    yield from _biased_norms(model, width, "pre_layrnorm", "post_layernorm")
-    yield f"{tower}glb_GN", (1, 1, 4 * width)
-    yield f"{tower}sub_GN", (1, 1, 1, 4 * width)
-    for name, inputs in (("img_projection.0", 4 * width), ("img_projection.2", hidden)):
-        yield f"{tower}{name}.weight", (hidden, inputs)
-        yield f"{tower}{name}.bias", (hidden,)
 
 
 def gpt2(spec: ModelSpec, config: Numbers) -> Shapes:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from conduit_nb.errors import ArgumentError, MissingExtraError, ModelError
 from conduit_nb.models.gguf import gguf_tensors, mixed
-from conduit_nb.models.layouts import llama_like_tensors, tensors_of
+from conduit_nb.models.layouts import FAMILIES, assumed_tensors, tensors_of
 from conduit_nb.models.quantization import Quantization, quantized
 from conduit_nb.models.quantization_configs import MODELOPT_FILE, with_modelopt_file
 from conduit_nb.models.safetensors_headers import HubHeaders, folder_index, folder_tensors
@@ -212,22 +212,30 @@ def _told(spec: ModelSpec, folder: Path, count: Count | None) -> Weights:
             return _spread(spec, index.total_bytes)
         if refused is None:
             raise
-        return _like_llama(spec, err, refused)
+        return _assumed(spec, err, refused)
 
 
-def _like_llama(spec: ModelSpec, unknown: ModelError, refused: ModelError) -> Weights:
-    """Return the weights of a family that neither a layout nor transformers knows."""
+def _assumed(spec: ModelSpec, unknown: ModelError, refused: ModelError) -> Weights:
+    """Return the weights of a model that neither a layout nor transformers knows."""
     try:
-        tensors = llama_like_tensors(spec)
+        tensors = assumed_tensors(spec)
     except ModelError:
         raise unknown from refused
+    text_type = str(spec.config.get("model_type"))
+    language = f"a {text_type}" if text_type in FAMILIES else "a Llama-like model"
+    has_vision = any(tensor.role == "vision" for tensor in tensors)
+    parts = f"its weights are those of {language} of the same sizes"
+    if has_vision:
+        parts += ", and of a plain vision tower"
+    elif spec.is_multimodal:
+        parts += ", without its other parts, which config.json does not size"
     return Weights(
         tensors=tensors,
         source="arithmetic",
         is_stored=False,
         remarks=(
-            f"The layout of model type {spec.model_type!r} is not known: its weights are those of a"
-            " Llama-like model of the same sizes. Put its safetensors files beside config.json.",
+            f"The layout of model type {spec.model_type!r} is not known: {parts}."
+            " Put its safetensors files beside config.json.",
             *_unknown_remark(spec),
         ),
     )

@@ -92,16 +92,82 @@ def test_a_family_that_nothing_knows_is_planned_like_llama_with_a_remark(tmp_pat
 @pytest.mark.parametrize(
     "more",
     [
-        {"vision_config": {}},
         {"intermediate_size": None},
         {"mamba_n_heads": 4, "mamba_d_head": 32, "mamba_d_state": 16},
     ],
 )
-def test_a_family_that_nothing_knows_with_other_parts_is_refused(tmp_path, more):
+def test_a_family_that_nothing_knows_and_that_names_too_little_is_refused(tmp_path, more):
     config = {**SMALL, "model_type": "strange", **more}
 
     with pytest.raises(ModelFilesError, match="'strange'"):
         read_model(folder_of(tmp_path, config), count=refuses)
+
+
+# The sizes of InternVL3-8B and deepseek-vl2, and the parameters that their cards name.
+INTERNVL = {
+    "model_type": "internvl_chat",
+    "llm_config": {
+        "model_type": "qwen2",
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 151674,
+    },
+    "vision_config": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "patch_size": 14,
+        "image_size": 448,
+    },
+}
+DEEPSEEK_VL = {
+    "model_type": "deepseek_vl_v2",
+    "language_config": {
+        "model_type": "deepseek_v2",
+        "hidden_size": 2560,
+        "intermediate_size": 12288,
+        "moe_intermediate_size": 1536,
+        "n_routed_experts": 72,
+        "n_shared_experts": 2,
+        "num_experts_per_tok": 6,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 32,
+        "kv_lora_rank": 512,
+        "qk_nope_head_dim": 128,
+        "qk_rope_head_dim": 64,
+        "v_head_dim": 128,
+        "first_k_dense_replace": 1,
+        "vocab_size": 129280,
+    },
+    "vision_config": {"layers": 27, "mlp_ratio": 3.7362, "patch_size": 14, "width": 1152},
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "count", "seen"),
+    [(INTERNVL, 7.94e9, 0.33e9), (DEEPSEEK_VL, 27.5e9, 0.43e9)],
+    ids=["InternVL3-8B", "deepseek-vl2"],
+)
+def test_a_whole_that_nothing_knows_is_planned_by_its_parts_with_a_remark(
+    tmp_path, config, count, seen
+):
+    _, weights = read_model(folder_of(tmp_path, config), count=refuses)
+
+    vision = [tensor for tensor in weights.tensors if tensor.role == "vision"]
+    assert parameter_count(weights.tensors) == pytest.approx(count, rel=0.01)
+    assert parameter_count(tuple(vision)) == pytest.approx(seen, rel=0.05)
+    assert config["model_type"] in weights.remarks[0]
+
+
+def test_parts_that_are_not_sized_are_named_in_the_remark(tmp_path):
+    config = {**SMALL, "model_type": "strange", "vision_config": {"name": "a tower of mine"}}
+
+    _, weights = read_model(folder_of(tmp_path, config), count=refuses)
+
+    assert "without its other parts" in weights.remarks[0]
 
 
 def test_layers_behind_the_last_and_a_tied_heads_copy_are_not_loaded(tmp_path):
