@@ -52,6 +52,12 @@ EXPERTS_PER_TOKEN = (
     "moe_k",
     "moe_top_k",
 )
+SHARED_EXPERTS = (
+    "n_shared_experts",
+    "num_shared_experts",
+    "moe_num_shared_experts",
+    "num_shared_expert",
+)
 INNER = (
     "intermediate_size",
     "ffn_dim",

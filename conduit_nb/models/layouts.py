@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from conduit_nb.errors import ModelFilesError
-from conduit_nb.models.fields import INNER, first, list_at, mapping_at, positive
+from conduit_nb.models.fields import (
+    INNER,
+    SHARED_EXPERTS,
+    first,
+    list_at,
+    mapping_at,
+    numbers_at,
+    positive,
+)
 from conduit_nb.models.other_layouts import (
     Numbers,
     Shapes,
@@ -354,7 +362,8 @@ def _experts(spec: ModelSpec, config: Numbers, family: Family, hidden: int) -> S
     if shared := config.get("shared_expert_intermediate_size", 0):
         yield from _gated("mlp.shared_expert", hidden, shared)
         yield "mlp.shared_expert_gate.weight", (1, hidden)
-    if shared := config.get("n_shared_experts", 0):
+    listed = numbers_at(spec.config, "num_shared_expert") or ()  # one for each layer
+    if shared := first(spec.config, *SHARED_EXPERTS) or max(listed, default=0):
         yield from _gated("mlp.shared_experts", hidden, shared * size)
 
 

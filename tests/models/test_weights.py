@@ -162,6 +162,37 @@ def test_a_whole_that_nothing_knows_is_planned_by_its_parts_with_a_remark(
     assert config["model_type"] in weights.remarks[0]
 
 
+# The sizes of Ling-lite-1.5, whose card names 16.8 billion parameters.
+LING = {
+    "model_type": "bailing_moe",
+    "hidden_size": 2048,
+    "intermediate_size": 5632,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "vocab_size": 126464,
+    "num_experts": 64,
+    "moe_intermediate_size": 1408,
+}
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"num_shared_experts": 2},
+        {"moe_num_shared_experts": 2},
+        {"num_shared_expert": [2] * 28},
+        {"shared_expert_intermediate_size": 2816},
+    ],
+    ids=str,
+)
+def test_the_shared_experts_of_an_unknown_family_are_counted(tmp_path, shared):
+    _, weights = read_model(folder_of(tmp_path, {**LING, **shared}), count=refuses)
+
+    assert parameter_count(weights.tensors) == pytest.approx(16.8e9, rel=0.002)
+
+
 def test_parts_that_are_not_sized_are_named_in_the_remark(tmp_path):
     config = {**SMALL, "model_type": "strange", "vision_config": {"name": "a tower of mine"}}
 
