@@ -283,8 +283,10 @@ class ChatAnswer(Answer):
         if piece.finish_reason or not deltas:
             deltas.append({})
         bare = replace(piece, logprobs=(), confidence=None, finish_reason=None)
-        told = [self._chunk(bare, delta) for delta in deltas[:-1]]
-        return [*told, self._chunk(piece, deltas[-1])]
+        return [
+            *(self._chunk(bare, delta) for delta in deltas[:-1]),
+            self._chunk(piece, deltas[-1]),
+        ]
 
     def usage_event(self, usage: Usage) -> Mapping[str, Any]:
         """Return the chunk that has no choices."""

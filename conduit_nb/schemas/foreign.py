@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from itertools import chain, combinations, islice, permutations
+from itertools import chain, combinations, islice, permutations, starmap
 from typing import Any, cast
 
 from conduit_nb.errors import SchemaError
@@ -31,7 +31,7 @@ MAX_OPTIONAL = 500
 MAX_ARRAYS = 330
 """Alternatives that stand for one array of different values: all orders of five."""
 
-LOWEST_INTEGER, LARGEST_NUMBER = -(2**62), 10**18
+LOWEST_INTEGER, LARGEST_NUMBER, LARGEST_COUNT = -(2**62), 10**18, 2**31 - 1
 """The bounds that llguidance makes a grammar of; it reads bounds as floats."""
 
 FORMATS = frozenset(
@@ -58,6 +58,7 @@ UNSERVED = frozenset(
 _NARROWED = ("date-time", "date", "time")
 # What zod says beside the format, which allows neither a first dot nor two of them.
 _EMAIL_LOOKAHEADS = (r"(?!\.)", r"(?!.*\.\.)")
+_COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _KINDS = {"string": str, "integer": int, "number": int, "boolean": bool}
 _DESCRIBING = frozenset(("title", "description", "default", "examples"))
 _DEFINING = frozenset(("$defs", "definitions"))
@@ -162,6 +163,7 @@ class _Rewriter:
         for name in _SINGLE:
             if name in result:
                 result[name] = self._schema(result[name], f"{path}[]", f"{pointer}/{name}")
+        self._localise(result)
         _infer_type(result)
         _modernise_bounds(result)
         _narrow_bounds(result)
@@ -174,6 +176,14 @@ class _Rewriter:
         _check_width(result, path)
         return _unwrapped(result)
 
+    def _localise(self, result: dict[str, Any]) -> None:
+        """Write a reference by the name that the schema has for itself as one within it."""
+        name, reference = self._root.get("$id"), result.get("$ref")
+        if isinstance(name, str) and isinstance(reference, str) and name:
+            rest = reference.removeprefix(name.removesuffix("#"))
+            if rest != reference and rest[:1] in ("", "#"):
+                result["$ref"] = rest or "#"
+
     def _require_tag(self, result: dict[str, Any], pointer: str) -> None:
         """Make the property that tells the members of a union apart a required one."""
         tag = self._tags.get(pointer)
@@ -185,8 +195,10 @@ class _Rewriter:
 
     def _choose(self, result: dict[str, Any], schema: Mapping[str, Any]) -> None:
         """Leave out alternatives that cannot be served, as long as there are others."""
-        if "oneOf" in result and "anyOf" not in result and _tag_of(schema) is not None:
-            result["anyOf"] = result.pop("oneOf")
+        if "oneOf" in result and "anyOf" not in result:
+            members = [_resolved(self._root, one) for one in _list(schema.get("oneOf"))]
+            if _tag_of(schema) is not None or all(starmap(_exclude, combinations(members, 2))):
+                result["anyOf"] = result.pop("oneOf")
         for name in _ALTERNATIVES:
             members = result.get(name)
             if isinstance(members, list):
@@ -313,6 +325,12 @@ def _infer_type(result: dict[str, Any]) -> None:
 
 def _narrow_bounds(result: dict[str, Any]) -> None:
     """Bring bounds that are beyond what a grammar can be made of to those that are not."""
+    for name in _COUNTS:
+        bound = result.get(name)
+        if isinstance(bound, float) and bound.is_integer():
+            result[name] = int(bound)
+        if name.startswith("max") and _number(bound) > LARGEST_COUNT:
+            result[name] = LARGEST_COUNT
     is_whole = result.get("type") in ("integer", ["integer"])
     lowest = LOWEST_INTEGER if is_whole else -LARGEST_NUMBER
     for name in ("minimum", "exclusiveMinimum"):
@@ -427,6 +445,29 @@ def _unwrapped(result: dict[str, Any]) -> dict[str, Any]:
                 rest = {key: value for key, value in result.items() if key != name}
                 return {**rest, **cast("dict[str, Any]", member)}
     return result
+
+
+def _exclude(one: object, other: object) -> bool:
+    """Whether no value fits both schemas: by their types, or by a property that both require."""
+    first, second = _mapping(one), _mapping(other)
+    kinds, others = _types(first), _types(second)
+    if kinds and others and kinds.isdisjoint(others):
+        return True
+    if kinds != {"object"} or others != {"object"}:
+        return False
+    shared = {*_texts(first.get("required"))} & {*_texts(second.get("required"))}
+    properties = _mapping(first.get("properties")), _mapping(second.get("properties"))
+    for name in shared:
+        values, more = (_values(given.get(name)) for given in properties)
+        if values and more and not any(value in more for value in values):
+            return True
+    return False
+
+
+def _types(schema: Mapping[str, Any]) -> set[str]:
+    """Return the types that a schema names; none where it does not."""
+    kinds = {*_texts(schema.get("type")), *_texts([schema.get("type")])}
+    return kinds | {"number"} if "integer" in kinds else kinds
 
 
 def _is_unserved(schema: object) -> bool:

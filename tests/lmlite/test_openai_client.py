@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jsonschema
 import openai
@@ -30,6 +31,15 @@ class Verdict(pydantic.BaseModel):
 
     is_spam: bool
     stars: int
+
+
+class Visit(pydantic.BaseModel):
+    """A record of types that JSON has no word for."""
+
+    days: set[Literal["mon", "tue", "wed"]]
+    at: datetime.datetime
+    day: datetime.date | None = None
+    clock: datetime.time
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +121,20 @@ def test_a_full_server_is_a_rate_limit_that_says_when_to_come_back(client, tiny)
     assert int(refused.value.response.headers["retry-after"]) > 0
 
 
-def test_a_record_is_parsed_into_the_users_own_class(client, tiny):
+@pytest.mark.parametrize("kind", [Verdict, Visit])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_record_is_parsed_into_the_users_own_class(client, tiny, kind, seed):
     reply = client.chat.completions.parse(
-        model=tiny, messages=HI, response_format=Verdict, max_tokens=60
+        model=tiny,
+        messages=HI,
+        response_format=kind,
+        max_tokens=90,
+        temperature=1.5,
+        seed=seed,
+        reasoning_effort="low",
     )
 
-    assert isinstance(reply.choices[0].message.parsed, Verdict)
+    assert isinstance(reply.choices[0].message.parsed, kind)
 
 
 def test_an_object_without_a_schema_is_an_object(client, tiny):

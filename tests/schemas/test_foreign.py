@@ -26,6 +26,18 @@ from conduit_nb.schemas.patterns import anchored
 TEXT = {"type": "string"}
 
 
+ANY_LENGTH = {"minLength": 1, "maxLength": 2**31 - 1}
+ENDLESS_LIST = {"type": "array", "items": {"$ref": "#"}}
+NUMBERED = {"type": "number"}
+
+
+def tagged(tag: str) -> dict[str, Any]:
+    """Return the schema of an object that one of its properties tells from others."""
+    properties = {"kind": {"type": "string", "const": tag}}
+    required = {"required": ["kind"], "additionalProperties": False}
+    return {"type": "object", "properties": properties, **required}
+
+
 class Colour(enum.Enum):
     RED = "red"
     BLUE = "blue"
@@ -275,6 +287,13 @@ def test_items_that_differ_stay_unserved_where_they_are_many(items: Any):
         ),
         ({"type": "number", "maximum": 1e308}, {"type": "number", "maximum": 10**18}),
         ({"properties": {}}, {"type": "object", "properties": {}}),
+        ({**TEXT, "minLength": 1.0, "maxLength": 2**53 - 1}, {**TEXT, **ANY_LENGTH}),
+        ({"$id": "T0", "type": "array", "items": {"$ref": "T0"}}, ENDLESS_LIST),
+        ({"$id": "T0", "type": "array", "items": {"$ref": "T0#"}}, ENDLESS_LIST),
+        ({"oneOf": [NUMBERED, {"type": "null"}]}, {"anyOf": [NUMBERED, {"type": "null"}]}),
+        ({"oneOf": [tagged("a"), tagged("b")]}, {"anyOf": [tagged("a"), tagged("b")]}),
+        ({"oneOf": [tagged("a"), tagged("a")]}, {"oneOf": [tagged("a"), tagged("a")]}),
+        ({"oneOf": [{"type": "integer"}, NUMBERED]}, {"oneOf": [{"type": "integer"}, NUMBERED]}),
         ({"items": TEXT}, {"type": "array", "items": TEXT}),
         ({"enum": ["a"], "items": TEXT}, {"enum": ["a"], "items": TEXT}),
         ({**TEXT, "required": True}, TEXT),
