@@ -32,8 +32,16 @@ export function cellForOffering(offering: Offering, model = SOME_MODEL): string 
   return `%conduit deploy ${quoted(model)} --provider ${quoted(offering.provider)}${gpu}${several}`;
 }
 
+const LOAD = '%load_ext conduit_nb';
+
 /** The quickest beginning: load the magics, and see what there is. */
-export const FIRST_CELL = '%load_ext conduit_nb\n%conduit help';
+export const FIRST_CELL = `${LOAD}\n%conduit help`;
+
+/** The cells to insert for a text; one that loads Conduit is the first where no code cell does. */
+export function cellsToInsert(text: string, codeCells: readonly string[]): string[] {
+  const loads = (source: string): boolean => /^\s*%load_ext\s+conduit_nb\b/m.test(source);
+  return [text, ...codeCells].some(loads) ? [text] : [LOAD, text];
+}
 
 /** Writes a value so that a magic's line takes it as one word; nothing in it begins a new line. */
 function quoted(value: string): string {

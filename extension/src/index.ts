@@ -10,6 +10,7 @@ import { LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 
 import { connect } from './api.js';
+import { cellsToInsert } from './cells.js';
 import { Controller } from './controller.js';
 import type { Lab } from './controller.js';
 import { beginDrag } from './drag.js';
@@ -21,7 +22,6 @@ import { DEFAULT_REFRESH_S, Store } from './store.js';
 export const PLUGIN_ID = 'conduit-nb:plugin';
 const SIDEBAR_ID = 'conduit-sidebar';
 const REDRAW_EVERY_MS = 1_000;
-const LOAD = '%load_ext conduit_nb';
 
 const icon = new LabIcon({
   name: 'conduit-nb:conduit',
@@ -143,9 +143,9 @@ function labOf(notebooks: INotebookTracker | null): Lab {
       if (!notebook?.model) {
         return false;
       }
-      const cells = Array.from(notebook.model.cells);
-      const isLoaded = cells.some((cell) => cell.sharedModel.source.includes(LOAD));
-      for (const source of isLoaded || text.includes(LOAD) ? [text] : [LOAD, text]) {
+      const code = Array.from(notebook.model.cells).filter((cell) => cell.type === 'code');
+      const sources = code.map((cell) => cell.sharedModel.source);
+      for (const source of cellsToInsert(text, sources)) {
         NotebookActions.insertBelow(notebook);
         notebook.activeCell?.model.sharedModel.setSource(source);
       }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { Offering } from '../src/api.js';
-import { FIRST_CELL, cellFor, cellForOffering } from '../src/cells.js';
+import { FIRST_CELL, cellFor, cellForOffering, cellsToInsert } from '../src/cells.js';
 import { HOSTILE, deployment } from './samples.js';
 
 const OFFERING: Offering = {
@@ -42,5 +42,19 @@ describe('ready-made cells', () => {
 
     expect(cell.split(/[\n\r\u2028\u2029]/)).toHaveLength(4);
     expect(cell.split('\n')[0]).not.toMatch(/[$`{}\\]/);
+  });
+
+  it.each([
+    ['no cell', [], true],
+    ['one that loads it', ['import pandas\n%load_ext conduit_nb  # for %%conduit'], false],
+    ['one that only speaks of it', ['# first: %load_ext conduit_nb'], true],
+    ['one that loads another', ['%load_ext conduit_nbx'], true],
+  ])('come after what loads Conduit in a notebook with %s', (_, code, isLoadedFirst) => {
+    const text = cellFor(deployment());
+
+    expect(cellsToInsert(text, code)).toEqual(
+      isLoadedFirst ? ['%load_ext conduit_nb', text] : [text],
+    );
+    expect(cellsToInsert(FIRST_CELL, code)).toEqual([FIRST_CELL]);
   });
 });
