@@ -32,7 +32,8 @@
     │   ├── ProviderUnreachableError  no connection, no answer in time, or it broke (retryable)
     │   ├── ProviderBusyError         it asks to come back later (retryable)
     │   ├── ProviderFailedError       it failed inside, or its answer makes no sense (retryable)
-    │   ├── ProviderAuthError         there is no key, or it refuses the key
+    │   ├── ProviderAuthError         it refuses the key
+    │   │   └── ProviderKeyMissingError   there is no key
     │   ├── ProviderBalanceError      the account has no money left
     │   └── ProviderRefusedError      it refuses this request
     ├── ReplyError                  the model's reply cannot be used
@@ -402,9 +403,15 @@ class ProviderFailedError(ProviderError):
 
 
 class ProviderAuthError(ProviderError):
-    """There is no key for the provider, or it refuses the key, altogether or for this."""
+    """The provider refuses the key, altogether or for this."""
 
     code = "provider_auth"
+
+
+class ProviderKeyMissingError(ProviderAuthError):
+    """There is no key for the provider: it was never set up here."""
+
+    code = "provider_key_missing"
 
 
 class ProviderBalanceError(ProviderError):

@@ -86,10 +86,14 @@ def _live_s(pid: int) -> float:
 
 def _children(pid: int) -> list[int]:
     """Return the live children of a process; nothing where the system has no /proc."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []  # the process ended meanwhile
     found: list[int] = []
-    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+    for thread in threads:
         try:
-            found += map(int, listed.read_text().split())
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
         except OSError:
             continue  # that thread ended meanwhile
     return found

@@ -281,3 +281,28 @@ def test_help_on_what_is_no_command_says_what_was_meant(
     assert main(["help", *words]) == 2
 
     assert hint in capsys.readouterr().err
+
+
+def test_cleaning_up_is_no_failure_where_providers_were_never_set_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+
+    assert main(["gc", "--json"]) == 0
+
+    shown = capsys.readouterr()
+    assert json.loads(shown.out) == []
+
+
+def test_cleaning_up_names_a_provider_with_a_key_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("RUNPOD_API_KEY", "k")
+    monkeypatch.setenv("CONDUIT_RUNPOD_API_URL", "http://127.0.0.1:9")
+
+    assert main(["gc", "--json"]) == 1
+
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "partly_failed"
+    assert "runpod" in error["message"]

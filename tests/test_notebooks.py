@@ -141,7 +141,7 @@ def test_letters_become_orders_that_fit_their_form(tmp_path: Path):
         assert path in problems
     assert error_of(tagged(notebook, "refused")).startswith("SchemaError")
     shown = text_of(tagged(notebook, "orders"))
-    for right in ("Edsger", "Barbara", "name='candles', quantity=5"):
+    for right in ("Edsger", "Barbara", "'name': 'candles', 'quantity': 5"):
         assert right in shown
 
 

@@ -18,6 +18,8 @@ from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (
     ConduitError,
     DeploymentEndedError,
+    MissingExtraError,
+    ProviderKeyMissingError,
     SpendCapError,
     StateConflictError,
     StorageError,
@@ -51,23 +53,28 @@ async def reconcile(
 
     `ends_unknown` ends nodes of this state whose rows are lost, too, and with `of_any_state` every
     node of this installation that no row of this state names. What fails is told, and left for the
-    next look.
+    next look; it is no failure where the state names no node and nothing can be billed: at a
+    provider that was never set up here, or that is free.
     """
-    names = {
+    named = {
         node.provider
         for node in await _own_nodes(tools)
         if node.is_live or _ended_recently(tools, node)
     }
-    if ends_unknown:
-        names |= {*tools.provider_names()}
+    names = named | {*tools.provider_names()} if ends_unknown else named
     looked = Looked()
     for name in sorted(names):
         try:
             provider = tools.provider(name)
             await _reconcile_provider(tools, provider, ends_unknown, of_any_state, looked)
+        except (MissingExtraError, ProviderKeyMissingError) as err:
+            if name in named:
+                tools.tell(f"{name} could not be looked at: {err}")
+                looked.failures[name] = err
         except ConduitError as err:
             tools.tell(f"{name} could not be looked at: {err}")
-            looked.failures[name] = err
+            if name in named or tools.provider(name).capabilities.is_billable:
+                looked.failures[name] = err
     await _settle_deployments(tools, looked)
     return looked
 

@@ -27,6 +27,7 @@ from conduit_nb.errors import (
     ProviderBusyError,
     ProviderError,
     ProviderFailedError,
+    ProviderKeyMissingError,
     ProviderRefusedError,
     ProviderUnreachableError,
 )
@@ -258,7 +259,7 @@ class RestClient:
         if self._key_name is None:
             return {}
         if self._key is None:
-            raise ProviderAuthError(
+            raise ProviderKeyMissingError(
                 f"There is no key for {self.provider}.",
                 hint=self._key_cure,
             )
