@@ -87,13 +87,13 @@ def _live_s(pid: int) -> float:
 def _children(pid: int) -> list[int]:
     """Return the live children of a process; nothing where the system has no /proc."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return []  # the process ended meanwhile
     found: list[int] = []
     for thread in threads:
         try:
-            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+            found += map(int, (thread / "children").read_text().split())
         except OSError:
             continue  # that thread ended meanwhile
     return found
