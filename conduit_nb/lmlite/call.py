@@ -190,7 +190,9 @@ class CallForm:
                 f"The body is not JSON: {err}.", hint="Send one JSON object in UTF-8."
             ) from err
         if not isinstance(content, dict):
-            raise RequestRefusedError("The body is no JSON object.", hint=f"Send {self._example}.")
+            raise RequestRefusedError(
+                "The body is not a JSON object.", hint=f"Send {self._example}."
+            )
         return cast("dict[str, Any]", content)
 
     def _known(self, request: dict[str, Any], ignored: list[str]) -> dict[str, Any]:
@@ -205,7 +207,7 @@ class CallForm:
                 if not any(
                     type(value) is type(one) and value == one for one in self._neutral[name]
                 ):
-                    raise _refused(
+                    raise refused(
                         name, f"{name} is not supported here.", f"Leave {name} out of the request."
                     )
             elif value is None and self._ignores:
@@ -213,7 +215,7 @@ class CallForm:
             else:
                 guess = nearest(name, self._honoured, cutoff=MISTYPED)
                 if guess or not self._ignores:
-                    raise _refused(
+                    raise refused(
                         name[:80],
                         f"{name[:80]!r} is no field that is known here.",
                         guess or f"Known are {', '.join(sorted(self._honoured))}.",
@@ -228,7 +230,7 @@ class CallForm:
         ]
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         first = err.errors(include_url=False, include_context=False, include_input=False)[0]
-        return _refused(
+        return refused(
             _path(first["loc"]),
             f"The request does not fit: {'; '.join(problems[:5])}{more}",
             self._hint,
@@ -313,7 +315,7 @@ def _reply_parts(checked: Mapping[str, Any], options: Mapping[str, Any]) -> dict
         if value is not None and value is not False:
             asked[f"structured_outputs.{name}"] = _guided(f"structured_outputs.{name}", value, name)
     if len(asked) > 1:
-        raise _refused(
+        raise refused(
             list(asked)[1],
             f"{' and '.join(asked)} cannot be combined: each says what the reply must be.",
             "Send one of them.",
@@ -322,11 +324,11 @@ def _reply_parts(checked: Mapping[str, Any], options: Mapping[str, Any]) -> dict
     json_schema = None if isinstance(found, TextGrammar) else found
     if options.get("confidence") and json_schema is None:
         raise RequestRefusedError(
-            "conduit.confidence asks about the values of a record, and none is asked for.",
+            "conduit.confidence needs a response_format: only the values of a record have one.",
             hint="Send a response_format of type json_schema, or leave confidence out.",
         )
     if found is not None and checked.get("ignore_eos"):
-        raise _refused(
+        raise refused(
             "ignore_eos",
             f"ignore_eos cannot be combined with {next(iter(asked))}, which says where the reply"
             " ends.",
@@ -348,9 +350,9 @@ def _guided(path: str, value: Any, kind: str) -> Mapping[str, Any] | TextGrammar
             try:
                 value = pydantic_core.from_json(value)
             except ValueError as err:
-                raise _refused(path, f"{path} is not JSON: {err}.", "Send a JSON Schema.") from err
+                raise refused(path, f"{path} is not JSON: {err}.", "Send a JSON Schema.") from err
             if not isinstance(value, dict):
-                raise _refused(path, f"{path} is no JSON Schema.", "Send a JSON Schema.")
+                raise refused(path, f"{path} is not a JSON Schema.", "Send a JSON Schema.")
             return cast("dict[str, Any]", value)
         case "json":
             return value
@@ -362,7 +364,8 @@ def _guided(path: str, value: Any, kind: str) -> Mapping[str, Any] | TextGrammar
             return TextGrammar(kind="grammar", text=value)
 
 
-def _refused(param: str, message: str, hint: str) -> RequestRefusedError:
+def refused(param: str, message: str, hint: str) -> RequestRefusedError:
+    """Return the error for a field that is at fault."""
     error = RequestRefusedError(message, hint=hint)
     error.param = param
     return error
@@ -378,7 +381,7 @@ def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any]
         case {"type": "json_object"}:
             return ANY_OBJECT
         case {"type": "json_schema"}:
-            raise _refused(
+            raise refused(
                 "response_format.json_schema.schema",
                 "response_format.json_schema.schema is missing.",
                 "Send the schema, or ask for the type json_object.",

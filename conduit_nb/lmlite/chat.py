@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import core_schema
 
-from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.answer import Answer, Piece
 from conduit_nb.lmlite.call import (
     COUNT,
@@ -24,6 +23,7 @@ from conduit_nb.lmlite.call import (
     CallForm,
     common_parts,
     optional,
+    refused,
     required,
 )
 from conduit_nb.lmlite.logprobs import TokenLogprob
@@ -157,9 +157,9 @@ def parse_chat(body: bytes) -> ChatCall:
     checked = CHAT_FORM.read(body)
     top_logprobs: int | None = checked.get("top_logprobs")
     if top_logprobs and not checked.get("logprobs"):
-        raise _refused(
+        raise refused(
             "top_logprobs",
-            f"top_logprobs={top_logprobs} tells nothing without logprobs.",
+            f"top_logprobs={top_logprobs} has no effect without logprobs.",
             "Set logprobs to true, or leave top_logprobs out.",
         )
     tools = read_tools(checked)
@@ -183,18 +183,18 @@ def _check_combination(
     """Raise RequestRefusedError where a request asks for calls and for something else at once."""
     name = "functions" if tools.is_legacy else "tools"
     if common["text_grammar"] is not None:
-        raise _refused(
+        raise refused(
             name,
             f"{name} cannot be combined with a choice, a regular expression or a grammar.",
             f'Leave one of them out, or send {name} with tool_choice="none".',
         )
     for field in ("ignore_eos", "continue_final_message"):
         if checked.get(field):
-            raise _refused(
+            raise refused(
                 field, f"{field} cannot be combined with {name}.", "Leave one of them out."
             )
     if checked.get("add_generation_prompt") is False:
-        raise _refused(
+        raise refused(
             "add_generation_prompt",
             f"add_generation_prompt=false cannot be combined with {name}.",
             "Leave one of them out.",
@@ -205,7 +205,7 @@ def _prompt_options(checked: Mapping[str, Any], tools: ToolUse | None) -> Prompt
     given: dict[str, Any] = {**(checked.get("chat_template_kwargs") or {})}
     for name in given:
         if name in RESERVED or not name.isidentifier():
-            raise _refused(
+            raise refused(
                 "chat_template_kwargs",
                 f"chat_template_kwargs cannot hold {name[:80]!r}.",
                 "Pass what the model's chat template takes, such as enable_thinking.",
@@ -218,7 +218,7 @@ def _prompt_options(checked: Mapping[str, Any], tools: ToolUse | None) -> Prompt
     continues = bool(checked.get("continue_final_message"))
     opens = checked.get("add_generation_prompt")
     if continues and opens:
-        raise _refused(
+        raise refused(
             "continue_final_message",
             "continue_final_message and add_generation_prompt cannot both be true.",
             "Leave add_generation_prompt out.",
@@ -229,12 +229,6 @@ def _prompt_options(checked: Mapping[str, Any], tools: ToolUse | None) -> Prompt
         add_generation_prompt=not continues if opens is None else opens,
         continue_final_message=continues,
     )
-
-
-def _refused(param: str, message: str, hint: str) -> RequestRefusedError:
-    error = RequestRefusedError(message, hint=hint)
-    error.param = param
-    return error
 
 
 class ChatAnswer(Answer):

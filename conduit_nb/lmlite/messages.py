@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic_core import PydanticCustomError, core_schema
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.call import optional, required
+from conduit_nb.lmlite.call import optional, refused, required
 
 MAX_MESSAGES = 10_000
 ChatMessage = dict[str, Any]
@@ -153,12 +153,11 @@ def _is_empty(value: object) -> bool:
 
 
 def _refused(path: str, problem: str, hint: str = "") -> RequestRefusedError:
-    error = RequestRefusedError(
+    return refused(
+        path,
         f"The request does not fit: {path}: {problem}",
-        hint=hint or "See OpenAI's chat completions for what each field takes.",
+        hint or "See OpenAI's chat completions for what each field takes.",
     )
-    error.param = path
-    return error
 
 
 def _content(value: object) -> str | None:

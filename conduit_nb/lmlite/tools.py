@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 from pydantic_core import core_schema
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.call import optional, required
+from conduit_nb.lmlite.call import optional, refused, required
 
 Mode = Literal["auto", "required"]
 
@@ -220,12 +220,11 @@ def _parameters(given: Mapping[str, Any] | None, path: str) -> Mapping[str, Any]
 
 
 def _refused(path: str, problem: str, hint: str = "") -> RequestRefusedError:
-    error = RequestRefusedError(
+    return refused(
+        path,
         f"The request does not fit: {path}: {problem}.",
-        hint=hint or "See OpenAI's function calling for what each field takes.",
+        hint or "See OpenAI's function calling for what each field takes.",
     )
-    error.param = path
-    return error
 
 
 _TEXT = core_schema.str_schema()

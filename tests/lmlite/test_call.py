@@ -139,7 +139,7 @@ def test_a_text_may_be_described_in_the_words_of_vllm(parse, fields, grammar):
     ("fields", "words"),
     [
         ({"guided_json": "{"}, "guided_json is not JSON"),
-        ({"guided_json": "[1]"}, "guided_json is no JSON Schema"),
+        ({"guided_json": "[1]"}, "guided_json is not a JSON Schema"),
         ({"guided_choice": []}, "guided_choice"),
         ({"guided_choice": ["a"], "guided_regex": "b"}, "cannot be combined"),
         ({"guided_json": {}, "response_format": {"type": "json_object"}}, "cannot be combined"),

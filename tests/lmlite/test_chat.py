@@ -251,7 +251,7 @@ def test_an_unknown_field_is_refused_by_name():
         ({"frequency_penalty": "much"}, "frequency_penalty"),
         ({"logprobs": 3}, "logprobs"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"top_logprobs": 2}, "top_logprobs=2 tells nothing without logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs=2 has no effect without logprobs"),
         ({"conduit": {"deadline_s": 0}}, "conduit.deadline_s"),
         ({"conduit": {"deadline_s": "soon"}}, "conduit.deadline_s"),
         ({"stop": [1]}, "stop"),

@@ -282,7 +282,7 @@ def test_a_model_that_is_not_whole_is_a_422_that_names_the_file(server, tmp_path
     ("body", "said"),
     [
         (b"{", "not JSON"),
-        (b"[]", "no JSON object"),
+        (b"[]", "not a JSON object"),
         (b'{"model": "m", "messages": []}', "messages"),
         (b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "n": 0}', "n: "),
     ],
