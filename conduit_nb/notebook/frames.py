@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from pathlib import PurePath
 from typing import Any, TypeVar, Union, cast
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -298,8 +300,16 @@ def _plain(value: Any) -> Any:
         return None if math.isnan(value) else value
     if isinstance(value, pd.Timestamp):
         return value.to_pydatetime(warn=False)
+    if isinstance(value, pd.Interval | pd.Period | UUID | PurePath):
+        return str(cast("object", value))
     if isinstance(value, np.ndarray):
-        return [_plain(item) for item in cast("list[Any]", value.tolist())]
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("Sequence[Any]", value)]
+    if isinstance(value, set | frozenset):  # in an order that is the same in every run
+        return sorted(map(_plain, cast("set[Any]", value)), key=str)
+    if isinstance(value, Mapping) and not isinstance(value, Enum):
+        return {str(key): _plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     return value
 
 
@@ -310,6 +320,9 @@ def _type_of(values: Sequence[Any], column: str) -> Any:
     found: Any
     if kinds == {list}:
         found = list[_type_of([item for value in there for item in value], column)]
+    elif kinds == {dict}:
+        items = [item for value in there for item in value.values()]
+        found = dict[str, _type_of(items, column)]
     elif kinds <= {int, float, str, bool}:
         found = _union(kinds - {int} if float in kinds else kinds)
     elif kinds <= {str, date, datetime}:
@@ -331,7 +344,7 @@ def _kind(value: Any, column: str) -> type[Any]:
         return str
     if isinstance(value, Decimal):
         return float
-    for kind in (bool, int, float, str, bytes, date, list):
+    for kind in (bool, int, float, str, bytes, date, list, dict):
         if isinstance(value, kind):
             return kind
     raise _no_type(column, type(value).__name__)

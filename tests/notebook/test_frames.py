@@ -6,7 +6,9 @@ import datetime as dt
 import enum
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,22 @@ class Place:
     city: str
 
 
-OBJECTS = (np.generic, Decimal, dt.timedelta, dt.date, list, np.ndarray, Mood, Place, bytes)
+OBJECTS = (
+    tuple,
+    set,
+    dict,
+    UUID,
+    PurePosixPath,
+    np.generic,
+    Decimal,
+    dt.timedelta,
+    dt.date,
+    list,
+    np.ndarray,
+    Mood,
+    Place,
+    bytes,
+)
 
 
 def derived(frame: object, columns: str | None = None) -> tuple[str, list[Any]]:
@@ -93,6 +110,16 @@ def only(records: list[Any], field: str) -> list[Any]:
         ([Mood.GOOD], '"good" | "bad"', [Mood.GOOD]),
         ([Place("Rome")], "{city: string}", [Place("Rome")]),
         ([b"hi"], "base64", [b"hi"]),
+        ([[np.int64(1)], [2]], "int[]", [[1], [2]]),
+        ([[1.0, np.nan], [2.0]], "(float | null)[]", [[1.0, None], [2.0]]),
+        ([(1, 2), (3,)], "int[]", [[1, 2], [3]]),
+        ([{"b", "a"}, frozenset[str]()], "string[]", [["a", "b"], []]),
+        ([{"a": np.int64(1)}, {}], "{[string]: int}", [{"a": 1}, {}]),
+        ([{"a": ["x"]}, None], "{[string]: string[]} | null", [{"a": ["x"]}, None]),
+        (pd.interval_range(0, 1), "string", ["(0, 1]"]),
+        (pd.period_range("2024", periods=1, freq="M"), "string", ["2024-01"]),
+        ([UUID(int=1)], "string", ["00000000-0000-0000-0000-000000000001"]),
+        ([PurePosixPath("a/b")], "string", ["a/b"]),
     ],
 )
 def test_a_derived_input_has_the_types_of_the_columns(values: Any, mdl: str, read_as: list[Any]):
@@ -164,7 +191,7 @@ def test_codes_of_the_users_own_are_shown_to_a_model():
     assert derived(frame)[0] == "{\n  error: string\n  error_code: string\n}"
 
 
-@pytest.mark.parametrize("values", [[{"a": 1}], [object()], [1, ["a"]], [{1, 2}]])
+@pytest.mark.parametrize("values", [[{"a": 1, "b": ["x"]}], [object()], [1, ["a"]], [{1, b"x"}]])
 def test_a_column_without_a_field_type_is_named(values: list[Any]):
     with pytest.raises(ArgumentError, match="column 'x' holds") as caught:
         derived(pd.DataFrame({"x": pd.Series(values, dtype=object)}))
