@@ -31,6 +31,9 @@ MAX_OPTIONAL = 500
 MAX_ARRAYS = 330
 """Alternatives that stand for one array of different values: all orders of five."""
 
+MAX_COMPARED = 64
+"""Members of a oneOf that are compared, each with each."""
+
 LOWEST_INTEGER, LARGEST_NUMBER, LARGEST_COUNT = -(2**62), 10**18, 2**31 - 1
 """The bounds that llguidance makes a grammar of; it reads bounds as floats."""
 
@@ -197,7 +200,10 @@ class _Rewriter:
         """Leave out alternatives that cannot be served, as long as there are others."""
         if "oneOf" in result and "anyOf" not in result:
             members = [_resolved(self._root, one) for one in _list(schema.get("oneOf"))]
-            if _tag_of(schema) is not None or all(starmap(_exclude, combinations(members, 2))):
+            is_few = len(members) <= MAX_COMPARED
+            if _tag_of(schema) is not None or (
+                is_few and all(starmap(_exclude, combinations(members, 2)))
+            ):
                 result["anyOf"] = result.pop("oneOf")
         for name in _ALTERNATIVES:
             members = result.get(name)

@@ -340,6 +340,12 @@ def test_key_names_that_no_pattern_says_are_not_dropped():
     assert servable({"type": "object", "propertyNames": names})["propertyNames"] == names
 
 
+def test_members_without_number_are_not_compared_with_each_other():
+    members = [tagged(f"kind {number}") for number in range(5_000)]
+
+    assert servable({"oneOf": members}) == {"oneOf": members}
+
+
 def test_definitions_may_stand_under_any_name():
     schema = {"$ref": "#/components/schemas/A", "components": {"schemas": {"A": TEXT}}}
 
