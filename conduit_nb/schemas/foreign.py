@@ -28,8 +28,11 @@ MAX_DEPTH = 120
 MAX_OPTIONAL = 500
 """Optional properties of one object: the parser keeps four places for each that may come next."""
 
-MAX_ARRAYS = 330
-"""Alternatives that stand for one array of different values: all orders of five."""
+MAX_ARRAYS, MAX_ALL_ARRAYS = 130, 650
+"""Alternatives that stand for one array of different values, and for all of a schema.
+
+All orders of four values are 65. Grammars take seconds to make of some thousands.
+"""
 
 MAX_COMPARED = 64
 """Members of a oneOf that are compared, each with each."""
@@ -106,6 +109,7 @@ class _Rewriter:
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
+        self._arrays = 0
         self._tags = dict(_tags(root))
         # Parts that are merged with others must stay open: what one closes, the other cannot have.
         self._closes = not any(_is_mixed(one) for one in _subschemas(root))
@@ -171,7 +175,7 @@ class _Rewriter:
         _modernise_bounds(result)
         _narrow_bounds(result)
         _narrow_format(result)
-        _choose_different(result, self._root)
+        self._choose_different(result)
         self._name_properties(result)
         self._require_tag(result, pointer)
         self._choose(result, schema)
@@ -210,6 +214,33 @@ class _Rewriter:
             if isinstance(members, list):
                 served = [one for one in cast("list[object]", members) if not _is_unserved(one)]
                 result[name] = served or members
+
+    def _choose_different(self, result: dict[str, Any]) -> None:
+        """Write an array whose items differ as all such arrays, where these are not too many.
+
+        In any order where that is possible, else in the order of the values.
+        """
+        least, most = result.get("minItems", 0), result.get("maxItems")
+        if result.get("uniqueItems") is not True or result.get("type") != "array":
+            return
+        if isinstance(most, int) and most <= 1:
+            del result["uniqueItems"]
+            return
+        values = _values(_resolved(self._root, result.get("items")))
+        array = {"type", "items", "uniqueItems", "minItems", "maxItems"}
+        if not values or not isinstance(least, int) or result.keys() - array - _DEFINING:
+            return
+        counts = range(least, min(len(values), most if isinstance(most, int) else len(values)) + 1)
+        limit = min(MAX_ARRAYS, MAX_ALL_ARRAYS - self._arrays)
+        for choose in (permutations, combinations):
+            arrays = chain.from_iterable(choose(values, count) for count in counts)
+            chosen = list(islice(arrays, limit + 1))
+            if 0 < len(chosen) <= limit:
+                for name in array & result.keys():
+                    del result[name]
+                result["anyOf"] = [_array_of(one) for one in chosen]
+                self._arrays += len(chosen)
+                return
 
     def _name_properties(self, result: dict[str, Any]) -> None:
         """Write `propertyNames` as the properties themselves, where they are a few or a pattern."""
@@ -363,32 +394,6 @@ def _narrow_format(result: dict[str, Any]) -> None:
         for lookahead in _EMAIL_LOOKAHEADS:
             pattern = pattern.replace(lookahead, "")
         result["pattern"] = pattern
-
-
-def _choose_different(result: dict[str, Any], root: Mapping[str, Any]) -> None:
-    """Write an array whose items differ as all such arrays, where its items are of a few values.
-
-    In any order where those are not too many, else in the order of the values.
-    """
-    least, most = result.get("minItems", 0), result.get("maxItems")
-    if result.get("uniqueItems") is not True or result.get("type") != "array":
-        return
-    if isinstance(most, int) and most <= 1:
-        del result["uniqueItems"]
-        return
-    values = _values(_resolved(root, result.get("items")))
-    array = {"type", "items", "uniqueItems", "minItems", "maxItems"}
-    if not values or not isinstance(least, int) or result.keys() - array - _DEFINING:
-        return
-    counts = range(least, min(len(values), most if isinstance(most, int) else len(values)) + 1)
-    for choose in (permutations, combinations):
-        arrays = chain.from_iterable(choose(values, count) for count in counts)
-        chosen = list(islice(arrays, MAX_ARRAYS + 1))
-        if 0 < len(chosen) <= MAX_ARRAYS:
-            for name in array & result.keys():
-                del result[name]
-            result["anyOf"] = [_array_of(one) for one in chosen]
-            return
 
 
 def _array_of(values: tuple[object, ...]) -> dict[str, Any]:
