@@ -54,7 +54,7 @@ async def end_by_name(
     chosen = _chosen(wanted, there, known)
     outcome: Outcome[None] = await each(
         {
-            name: provider(there[name].provider).terminate(name, there[name].id or _id(name, known))
+            name: _terminate(provider, there[name], there[name].id or _id(name, known))
             for name in chosen
         }
     )
@@ -63,6 +63,13 @@ async def end_by_name(
         failures={**listed.failures, **outcome.failures},
         seen=tuple(name for name in there if name not in outcome.done),
     )
+
+
+async def _terminate(
+    provider: Callable[[str], Provider], node: KnownNode, node_id: str | None
+) -> None:
+    """Terminate one node; that its provider is not installed here is the failure of this one."""
+    await provider(node.provider).terminate(node.name, node_id)
 
 
 async def _listed(provider: Callable[[str], Provider], name: str) -> list[Node]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conduit_nb.deployments.ending import end_by_name
-from conduit_nb.errors import ProviderRefusedError
+from conduit_nb.errors import ArgumentError, ProviderRefusedError
 from conduit_nb.providers.base import Provider
 from conduit_nb.state.summary import KnownNode
 from tests.deployments.faulty_cloud import FaultyCloud, Rented
@@ -84,3 +84,25 @@ async def test_what_cannot_be_listed_is_ended_by_its_id_and_told():
 
     assert cloud.ended == [ONE]
     assert isinstance(done.failures["faulty"], ProviderRefusedError)
+
+
+async def test_a_provider_that_is_not_installed_here_stops_the_end_of_no_other():
+    cloud = cloud_of(ONE, TWO)
+    elsewhere = KnownNode(name=OTHER, provider="uninstalled", id="9", deployment="other")
+
+    def provider(name: str) -> Provider:
+        if name != "faulty":
+            raise ArgumentError(f"There is no provider {name}.", hint="Install it.")
+        return provider_of(cloud)
+
+    done = await end_by_name(
+        "all",
+        provider=provider,
+        provider_names=["faulty"],
+        installation=OURS,
+        known=(elsewhere, *KNOWN),
+    )
+
+    assert set(cloud.ended) == {ONE, TWO}
+    assert isinstance(done.failures[OTHER], ArgumentError)
+    assert done.seen == (OTHER,)
