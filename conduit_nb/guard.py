@@ -23,6 +23,7 @@ import contextlib
 import ctypes
 import email.utils
 import hmac
+import http.client
 import json
 import math
 import os
@@ -298,6 +299,8 @@ class Guard:
         there = None
         if self.config.end["kind"] == "runpod":
             there = await asyncio.get_running_loop().run_in_executor(None, self._provider_time)
+        if there is not None and there < as_of - CLOCK_TOLERANCE_S:
+            there = None  # a clock does not go back: with this one the node would live for longer
         now = self._clock()
         ahead_s = now - there if there is not None else min(now - as_of, 0.0)
         if abs(ahead_s) > CLOCK_TOLERANCE_S:
@@ -314,8 +317,11 @@ class Guard:
             return None
         with reply:
             date = reply.headers.get("Date")
-        parsed = email.utils.parsedate_tz(date or "")
-        return float(email.utils.mktime_tz(parsed)) if parsed is not None else None
+        try:
+            parsed = email.utils.parsedate_tz(date or "")
+            return float(email.utils.mktime_tz(parsed)) if parsed is not None else None
+        except (ValueError, OverflowError):
+            return None
 
     async def _keep_failed(self) -> None:
         """Keep a rented node whose server has failed, so that somebody can read why.
@@ -525,7 +531,10 @@ class Guard:
         )
         is_here = urllib.parse.urlsplit(request.full_url).hostname in LOOPBACK
         proxies = urllib.request.ProxyHandler({} if is_here else None)
-        return urllib.request.build_opener(proxies).open(request, timeout=timeout_s)
+        try:
+            return urllib.request.build_opener(proxies).open(request, timeout=timeout_s)
+        except http.client.HTTPException as err:  # what answers speaks no HTTP
+            raise OSError(type(err).__name__) from err
 
     def _reap(self) -> None:
         """Take the exit codes of ended children, also of those that were handed to us as PID 1."""

@@ -207,10 +207,12 @@ def retry_after_s(value: str | None) -> float:
         return 1.0
     if value.strip().isdecimal():
         return min(float(value), 3600.0)
-    moment = email.utils.parsedate_tz(value)
-    if moment is None:
+    try:
+        moment = email.utils.parsedate_tz(value)
+        seconds = email.utils.mktime_tz(moment) - time.time() if moment is not None else 1.0
+    except (ValueError, OverflowError):
         return 1.0
-    return min(max(email.utils.mktime_tz(moment) - time.time(), 0.0), 3600.0)
+    return min(max(seconds, 0.0), 3600.0)
 
 
 def _object(text: bytes | str, server: str) -> dict[str, Any]:

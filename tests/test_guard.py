@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -649,6 +650,39 @@ def test_deadlines_by_the_providers_clock_hold_where_the_nodes_own_is_wrong(ahea
 
     assert told["lease_until"] - told["now"] == pytest.approx(600, abs=20)
     assert told["not_after"] - told["now"] == pytest.approx(900, abs=20)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 OK\r\nDate: Fri, 31 Dec 99999 23:59:59 GMT\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n",
+        b"no HTTP at all\r\n\r\n",
+    ],
+)
+def test_a_time_that_the_provider_cannot_mean_moves_no_deadline(reply: bytes):
+    def answer(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(reply)
+
+    now = time.time()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer, args=(listening,))
+        thread.start()
+        with guarded(
+            as_of=now,
+            boot_until=now + 60,
+            lease_until=now + 600,
+            end={"kind": "runpod", "url": f"http://127.0.0.1:{listening.getsockname()[1]}"},
+            environment={"RUNPOD_POD_ID": "pod", "RUNPOD_API_KEY": "key"},
+        ) as node:
+            node.wait_ready()
+            told = node.told()
+        thread.join()
+
+    assert told["lease_until"] - told["now"] == pytest.approx(600, abs=20)
 
 
 def test_deadlines_that_were_made_in_the_future_are_spans_from_now():

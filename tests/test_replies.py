@@ -177,7 +177,11 @@ def test_what_an_error_repeats_of_the_request_is_blanked_out(shown: str):
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, 1.0), ("7", 7.0), ("x", 1.0), ("-3", 1.0), ("nan", 1.0), ("999999", 3600.0)],
+    [
+        *((None, 1.0), ("7", 7.0), ("x", 1.0), ("-3", 1.0), ("nan", 1.0), ("999999", 3600.0)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", 1.0),
+    ],
 )
 def test_a_busy_server_says_when_to_come_back(header: str | None, seconds: float):
     assert error(429, {}, header=header).retry_after_s == seconds

@@ -42,6 +42,9 @@ ATTEMPTS = 4
 FIRST_PAUSE_S = 0.5
 DETAIL_LIMIT = 500
 NO_CONTENT = 204
+REQUEST_TIMEOUT = 408
+EARLIEST_YEAR, LATEST_YEAR = 2020, 2200
+"""Between them lies every time that a provider's clock can show."""
 # Doing these twice is doing them once.
 IDEMPOTENT: frozenset[Method] = frozenset({"GET", "PUT", "DELETE"})
 
@@ -271,7 +274,8 @@ class RestClient:
         return {"Authorization": f"Bearer {self._key}"}
 
     def _check(self, response: httpx2.Response, secret_texts: Iterable[str]) -> None:
-        if (moment := _moment(response.headers.get("date"))) is not None:
+        is_stored = "age" in response.headers  # by a cache on the way: its date is of the past
+        if (moment := _moment(response.headers.get("date"))) is not None and not is_stored:
             _TIMES[self.url] = (moment, time.monotonic())
         if response.is_success:
             return
@@ -281,7 +285,9 @@ class RestClient:
         status = response.status_code
         error = self._error(status, said.rstrip(".")[:DETAIL_LIMIT])
         error.status = status
-        error.may_have_arrived = status >= 500 and response.request.method != "GET"
+        # A redirect may follow what was done, and a gateway gives up what goes on behind it.
+        is_unclear = status >= 500 or 300 <= status < 400 or status == REQUEST_TIMEOUT
+        error.may_have_arrived = is_unclear and response.request.method != "GET"
         if status == 429:
             error.retry_after_s = retry_after_s(response.headers.get("retry-after"))
         raise error
@@ -369,12 +375,15 @@ def _timeout(seconds: float, *, is_endless: bool = False) -> httpx2.Timeout:
 
 
 def _moment(date: str | None) -> datetime | None:
-    """Read a `Date` header."""
+    """Read a `Date` header; one that no clock can show is none."""
     try:
         moment = email.utils.parsedate_to_datetime(date) if date else None
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=moment.tzinfo or UTC) if moment is not None else None
+    if moment is None:
+        return None
+    moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+    return moment if EARLIEST_YEAR <= moment.year <= LATEST_YEAR else None
 
 
 def _pause_s(error: ProviderError, attempt: int, *, can_repeat: bool) -> float | None:

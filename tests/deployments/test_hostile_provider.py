@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +19,10 @@ from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.overview import cost_report
 from conduit_nb.errors import BootError, ConduitError, ProviderError, SpendCapError
+from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.testing.runpod_server import HOSTILE_KINDS, Fault, hostile
 from tests.deployments.deployed import request
-from tests.deployments.hostile_bench import HostileBench, hostile_bench
+from tests.deployments.hostile_bench import LIST_LAG_S, HostileBench, hostile_bench
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +53,22 @@ def matrix() -> Iterator[object]:
         others = PLACES[1:] if IS_SOAK else [PLACES[1:][number % len(PLACES[1:])]]
         for word, method, path in (CREATE, *others):
             yield pytest.param(kind, word, method, path, id=f"{word}, {method} {path}: {kind}")
+
+
+def edited(**change: Any) -> Callable[[bytes], bytes]:
+    """Return what puts these fields into every pod of a reply."""
+
+    def falsify(body: bytes) -> bytes:
+        told = json.loads(body)
+        if "pods" in told:
+            return json.dumps({"pods": [{**pod, **change} for pod in told["pods"]]}).encode()
+        return json.dumps({**told, **change}).encode()
+
+    return falsify
+
+
+class KilledError(BaseException):
+    """The end of a client, where a test puts it."""
 
 
 async def do(manager: DeploymentManager, word: str) -> None:
@@ -317,6 +337,20 @@ class TestBoot:
 
 
 class TestClock:
+    @pytest.mark.parametrize("year", [1970, 1999, 9998])
+    async def test_a_date_that_no_clock_shows_is_ignored(self, bench: HostileBench, year: int):
+        shown = datetime(year, 12, 31, 23, 59, tzinfo=UTC)
+        bench.server.behaviour.date_ahead_s = (shown - bench.clock()).total_seconds()
+
+        await bench.manager().deploy(request("runpod", lease_s=600))
+
+        (pod,) = bench.server.account.pods()
+        terms = json.loads(pod.env["CONDUIT_GUARD"])
+        left_s = terms["lease_until"] - bench.clock().timestamp()
+        assert left_s == pytest.approx(600, abs=20)
+        assert not any("clock" in text for text in bench.told)
+        await bench.require_order()
+
     @pytest.mark.parametrize("ahead_s", [-7200.0, 7200.0])
     async def test_a_clock_that_is_wrong_here_is_told_and_changes_no_lease(
         self, bench: HostileBench, ahead_s: float

@@ -74,6 +74,7 @@ async def test_an_answer_without_a_body_is_none():
         (409, ProviderRefusedError, "that is why"),
         (422, ProviderRefusedError, "that is why"),
         (302, ProviderRefusedError, "redirect"),
+        (408, ProviderRefusedError, "that is why"),
         (500, ProviderFailedError, "that is why"),
     ],
 )
@@ -85,7 +86,7 @@ async def test_a_status_is_told_as_what_it_means(status: int, kind: type[Provide
     error = raised.value
     assert error.status == status
     assert error.hint
-    assert error.may_have_arrived is (status >= 500)
+    assert error.may_have_arrived is (status in (302, 408, 500))
     assert str(status) in str(error)
     assert len(server.heads) == 1
 
