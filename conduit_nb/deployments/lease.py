@@ -20,6 +20,8 @@ TIMEOUT_S = 10.0
 CLOCK_TOLERANCE = timedelta(seconds=30)
 LEASE_TOLERANCE = timedelta(seconds=2)
 TRIES = 2
+UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading a reply raises that is no guard's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,7 @@ async def ask_guard(url: str, key: str, *, now: datetime | None = None) -> Guard
             if isinstance(lines, list)
             else (),
         )
-    except (httpx2.HTTPError, ValueError, KeyError, TypeError, OverflowError, OSError):
+    except (httpx2.HTTPError, OSError, *UNREADABLE):
         return None
 
 
@@ -118,8 +120,10 @@ async def extend_lease(
             response.raise_for_status()
             reply = cast("dict[str, Any]", response.json())
             allowed = timedelta(seconds=float(reply["lease_until"]) - float(reply["now"]))
-            return until if abs(allowed - wanted) < LEASE_TOLERANCE else now + allowed
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError, OverflowError) as err:
+            if allowed > timedelta(0):
+                return until if allowed > wanted - LEASE_TOLERANCE else now + allowed
+            failure = ValueError("the lease that it tells is over")
+        except (httpx2.HTTPError, *UNREADABLE) as err:
             failure = err
         told = await ask_guard(url, key, now=now)
         if told is not None and abs(told.lease_until - until) < LEASE_TOLERANCE:

@@ -47,7 +47,7 @@ from conduit_nb.providers.naming import DEPLOYMENT_LENGTH
 from conduit_nb.spelling import nearest
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.together import all_or_none, each
-from conduit_nb.units import require_seconds
+from conduit_nb.units import duration, require_seconds
 
 REPLICAS_OF_A_SERVER = 100
 """Numbers of replicas that each server of a deployment has: the second begins at 100."""
@@ -251,6 +251,11 @@ class DeploymentManager:
         )
         if outcome.done or not outcome.failures:
             # Only now: what stands in the state is what guards hold their nodes to.
+            allowed = max(outcome.done.values(), default=until)
+            if allowed < until:
+                left_s = (allowed - self.tools.clock()).total_seconds()
+                self.tools.tell(f"The guard of {record.name} allows {duration(left_s)} at most.")
+            until = min(until, allowed)
             record = await self.tools.set_deployment(record, lease_until=until)
         outcome.require_done(f"Extending {record.name}")
         return await self._done(record)

@@ -108,6 +108,9 @@ async def test_no_reply_leaves_a_pod_unseen_or_a_dollar_uncounted(
         b"[]",
         b'{"lease_until": NaN, "now": 1}',
         b'{"lease_until": 1e999',
+        b'{"lease_until": 1e300, "now": 0}',
+        b'{"lease_until": 0, "now": 500}',
+        b"[" * 20_000,
         None,
     ],
 )
@@ -123,6 +126,18 @@ async def test_an_extension_whose_reply_is_lost_is_looked_after(
     assert bench.pods.leases_s
     assert all(3500 < seconds <= 3600 for seconds in bench.pods.leases_s)
     assert (extended.lease_until - bench.clock()).total_seconds() > 3500
+
+
+async def test_a_guard_that_allows_less_is_believed_and_told(bench: HostileBench):
+    manager = bench.manager()
+    record = await manager.deploy(request("runpod", lease_s=600))
+    bench.pods.extend_reply = b'{"lease_until": 700, "now": 0}'
+
+    extended = await manager.extend(record.name, 3600)
+
+    assert (extended.lease_until - bench.clock()).total_seconds() == pytest.approx(700, abs=10)
+    assert any("allows 11 min" in text for text in bench.told)
+    await bench.require_order()
 
 
 class TestCreation:
