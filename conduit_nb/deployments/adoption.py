@@ -105,10 +105,10 @@ async def adopt(tools: Tools, name: str) -> DeploymentRecord:
         )
     record = await _record(tools, one)
     told = await _ask(tools, one.node, record.id) if one.node.status == "running" else None
+    node = await _node(tools, one, record, told)  # first: it may raise
     if await tools.read(tools.store.deployment, record.id) is None:
         record = _described(record, told)
         await tools.write(tools.store.insert_deployment, record)
-    node = await _node(tools, one, record, told)
     try:
         await tools.write(
             tools.store.insert_node,

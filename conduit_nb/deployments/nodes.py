@@ -173,7 +173,7 @@ async def create(
     _tell_clock(tools, provider)
     try:
         node = await confirm(tools, node, created)
-        return await reprice(tools, record, node, created)
+        return await reprice(tools, record, node, created, set())
     except BaseException as err:  # the state cannot be written, or somebody has ended it
         why = str(err) if isinstance(err, SpendCapError) else f"it could not be confirmed: {err}"
         await end_at_last(tools, node, why=why)
@@ -207,27 +207,47 @@ async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
 
 
 async def reprice(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, found: Node
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, found: Node, told: set[str]
 ) -> NodeRecord:
     """Count with what the provider says that a running node costs, where that is not the quote.
 
-    Its budget stays, and lasts for less long (or longer). Raises SpendCapError where the price is
-    more than was quoted or allowed, or the rest of the budget pays for next to nothing.
+    Its budget stays, and lasts for less long (or longer). `told` has what was said already. Raises
+    SpendCapError where the price is more than was quoted or allowed, or the rest of the budget pays
+    for next to nothing.
     """
     real, known = found.usd_per_hour, node.usd_per_hour
     is_up = found.status in ("starting", "running", "unknown")
-    if not is_up or real is None or real <= 0 or known <= 0:
+    if not is_up or real is None or real <= 0 or node.budget_usd is None:
         return node
-    if abs(real - known) <= known * SAME_PRICE:
+    if is_same_price(real, node):
         return node
     if real < (_number_of(node.offering, "quoted_usd_per_hour") or 0.0) * LEAST_PRICE:
-        return node  # next to nothing is no price; counting the quote is the safe side
+        # Next to nothing is no price; counting the quote is the safe side.
+        _tell_once(
+            tools,
+            told,
+            f"{node.provider} says that {node.name} costs ${real:.4f}/h, far below the quote:"
+            f" ${known:.2f}/h is counted.",
+        )
+        return node
     # Before it has answered it cannot have had another price.
-    since = tools.clock() if node.ready_at is not None else node.created_at
+    since = tools.clock() if node.ready_at is not None else await _charged_since(tools, node)
     node = await tools.set_node(node, usd_per_hour=real, charge="running", at=since)
     tools.tell(f"{node.provider} charges ${real:.2f}/h for {node.name}, not ${known:.2f}/h.")
     _require_price(record, node)
     return await tools.set_node(node, not_after=await end_of_money(tools, node))
+
+
+async def _charged_since(tools: Tools, node: NodeRecord) -> datetime:
+    """Return since when a node costs what it costs now."""
+    charges = await tools.read(tools.store.charges, node.deployment)
+    begun = [one.begin for one in charges if one.node == node.name and one.end is None]
+    return max(begun, default=node.created_at)
+
+
+def is_same_price(usd_per_hour: float, node: NodeRecord) -> bool:
+    """Say whether a node's price is what the state counts with, but for rounding."""
+    return abs(usd_per_hour - node.usd_per_hour) <= node.usd_per_hour * SAME_PRICE
 
 
 def _require_price(record: DeploymentRecord, node: NodeRecord) -> None:
@@ -325,7 +345,7 @@ async def _booted(
         if seen is not None:
             if seen.url != node.url:
                 node = await tools.set_node(node, url=seen.url)
-            node = await _priced(tools, record, node, seen)
+            node = await _priced(tools, record, node, seen, told)
             if seen.status == "unknown":
                 _tell_once(
                     tools, told, f"{node.name} is {seen.detail} at {node.provider}. Waiting."
@@ -347,11 +367,11 @@ async def _booted(
 
 
 async def _priced(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, seen: Node
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, seen: Node, told: set[str]
 ) -> NodeRecord:
     """Take over a node's price; end it where that is too much."""
     try:
-        return await reprice(tools, record, node, seen)
+        return await reprice(tools, record, node, seen, told)
     except SpendCapError as err:
         await end_at_last(tools, node, why=str(err))
         raise

@@ -24,9 +24,9 @@ from conduit_nb.errors import (
     StateConflictError,
     StorageError,
 )
-from conduit_nb.providers.base import Node, Provider
+from conduit_nb.providers.base import Node, NodeStatus, Provider
 from conduit_nb.providers.naming import parse_node_name
-from conduit_nb.state.records import DeploymentRecord, NodeRecord
+from conduit_nb.state.records import DeploymentRecord, NodeRecord, NodeState
 from conduit_nb.together import each
 
 FOREIGN_OWNER_AFTER = timedelta(minutes=30)
@@ -84,9 +84,15 @@ async def _reconcile_provider(
 ) -> None:
     every = await provider.list_nodes()
     known = {node.name: node for node in await _own_nodes(tools) if node.provider == provider.name}
-    # A name may stand there twice: the node that its row knows goes before the other.
-    every.sort(key=lambda one: one.name in known and known[one.name].provider_id == one.id)
-    listed = {node.name: node for node in every}
+    listed: dict[str, Node] = {}
+    twins: list[Node] = []
+    for one in every:
+        row = known.get(one.name)
+        is_twin = row is not None and row.is_live and row.provider_id not in (None, one.id)
+        if is_twin:
+            twins.append(one)
+        else:
+            listed[one.name] = one
     for node in known.values():
         if node.is_live:
             try:
@@ -96,7 +102,7 @@ async def _reconcile_provider(
             except ConduitError as err:
                 tools.tell(f"{node.name} could not be looked at: {err}")
                 looked.failures[node.name] = err
-    for twin in (one for one in every if one.name in known and listed[one.name] is not one):
+    for twin in twins:
         try:
             if await node_work.end_twin(tools, twin.name, twin):
                 looked.ended.append(twin.name)
@@ -137,18 +143,28 @@ async def _look_at(tools: Tools, provider: Provider, node: NodeRecord, found: No
     try:
         if node.status in ("launching", "booting") and not _is_abandoned(tools, node):
             return  # somebody is at work on it
-        if found is None and node.provider_id is not None:
+        if node.status == "terminating":
+            await node_work.end(tools, node, why=node.detail)
+            return
+        if node.provider_id is not None and (found is None or not _is_as_written(node, found)):
+            # A list may be older than what has happened since: the node itself is asked.
             found = await provider.describe(node.name, node.provider_id)
             if found is not None and found.status == "gone":
                 found = None
-        if node.status == "terminating":
-            await node_work.end(tools, node, why=node.detail)
-        elif found is None:
+        if found is None:
             await _missing(tools, provider, node)
         else:
             await _present(tools, node, found)
     except DeploymentEndedError:
         return  # another client has just changed it
+
+
+def _is_as_written(node: NodeRecord, found: Node) -> bool:
+    """Say whether an entry of a list is what the state has of the node: its status and price."""
+    if found.status not in AS_WRITTEN.get(node.status, ()):
+        return False
+    rate = found.usd_per_hour
+    return node.status == "stopped" or rate is None or node_work.is_same_price(rate, node)
 
 
 async def _missing(tools: Tools, provider: Provider, node: NodeRecord) -> None:
@@ -186,7 +202,7 @@ async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
         node = await node_work.confirm(tools, node, found)
     if node.status in ("booting", "running"):
         try:
-            node = await node_work.reprice(tools, record, node, found)
+            node = await node_work.reprice(tools, record, node, found, set())
         except SpendCapError as err:
             await node_work.end_at_last(tools, node, why=str(err))
             return
@@ -223,9 +239,6 @@ def _why_end(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> str | 
 
 async def _stop_again(tools: Tools, node: NodeRecord) -> None:
     """Stop what was taken for stopped and runs; it has cost as one that runs since then."""
-    seen = await tools.provider(node.provider).describe(node.name, node.provider_id)
-    if seen is None or seen.status not in ("starting", "running"):
-        return  # the list is older than the stop
     charges = await tools.read(tools.store.charges, node.deployment)
     since = max((one.begin for one in charges if one.node == node.name), default=tools.clock())
     try:
@@ -365,5 +378,11 @@ def _ended_recently(tools: Tools, node: NodeRecord) -> bool:
     return tools.clock() < node.ended_at + 2 * lag + late
 
 
+AS_WRITTEN: Mapping[NodeState, tuple[NodeStatus, ...]] = {
+    "booting": ("starting", "running"),
+    "running": ("running",),
+    "stopped": ("stopped",),
+}
+"""What a provider says of a node that is in a state: anything else is looked at again."""
 LATE, VERY_LATE = timedelta(minutes=5), timedelta(hours=1)
 AHEAD_AFTER = timedelta(seconds=60)

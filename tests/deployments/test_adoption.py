@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,44 @@ async def test_a_stopped_node_is_adopted_as_stopped(theirs: Bench, ours: Bench):
     assert charge.usd_per_hour > 0
     await manager.terminate(record.name)
     assert ours.running() == []
+
+
+async def test_a_node_whose_price_nobody_tells_is_not_adopted(theirs: Bench, ours: Bench):
+    name = (await node_of(theirs, await theirs.manager().deploy(request("runpod")))).name
+    assert ours.cloud is not None
+    ours.cloud.behaviour.is_price_hidden = True
+    manager = ours.manager(OTHER)
+
+    with pytest.raises(DeploymentError) as caught:
+        await manager.adopt(name)
+
+    assert name in str(caught.value)
+    assert name in caught.value.hint
+    assert await manager.deployments() == []
+    assert ours.running() == [name]
+
+
+async def test_a_node_that_was_adopted_as_stopped_costs_what_it_costs_once_it_runs(
+    theirs: Bench, ours: Bench
+):
+    before = await theirs.manager().deploy(request("runpod"))
+    rate = (await node_of(theirs, before)).usd_per_hour
+    name = (await node_of(theirs, before)).name
+    await theirs.manager().stop(before.name)
+    manager = ours.manager(INSTALLATION)
+    record = await manager.adopt(name)
+    ours.clock.advance(hours=0.5)
+
+    await manager.start(record.name)
+
+    node = await node_of(ours, record)
+    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    assert node.usd_per_hour == pytest.approx(rate, rel=0.01)
+    assert node.not_after is not None
+    assert [one.state for one in charges if one.end != one.begin] == ["stopped", "running"]
+    assert charges[-1].usd_per_hour == pytest.approx(rate, rel=0.01)
+    assert charges[-1].begin - charges[0].begin > timedelta(hours=0.5)
+    await manager.terminate(record.name)
 
 
 async def test_what_a_row_names_and_what_is_not_there_cannot_be_adopted(theirs: Bench):

@@ -223,13 +223,8 @@ class TestPrice:
         manager = bench.manager()
         record = await manager.deploy(WANTED)
 
-        def dearer(body: bytes) -> bytes:
-            told = json.loads(body)
-            return json.dumps(
-                {**told, "pods": [{**pod, "cost": 0.84} for pod in told["pods"]]}
-            ).encode()
-
-        bench.server.spoil(Fault(method="GET", path="/pods", falsify=dearer))
+        bench.server.spoil(Fault(method="GET", path="/pods", falsify=edited(cost=0.84)))
+        bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=edited(cost=0.84)))
         await manager.reconcile()
 
         (node,) = bench.tools().store.nodes(record.id)
@@ -239,14 +234,13 @@ class TestPrice:
         await manager.terminate(record.id)
 
     async def test_a_price_of_next_to_nothing_is_not_counted_with(self, bench: HostileBench):
-        def cheap(body: bytes) -> bytes:
-            return json.dumps({**json.loads(body), "cost": 0.0001}).encode()
-
+        cheap = edited(cost=0.0001)
         bench.server.spoil(Fault(method="POST", path="/pods", falsify=cheap))
         bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=cheap, times=9))
 
         await bench.manager().deploy(WANTED)
 
+        assert len([text for text in bench.told if "far below the quote" in text]) == 2
         await bench.require_order()
 
     @pytest.mark.parametrize("is_seen", [True, False])
@@ -265,6 +259,28 @@ class TestPrice:
 
         assert (first.is_up, second.is_up) == (False, is_seen)
         assert bench.counted_usd() == pytest.approx(bench.billed_usd(), rel=0.02)
+        await bench.require_order()
+
+    async def test_a_twin_that_stands_alone_in_a_list_is_not_taken_for_the_node(
+        self, bench: HostileBench
+    ):
+        busy = Fault(answer=429, retry_after_s=0, method="POST", path="/pods", takes_effect=True)
+        bench.server.spoil(busy)
+        manager = bench.manager()
+        record = await manager.deploy(WANTED)
+        first, second = bench.server.account.pods()
+
+        def alone(body: bytes) -> bytes:
+            listed = json.loads(body)["pods"]
+            return json.dumps({"pods": [pod for pod in listed if pod["id"] == first.id]}).encode()
+
+        bench.server.spoil(Fault(method="GET", path="/pods", falsify=alone))
+        await manager.reconcile()
+
+        (node,) = bench.tools().store.nodes(record.id)
+        assert (first.is_up, second.is_up) == (False, True)
+        assert second.id == node.provider_id
+        assert second.id in (node.url or "")
         await bench.require_order()
 
     async def test_a_refusal_that_has_created_a_pod_leaves_none(self, bench: HostileBench):
@@ -344,6 +360,7 @@ class TestBoot:
         bench.server.spoil(hostile("unknown status", "GET", ONE_POD, times=3))
         record = await manager.deploy(WANTED)
         bench.server.spoil(hostile("unknown status", "GET", "/pods"))
+        bench.server.spoil(hostile("unknown status", "GET", ONE_POD))
         await manager.reconcile()
 
         assert (await manager.find(record.id)).status == "running"
