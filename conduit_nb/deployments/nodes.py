@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
@@ -147,6 +147,7 @@ async def create(
                 spec, {name: secrets[name] for name in spec.secrets}, candidate.offering
             ),
         )
+        await _require_own(tools, node, created)
     except ProviderError as err:
         if not err.may_have_arrived:
             await _never_was(tools, provider, node, str(err))
@@ -176,8 +177,48 @@ async def create(
         return await reprice(tools, record, node, created, set())
     except BaseException as err:  # the state cannot be written, or somebody has ended it
         why = str(err) if isinstance(err, SpendCapError) else f"it could not be confirmed: {err}"
-        await end_at_last(tools, node, why=why)
+        await _end_created(tools, node, created, why=why)
         raise
+
+
+async def _require_own(tools: Tools, node: NodeRecord, created: Node) -> None:
+    """Raise ProviderFailedError where the reply to a creation shows a node that was there before.
+
+    Whether the new one exists is not known then.
+    """
+    every = await tools.read(tools.store.nodes)
+    others = {one.provider_id for one in every if one.provider == node.provider}
+    if created.name == node.name and (created.id is None or created.id not in others):
+        return
+    error = ProviderFailedError(
+        f"{node.provider} answered the creation of {node.name} with another node.",
+        hint="Try again later.",
+    )
+    error.may_have_arrived = True
+    raise error
+
+
+async def _end_created(tools: Tools, node: NodeRecord, created: Node, *, why: str) -> None:
+    """End and count what was created, by its id: no list may show it yet."""
+    known = replace(node, provider_id=created.id)
+    try:
+        known = await tools.set_node(
+            node,
+            status="terminating",
+            detail=why,
+            provider_id=created.id,
+            charge="running",
+            at=node.created_at,
+        )
+    except DeploymentEndedError:  # another client has ended its row before it came
+        try:
+            await end_late(tools, node, created)
+        except ConduitError as err:
+            tools.tell(f"{node.name} could not be terminated yet ({err}). Conduit will retry.")
+        return
+    except StorageError:
+        pass  # ending needs no state
+    await end_at_last(tools, known, why=why)
 
 
 def _tell_clock(tools: Tools, provider: Provider) -> None:
@@ -511,24 +552,31 @@ async def _terminated(tools: Tools, provider: Provider, node: NodeRecord) -> boo
     return False
 
 
-async def end_late(tools: Tools, node: NodeRecord, found: Node) -> bool:
+async def end_late(tools: Tools, node: NodeRecord, found: Node | None) -> bool:
     """End what a provider has though its row says that it has ended, and charge it until now.
 
     A create call came late, or its end has never come. Returns whether there was anything: a list
-    shows what has ended for a while.
+    shows what has ended for a while. A charge that a client has left open which died while it did
+    this ends, too.
     """
     provider = tools.provider(node.provider)
-    seen = await provider.describe(node.name, found.id)
-    if found.id is not None and (seen is None or seen.status == "gone"):
-        return False
+    node_id = found.id if found is not None else node.provider_id
+    seen = await provider.describe(node.name, node_id)
     charges = [
         one
         for one in await tools.read(tools.store.charges, node.deployment)
         if one.node == node.name
     ]
-    if all(one.end is not None for one in charges):
+    is_open = any(one.end is None for one in charges)
+    if (node_id is not None or found is None) and (seen is None or seen.status == "gone"):
+        if is_open:
+            await tools.set_node(node, end_charge=True, at=tools.clock())
+        return False
+    found = seen or found
+    assert found is not None, "else it would be gone"
+    if not is_open:
         since = max((one.end for one in charges if one.end is not None), default=node.created_at)
-        rate = (seen or found).usd_per_hour or node.usd_per_hour
+        rate = found.usd_per_hour or node.usd_per_hour
         node = await tools.set_node(
             node, provider_id=found.id, usd_per_hour=rate, charge="running", at=since
         )

@@ -56,10 +56,11 @@ async def reconcile(
     next look; it is no failure where the state names no node and nothing can be billed: at a
     provider that was never set up here, or that is free.
     """
+    unsettled = await _charged(tools)
     named = {
         node.provider
         for node in await _own_nodes(tools)
-        if node.is_live or _ended_recently(tools, node)
+        if node.is_live or _ended_recently(tools, node) or node.name in unsettled
     }
     names = named | {*tools.provider_names()} if ends_unknown else named
     looked = Looked()
@@ -108,6 +109,10 @@ async def _reconcile_provider(
                 looked.ended.append(twin.name)
         except ConduitError as err:
             looked.failures[twin.name] = err
+    for name in await _charged(tools):
+        row = known.get(name)
+        if row is not None and not row.is_live and name not in listed:
+            await node_work.end_late(tools, row, None)
     state_id = await tools.read(tools.store.state_id)
     for name, found in listed.items():
         parsed = parse_node_name(name)
@@ -136,6 +141,12 @@ async def _own_nodes(tools: Tools) -> list[NodeRecord]:
     own = {record.id for record in records}
     nodes = await tools.read(tools.store.nodes, live_only=False)
     return [node for node in nodes if node.deployment in own]
+
+
+async def _charged(tools: Tools) -> set[str]:
+    """Return the names of nodes that are charged now, also of those that have ended."""
+    charges = await tools.read(tools.store.charges, since=tools.clock())
+    return {one.node for one in charges if one.end is None}
 
 
 async def _look_at(tools: Tools, provider: Provider, node: NodeRecord, found: Node | None) -> None:

@@ -167,6 +167,106 @@ class TestCreation:
         assert len([one for one in asked if one.method == "POST"]) == 2
         await bench.require_order()
 
+    @pytest.mark.parametrize("status", [302, 303, 408, 503])
+    async def test_a_status_that_tells_nothing_of_the_effect_is_looked_after(
+        self, bench: HostileBench, status: int
+    ):
+        bench.server.spoil(Fault(answer=status, method="POST", path="/pods", takes_effect=True))
+
+        record = await bench.manager().deploy(WANTED)
+
+        assert record.status == "running"
+        assert len(bench.server.account.pods()) == 1
+        await bench.require_order()
+
+    @pytest.mark.parametrize("shown", ["its id", "all of it"])
+    async def test_a_reply_that_shows_another_pod_is_taken_for_none(
+        self, bench: HostileBench, shown: str
+    ):
+        manager = bench.manager()
+        await manager.deploy(WANTED)
+        (before,) = bench.server.account.pods()
+        other = before.to_wire(bench.clock())
+
+        def another(body: bytes) -> bytes:
+            told = json.loads(body)
+            return json.dumps({**told, "id": before.id} if shown == "its id" else other).encode()
+
+        bench.server.spoil(Fault(method="POST", path="/pods", falsify=another))
+        second = await manager.deploy(request("runpod", models=(LmLiteModelConfig("m/two"),)))
+
+        assert len(bench.billing()) == 2
+        await manager.terminate(second.id)
+        assert bench.billing() == [before.name]
+        await bench.require_order()
+
+    @pytest.mark.parametrize("met", ["another client ends it", "another client has ended it"])
+    async def test_what_is_ended_while_it_is_created_ends_by_the_id_of_the_reply(
+        self, bench: HostileBench, met: str
+    ):
+        bench.server.behaviour.list_lag_s = LIST_LAG_S  # its name is shown too late
+
+        def meanwhile(body: bytes) -> bytes:
+            store = bench.tools().store
+            (node,) = store.nodes()
+            node = store.update_node(node, status="terminating")
+            if met == "another client has ended it":
+                store.update_node(node, status="terminated", ended_at=bench.clock())
+            return body
+
+        bench.server.spoil(Fault(method="POST", path="/pods", falsify=meanwhile))
+        with suppress(ConduitError):
+            await bench.manager().deploy(WANTED)
+
+        assert [pod.is_up for pod in bench.server.account.pods()] == [False]
+        await bench.require_order()
+
+    async def test_what_cannot_be_written_once_it_was_created_ends_by_the_id_of_the_reply(
+        self, bench: HostileBench
+    ):
+        bench.server.behaviour.list_lag_s = LIST_LAG_S
+        bench.url += "?timeout=0.05"
+        state = sqlite3.connect(
+            bench.folder / "state.sqlite3", isolation_level=None, check_same_thread=False
+        )
+
+        def locked(body: bytes) -> bytes:
+            state.execute("BEGIN IMMEDIATE")
+            return body
+
+        bench.server.spoil(Fault(method="POST", path="/pods", falsify=locked))
+        with suppress(ConduitError):
+            await bench.manager().deploy(WANTED)
+        state.close()
+
+        assert [pod.is_up for pod in bench.server.account.pods()] == [False]
+        await bench.require_order()
+
+    @pytest.mark.parametrize(
+        ("at", "number"),
+        [("after update_node", 1), ("after terminate", 1), ("before update_node", 3)],
+    )
+    async def test_a_client_that_dies_while_it_ends_what_came_late_leaves_no_charge_open(
+        self, bench: HostileBench, at: str, number: int
+    ):
+        bench.server.behaviour.list_lag_s = 100
+        bench.server.spoil(hostile("lost after", "POST", "/pods"))
+        await bench.manager().deploy(WANTED)
+        bench.clock.advance(seconds=101)
+        passed: list[str] = []
+
+        def die(checkpoint: str) -> None:
+            passed.append(checkpoint)
+            if passed.count(at) == number and checkpoint == at:
+                raise KilledError
+
+        with suppress(KilledError):
+            await DeploymentManager(replace(bench.tools(), checkpoint=die)).reconcile()
+
+        await bench.require_order()
+        bench.clock.advance(hours=5)
+        assert bench.counted_usd() == pytest.approx(bench.billed_usd(), abs=0.5)
+
     async def test_a_dearer_offering_is_told_with_both_prices(self, bench: HostileBench):
         bench.server.spoil(Fault(answer=400, method="POST", path="/pods"))
 
