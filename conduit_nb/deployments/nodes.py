@@ -364,6 +364,9 @@ async def _booted(
     """
     seen: Node | None = None
     was_seen, is_denied = node.ready_at is not None, False
+    # What was just told to start may be shown as it was before, for as long as a list may lag.
+    is_again, began = was_seen, tools.clock()
+    lag = timedelta(seconds=provider.capabilities.list_lag_s)
     next_look, told = tools.clock(), set[str]()
     while True:
         if tools.clock() >= next_look:
@@ -397,7 +400,8 @@ async def _booted(
                     await _pass_on_lease(tools, node)
                     return node
                 await log.look(tools, node, provider)
-            if log.has_exited or seen.status in ("gone", "failed", "stopped"):
+            is_again = is_again and seen.status == "stopped" and tools.clock() < began + lag
+            if log.has_exited or (seen.status in ("gone", "failed", "stopped") and not is_again):
                 break
         if tools.clock() >= node.boot_until:
             break

@@ -194,10 +194,8 @@ class Runpod:
                 if not err.may_have_arrived:
                     raise
                 failure = err
-            if _environment(await self._found(name, str(pod["id"]), "renew"), api) == {
-                **env,
-                CONFIG_NAME: terms,
-            }:
+            now = _environment(await self._found(name, str(pod["id"]), "renew"), api)
+            if {**env, CONFIG_NAME: terms}.items() <= now.items():  # Runpod may add its own
                 return
             await self._pause(TRY_AGAIN_S)
         raise failure or ProviderFailedError(
@@ -278,7 +276,12 @@ class Runpod:
         records: object = (await api.get("/billing/pods", {"podId": pod_id})).get("records")
         if not isinstance(records, list):
             raise api.unreadable()
-        amounts = [_billed(one) for one in cast("list[object]", records)]
+        own = [
+            one
+            for one in cast("list[object]", records)
+            if fields_of(one).get("podId", pod_id) == pod_id
+        ]
+        amounts = [_billed(one) for one in own]
         readable = [amount for amount in amounts if amount is not None]
         if len(readable) < len(amounts):
             raise api.unreadable()

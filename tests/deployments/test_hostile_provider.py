@@ -520,6 +520,108 @@ class TestClock:
         assert bench.billing() == []
 
 
+@pytest.mark.parametrize(
+    "shown", [{"status": "EXITED"}, {"status": "ERROR"}, {"cost": 500.0}, {"status": 7, "cost": 0}]
+)
+async def test_a_list_that_is_older_than_the_node_or_false_changes_nothing(
+    bench: HostileBench, shown: dict[str, Any]
+):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    bench.clock.advance(minutes=5)
+    bench.server.spoil(Fault(method="GET", path="/pods", falsify=edited(**shown)))
+
+    await manager.reconcile()
+    await manager.reconcile()
+
+    (node,) = bench.tools().store.nodes(record.id)
+    assert node.status == "running"
+    assert bench.billing() == [node.name]
+    await bench.require_order()
+
+
+async def test_a_pod_that_is_shown_as_stopped_just_after_its_start_is_waited_for(
+    bench: HostileBench,
+):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    await manager.stop(record.name)
+    old = Fault(method="GET", path=ONE_POD, falsify=edited(status="EXITED"), after=3, times=3)
+    bench.server.spoil(old)  # after the looks of the renewal and before the start
+
+    started = await manager.start(record.name)
+
+    assert (started.status, old.times) == ("running", 0)
+    await bench.require_order()
+
+
+async def test_a_start_goes_on_where_the_provider_adds_variables_of_its_own(bench: HostileBench):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    await manager.stop(record.name)
+
+    def more(body: bytes) -> bytes:
+        told = json.loads(body)
+        return json.dumps({**told, "env": {**told["env"], "PUBLIC_KEY": "ssh-rsa"}}).encode()
+
+    bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=more, after=1, times=99))
+
+    assert (await manager.start(record.name)).status == "running"
+
+
+async def test_a_bill_that_names_other_pods_too_is_read_for_its_own(bench: HostileBench):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    bench.clock.advance(hours=1)
+
+    def others(body: bytes) -> bytes:
+        told = json.loads(body)
+        other = {**told["records"][0], "podId": "other", "totalAmount": 100.0}
+        return json.dumps({**told, "records": [*told["records"], other]}).encode()
+
+    bench.server.spoil(Fault(method="GET", path="/billing/pods", falsify=others))
+    await manager.terminate(record.id)
+
+    (billed,) = [one.billed_usd for one in bench.tools().store.charges() if one.billed_usd]
+    assert billed == pytest.approx(bench.billed_usd(), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("stop", {"id": "zzzzzz"}),
+        ("start", {"id": "zzzzzz"}),
+        ("restart", {"name": "conduit-ffffffffffff-abcdefgh-0-1"}),
+        ("terminate", {"id": "zzzzzz"}),
+    ],
+)
+async def test_a_look_that_shows_another_pod_leaves_none_unseen(
+    bench: HostileBench, word: str, shown: dict[str, Any]
+):
+    manager = bench.manager()
+    record = await manager.deploy(WANTED)
+    if word == "start":
+        await manager.stop(record.name)
+    bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=edited(**shown), times=3))
+
+    await do(manager, word)
+
+    await bench.require_order()
+
+
+async def test_two_clients_that_terminate_at_once_past_lost_calls_leave_nothing(
+    bench: HostileBench,
+):
+    record = await bench.manager().deploy(WANTED)
+    bench.server.spoil(hostile("html before", "DELETE", ONE_POD, times=2))
+
+    await asyncio.gather(*(do(bench.manager(), "terminate") for _ in range(2)))
+
+    assert not bench.server.account.billing_pods()
+    assert bench.tools().store.nodes(record.id) == []
+    await bench.require_order()
+
+
 async def test_what_was_told_to_stop_and_runs_on_is_counted_and_stopped_again(bench: HostileBench):
     manager = bench.manager()
     record = await manager.deploy(WANTED)
