@@ -127,7 +127,7 @@ async def create(
 ) -> NodeRecord:
     """Write the intent, create the node, write that it is there."""
     secrets = await secrets_of(tools, record, slot, candidate)  # first: it may raise
-    node = await intend(tools, record, slot, candidate)
+    node = await _intended(tools, record, slot, candidate)
     provider = tools.provider(candidate.provider)
     has_token = HUB_SECRET in secrets
     spec = launch_spec(tools, record, slot, candidate, node, with_hub_token=has_token)
@@ -178,6 +178,21 @@ async def create(
     except BaseException as err:  # the state cannot be written, or somebody has ended it
         why = str(err) if isinstance(err, SpendCapError) else f"it could not be confirmed: {err}"
         await _end_created(tools, node, created, why=why)
+        raise
+
+
+async def _intended(
+    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+) -> NodeRecord:
+    """Write the intent; one that is interrupted is taken back: nothing was asked for yet."""
+    try:
+        return await intend(tools, record, slot, candidate)
+    except asyncio.CancelledError:
+        for node in await tools.read(tools.store.nodes, record.id):
+            is_own = node.replica == slot.replica and node.owner == this_process()
+            if is_own and node.status == "launching":
+                why = "it was stopped before it was created"
+                await tools.set_node(node, status="failed", detail=why, ended_at=tools.clock())
         raise
 
 
