@@ -30,10 +30,8 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
 
 
 def stop_after(seconds: float) -> threading.Timer:
-    """Press the stop button so many seconds from now."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    return timer
+    """Return what presses the stop button so many seconds after it is started."""
+    return threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
 
 
 def nodes_of(session: Session) -> list[str]:
@@ -47,6 +45,7 @@ def deploy_and_stop(seconds: float) -> BaseException | None:
     """Deploy, press the stop button so many seconds later, and return what that raised."""
     timer = stop_after(seconds)
     try:
+        timer.start()  # in here, as a slow machine presses before this has returned
         conduit_nb.deploy("m/one", runtime="fake", name="mine")
         timer.join()
     except (Interrupted, KeyboardInterrupt) as stopped:
