@@ -300,7 +300,7 @@ class Guard:
         if self.config.end["kind"] == "runpod":
             there = await asyncio.get_running_loop().run_in_executor(None, self._provider_time)
         if there is not None and there < as_of - CLOCK_TOLERANCE_S:
-            there = None  # a clock does not go back: with this one the node would live for longer
+            there = None  # a clock does not go back
         now = self._clock()
         ahead_s = now - there if there is not None else min(now - as_of, 0.0)
         if abs(ahead_s) > CLOCK_TOLERANCE_S:
@@ -313,15 +313,12 @@ class Guard:
             reply = self._ask_runpod("", timeout_s=DATE_TIMEOUT_S)
         except urllib.error.HTTPError as err:
             reply = err
-        except (LookupError, OSError, ValueError):
+        except (LookupError, OSError, ValueError, http.client.HTTPException):
             return None
-        with reply:
-            date = reply.headers.get("Date")
-        try:
-            parsed = email.utils.parsedate_tz(date or "")
+        with reply, contextlib.suppress(ValueError, OverflowError):
+            parsed = email.utils.parsedate_tz(reply.headers.get("Date") or "")
             return float(email.utils.mktime_tz(parsed)) if parsed is not None else None
-        except (ValueError, OverflowError):
-            return None
+        return None
 
     async def _keep_failed(self) -> None:
         """Keep a rented node whose server has failed, so that somebody can read why.
@@ -510,12 +507,11 @@ class Guard:
     def _terminate_pod(self) -> str | None:
         """Ask Runpod to end this pod, with the pod's own key; return what went wrong."""
         try:
-            self._ask_runpod(
-                "/action", b'{"action":"terminate"}', timeout_s=PROVIDER_TIMEOUT_S
-            ).close()
+            body = b'{"action":"terminate"}'
+            self._ask_runpod("/action", body, timeout_s=PROVIDER_TIMEOUT_S).close()
         except LookupError as err:
             return str(err)
-        except OSError as err:  # HTTPError is one
+        except (OSError, http.client.HTTPException) as err:  # HTTPError is an OSError
             return str(getattr(err, "code", type(err).__name__))
         return None
 
@@ -531,10 +527,7 @@ class Guard:
         )
         is_here = urllib.parse.urlsplit(request.full_url).hostname in LOOPBACK
         proxies = urllib.request.ProxyHandler({} if is_here else None)
-        try:
-            return urllib.request.build_opener(proxies).open(request, timeout=timeout_s)
-        except http.client.HTTPException as err:  # what answers speaks no HTTP
-            raise OSError(type(err).__name__) from err
+        return urllib.request.build_opener(proxies).open(request, timeout=timeout_s)
 
     def _reap(self) -> None:
         """Take the exit codes of ended children, also of those that were handed to us as PID 1."""

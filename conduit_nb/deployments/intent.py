@@ -52,6 +52,13 @@ async def end_of_money(tools: Tools, node: NodeRecord) -> datetime | None:
     return now + lifetime if lifetime is not None else None
 
 
+async def charged_since(tools: Tools, node: NodeRecord) -> datetime:
+    """Return since when a node costs what it costs now."""
+    charges = await tools.read(tools.store.charges, node.deployment)
+    begun = [one.begin for one in charges if one.node == node.name and one.end is None]
+    return max(begun, default=node.created_at)
+
+
 async def money_left(tools: Tools, record: DeploymentRecord) -> tuple[float, list[Charge]]:
     """Return what the caps leave for one more node of the deployment, and what was counted."""
     return await _left(tools, record.id, record.max_usd)

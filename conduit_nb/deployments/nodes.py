@@ -19,6 +19,7 @@ from conduit_nb.deployments.intent import (
     HUB_SECRET,
     Slot,
     boot_s,
+    charged_since,
     end_of_money,
     intend,
     launch_spec,
@@ -278,8 +279,7 @@ async def reprice(
     if is_same_price(real, node):
         return node
     if real < (_number_of(node.offering, "quoted_usd_per_hour") or 0.0) * LEAST_PRICE:
-        # Next to nothing is no price; counting the quote is the safe side.
-        _tell_once(
+        _tell_once(  # next to nothing is no price: the quote is the safe side
             tools,
             told,
             f"{node.provider} says that {node.name} costs ${real:.4f}/h, far below the quote:"
@@ -287,18 +287,11 @@ async def reprice(
         )
         return node
     # Before it has answered it cannot have had another price.
-    since = tools.clock() if node.ready_at is not None else await _charged_since(tools, node)
+    since = tools.clock() if node.ready_at is not None else await charged_since(tools, node)
     node = await tools.set_node(node, usd_per_hour=real, charge="running", at=since)
     tools.tell(f"{node.provider} charges ${real:.2f}/h for {node.name}, not ${known:.2f}/h.")
     _require_price(record, node)
     return await tools.set_node(node, not_after=await end_of_money(tools, node))
-
-
-async def _charged_since(tools: Tools, node: NodeRecord) -> datetime:
-    """Return since when a node costs what it costs now."""
-    charges = await tools.read(tools.store.charges, node.deployment)
-    begun = [one.begin for one in charges if one.node == node.name and one.end is None]
-    return max(begun, default=node.created_at)
 
 
 def is_same_price(usd_per_hour: float, node: NodeRecord) -> bool:
