@@ -287,7 +287,14 @@ program = click.Group(
         click.Command(
             "ps",
             callback=_word("conduit_nb.notebook.control:ps"),
-            params=[_JSON],
+            params=[
+                click.Option(
+                    ["--all", "all_nodes"],
+                    is_flag=True,
+                    help="also nodes of other installations, where nothing was deployed from here",
+                ),
+                _JSON,
+            ],
             help="What runs, where, and what it costs.",
         ),
         click.Command(

@@ -120,9 +120,14 @@ class Session:
         """Return everything of ours that runs, on every provider."""
         return self.wait(self._ps())
 
-    def unclaimed(self) -> list[DeploymentInfo]:
-        """Return nodes in our accounts that no deployment names; none where nothing ever was."""
-        return self.wait(self.fleet.unclaimed()) if self._may_have_fleet() else []
+    def unclaimed(self, *, all_nodes: bool = False) -> list[DeploymentInfo]:
+        """Return nodes in our accounts that no deployment names.
+
+        Where nothing was ever deployed from here, providers are asked with `all_nodes` only.
+        """
+        if not (all_nodes or self._may_have_fleet()):
+            return []
+        return self.wait(self.fleet.unclaimed())
 
     def known(self) -> tuple[list[DeploymentInfo], CostReport | None]:
         """Return what runs as the state has it, asking no provider; None where nothing was ever."""

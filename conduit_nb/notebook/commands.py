@@ -20,8 +20,9 @@ from conduit_nb.plain_text import plain
 
 def ps(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentInfo]:  # noqa: ARG001  # every command is called alike
     """Carry out `%conduit ps`."""
-    MagicParser("%conduit ps", usage="%conduit ps").parse_line(tokens)
-    return control.ps()
+    parser = MagicParser("%conduit ps", usage="%conduit ps [--all]")
+    parser.option("--all", action="store_true")
+    return control.ps(all_nodes=parser.parse_line(tokens).all)
 
 
 def models(shell: Shell, tokens: Sequence[str], cell: str) -> Table[ServedModel]:  # noqa: ARG001  # every command is called alike

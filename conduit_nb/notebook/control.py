@@ -16,12 +16,14 @@ from conduit_nb.units import require_within
 MAX_LOG_LINES = 1_000_000
 
 
-def ps() -> Table[DeploymentInfo]:
+def ps(*, all_nodes: bool = False) -> Table[DeploymentInfo]:
     """Return what Conduit has started and what still runs; a notebook shows it as a table.
 
-    Nodes of others in the same accounts stand at the end, for whoever wants to `adopt` one.
+    Nodes of other installations in the same accounts come last; `adopt` takes one over. Where
+    nothing was ever deployed from here, providers are asked for them with `all_nodes` only.
     """
-    return Table([*process_session().ps(), *unclaimed()], empty="Nothing runs.")
+    listed = [*process_session().ps(), *unclaimed(all_nodes=all_nodes)]
+    return Table(listed, empty="Nothing runs.")
 
 
 def list_models() -> Table[ServedModel]:

@@ -172,9 +172,11 @@ Which model, and where:
   --seed N             makes answers at a temperature above 0 come out the same again"""
 
 PS = """\
-%conduit ps
+%conduit ps [--all]
 
-A table of what Conduit has started and what still runs. In Python: conduit_nb.ps()."""
+A table of what Conduit has started and what still runs, and the nodes of other installations in the
+same accounts, which `adopt` takes over. Where nothing was ever deployed from here, providers are
+asked for those with --all only. In Python: conduit_nb.ps(), conduit_nb.ps(all_nodes=True)."""
 
 MODELS = """\
 %conduit models

@@ -41,6 +41,6 @@ def gc(*, force: bool = False) -> Table[EndedNode]:
     return Table(ended, empty="There was nothing that nobody wants.")
 
 
-def unclaimed() -> list[DeploymentInfo]:
-    """Return the nodes in our accounts that no deployment of ours names."""
-    return process_session().unclaimed()
+def unclaimed(*, all_nodes: bool = False) -> list[DeploymentInfo]:
+    """Return the nodes in our accounts that no deployment names: see `Session.unclaimed`."""
+    return process_session().unclaimed(all_nodes=all_nodes)

@@ -45,3 +45,13 @@ def test_where_nothing_was_ever_deployed_no_provider_is_asked_and_no_state_is_ma
 
         assert far.looks == 0
         assert not (tmp_path / "data" / "state.sqlite3").exists()
+
+
+def test_nodes_of_others_are_listed_where_all_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    far = FarProvider()
+    with far_session(tmp_path, monkeypatch, far):
+        conduit_nb.ps(all_nodes=True)
+
+        assert far.looks == 1

@@ -143,7 +143,7 @@ class TestDocker:
                 "elsewhere.ipynb",
                 f"import os\n{elsewhere}",
                 "%load_ext conduit_nb",
-                "%conduit ps",
+                "%conduit ps --all",
                 "%conduit gc",
                 f"%conduit adopt {container.name}",
                 "%conduit terminate all",

@@ -169,4 +169,4 @@ def test_a_chain_is_drawn_and_rows_that_failed_are_looked_at(lab: LabPage):
     assert "2 of 2 rows failed" in failed
     assert re.search(r"2 rows failed in 1 way:.*ReplyBudgetError", debugged, re.DOTALL)
     assert "-> Said" in kept
-    assert "nowhere.invalid/image:1" in pushed or "No Docker engine runs here" in pushed
+    assert "nowhere.invalid/image:1" in pushed or "No Docker engine answers" in pushed
