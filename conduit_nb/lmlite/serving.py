@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pydantic_core
 from starlette.requests import Request
@@ -76,9 +77,11 @@ class Completions:
         A streamed answer begins with the first text: what fails before has a status of its own,
         what fails later is an event of the stream, and `[DONE]` does not follow.
         """
-        headers = {"x-conduit-ignored": ", ".join(call.ignored)} if call.ignored else {}
-        if call.ignored:
-            scope["conduit_log"]["ignored"] = headers["x-conduit-ignored"]
+        headers: dict[str, str] = {}
+        if call.ignored:  # their names are the client's own text: none of it goes into the log
+            names = (quote(name, safe="[]", errors="replace") for name in call.ignored)
+            headers["x-conduit-ignored"] = ", ".join(names)
+            scope["conduit_log"]["ignored"] = len(call.ignored)
         events = _Events(send, headers)
         times = ReplyTimes(self._metrics, call.key.model_id, arrived)
         replies = _Replies(call.replies)
