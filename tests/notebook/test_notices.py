@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
@@ -68,16 +69,15 @@ shell.run_cell("1")
     assert said == ["first", "second"], done.stdout
 
 
-def test_a_step_moves_in_a_cell_and_what_follows_begins_a_line_of_its_own(
-    capsys: pytest.CaptureFixture[str],
-):
-    board = NoticeBoard(MovingLine(lambda: sys.stdout, "cell"))
+def test_a_step_moves_in_a_cell_and_what_follows_begins_a_line_of_its_own():
+    shown = io.StringIO()  # not stdout: other boards of this process may write there
+    board = NoticeBoard(MovingLine(lambda: shown, "cell"))
     for far in ("1 of 9 MB \x1b[31m", "5 of 9 MB"):
         process_session().events.emit(Step(text=far))
     board.settle()
     board.close()
 
-    said = capsys.readouterr().out
+    said = shown.getvalue()
     assert said.startswith("\r1 of 9 MB \ufffd[31m\r5 of 9 MB")
     assert said.endswith("\n")
 
