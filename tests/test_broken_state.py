@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +17,7 @@ from conduit_nb.cli import main
 from conduit_nb.errors import ConduitError, StorageError
 from conduit_nb.notebook import commands, deploy_lines
 from tests.broken_state import broken_session
+from tests.small_disk import run_on_small_disk
 
 ROOT = Path(__file__).resolve().parent.parent
 HOWS = ["corrupt", "torn", "newer", "strange", "nonsense"]
@@ -139,18 +138,7 @@ def test_every_other_word_names_the_way_out(
 @pytest.mark.parametrize("words", [["terminate", "a"], ["stop", "all"]])
 def test_a_disk_that_takes_nothing_holds_up_no_end(how: str, words: list[str], tmp_path: Path):
     data = tmp_path / "data"
-    data.mkdir()
-    script = (
-        f"mount -t tmpfs -o size=2m tmpfs {data} &&"
-        f" {sys.executable} -m tests.broken_state {tmp_path} {how} {' '.join(words)}"
-    )
-    done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_on_small_disk(data, "2m", "tests.broken_state", tmp_path, how, *words)
 
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["exit_code"], len(told["left"])) == (1, 1 if words[1] == "a" else 0), done.stderr

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.small_disk import run_on_small_disk
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -16,18 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_a_map_on_a_full_disk_says_so_in_two_lines(when: str, tmp_path: Path):
     state, data = tmp_path / "state", tmp_path / "data"
-    state.mkdir()
-    script = (
-        f"mount -t tmpfs -o size=1m tmpfs {state} &&"
-        f" {sys.executable} -m tests.notebook.full_disk {when} {state} {data}"
-    )
-    done = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = run_on_small_disk(state, "1m", "tests.notebook.full_disk", when, state, data)
 
     told = json.loads(done.stdout.splitlines()[-1])
     assert "ExceptionGroup" not in done.stderr + told["shown"]
