@@ -41,8 +41,8 @@ class Throttle:
 class MovingLine:
     """Text on a stream, its last line replaced by each `move`; in a log a plain line, seldom.
 
-    Two lines cannot move in one terminal: who moved last holds it, until a moment has passed.
-    The text must be plain. May be used from several threads.
+    Two lines cannot move in one terminal or one cell: who moved last holds it, until it rests or a
+    moment has passed. The text must be plain. May be used from several threads.
     """
 
     _lock: ClassVar[threading.Lock] = threading.Lock()
@@ -63,7 +63,7 @@ class MovingLine:
                 return
             holder, at = MovingLine._last
             now = time.monotonic()
-            if waits and holder is not self and now - at < HELD_S:
+            if waits and now - at < HELD_S and self._is_beside(holder):
                 return
             MovingLine._last = (self, now)
             text, room = text.replace("\n", " "), self._room()
@@ -76,14 +76,26 @@ class MovingLine:
         with self._lock:
             begin = "\r" if self._place == "terminal" or self._width else ""
             self._write(f"{begin}{text.ljust(self._width)}\n")
-            self._width = 0
+            self._release()
 
     def rest(self) -> None:
         """Leave the line as it is, and go on below it."""
         with self._lock:
             if self._width:
                 self._write("\n")
-                self._width = 0
+                self._release()
+
+    def _release(self) -> None:
+        self._width = 0
+        if MovingLine._last[0] is self:
+            MovingLine._last = (None, 0.0)
+
+    def _is_beside(self, other: MovingLine | None) -> bool:
+        if other is None or other is self:
+            return False
+        if self._place == other._place == "terminal":
+            return True  # stdout and stderr are shown there alike
+        return self._stream() is other._stream()
 
     def _room(self) -> int:
         if self._place == "cell":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import pytest
 
@@ -71,6 +72,28 @@ def test_a_line_that_waits_is_left_out_while_another_moves(monkeypatch: pytest.M
 
     assert seen(second.getvalue()) == ["boots still"]
     assert seen(first.getvalue()) == ["1 of 5 rows"]
+
+
+@pytest.mark.parametrize("end", [lambda line: line.rest(), lambda line: line.put("Done.")])
+def test_a_line_that_has_ended_keeps_no_other_from_moving(end: Callable[[MovingLine], None]):
+    _, of_map = line_on("terminal")
+    second, of_boot = line_on("terminal")
+
+    of_map.move("5 of 5 rows")
+    end(of_map)
+    of_boot.move("boots", waits=True)
+
+    assert seen(second.getvalue()) == ["boots"]
+
+
+def test_lines_of_two_outputs_move_at_once():
+    _, of_map = line_on("cell")
+    second, of_boot = line_on("cell")
+
+    of_map.move("0 of 5 rows")
+    of_boot.move("boots", waits=True)
+
+    assert seen(second.getvalue()) == ["boots"]
 
 
 @pytest.mark.parametrize("place", ["terminal", "cell", "log"])

@@ -70,7 +70,7 @@ shell.run_cell("1")
 
 
 def test_a_step_moves_in_a_cell_and_what_follows_begins_a_line_of_its_own():
-    shown = io.StringIO()  # not stdout: other boards of this process may write there
+    shown = io.StringIO()
     board = NoticeBoard(MovingLine(lambda: shown, "cell"))
     for far in ("1 of 9 MB \x1b[31m", "5 of 9 MB"):
         process_session().events.emit(Step(text=far))
