@@ -1,9 +1,8 @@
-"""A client that is killed at a checkpoint: `python -m tests.deployments.killed JSON`.
-
-`kill_at` is the checkpoint's number or its name, 0 for none.
+"""A client that is killed at a checkpoint, in a process of its own.
 
 Creates a deployment, stops it (where that can be done), starts it, adds a replica, and ends it.
-Prints the number of checkpoints that it has passed, if it lives to do so.
+Prints the number of checkpoints that it has passed, if it lives to do so. What a client loads takes
+longer than what it does, so one process loads it, and forks a client for each line that it is sent.
 """
 
 from __future__ import annotations
@@ -14,9 +13,14 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import Any
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
@@ -25,6 +29,7 @@ from conduit_nb.providers.runpod import Runpod
 from tests.deployments.deployed import Bench, request
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+TIMEOUT_S = 240
 
 
 @dataclass
@@ -43,16 +48,47 @@ class Client(Bench):
         return provider
 
 
-def run(folder: Path, provider: str, kill_at: int | str, **more: Any) -> CompletedProcess[str]:
-    """Run a client to its end, or to where it is killed."""
-    told = {"folder": str(folder), "provider": provider, "kill_at": kill_at, **more}
-    return subprocess.run(
-        [sys.executable, "-m", "tests.deployments.killed", json.dumps(told)],
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a client ended; `code` is -9 where it was killed."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+RunClient = Callable[..., Ended]
+"""`run(folder, provider, kill_at, **more)`; `kill_at` is a checkpoint's number or name, or 0."""
+
+
+@contextmanager
+def clients() -> Iterator[RunClient]:
+    """Yield what runs a client to its end, or to where it is killed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.deployments.killed"],
         cwd=ROOT,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=240,
-    )
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        sent, answers = process.stdin, process.stdout
+
+        def run(folder: Path, provider: str, kill_at: int | str, **more: Any) -> Ended:
+            told = {"folder": str(folder), "provider": provider, "kill_at": kill_at, **more}
+            sent.write(f"{json.dumps(told)}\n")
+            sent.flush()
+            return Ended(**json.loads(answers.readline()))
+
+        yield run
+        sent.close()  # it ends with its input
+
+
+def run(folder: Path, provider: str, kill_at: int | str, **more: Any) -> Ended:
+    """Run one client, as `clients` does."""
+    with clients() as run_client:
+        return run_client(folder, provider, kill_at, **more)
 
 
 def wanted(provider: str) -> DeploymentRequest:
@@ -71,8 +107,7 @@ async def work(client: Client, provider: str) -> None:
     await manager.terminate(record.name)
 
 
-def main() -> None:
-    told: dict[str, Any] = json.loads(sys.argv[1])
+def be_client(told: dict[str, Any]) -> None:
     passed = 0
 
     def checkpoint(name: str) -> None:
@@ -93,6 +128,38 @@ def main() -> None:
     )
     asyncio.run(work(client, told["provider"]))
     print(passed, flush=True)
+
+
+def fork_client(told: dict[str, Any]) -> Ended:
+    assert threading.active_count() == 1, "a fork keeps one thread, and the locks of the others"
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.dup2(stdout.fileno(), 1)
+                os.dup2(stderr.fileno(), 2)
+                be_client(told)
+                code = 0
+            except BaseException:  # noqa: BLE001  # whatever it is, the parent tells it
+                traceback.print_exc()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        deadline = time.monotonic() + TIMEOUT_S
+        while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGABRT)
+            time.sleep(0.01)
+        stdout.seek(0)
+        stderr.seek(0)
+        code = os.waitstatus_to_exitcode(ended[1])
+        return Ended(code=code, stdout=stdout.read(), stderr=stderr.read())
+
+
+def main() -> None:
+    for line in sys.stdin:
+        print(json.dumps(asdict(fork_client(json.loads(line)))), flush=True)
 
 
 if __name__ == "__main__":

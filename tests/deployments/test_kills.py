@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import random
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -51,15 +50,16 @@ class World:
     folder: Path
     provider: str
     cloud: RunpodServer | None
+    run: killed.RunClient
     engine: str | None = None
 
-    def client(self, kill_at: int) -> subprocess.CompletedProcess[str]:
+    def client(self, kill_at: int) -> killed.Ended:
         """Run a client to its end, or to where it is killed."""
         more: dict[str, Any] = {}
         if self.cloud is not None:
             more = {"api": self.cloud.url, "key": self.cloud.key, "proxy": self.cloud.proxy_url}
             more["list_lag_s"] = LIST_LAG_S
-        return killed.run(self.folder, self.provider, kill_at, engine=self.engine, **more)
+        return self.run(self.folder, self.provider, kill_at, engine=self.engine, **more)
 
     def bench(self) -> Bench:
         lag_s = LIST_LAG_S if self.cloud else 0.0
@@ -84,7 +84,8 @@ def world(
             engine = request.getfixturevalue("engine")
             with closing(docker.DockerClient(base_url=engine)) as client:
                 client.containers.create(ECHO_IMAGE, name=FOREIGN, labels={NODE_LABEL: FOREIGN})
-        yield World(tmp_path, request.param, cloud, engine)
+        run = stack.enter_context(killed.clients())
+        yield World(tmp_path, request.param, cloud, run, engine)
 
 
 async def test_whenever_a_client_is_killed_the_next_one_puts_all_in_order(
@@ -92,7 +93,7 @@ async def test_whenever_a_client_is_killed_the_next_one_puts_all_in_order(
 ):
     seed = pytestconfig.getoption("hypothesis_seed", None) or random.randrange(2**32)
     counting = await asyncio.to_thread(world.client, 0)
-    assert counting.returncode == 0, counting.stderr
+    assert counting.code == 0, counting.stderr
     total = int(counting.stdout)
     wanted = (SOAK_POINTS if IS_SOAK else POINTS)[world.provider]
     # Every point once where there are enough tries, and the rest by chance.
@@ -102,7 +103,7 @@ async def test_whenever_a_client_is_killed_the_next_one_puts_all_in_order(
     print(f"{world.provider}: {len(points)} of {total} kill points, seed {seed}")
     for point in points:
         done = await asyncio.to_thread(world.client, point)
-        assert done.returncode == -9, f"point {point}: {done.stderr}"
+        assert done.code == -9, f"point {point}: {done.stderr}"
         try:
             await _put_in_order(world)
         except AssertionError as err:
