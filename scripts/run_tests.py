@@ -32,7 +32,7 @@ from environment import ROOT, find_python
 OTHER_VERSION = "3.13"
 MARK = "CONDUIT_TEST_RUN"  # a variable that every process of a run inherits
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
-PARALLEL = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
+PARALLEL = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder", "-p", "no:nbval"]
 ON_OTHER_VERSION = "not model" if IS_SOAK else "not model and not system"
 SLOWEST = 10
 

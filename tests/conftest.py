@@ -22,6 +22,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from conduit_nb.credentials import KINDS
-from tests import cpu_time, docker_engine
+from tests import cpu_time, docker_engine, waiting
 from tests.state import postgres_server
 
 FOLDERS = ("CONDUIT_DATA_DIR", "CONDUIT_STATE_DIR", "HOME", "HF_HOME")
@@ -48,6 +49,7 @@ LOGINS = (
 IN_PROCESS = {"mount"}
 """What a test may need of the system and yet depend on the version of Python."""
 ENDS_WITH_US = "multiprocessing.resource_tracker"  # Python's own helper, by design
+READ_BY_ONE_S = 60
 KEPT = pytest.StashKey[tuple[Path, dict[str, str | None]]]()
 
 # A shared machine is slow now and then, which is no fault of the code under test.
@@ -125,6 +127,25 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the longest come first: at the end of a run, nobody waits for one of them."""
     items.sort(key=_place_in_line)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Let one worker read the tests first: what it compiles is kept, and the others load that."""
+    config = session.config
+    run = getattr(config, "workerinput", {}).get("testrunuid")
+    if run is None or config.getoption("assertmode") == "plain":
+        return (yield)
+    read = Path(tempfile.gettempdir()) / f"conduit-tests-read-{run}"
+    if os.environ["PYTEST_XDIST_WORKER"] != "gw0":
+        with suppress(AssertionError):
+            waiting.until_true(read.exists, within_s=READ_BY_ONE_S)
+        return (yield)
+    try:
+        return (yield)
+    finally:
+        read.touch()
+        config.add_cleanup(lambda: read.unlink(missing_ok=True))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -19,6 +19,8 @@ from conduit_nb.notebook import commands, deploy_lines
 from tests.broken_state import broken_session
 from tests.small_disk import run_on_small_disk
 
+pytestmark = pytest.mark.system  # each command is a process
+
 ROOT = Path(__file__).resolve().parent.parent
 HOWS = ["corrupt", "torn", "newer", "strange", "nonsense"]
 SHELL: Any = SimpleNamespace(user_ns={})

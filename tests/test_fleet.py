@@ -24,6 +24,8 @@ from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
 from tests.fake_lmlite import FakeRuntime
 
+pytestmark = pytest.mark.system  # real processes
+
 MODEL = LmLiteModelConfig("m/one")
 REQUEST = DeploymentRequest(models=(MODEL,), runtime="fake", name="mine")
 

@@ -32,6 +32,8 @@ from conduit_nb.session import process_session
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]  # the real model writes many rows
 
+IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
+OF_2026 = 1_772_366_400  # 1 March, noon
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 FRANCE: list[Message] = [{"role": "user", "content": "What is the capital of France?"}]
 COUNT: list[Message] = [{"role": "user", "content": "Count from one to five hundred."}]
@@ -95,9 +97,14 @@ def block() -> LMLiteBlock:
 def test_the_call_of_the_readme_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
 ):
+    folder = tmp_path / "of" / "here"
+    folder.mkdir(parents=True)
     for number, name in enumerate(names):
-        (tmp_path / name).write_text("x" * 37 * number)
-    monkeypatch.chdir(tmp_path)
+        (folder / name).write_text("x" * 37 * number)
+    if not IS_SOAK:  # the reply, and how long it gets, depend on the dates
+        for path in (*folder.iterdir(), folder, folder.parent):
+            os.utime(path, (OF_2026, OF_2026))
+    monkeypatch.chdir(folder)
 
     model_id = "HuggingFaceTB/SmolLM2-135M-Instruct"
     command_block = SystemCommandBlock(Command, timeout_seconds=5)

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,6 +136,7 @@ def fork_client(told: dict[str, Any]) -> Ended:
         if pid == 0:
             code = 1
             try:
+                signal.alarm(TIMEOUT_S)
                 os.dup2(stdout.fileno(), 1)
                 os.dup2(stderr.fileno(), 2)
                 be_client(told)
@@ -146,14 +146,10 @@ def fork_client(told: dict[str, Any]) -> Ended:
                 sys.stderr.flush()
             finally:
                 os._exit(code)
-        deadline = time.monotonic() + TIMEOUT_S
-        while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGABRT)
-            time.sleep(0.01)
+        _, status = os.waitpid(pid, 0)
         stdout.seek(0)
         stderr.seek(0)
-        code = os.waitstatus_to_exitcode(ended[1])
+        code = os.waitstatus_to_exitcode(status)
         return Ended(code=code, stdout=stdout.read(), stderr=stderr.read())
 
 

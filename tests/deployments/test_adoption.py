@@ -16,6 +16,8 @@ from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.testing.runpod_server import Behaviour
 from tests.deployments.deployed import INSTALLATION, Bench, rented, request
 
+pytestmark = pytest.mark.system  # a rented node for each test
+
 OTHER = Installation(id="fedcba9876543210", secret=b"o" * 32)
 
 

@@ -24,6 +24,8 @@ from conduit_nb.testing.runpod_server import HOSTILE_KINDS, Fault, hostile
 from tests.deployments.deployed import request
 from tests.deployments.hostile_bench import LIST_LAG_S, HostileBench, hostile_bench
 
+pytestmark = pytest.mark.system  # a rented node for each reply
+
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

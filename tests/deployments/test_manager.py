@@ -32,6 +32,8 @@ from conduit_nb.testing.runpod_server import Behaviour, Fault
 from tests import waiting
 from tests.deployments.deployed import INSTALLATION, Bench, rented, request
 
+pytestmark = pytest.mark.system  # real processes, and a rented node for each test
+
 
 @pytest.fixture(autouse=True)
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from conduit_nb.testing.runpod_server import Behaviour, Fault
 from tests import waiting
 from tests.deployments.deployed import Bench, rented, request
 
+pytestmark = pytest.mark.system  # a rented node for each test
+
 ACTIONS = "/pods/[^/]+/action"
 
 

@@ -20,6 +20,8 @@ from conduit_nb.testing.runpod_server import Behaviour
 from tests.deployments import killed
 from tests.deployments.deployed import Bench, rented, request
 
+pytestmark = pytest.mark.system  # real processes, and a rented node for each test
+
 OTHER = Installation(id="fedcba9876543210", secret=b"o" * 32)
 
 
@@ -255,7 +257,6 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     assert gone.status == "terminated"
 
 
-@pytest.mark.system
 @pytest.mark.parametrize("word", ["before stop", "after stop", "before renew", "before start"])
 async def test_a_client_that_died_while_it_stopped_or_started_leaves_it_stopped(
     bench: Bench, word: str

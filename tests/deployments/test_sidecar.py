@@ -26,6 +26,8 @@ from conduit_nb.state.installation import Installation
 from tests.fake_lmlite import FakeRuntime
 from tests.waiting import until
 
+pytestmark = pytest.mark.system  # real processes
+
 
 @dataclass
 class Bench:

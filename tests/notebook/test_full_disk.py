@@ -9,6 +9,8 @@ import pytest
 
 from tests.small_disk import run_on_small_disk
 
+pytestmark = pytest.mark.system  # a shell in a namespace of its own
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

@@ -24,6 +24,8 @@ from nbclient.exceptions import CellExecutionError
 
 from tests.notebook.openai_server import OpenAIServer
 
+pytestmark = pytest.mark.system  # kernels
+
 VERDICT = "class Verdict:\n    mood: Literal['good', 'bad']\n"
 
 

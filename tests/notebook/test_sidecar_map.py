@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pandas as pd
@@ -19,6 +20,7 @@ from tests.notebook.conftest import Cells
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]  # the real model writes many rows
 
+IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
 TICKET = """
 class Level(Enum):
     LOW = "low"
@@ -59,19 +61,19 @@ def rows(cells: Cells) -> pd.DataFrame:
     return frame
 
 
-def test_two_hundred_rows_are_valid_records_or_honest_errors_in_order(
-    cells: Cells, rows: pd.DataFrame
-):
-    cells.run(f"%%conduit map rows -o out --max-errors 200\n{TICKET}")
+def test_many_rows_are_valid_records_or_honest_errors_in_order(cells: Cells, rows: pd.DataFrame):
+    cells.names["many"] = many = rows.head(200 if IS_SOAK else 80)
+
+    cells.run(f"%%conduit map many -o out --max-errors 200\n{TICKET}")
 
     out = cells.names["out"]
-    assert list(out["text"]) == list(rows["text"])
+    assert list(out["text"]) == list(many["text"])
     valid = out["error"].isna()
     assert list(conduit_nb.errors(out).index) == list(out.index[~valid])
     assert out.loc[valid, ["topic", "level", "days", "is_angry"]].notna().all(axis=None)
     assert out.loc[~valid, ["topic", "level", "days", "is_angry"]].isna().all(axis=None)
     assert out.loc[valid, "days"].between(0, 30).all()
-    assert valid.sum() >= 190, out["error"][~valid].map(repr).to_list()
+    assert valid.mean() >= 0.95, out["error"][~valid].map(repr).to_list()
 
 
 def test_rows_can_be_sorted_by_how_sure_the_model_is(cells: Cells, rows: pd.DataFrame):
@@ -113,11 +115,11 @@ def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
                 killed.kill()
 
     unsubscribe = process_session().events.subscribe(kill_after_ten)
-    cells.run(f"%%conduit map rows.head(80) -o out --max-errors 80\n{TICKET}")
+    cells.run(f"%%conduit map rows.head(50) -o out --max-errors 50\n{TICKET}")
     unsubscribe()
 
     out = cells.names["out"]
-    assert list(out["text"]) == list(rows["text"][:80])
+    assert list(out["text"]) == list(rows["text"][:50])
     valid = out["error"].isna()
     assert (valid == out["topic"].notna()).all()
     assert list(conduit_nb.errors(out).index) == list(out.index[~valid])
