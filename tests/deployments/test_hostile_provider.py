@@ -521,6 +521,20 @@ class TestClock:
         await manager.reconcile()
         assert bench.billing() == []
 
+    async def test_a_lease_that_is_over_is_not_begun_anew_by_what_a_pod_says_of_its_creation(
+        self, bench: HostileBench
+    ):
+        manager = bench.manager()
+        await manager.deploy(request("runpod", lease_s=900))
+        bench.clock.advance(minutes=16)
+        late = bench.clock().isoformat()
+        bench.server.spoil(Fault(method="GET", path="/pods", falsify=edited(createdAt=late)))
+
+        await manager.reconcile()
+        await manager.reconcile()
+
+        assert bench.billing() == []
+
 
 @pytest.mark.parametrize(
     "shown", [{"status": "EXITED"}, {"status": "ERROR"}, {"cost": 500.0}, {"status": 7, "cost": 0}]
