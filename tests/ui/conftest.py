@@ -1,4 +1,7 @@
-"""A server and a browser for each file of tests, a page for each test.
+"""One JupyterLab and one browser for all these tests, and one page that shows a notebook of each.
+
+All that work with JupyterLab are one group of xdist's (those with Docker belong to Docker's): one
+worker has them all, and what they share ends with the last of them.
 
 `CONDUIT_SCREENSHOTS=1` writes the pictures of the documentation anew.
 """
@@ -13,42 +16,82 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, sync_playwright
 
+from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
 from tests.ui.lab import LabPage, LabServer, browser_of, lab_server
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs/images"
+VIEWPORT: ViewportSize = {"width": 1280, "height": 900}
+# Only Runpod has prices; its pods are billed, and run nothing.
+SETTINGS = {"CONDUIT_GPUHUNT_URL": "http://127.0.0.1:9", "CONDUIT_LMLITE_IMAGE": "conduit/lmlite:1"}
 
 
-@pytest.fixture(scope="module")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let one worker run all that share a JupyterLab."""
+    needed = {name for marker in item.iter_markers("needs") for name in marker.args}
+    if "lab" in getattr(item, "fixturenames", ()) and "docker" not in needed:
+        item.add_marker(pytest.mark.xdist_group("lab"))
+
+
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright, browser_of(playwright) as browser:
         yield browser
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+@pytest.fixture(scope="package")
+def cloud() -> Iterator[RunpodServer]:
+    with runpod_server() as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="package")
+def _lab(
+    tmp_path_factory: pytest.TempPathFactory, browser: Browser, cloud: RunpodServer
+) -> Iterator[LabPage]:
     home = tmp_path_factory.mktemp("lab")
     folder = home / "notebooks"
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".*"))
-    with lab_server(folder, home) as server:
-        yield server
+    with (
+        lab_server(folder, home, **SETTINGS, **cloud.environment) as server,
+        browser.new_context(viewport=VIEWPORT, reduced_motion="reduce") as context,
+    ):
+        yield LabPage(context, server)
+
+
+@pytest.fixture(scope="module")
+def server(_lab: LabPage) -> Iterator[LabServer]:
+    """Yield the server; what the notebooks of a file have started ends with the file."""
+    yield _lab.server
     end_all()
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    try:
-        yield context.new_page()
-    finally:
-        context.close()
+def lab(_lab: LabPage, server: LabServer, request: pytest.FixtureRequest) -> Iterator[LabPage]:
+    """Yield the page, without a notebook; after a test that failed the next gets a page anew."""
+    failed = request.session.testsfailed
+    yield _lab
+    _lab.leave(for_good=request.session.testsfailed > failed)
 
 
 @pytest.fixture
-def lab(page: Page, server: LabServer) -> LabPage:
-    return LabPage(page, server)
+def page(browser: Browser) -> Iterator[Page]:
+    """Yield a page that knows nothing of another, and no JupyterLab."""
+    with browser.new_context(viewport=VIEWPORT, reduced_motion="reduce") as context:
+        yield context.new_page()
+
+
+@pytest.fixture
+def first_cell(engine: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Yield a cell that loads Conduit and shows it the Docker engine of the tests.
+
+    Name it before `lab`: the kernels end first, then what they have started.
+    """
+    yield f"import os; os.environ['DOCKER_HOST'] = {engine!r}\n%load_ext conduit_nb"
+    monkeypatch.setenv("DOCKER_HOST", engine)
+    end_all()
 
 
 @pytest.fixture

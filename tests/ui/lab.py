@@ -16,13 +16,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from playwright.sync_api import Browser, Page, Playwright, expect
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.waiting import until_true
@@ -38,16 +39,35 @@ ARGUMENTS = [
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+LIGHT = "JupyterLab Light"
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
-    "@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Light"},
+    "@jupyterlab/apputils-extension:themes": {"theme": LIGHT},
+    # On a loaded machine the kernel's first list may take more than the second it has by default.
+    "@jupyterlab/completer-extension:manager": {"providerTimeout": 30_000},
     # Every output stands in the page, whether it is in sight or not.
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
+PAGE_CONFIG = {"buildCheck": False}  # which starts Node.js, to no end: nothing is built here
+OUTPUTS = (".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea-output",)
 SERVER_S = 120
 PAGE_S = 60
-IN_FRONT = "() => Boolean(window.jupyterapp?.shell?.currentWidget?.context)"
+IN_FRONT = "path => window.jupyterapp?.shell?.currentWidget?.context?.path === path"
 READY = "window.jupyterapp.restored.then(() => {}).then(() => panel.context.ready)"
+# A command returns its widget, which nobody wants to have carried over here.
+COMMAND = """([name, args]) =>
+  window.jupyterapp.commands.execute(name, args).then(() => {})"""
+CLOSE_ALL = """async () => {
+  const { shell } = window.jupyterapp;
+  const opened = () => [...shell.widgets("main")].filter(one => one.context);
+  for (const one of opened()) {
+    one.context.model.dirty = false;  // else it would ask
+    one.close();
+  }
+  while (opened().length)
+    await new Promise(done => setTimeout(done, 20));
+}"""
+FILES_IN_SIDEBAR = "() => window.jupyterapp.shell.activateById('filebrowser')"
 KERNEL_READY = """panel.context.sessionContext.ready
   .then(() => panel.context.sessionContext.session.kernel.info)"""
 IN_TIME = """async () => {{
@@ -76,15 +96,29 @@ class LabServer:
 
     def get(self, path: str) -> Any:
         """Return what the server's API says."""
-        request = urllib.request.Request(
-            f"{self.url}/{path}", headers={"Authorization": f"token {self.token}"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        return json.loads(self._ask("GET", path))
 
     def kernels(self) -> list[dict[str, Any]]:
         """Return the kernels that run."""
         return self.get("api/kernels")
+
+    def end_kernels(self) -> None:
+        """Shut down all kernels, and forget whose they were."""
+
+        def have_ended() -> bool:
+            with contextlib.suppress(urllib.error.HTTPError):  # one that restarts refuses to end
+                for session in self.get("api/sessions"):
+                    self._ask("DELETE", f"api/sessions/{session['id']}")
+            return not self.kernels()
+
+        until_true(have_ended, within_s=60)
+
+    def _ask(self, method: str, path: str) -> bytes:
+        request = urllib.request.Request(
+            f"{self.url}/{path}", headers={"Authorization": f"token {self.token}"}, method=method
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
 
     def write(self, name: str, *cells: str, goes_on: bool = False) -> str:
         """Put a notebook of these code cells into the folder; return its name.
@@ -107,6 +141,7 @@ def lab_server(folder: Path, home: Path, **environment: str) -> Iterator[LabServ
     settings = home / "app-settings"
     settings.mkdir(parents=True)
     (settings / "overrides.json").write_text(json.dumps(SETTINGS))
+    (settings / "page_config.json").write_text(json.dumps(PAGE_CONFIG))
     log = home / "server.log"
     command = [
         *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1"),
@@ -151,27 +186,74 @@ def lab_server(folder: Path, home: Path, **environment: str) -> Iterator[LabServ
 
 
 class LabPage:
-    """One browser page of JupyterLab with one notebook in front."""
+    """One browser page of JupyterLab with one notebook in front.
 
-    def __init__(self, page: Page, server: LabServer) -> None:
-        self.page = page
+    To load JupyterLab takes several seconds of CPU time: the page stays for the next test, which
+    opens its notebook in it.
+    """
+
+    def __init__(self, context: BrowserContext, server: LabServer) -> None:
         self.server = server
+        self._context = context
+        self._page: Page | None = None
 
-    def open(self, notebook: str, *, kernel: bool = True) -> None:
-        """Open the notebook; without `kernel` it may stay without one."""
+    @property
+    def page(self) -> Page:
+        """The page; there is one from the first notebook on."""
+        assert self._page, "no notebook is open"
+        return self._page
+
+    def open(self, notebook: str, *, kernel: bool = True, anew: bool = False) -> None:
+        """Open the notebook, as the only one; without `kernel` it may stay without one.
+
+        With `anew` JupyterLab is loaded anew, too: nothing is left of what the page has known.
+        """
+        if self._page is None or anew:
+            self._load(notebook)
+        else:
+            self._await(f"({CLOSE_ALL})()")
+            self._bring(notebook)
+        if kernel:
+            self.await_kernel()
+
+    def bring(self, notebook: str) -> None:
+        """Open the notebook beside the others, or bring it to the front where it is open."""
+        self._bring(notebook)
+        self.await_kernel()
+
+    def leave(self, *, for_good: bool) -> None:
+        """Close the notebooks and end their kernels, and the page as well if it is `for_good`."""
+        if self._page and for_good:
+            self._page.close()
+            self._page = None
+        if self._page:
+            self._await(f"({CLOSE_ALL})()")
+            self._page.evaluate(FILES_IN_SIDEBAR)
+            if self._page.locator("body").get_attribute("data-jp-theme-light") == "false":
+                self.set_theme(LIGHT)
+        self.server.end_kernels()
+
+    def _load(self, notebook: str) -> None:
+        if self._page is None:
+            self._page = self._context.new_page()
         workspace = secrets.token_hex(4)
         for trial in (1, 2):
             self.page.goto(self.server.address(notebook, workspace))
             try:
-                self.page.wait_for_function(IN_FRONT, timeout=PAGE_S * 1000)
-                self._await(READY)
+                self._await_in_front(notebook)
                 break
             except (PlaywrightTimeout, TimeoutError):
                 if trial == 2:  # about one load in sixty stalls, the cause is unknown
                     raise
                 print(f"tests: {notebook} did not load in {PAGE_S} s; once more")
-        if kernel:
-            self.await_kernel()
+
+    def _bring(self, notebook: str) -> None:
+        self.command("docmanager:open", path=notebook)
+        self._await_in_front(notebook)
+
+    def _await_in_front(self, notebook: str) -> None:
+        self.page.wait_for_function(IN_FRONT, arg=notebook, timeout=PAGE_S * 1000)
+        self._await(READY)
 
     def await_kernel(self) -> None:
         """Wait until the kernel of the notebook in front has told what it is."""
@@ -183,9 +265,7 @@ class LabPage:
 
     def command(self, name: str, **arguments: object) -> None:
         """Carry out one of JupyterLab's commands and wait for its end."""
-        self.page.evaluate(
-            "([name, args]) => window.jupyterapp.commands.execute(name, args)", [name, arguments]
-        )
+        self.page.evaluate(COMMAND, [name, arguments])
 
     def menu(self, menu: str, item: str) -> None:
         """Click an item of a menu."""
@@ -236,6 +316,19 @@ class LabPage:
         return self.page.evaluate(
             "() => window.jupyterapp.shell.currentWidget.context.model.toJSON().cells"
         )
+
+    def serious_findings(self, where: Sequence[str] = OUTPUTS) -> dict[str, list[str]]:
+        """Return what axe finds in these parts of the page, rule by rule."""
+        # JupyterLab's body has no height and hides what overflows: axe would take all for hidden.
+        self.page.evaluate("() => { document.body.style.height = '100vh'; }")
+        report = Axe().run(self.page, context={"include": [[one] for one in where]}).response
+        self.page.evaluate("() => { document.body.style.height = ''; }")
+        assert report["passes"], "axe has looked at nothing"
+        return {
+            violation["id"]: [node["html"][:300] for node in violation["nodes"]]
+            for violation in report["violations"]
+            if violation["impact"] in ("serious", "critical")
+        }
 
     def set_theme(self, theme: str) -> None:
         """Choose a theme."""

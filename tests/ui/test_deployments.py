@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,19 +10,18 @@ import docker
 import pytest
 
 from tests.fake_lmlite import ECHO_IMAGE, ECHO_IN_IMAGE
-from tests.ui.conftest import end_all
-from tests.ui.lab import LabPage, LabServer, lab_server
+from tests.ui.lab import LabPage
 from tests.waiting import until_true
 
 # A browser or a container, and a model server in it or beside it.
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")]
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-LONG_MAP = '''%%conduit map rows -o verdicts --max-tokens 400
+LONG_MAP = '''%%conduit map rows -o verdicts
 class Story:
-    """Tell what happened, in many words."""
+    """Tell what happened."""
 
-    story: str'''
+    story: Annotated[str, Length(1, 60)]'''
 
 BOXED = """from dataclasses import dataclass
 import conduit_nb
@@ -83,21 +81,12 @@ def test_the_stop_button_keeps_what_a_map_has_done(lab: LabPage):
 
 @pytest.mark.needs("docker")
 class TestDocker:
-    @pytest.fixture
-    def server(
-        self, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[LabServer]:
-        monkeypatch.setenv("DOCKER_HOST", engine)
-        folder = tmp_path / "notebooks"
-        folder.mkdir()
-        with lab_server(folder, tmp_path) as server:
-            yield server
-        end_all()
-
-    def test_a_container_lives_from_the_first_call_to_terminate(self, lab: LabPage, engine: str):
+    def test_a_container_lives_from_the_first_call_to_terminate(
+        self, first_cell: str, lab: LabPage, engine: str
+    ):
         name = lab.server.write(
             "docker.ipynb",
-            "%load_ext conduit_nb",
+            first_cell,
             BOXED.format(image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")),
             "%conduit ps",
             "print('named', *(row.name for row in conduit_nb.ps() if row.provider == 'docker'))",
@@ -113,7 +102,7 @@ class TestDocker:
 
             words = ("stop", "start", "restart", "extend", "logs", "terminate")
             cells = [f"%conduit {word} {deployment}" for word in words]
-            lab.open(lab.server.write("words.ipynb", "%load_ext conduit_nb", *cells))
+            lab.open(lab.server.write("words.ipynb", first_cell, *cells))
             lab.run_all()
             lab.output("terminated", seconds=120)
 
@@ -125,12 +114,12 @@ class TestDocker:
             until_true(lambda: not client.containers.list(all=True))
 
     def test_another_installation_sees_it_and_takes_it_over_only_by_name(
-        self, lab: LabPage, engine: str, tmp_path: Path
+        self, first_cell: str, lab: LabPage, engine: str, tmp_path: Path
     ):
         image = BOXED.format(
             image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")
         )
-        lab.open(lab.server.write("here.ipynb", "%load_ext conduit_nb", image, "print('begun')"))
+        lab.open(lab.server.write("here.ipynb", first_cell, image, "print('begun')"))
         lab.run_all()
         lab.output("begun", seconds=120)
         with closing(docker.DockerClient(base_url=engine)) as client:
@@ -142,7 +131,7 @@ class TestDocker:
             name = lab.server.write(
                 "elsewhere.ipynb",
                 f"import os\n{elsewhere}",
-                "%load_ext conduit_nb",
+                first_cell,
                 "%conduit ps --all",
                 "%conduit gc",
                 f"%conduit adopt {container.name}",

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 from playwright.sync_api import Locator, expect
 
-from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
 from tests.fake_lmlite import ECHO_IMAGE, ECHO_IN_IMAGE
-from tests.ui.conftest import end_all
-from tests.ui.lab import LabPage, LabServer, lab_server
+from tests.ui.lab import LabPage
 from tests.ui.test_deployments import BOXED
-from tests.ui.test_looks import serious_findings
 from tests.waiting import until_true
 
 # A browser or a container, and a model server in it or beside it.
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")]
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-NO_PRICE_LIST = {"CONDUIT_GPUHUNT_URL": "http://127.0.0.1:9"}
 OFFERINGS = "%conduit offerings --for ./data/Qwen2.5-7B-Instruct --max-model-len 8192"
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[RunpodServer]:
-    with runpod_server() as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, cloud: RunpodServer) -> Iterator[LabServer]:
-    home = tmp_path_factory.mktemp("panels")
-    shutil.copytree(NOTEBOOKS / "data", home / "notebooks/data")
-    with lab_server(home / "notebooks", home, **NO_PRICE_LIST, **cloud.environment) as server:
-        yield server
-    end_all()
 
 
 def panel_of(lab: LabPage, name: str) -> Locator:
@@ -97,7 +75,7 @@ def test_the_table_sorts_filters_and_is_worked_with_keys_alone(
     expect(question).to_have_count(0)
     assert lab.notebook.locator(".jp-Cell").count() == 2  # no key has reached the notebook
 
-    assert serious_findings(lab) == {}
+    assert lab.serious_findings() == {}
 
 
 def test_what_is_left_of_the_table_without_a_kernel(lab: LabPage):
@@ -139,7 +117,7 @@ def test_from_a_models_id_to_an_answer_and_back_to_nothing(
     card.get_by_text("Log").click()
     picture(card, "deployment_panel")
 
-    assert serious_findings(lab) == {}
+    assert lab.serious_findings() == {}
     card.get_by_role("button", name=re.compile("^Stop ")).click()
     card.get_by_role("button", name="Stop", exact=True).click()
     expect(panel).to_contain_text("Nothing runs", timeout=60_000)
@@ -149,9 +127,7 @@ def test_after_a_restart_the_panel_says_disconnected_and_never_running(lab: LabP
     name = lab.server.write(
         "gone.ipynb",
         "%load_ext conduit_nb",
-        f"conduit_nb.load_model('{MODEL}')".replace(
-            "conduit_nb.", "import conduit_nb; conduit_nb."
-        ),
+        f"import conduit_nb; conduit_nb.load_model('{MODEL}')",
         "%conduit panel",
     )
     lab.open(name)
@@ -168,21 +144,12 @@ def test_after_a_restart_the_panel_says_disconnected_and_never_running(lab: LabP
 
 @pytest.mark.needs("docker")
 class TestDocker:
-    @pytest.fixture
-    def server(
-        self, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[LabServer]:
-        monkeypatch.setenv("DOCKER_HOST", engine)
-        folder = tmp_path / "notebooks"
-        folder.mkdir()
-        with lab_server(folder, tmp_path, **NO_PRICE_LIST) as server:
-            yield server
-        end_all()
-
-    def test_a_container_is_seen_extended_and_ended(self, lab: LabPage, engine: str):
+    def test_a_container_is_seen_extended_and_ended(
+        self, first_cell: str, lab: LabPage, engine: str
+    ):
         name = lab.server.write(
             "boxed.ipynb",
-            "%load_ext conduit_nb",
+            first_cell,
             BOXED.format(image=ECHO_IMAGE, command=("python3", ECHO_IN_IMAGE, "--port", "{port}")),
             "%conduit panel",
         )

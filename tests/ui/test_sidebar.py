@@ -3,43 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, expect
 
-from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
-from tests.ui.conftest import end_all
-from tests.ui.lab import LabPage, LabServer, lab_server
+from conduit_nb.testing.runpod_server import RunpodServer
+from tests.ui.lab import LabPage
 from tests.waiting import until_true
 
 # A browser or a container, and a model server in it or beside it.
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium", "extension")]
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-# Only Runpod has prices; its pods are billed, and run nothing.
-SETTINGS = {"CONDUIT_GPUHUNT_URL": "http://127.0.0.1:9", "CONDUIT_LMLITE_IMAGE": "conduit/lmlite:1"}
-OURS = {"include": [["#conduit-sidebar"], [".jp-Conduit-ticker"]]}
+OURS = ("#conduit-sidebar", ".jp-Conduit-ticker")
 IDLE = re.compile(r"\$0\.00/h · 0 nodes")
 # The ticker's word is 5 s (tests of extension/src/store.ts, by a clock); a loaded machine has more.
 TOLD_MS = 15_000
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[RunpodServer]:
-    with runpod_server() as cloud:
-        yield cloud
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, cloud: RunpodServer) -> Iterator[LabServer]:
-    home = tmp_path_factory.mktemp("sidebar")
-    (home / "notebooks").mkdir()
-    with lab_server(home / "notebooks", home, **SETTINGS, **cloud.environment) as server:
-        yield server
-    end_all()
 
 
 @pytest.fixture
@@ -91,7 +72,7 @@ def test_a_model_of_this_machine_is_started_used_and_stopped(
     picture(lab.page, "lab_sidebar")
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         lab.set_theme(theme)
-        assert serious_findings(lab) == {}
+        assert lab.serious_findings(OURS) == {}
 
     cells = lab.notebook.locator(".jp-Cell")
     before = cells.count()
@@ -138,15 +119,3 @@ def test_what_a_cell_starts_and_ends_stands_in_the_ticker(lab: LabPage):
     expect(ticker.get_by_role("button", name="Stop all")).to_be_visible(timeout=TOLD_MS)
     lab.command("notebook:run-cell")
     expect(ticker.get_by_role("button", name="Stop all")).to_have_count(0, timeout=TOLD_MS)
-
-
-def serious_findings(lab: LabPage) -> dict[str, list[str]]:
-    """Return what axe finds in the sidebar and the ticker, rule by rule."""
-    lab.page.evaluate("() => { document.body.style.height = '100vh'; }")
-    report = Axe().run(lab.page, context=OURS).response
-    assert report["passes"], "axe has looked at nothing"
-    return {
-        violation["id"]: [node["html"][:300] for node in violation["nodes"]]
-        for violation in report["violations"]
-        if violation["impact"] in ("serious", "critical")
-    }

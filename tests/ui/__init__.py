@@ -1,0 +1,1 @@
+"""A package, so that fixtures of that scope end with the last of these tests."""
