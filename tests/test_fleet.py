@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from conduit_nb.compute.launch import LaunchSpec
+from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import (
     ArgumentError,
+    ConduitError,
     DeploymentEndedError,
     DeploymentError,
     SpendCapError,
@@ -20,8 +24,17 @@ from conduit_nb.errors import (
 from conduit_nb.fleet import plan_of
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
+from conduit_nb.providers.base import Node
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
+from tests import waiting
+from tests.deployments.faulty_cloud import (
+    CAPABILITIES,
+    USD_PER_HOUR,
+    FaultyCloud,
+    answering_server,
+)
+from tests.deployments.test_failures import wanted, world
 from tests.fake_lmlite import FakeRuntime
 
 pytestmark = pytest.mark.system  # real processes
@@ -103,6 +116,63 @@ def test_words_that_end_it(session: Session):
     assert session.ps() == []
     with pytest.raises(ArgumentError, match="'mine'"):
         session.wait(session.fleet.terminate("mine"))
+
+
+@dataclass
+class LazyCloud(FaultyCloud):
+    """Answers an end with success, and ends nothing before `may_end`; creates at `may_create`."""
+
+    may_end: bool = False
+    may_create: threading.Event = field(default_factory=threading.Event)
+
+    async def launch(
+        self, spec: LaunchSpec, secrets: Mapping[str, str], offering: ComputeOffering | None = None
+    ) -> Node:
+        self.calls.append("is asked")
+        await asyncio.to_thread(self.may_create.wait, 20)
+        return await super().launch(spec, secrets, offering)
+
+    async def terminate(self, name: str, node_id: str | None = None) -> None:
+        if self.may_end:
+            await super().terminate(name, node_id)
+
+
+@pytest.mark.parametrize("word", ["a", "all"])
+def test_what_cannot_be_ended_yet_is_told_with_what_it_costs(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("conduit_nb.deployments.nodes.LOOK_EVERY_S", 0.0)
+    with answering_server() as server:
+        cloud = LazyCloud(server.url)
+        cloud.may_create.set()
+        with world(tmp_path, cloud, monkeypatch) as here:
+            here.deployed(wanted("a"))
+            (before,) = here.do(here.session.fleet.terminate(word))
+            cloud.may_end = True
+            (after,) = here.do(here.session.fleet.terminate(word))
+
+    assert (before.status, before.usd_per_hour) == ("terminating", USD_PER_HOUR)
+    assert (after.status, after.usd_per_hour) == ("terminated", 0)
+    assert cloud.names() == []
+
+
+def test_what_may_still_be_created_is_told_with_what_it_costs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with answering_server() as server:
+        lagging = replace(CAPABILITIES, list_lag_s=60)
+        cloud = LazyCloud(server.url, capabilities=lagging, may_end=True)
+        with world(tmp_path, cloud, monkeypatch) as here:
+            deploying = here.session.submit(here.session.fleet.deploy(wanted("a")))
+            waiting.until_true(lambda: "is asked" in cloud.calls)
+            (info,) = here.do(here.session.fleet.terminate("a"))
+            cloud.may_create.set()
+            with pytest.raises(ConduitError):
+                deploying.result(20)
+            assert here.session.ps() == []
+
+    assert (info.status, info.usd_per_hour) == ("terminating", USD_PER_HOUR)
+    assert (len(cloud.ended), cloud.names()) == (1, [])
 
 
 def test_stop_all_ends_everything(session: Session):
