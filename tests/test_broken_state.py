@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -14,9 +15,15 @@ import pytest
 
 import conduit_nb
 from conduit_nb.cli import main
+from conduit_nb.desk.desk import Desk
+from conduit_nb.desk.wire import Action
 from conduit_nb.errors import ConduitError, StorageError
 from conduit_nb.notebook import commands, deploy_lines
-from tests.broken_state import broken_session
+from conduit_nb.session import Session, process_session
+from tests import waiting
+from tests.broken_state import broken_session, corrupt
+from tests.deployments.faulty_cloud import FaultyCloud, answering_server
+from tests.deployments.test_failures import wanted, world
 from tests.small_disk import run_on_small_disk
 
 pytestmark = pytest.mark.system  # each command is a process
@@ -24,6 +31,15 @@ pytestmark = pytest.mark.system  # each command is a process
 ROOT = Path(__file__).resolve().parent.parent
 HOWS = ["corrupt", "torn", "newer", "strange", "nonsense"]
 SHELL: Any = SimpleNamespace(user_ns={})
+
+
+async def in_panel(begin: Callable[[Desk], Action]) -> int:
+    """Do as a panel does, and return as a command does: 1 where it is told of the state."""
+    desk = Desk(process_session())
+    action = await desk.ended(begin(desk).id)
+    return int(action.error is not None and action.error["type"] == "StorageError")
+
+
 IN_ALL_WAYS: dict[str, Callable[[], object]] = {
     "terminate all in a shell": lambda: main(["terminate", "all"]),
     "stop all in a shell": lambda: main(["stop", "all"]),
@@ -31,6 +47,7 @@ IN_ALL_WAYS: dict[str, Callable[[], object]] = {
     "stop all in a cell": lambda: commands.stop(SHELL, ["all"], ""),
     "terminate all in Python": lambda: conduit_nb.terminate("all"),
     "stop all in Python": lambda: conduit_nb.stop("all"),
+    "stop all in a panel": lambda: asyncio.run(in_panel(lambda desk: desk.stop_all())),
 }
 
 
@@ -59,6 +76,36 @@ def test_everything_ends_whoever_asks_for_it(
 
         assert cloud.names() == []
         assert "Traceback" not in capsys.readouterr().err
+
+
+async def each_in_panel(session: Session, path: Path) -> list[Action]:
+    """End every row of a panel, one after another, once the state of what it shows is broken."""
+    desk = Desk(session)
+
+    async def shown() -> list[str] | None:
+        overview = await desk.overview(None)
+        return overview["live"] if overview["looked_at"] else None
+
+    keys = await waiting.until(shown)
+    corrupt(path)
+    actions = [await desk.ended(desk.act(key, "terminate", hours=1).id) for key in keys]
+    await desk.close()
+    return actions
+
+
+def test_each_row_of_a_panel_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with answering_server() as server:
+        cloud = FaultyCloud(server.url)
+        with world(tmp_path, cloud, monkeypatch) as here:
+            here.deployed(wanted("a", 2), wanted("other"))
+            names = cloud.names()
+            path = tmp_path / "data/state.sqlite3"
+            actions = asyncio.run(each_in_panel(here.session, path))
+
+    errors = [action.error for action in actions if action.error is not None]
+    assert [error["type"] for error in errors] == ["StorageError"] * 2
+    assert all(any(name in error["message"] for error in errors) for name in names)
+    assert cloud.names() == []
 
 
 @pytest.mark.parametrize("what", ["summary", "installation", "both"])
