@@ -47,18 +47,22 @@ def small_stock() -> Stock:
 class Pods:
     """Containers that answer as a guard with a server behind it, all at one port.
 
-    `state` is what the guard says of its server; `extend_reply` is what it answers to an extension
-    in place of the truth, which takes effect all the same (None: it hangs up).
+    `state` is what the guard says of its server, `log` what that writes; `extend_reply` is what the
+    guard answers to an extension in place of the truth, which takes effect all the same (None: it
+    hangs up). With `is_mute` the guard tells nothing.
     """
 
     port: int = 0
     state: str = "ready"
     log: tuple[str, ...] = ()
     extend_reply: bytes | None = b""
+    is_mute: bool = False
     leases_s: list[float] = field(default_factory=list)
     ports: Mapping[int, int] = field(default_factory=dict)
 
     def __call__(self, container: Container) -> Pods:
+        for line in self.log:
+            container.log(line)
         return replace(self, ports=dict.fromkeys(container.ports, self.port))
 
     def exit_code(self) -> int | None:
@@ -77,7 +81,7 @@ def answering_pods(bench_clock: Any) -> Generator[Pods]:
         lease_until: ClassVar[float] = 0.0
 
         def do_GET(self) -> None:
-            if self.path == "/conduit/guard":
+            if self.path == "/conduit/guard" and not pods.is_mute:
                 self._answer(self._told())
             elif self.path == "/v1/models" and pods.state == "ready":
                 self._answer({"data": [{"id": "m/one"}]})

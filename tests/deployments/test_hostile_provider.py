@@ -17,10 +17,12 @@ import pytest
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.nodes import LOG_EVERY
 from conduit_nb.deployments.overview import cost_report
 from conduit_nb.errors import BootError, ConduitError, ProviderError, SpendCapError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.testing.runpod_server import HOSTILE_KINDS, Fault, hostile
+from tests import waiting
 from tests.deployments.deployed import request
 from tests.deployments.hostile_bench import LIST_LAG_S, HostileBench, hostile_bench
 
@@ -431,6 +433,49 @@ class TestBoot:
 
         await bench.manager().deploy(WANTED)
 
+        assert len(bench.server.account.pods()) == 1
+        await bench.require_order()
+
+    async def test_a_pod_that_is_never_known_is_given_up_once_the_list_must_show_it(
+        self, bench: HostileBench
+    ):
+        bench.list_lag_s = 10
+        bench.server.spoil(hostile("not found", "GET", ONE_POD, times=99))
+        began = bench.clock()
+
+        with pytest.raises(BootError) as caught:
+            await bench.manager().deploy(WANTED)
+
+        pods = bench.server.account.pods()
+        assert caught.value.reason == "gone"
+        assert len(pods) == 2, "a second one, of the same kind, is tried"
+        waited_s = (bench.clock() - began).total_seconds() / len(pods)
+        assert 10 < waited_s < 30
+        bench.server.faults.clear()
+        await bench.require_order()
+
+    @pytest.mark.parametrize("is_mute", [False, True])
+    async def test_what_a_server_writes_is_shown_while_it_boots(
+        self, bench: HostileBench, monkeypatch: pytest.MonkeyPatch, is_mute: bool
+    ):
+        monkeypatch.setenv("CONDUIT_NODE_BOOT_TIMEOUT_S", "60")
+        bench.pods.state, bench.pods.is_mute = "booting", is_mute
+        bench.pods.log = ("Loading the weights", "Compiling: 3 of 9")
+
+        def is_shown() -> bool:
+            return any(step.endswith("| Compiling: 3 of 9") for step in bench.steps)
+
+        async def pause(_: float) -> None:
+            told = len(bench.steps)
+            await bench.pause(LOG_EVERY.total_seconds())
+            await waiting.until(lambda: len(bench.steps) > told)
+            bench.pods.state = "ready" if is_shown() else "booting"
+
+        await DeploymentManager(replace(bench.tools(), pause=pause)).deploy(WANTED)
+
+        assert is_shown()
+        logs = [one for one in bench.server.exchanges if one.path.endswith("/logs")]
+        assert bool(logs) == is_mute, "the provider is asked only where the guard tells nothing"
         assert len(bench.server.account.pods()) == 1
         await bench.require_order()
 
