@@ -22,6 +22,7 @@ import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,13 +46,10 @@ class Taken:
     cpu_s: float = 0.0
     machine_s: float = 0.0
 
-    def __add__(self, other: Taken) -> Taken:
-        return Taken(
-            self.wall_s + other.wall_s, self.cpu_s + other.cpu_s, self.machine_s + other.machine_s
-        )
-
     def __sub__(self, other: Taken) -> Taken:
-        return self + Taken(-other.wall_s, -other.cpu_s, -other.machine_s)
+        return Taken(
+            self.wall_s - other.wall_s, self.cpu_s - other.cpu_s, self.machine_s - other.machine_s
+        )
 
     def __str__(self) -> str:
         own, whole = f"{self.cpu_s / 60:.1f} min", f"{self.machine_s / 60:.1f} min"
@@ -78,8 +76,9 @@ def main() -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads of two engines, and two cores
     outcomes: list[Outcome] = []
     not_run: list[str] = []
+    began = times_now()
     code = run_all(outcomes, not_run)
-    summarize(outcomes, not_run)
+    summarize(outcomes, not_run, times_now() - began)
     return code or int(any(outcome.code for outcome in outcomes))
 
 
@@ -99,18 +98,22 @@ def run_all(outcomes: list[Outcome], not_run: list[str]) -> int:
     if outcomes[-1].code:
         return 1  # what happened stands above
     version = ".".join(map(str, sys.version_info[:2]))
-    outcomes.append(run(f"all tests, Python {version}", sys.executable, common))
-    if find_python(OTHER_VERSION) is None:
+    make = [sys.executable, str(ROOT / "scripts/environment.py"), "light", OTHER_VERSION]
+    with ThreadPoolExecutor(max_workers=1) as beside:  # most of it is waiting
+        has_other = find_python(OTHER_VERSION) is not None
+        title = f"the environment for Python {OTHER_VERSION}, made meanwhile"
+        making = beside.submit(command, title, make) if has_other else None
+        outcomes.append(run(f"all tests, Python {version}", sys.executable, common))
+    if making is None:
         not_run.append(f"Python {OTHER_VERSION}: none found on PATH, in pyenv or in uv")
         return 0
-    make = [sys.executable, str(ROOT / "scripts/environment.py"), "light", OTHER_VERSION]
-    outcomes.append(command(f"the environment for Python {OTHER_VERSION}", make))
+    outcomes.append(making.result())
     if outcomes[-1].code:
         return 1
     python = str(ROOT / f".venv-light-{OTHER_VERSION}/bin/python")
     title = f"{ON_OTHER_VERSION}, Python {OTHER_VERSION}"
     os.environ.setdefault("CONDUIT_TEST_PROFILE", "again")
-    less = ["-n", "2", "--assert=plain", "-m", ON_OTHER_VERSION]  # nothing there waits for long
+    less = ["--assert=plain", "-m", ON_OTHER_VERSION]
     outcomes.append(run(title, python, [*common, *less]))
     return 0
 
@@ -210,8 +213,8 @@ def end_leftovers(mark: str) -> int:
     return len(left)
 
 
-def summarize(outcomes: list[Outcome], not_run: list[str]) -> None:
-    """Print the slowest tests, what was skipped and why, what each part took, and the sums."""
+def summarize(outcomes: list[Outcome], not_run: list[str], taken: Taken) -> None:
+    """Print the slowest tests, what was skipped and why, and what each part and all have taken."""
     print(f"\ntests: the {SLOWEST} slowest by their own CPU time")
     slow = [(cpu_s, name, one.title) for one in outcomes for name, cpu_s in one.cpu_s.items()]
     for cpu_s, name, title in sorted(slow, reverse=True)[:SLOWEST]:
@@ -226,7 +229,7 @@ def summarize(outcomes: list[Outcome], not_run: list[str]) -> None:
         print(f"  skipped, {line}")
     for outcome in outcomes:
         print(f"  {outcome.title}: {outcome.taken}\n    {outcome.closing_line}")
-    print(f"  in all: {sum((one.taken for one in outcomes), Taken())}")
+    print(f"  in all: {taken}")
     print(
         f"total: {total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped",
         flush=True,

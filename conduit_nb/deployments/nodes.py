@@ -29,7 +29,7 @@ from conduit_nb.deployments.lease import ask_guard, extend_lease, renew
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate
 from conduit_nb.deployments.telling import telling
-from conduit_nb.deployments.tools import Tools
+from conduit_nb.deployments.tools import Tools, ahead_of
 from conduit_nb.errors import (
     BootError,
     ConduitError,
@@ -44,7 +44,7 @@ from conduit_nb.errors import (
 )
 from conduit_nb.events import Step
 from conduit_nb.plain_text import plain
-from conduit_nb.providers.base import EndingOne, KeptOpen, Node, Preparing, Provider, Telling, Timed
+from conduit_nb.providers.base import EndingOne, KeptOpen, Node, Preparing, Provider, Telling
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.units import duration
 
@@ -172,7 +172,7 @@ async def create(
     except BaseException:  # the user has stopped it: what may be there must end
         await end_at_last(tools, node, why="it was stopped while it was created")
         raise
-    _tell_clock(tools, provider)
+    tell_clock(tools, provider)
     try:
         node = await confirm(tools, node, created)
         return await reprice(tools, record, node, created, set())
@@ -237,12 +237,9 @@ async def _end_created(tools: Tools, node: NodeRecord, created: Node, *, why: st
     await end_at_last(tools, known, why=why)
 
 
-def _tell_clock(tools: Tools, provider: Provider) -> None:
+def tell_clock(tools: Tools, provider: Provider) -> None:
     """Say where this machine's clock and the provider's are far apart."""
-    there = provider.server_now() if isinstance(provider, Timed) else None
-    if there is None:
-        return
-    ahead_s = (tools.clock() - there).total_seconds()
+    ahead_s = ahead_of(provider, tools.clock()).total_seconds()
     if abs(ahead_s) > CLOCK_TOLERANCE_S:
         way = "ahead of" if ahead_s > 0 else "behind"
         tools.tell(

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments.owners import is_given_up
-from conduit_nb.deployments.tools import Tools
+from conduit_nb.deployments.tools import Tools, ahead_of
 from conduit_nb.errors import (
     ConduitError,
     DeploymentEndedError,
@@ -165,7 +165,7 @@ async def _look_at(tools: Tools, provider: Provider, node: NodeRecord, found: No
         if found is None:
             await _missing(tools, provider, node)
         else:
-            await _present(tools, node, found)
+            await _present(tools, provider, node, found)
     except DeploymentEndedError:
         return  # another client has just changed it
 
@@ -202,9 +202,9 @@ async def _missing(tools: Tools, provider: Provider, node: NodeRecord) -> None:
         )
 
 
-async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
+async def _present(tools: Tools, provider: Provider, node: NodeRecord, found: Node) -> None:
     """Write what the provider knows of a node, and end what nobody will take further."""
-    node = await _by_this_clock(tools, node, found)
+    node = await _by_this_clock(tools, provider, node, found)
     if node.missing_since is not None:
         node = await tools.set_node(node, missing_since=None)
     record = await tools.read(tools.store.deployment, node.deployment)
@@ -217,7 +217,7 @@ async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
         except SpendCapError as err:
             await node_work.end_at_last(tools, node, why=str(err))
             return
-    if (why := _why_end(tools, record, node)) is not None:
+    if (why := _why_end(tools, provider, record, node)) is not None:
         await node_work.end(tools, node, why=why)
     elif found.status == "unknown":
         tools.tell(f"{node.name} is {found.detail} at {node.provider}. Waiting.")
@@ -237,13 +237,17 @@ async def _present(tools: Tools, node: NodeRecord, found: Node) -> None:
         await tools.set_node(node, url=found.url)
 
 
-def _why_end(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> str | None:
+def _why_end(
+    tools: Tools, provider: Provider, record: DeploymentRecord, node: NodeRecord
+) -> str | None:
     """Say why a node is to end now, whatever its provider says of it."""
-    now = tools.clock()
+    now = _now(tools, provider)
     if not record.is_live or record.status == "terminating":
         return "its deployment has ended"
     if now >= record.lease_until:
         return "its lease is over"
+    if tools.clock() >= record.lease_until:
+        node_work.tell_clock(tools, provider)
     is_up = node.status in ("booting", "running")
     return "its money is spent" if is_up and now >= (node.not_after or now + LATE) else None
 
@@ -262,11 +266,24 @@ async def _stop_again(tools: Tools, node: NodeRecord) -> None:
     await node_work.stop(tools, node)
 
 
-async def _by_this_clock(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
+def _now(tools: Tools, provider: Provider) -> datetime:
+    """Return the time by which a lease is over: the provider's, where this clock is ahead of it.
+
+    A clock that has jumped (a laptop that slept, its virtual machine) ends nothing before its time;
+    a node's guard ends it in time, whatever is thought here.
+    """
+    now = tools.clock()
+    ahead = ahead_of(provider, now)
+    return now - ahead if AHEAD_AFTER <= ahead < AHEAD_AT_MOST else now
+
+
+async def _by_this_clock(
+    tools: Tools, provider: Provider, node: NodeRecord, found: Node
+) -> NodeRecord:
     """Correct moments that a clock wrote which was ahead: nothing begins in the future."""
     ahead = node.created_at - tools.clock()
-    if ahead < AHEAD_AFTER:
-        return node
+    if ahead < AHEAD_AFTER or ahead_of(provider, tools.clock()) <= -AHEAD_AFTER:
+        return node  # or it is this clock that is behind
     began = min(found.started_at or tools.clock(), tools.clock())
     shift = node.created_at - began
     tools.tell(f"{node.name} was started by a clock that was ahead. Its times are corrected.")
@@ -302,7 +319,6 @@ async def _settle_deployments(tools: Tools, looked: Looked) -> None:
     for record in await tools.read(tools.store.deployments, tools.installation.id):
         nodes = await tools.read(tools.store.nodes, record.id)
         by_state: Mapping[str, int] = {node.status: 1 for node in nodes}
-        now = tools.clock()
         try:
             if not nodes:
                 await _settle_empty(tools, record)
@@ -315,7 +331,7 @@ async def _settle_deployments(tools: Tools, looked: Looked) -> None:
                 await _has_stopped(tools, record)
             elif record.status == "terminating":
                 await _end_all(tools, record, nodes)
-            elif now >= record.lease_until and "stopped" not in by_state:
+            elif "stopped" not in by_state and _is_lease_over(tools, record, nodes):
                 record = await tools.set_deployment(
                     record, status="terminating", detail="its lease is over"
                 )
@@ -327,6 +343,13 @@ async def _settle_deployments(tools: Tools, looked: Looked) -> None:
         except ConduitError as err:
             tools.tell(f"{record.name} could not be taken further: {err}")
             looked.failures[record.name] = err
+
+
+def _is_lease_over(tools: Tools, record: DeploymentRecord, nodes: list[NodeRecord]) -> bool:
+    if tools.clock() < record.lease_until:
+        return False
+    providers = {node.provider: tools.provider(node.provider) for node in nodes}
+    return all(_now(tools, one) >= record.lease_until for one in providers.values())
 
 
 async def _end_all(tools: Tools, record: DeploymentRecord, nodes: list[NodeRecord]) -> None:
@@ -396,4 +419,4 @@ AS_WRITTEN: Mapping[NodeState, tuple[NodeStatus, ...]] = {
 }
 """What a provider says of a node that is in a state: anything else is looked at again."""
 LATE, VERY_LATE = timedelta(minutes=5), timedelta(hours=1)
-AHEAD_AFTER = timedelta(seconds=60)
+AHEAD_AFTER, AHEAD_AT_MOST = timedelta(seconds=60), timedelta(days=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
 from conduit_nb.compute.request import DeploymentRequest
@@ -19,7 +19,7 @@ from conduit_nb.deployments.lifecycle import DEPLOYMENTS, NODES, may_become
 from conduit_nb.deployments.money import Caps
 from conduit_nb.errors import DeploymentEndedError, StateConflictError
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.providers.base import Provider, Tell
+from conduit_nb.providers.base import Provider, Tell, Timed
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import Installation
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
@@ -32,6 +32,12 @@ P = ParamSpec("P")
 def utc_now() -> datetime:
     """Return the time of this machine."""
     return datetime.now(UTC)
+
+
+def ahead_of(provider: Provider, now: datetime) -> timedelta:
+    """Return by how much `now` is ahead of a provider's clock; nothing where that is unknown."""
+    there = provider.server_now() if isinstance(provider, Timed) else None
+    return now - there if there is not None else timedelta(0)
 
 
 def _no_checkpoint(_: str) -> None:

@@ -35,15 +35,18 @@ MODEL = LmLiteModelConfig("m/one")
 
 @dataclass
 class Clock:
-    """The time of this machine, and what a test adds to it."""
+    """The time of this machine, and what a test adds to it; the cloud's clock goes with it."""
 
     ahead: timedelta = timedelta(0)
+    cloud: RunpodServer | None = None
 
     def __call__(self) -> datetime:
         return utc_now() + self.ahead
 
     def advance(self, **by: float) -> None:
         self.ahead += timedelta(**by)
+        if self.cloud is not None:
+            self.cloud.behaviour.date_ahead_s = self.ahead.total_seconds()
 
 
 @dataclass
@@ -65,6 +68,8 @@ class Bench:
     url: str = ""
 
     def __post_init__(self) -> None:
+        self.clock.cloud = self.cloud
+        self.clock.advance()
         self.url = self.url or f"sqlite:///{self.folder / 'state.sqlite3'}"
         self.local = LocalProvider(state_dir=self.folder / "nodes", grace_s=1)
 

@@ -140,6 +140,10 @@ class HostileBench(Bench):
 
     pods: Pods = field(default_factory=Pods)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.clock.cloud = None  # which goes by this clock anyway
+
     async def pause(self, seconds: float) -> None:
         self.clock.advance(seconds=seconds)
         await asyncio.sleep(0)

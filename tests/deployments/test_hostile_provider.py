@@ -566,6 +566,28 @@ class TestClock:
         await manager.reconcile()
         assert bench.billing() == []
 
+    @pytest.mark.parametrize("jump_s", [-7200.0, 7200.0])
+    async def test_a_clock_that_jumps_ends_nothing_before_its_time(
+        self, bench: HostileBench, jump_s: float
+    ):
+        manager = bench.manager()
+        record = await manager.deploy(request("runpod", lease_s=3600))
+        (name,) = bench.billing()
+        jumped = replace(bench.tools(), clock=lambda: bench.clock() + timedelta(seconds=jump_s))
+        for _ in range(2):
+            await DeploymentManager(jumped).reconcile()
+            bench.clock.advance(minutes=1)
+        await manager.reconcile()
+
+        assert bench.billing() == [name]
+        assert any("ahead of the clock of" in text for text in bench.told) == (jump_s > 0)
+        assert (await manager.find(record.id)).lease_until == record.lease_until
+        bench.clock.advance(hours=1)
+        await DeploymentManager(jumped).reconcile()
+        await manager.reconcile()
+        assert bench.billing() == []
+        assert bench.counted_usd() >= bench.billed_usd() - 0.01
+
     async def test_a_lease_that_is_over_is_not_begun_anew_by_what_a_pod_says_of_its_creation(
         self, bench: HostileBench
     ):

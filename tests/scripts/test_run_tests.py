@@ -36,7 +36,7 @@ def test_a_run_is_counted_case_by_case_with_the_reasons_of_skips(
     )
 
     outcome = runner.run("some", sys.executable, ["-p", "no:cacheprovider", "test_it.py"])
-    runner.summarize([outcome], ["Python 3.99: none found"])
+    runner.summarize([outcome], ["Python 3.99: none found"], runner.Taken())
 
     said = capfd.readouterr().out
     assert outcome.code == 1
@@ -59,7 +59,7 @@ def test_the_slowest_tests_of_all_runs_are_named_and_each_part_says_what_it_took
 
     outcome = runner.run("some", sys.executable, ["-p", "no:cacheprovider", "test_it.py"])
     failed = runner.command("a check", [sys.executable, "-c", "raise SystemExit(3)"])
-    runner.summarize([outcome, failed], [])
+    runner.summarize([outcome, failed], [], runner.Taken(wall_s=90.0, cpu_s=60.0))
 
     said = capfd.readouterr().out
     assert re.findall(r"^ +([0-9.]+) s  test_it::test_takes\[(\d+)\]", said, re.MULTILINE) == [
@@ -67,7 +67,7 @@ def test_the_slowest_tests_of_all_runs_are_named_and_each_part_says_what_it_took
     ]
     assert re.search(r"^  some: wall 0\.\d min, CPU 0\.\d min", said, re.MULTILINE)
     assert re.search(r"^  a check: wall .*\n    failed$", said, re.MULTILINE)
-    assert re.search(r"^  in all: wall", said, re.MULTILINE)
+    assert re.search(r"^  in all: wall 1\.5 min, CPU 1\.0 min", said, re.MULTILINE)
     assert outcome.taken.cpu_s > 0
     assert said.splitlines()[-1] == "total: 12 passed, 1 failed, 0 skipped"
 
