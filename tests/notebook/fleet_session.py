@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from conduit_nb import session as session_module
-from conduit_nb.providers.base import Listing
+from conduit_nb.providers.base import Listing, Provider
 from conduit_nb.providers.local import LocalProvider
+from conduit_nb.runtimes.base import Runtime
 from conduit_nb.session import Session
 from tests.fake_lmlite import FakeRuntime
 
@@ -31,16 +32,20 @@ class PricedProvider(LocalProvider):
 
 @contextmanager
 def fleet_session(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, provider: LocalProvider | None = None
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    provider: Provider | None = None,
+    make_runtime: Callable[[str], Runtime] | None = None,
 ) -> Iterator[Session]:
     """Let words that people write work on real processes under `folder`."""
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(folder / "state"))
     monkeypatch.setenv("CONDUIT_DATA_DIR", str(folder / "data"))
-    provider = provider or LocalProvider(grace_s=1)
+    given = provider or LocalProvider(grace_s=1)
     session = Session(
-        make_runtime=lambda name: FakeRuntime(name=name),
-        make_provider=lambda _: provider,
-        provider_names=lambda: ["local"],
+        make_runtime=make_runtime or (lambda name: FakeRuntime(name=name)),
+        make_provider=lambda _: given,
+        provider_names=lambda: [given.name],
         hung_after_s=1.0,
     )
     monkeypatch.setattr(session_module, "_made", lambda: session)
