@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+from typing import Any
 
 import pytest
 
+from conduit_nb.errors import Interrupted
 from conduit_nb.notebook.interrupts import interrupted_after, uninterrupted
+from tests.notebook.conftest import Cells
+from tests.notebook.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.usefixtures("interruptible")
+
+# A cell twice in a fresh process; the button is pressed once, when MODULE is about to be loaded.
+FIRST_WORD = """
+import json, os, signal, sys
+from IPython.core.interactiveshell import InteractiveShell
+
+module, cell = sys.argv[1:]
+
+class Button:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "conduit_nb")
+sys.meta_path.insert(0, Button())
+errors = [shell.run_cell(cell).error_in_exec for _ in range(2)]
+told = [error and [type(error).__name__, str(error)] for error in errors]
+print()
+print(json.dumps([*told, len(shell.user_ns.get("out", ()))]))
+"""
 
 
 def test_one_interrupt_does_not_break_off_what_is_short():
@@ -74,3 +103,49 @@ def test_a_second_interrupt_is_raised_at_once():
     with pytest.raises(KeyboardInterrupt):
         work()
     assert not done
+
+
+@pytest.mark.parametrize(
+    ("module", "cell", "rows"),
+    [
+        # numpy cannot be loaded any more once its import was broken off
+        ("numpy.linalg", "%%conduit map ['good', 'bad'] -o out --endpoint {url}\n{verdict}", 2),
+        ("conduit_nb.notebook.control", "%conduit ps", 0),
+    ],
+    ids=["cell", "line"],
+)
+def test_an_interrupt_while_the_first_word_is_loaded_leaves_a_kernel_that_works(
+    module: str, cell: str, rows: int, server: OpenAIServer
+):
+    verdict = "class Verdict:\n    mood: Literal['good', 'bad']\n"
+    text = cell.format(url=server.url, verdict=verdict)
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_WORD, module, text],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    first, second, out_rows = json.loads(done.stdout.splitlines()[-1])
+    word = " ".join(cell.split()[:2])
+    assert first == ["Interrupted", f"{word} was stopped."]
+    assert (second, out_rows) == (None, rows), done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_interrupt_within_the_word_of_a_line_is_interrupted(cells: Cells):
+    def press(frame: Any, event: str, argument: Any) -> None:  # a profiler's
+        if event == "call" and frame.f_code.co_name == "show_help":
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sys.setprofile(press)
+    try:
+        error = cells.fail("%conduit help", Interrupted)
+    finally:
+        sys.setprofile(None)
+
+    assert str(error) == "%conduit help was stopped."
+    assert error.hint == "Run it again."
+    cells.run("%conduit help")
