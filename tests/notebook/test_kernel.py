@@ -183,6 +183,31 @@ def test_a_background_map_is_awaited_and_its_display_follows_it(
     assert "out is bound" in last["data"]["text/plain"]
 
 
+def test_what_goes_wrong_at_the_end_of_a_background_map_is_the_last_that_its_display_says(
+    kernel: Kernel, server: OpenAIServer
+):
+    kernel.run("rows, thread = [{'text': 'WAIT 1'}], __import__('threading').current_thread")
+    kernel.run(
+        f"%%conduit map rows -o out --background --endpoint {server.url}\n"
+        "class V:\n    n: int\n    def __getattribute__(self, name):\n"
+        "        if name == 'n' and thread().name == 'conduit map':\n"  # where the frame is made
+        "            raise ZeroDivisionError('by nothing')\n"
+        "        return object.__getattribute__(self, name)\n"
+    )
+    [_, shown] = kernel.contents("display_data")
+    kernel.run("out_map = _")
+    server.go_on.set()
+
+    reply = kernel.run("out_map.result(20)")
+
+    assert (reply["status"], reply["ename"]) == ("error", "RunError")
+    last = kernel.contents("update_display_data")[-1]
+    assert last["transient"] == shown["transient"]
+    said = "The columns of out could not be made: ZeroDivisionError: by nothing"
+    assert said in last["data"]["text/plain"]
+    assert said in last["data"]["text/html"]
+
+
 def test_an_error_of_a_magic_is_two_lines_in_the_notebook(kernel: Kernel):
     reply = kernel.run("%conduit pss")
 
