@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -399,6 +400,24 @@ def test_a_reply_can_be_described_in_the_words_of_vllm(client, tiny, extra, patt
 
     assert re.fullmatch(pattern, choice.message.content)
     assert choice.finish_reason == "stop"
+
+
+def test_thinking_is_turned_off_in_the_words_of_vllm(client, tiny, tmp_path):
+    thinking = shutil.copytree(tiny, tmp_path / "thinking")
+    written = (thinking / "chat_template.jinja").read_text()
+    off = "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% endif %}"
+    (thinking / "chat_template.jinja").write_text(written + off)
+
+    def prompt_tokens(**extra: object) -> int:
+        reply = client.chat.completions.create(
+            model=str(thinking), messages=HI, max_tokens=1, extra_body=extra
+        )
+        return reply.usage.prompt_tokens
+
+    usual = prompt_tokens()
+
+    assert prompt_tokens(chat_template_kwargs={"enable_thinking": True}) == usual
+    assert prompt_tokens(chat_template_kwargs={"enable_thinking": False}) > usual
 
 
 @pytest.mark.parametrize("field", ["guided_regex", "guided_grammar"])
