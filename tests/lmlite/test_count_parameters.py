@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from conduit_nb.compute.planning import plan
 from conduit_nb.errors import MissingExtraError, ModelError
 from conduit_nb.lmlite.count_parameters import (
     completed_config,
@@ -20,7 +21,8 @@ from conduit_nb.models.layouts import tensors_of
 from conduit_nb.models.quantization import quantized
 from conduit_nb.models.spec import spec_of
 from conduit_nb.models.tensors import Tensor, parameter_count
-from tests.models.published import KINDS, NAMES, config_of, kind_config
+from conduit_nb.plans.reading import read_planned
+from tests.models.published import KINDS, NAMES, config_of, kind_config, safetensors_header
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -80,8 +82,9 @@ def test_a_counted_model_takes_what_its_quantization_makes_of_it(
 
 
 def test_what_a_config_leaves_out_has_the_defaults_of_its_class(tmp_path: Path):
-    config = json.loads((KINDS / "llava-1.5-7b-hf.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    text = (KINDS / "llava-1.5-7b-hf.json").read_text()
+    (tmp_path / "config.json").write_text(text)
+    config = json.loads(text)
     assert "layers" in spec_of(config).lacks
 
     defaults = completed_config(tmp_path)
@@ -91,6 +94,19 @@ def test_what_a_config_leaves_out_has_the_defaults_of_its_class(tmp_path: Path):
 
     assert (completed.layers, completed.hidden_size, completed.kv_heads) == (32, 4096, 32)
     assert (completed.inner_size, completed.context_tokens, completed.lacks) == (11_008, 4096, ())
+
+
+def test_a_model_whose_config_leans_on_defaults_is_planned(tmp_path: Path):
+    text = (KINDS / "llava-1.5-7b-hf.json").read_text()  # as above, whose defaults are known by now
+    (tmp_path / "config.json").write_text(text)
+    head = safetensors_header({"language_model.lm_head.weight": ("BF16", [32_064, 4096])})
+    (tmp_path / "model.safetensors").write_bytes(head)  # else its weights are counted, in 10 s
+
+    model = read_planned(str(tmp_path), dtype="bf16")
+
+    assert model.spec.layers == 32
+    # 2 x KV heads x head size x 2 bytes x layers
+    assert plan([model], runtime="vllm").kv_bytes_per_token == 2 * 32 * 128 * 2 * 32 == 524_288
 
 
 @pytest.mark.parametrize(
