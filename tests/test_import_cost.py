@@ -65,7 +65,7 @@ def test_loading_the_extension_loads_nothing_heavy():
     ("cell", "unneeded"),
     [
         ("%%conduit schema\nclass A:\n    x: int", {"pandas", "httpx2", "torch"}),
-        ("%conduit ps", {"pandas", "torch"}),
+        ("%conduit ps", {"pandas", "sqlalchemy", "torch"}),
     ],
 )
 def test_a_word_loads_what_it_needs_and_no_more(cell: str, unneeded: set[str]):
