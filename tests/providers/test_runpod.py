@@ -554,7 +554,11 @@ async def test_every_call_that_the_provider_makes_is_as_specified():
         provider = provider_of(cloud)
         node = await launched(provider)
         await provider.describe(node.name, node.id)
-        assert [line async for line in provider.logs(node.name, node.id)]
+
+        async def log() -> list[str]:
+            return [line async for line in provider.logs(node.name, node.id)]
+
+        await waiting.until(log)  # its server may not have said anything yet
         await provider.stop(node.name, node.id)
         await provider.renew(
             node.name, node.id, boot_until=later, lease_until=later, not_after=later

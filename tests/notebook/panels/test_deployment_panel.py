@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,12 @@ def panel(session: Session, view: View) -> Iterator[DeploymentPanel]:
     panel.close()
 
 
+def runs(overview: dict[str, Any]) -> bool:
+    """Say whether all that is deployed runs; a panel also tells of one that still starts."""
+    found = overview["deployments"]
+    return bool(found) and all(one["status"] == "running" for one in found)
+
+
 def deployed(name: str) -> str:
     conduit_nb.deploy("m/one", runtime="custom", image="x", name=name)
     return name
@@ -63,9 +70,9 @@ def test_a_view_is_told_what_can_be_chosen_and_what_runs(panel: DeploymentPanel,
 
 def test_what_is_deployed_elsewhere_is_seen_extended_and_ended(panel: DeploymentPanel, view: View):
     deployed("mine")
-    overview = view.await_("overview", lambda told: bool(told["deployments"]))
+    overview = view.await_("overview", runs)
     [one] = overview["deployments"]
-    assert (one["name"], one["status"]) == ("mine", "running")
+    assert one["name"] == "mine"
     assert overview["urls"][one["key"]].startswith("http://127.0.0.1:")
 
     say(panel, kind="act", key=one["key"], word="extend", hours=2)
@@ -84,7 +91,7 @@ def test_what_is_deployed_elsewhere_is_seen_extended_and_ended(panel: Deployment
 
 def test_a_deployment_answers_in_the_box_word_by_word(panel: DeploymentPanel, view: View):
     deployed("mine")
-    [one] = view.await_("overview", lambda told: bool(told["deployments"]))["deployments"]
+    [one] = view.await_("overview", runs)["deployments"]
 
     say(panel, kind="ask", key=one["key"], model="m/one", text="Say hello.")
 
@@ -101,7 +108,7 @@ def test_asking_what_is_gone_is_told_in_its_box(panel: DeploymentPanel, view: Vi
 
 def test_the_log_is_told_while_it_is_open(panel: DeploymentPanel, view: View):
     deployed("mine")
-    [one] = view.await_("overview", lambda told: bool(told["deployments"]))["deployments"]
+    [one] = view.await_("overview", runs)["deployments"]
 
     say(panel, kind="logs", key=one["key"], open=True)
     assert view.await_("logs")["key"] == one["key"]
@@ -129,7 +136,7 @@ def test_from_a_plan_to_a_deployment(panel: DeploymentPanel, view: View):
     say(panel, kind="deploy", key=row[0])
 
     view.await_("action", lambda told: told["text"] == "deploy m/one: done")
-    running = view.await_("overview", lambda told: bool(told["deployments"]))
+    running = view.await_("overview", runs)
     assert running["deployments"][0]["runtime"] == "custom"
     say(panel, kind="stop_all")
     view.await_("overview", lambda told: not told["deployments"])
