@@ -5,6 +5,7 @@ Layer 4.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -41,15 +42,28 @@ class GuardTold:
     log: tuple[str, ...] = ()
 
 
-async def ask_guard(url: str, key: str, *, now: datetime | None = None) -> GuardTold | None:
+def guard_client(url: str) -> httpx2.AsyncClient:
+    """Return a client for who asks the guard at `url` more than once."""
+    return http_clients.async_client(url, timeout=TIMEOUT_S)
+
+
+async def ask_guard(
+    url: str,
+    key: str,
+    *,
+    now: datetime | None = None,
+    client: httpx2.AsyncClient | None = None,
+) -> GuardTold | None:
     """Ask the guard at `url` what it holds its node to, None where none answers to that key.
 
     `now` is the time that the caller's moments are by, this machine's where none is given.
+    `client` is one whose connection is kept; else it is closed at once.
     """
     now = now or datetime.now(UTC)
     try:
-        async with http_clients.async_client(url, timeout=TIMEOUT_S) as client:
-            response = await client.get(
+        lent = guard_client(url) if client is None else nullcontext(client)
+        async with lent as asking:
+            response = await asking.get(
                 f"{url.rstrip('/')}/conduit/guard", headers={"Authorization": f"Bearer {key}"}
             )
         response.raise_for_status()
@@ -111,7 +125,7 @@ async def extend_lease(
     failure: Exception | None = None
     for _ in range(TRIES):
         try:
-            async with http_clients.async_client(url, timeout=TIMEOUT_S) as client:
+            async with guard_client(url) as client:
                 response = await client.post(
                     f"{url.rstrip('/')}/conduit/guard/extend",
                     json=wish,

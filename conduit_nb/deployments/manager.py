@@ -28,6 +28,7 @@ from conduit_nb.deployments.lease import ask_guard, extend_lease
 from conduit_nb.deployments.money import require_affordable
 from conduit_nb.deployments.overview import write_overview
 from conduit_nb.deployments.owners import at_work, is_given_up, this_process
+from conduit_nb.deployments.probe import endpoint_of
 from conduit_nb.deployments.quote import Quote, make_quote
 from conduit_nb.deployments.reconcile import reconcile
 from conduit_nb.deployments.routing import RoutedEndpoint, Server
@@ -442,7 +443,7 @@ class DeploymentManager:
     async def _servers(self, record: DeploymentRecord) -> list[Server]:
         servers = [
             Server(
-                endpoint=node_work.endpoint_of(self.tools, record, node),
+                endpoint=endpoint_of(self.tools, record, node),
                 models=tuple(json.loads(node.models)),
             )
             for node in await self._running_nodes(record)

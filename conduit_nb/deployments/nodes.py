@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 from conduit_nb import credentials, settings
-from conduit_nb.client import Endpoint
 from conduit_nb.deployments.intent import (
     HUB_SECRET,
     Slot,
@@ -27,6 +26,7 @@ from conduit_nb.deployments.intent import (
 )
 from conduit_nb.deployments.lease import ask_guard, extend_lease, renew
 from conduit_nb.deployments.owners import this_process
+from conduit_nb.deployments.probe import LOG_LINES_SHOWN, BootLog, Probe, last_lines
 from conduit_nb.deployments.quote import Candidate
 from conduit_nb.deployments.telling import telling
 from conduit_nb.deployments.tools import Tools, ahead_of
@@ -35,7 +35,6 @@ from conduit_nb.errors import (
     ConduitError,
     DeploymentEndedError,
     DeploymentError,
-    EndpointError,
     NoCapacityError,
     ProviderError,
     ProviderFailedError,
@@ -48,11 +47,8 @@ from conduit_nb.providers.base import EndingOne, KeptOpen, Node, Preparing, Prov
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.units import duration
 
-PROBE_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 0.5
-LOG_LINES_SHOWN, LONGEST_LINE = 15, 120
-LOG_TIMEOUT_S = 10.0
-LOG_EVERY = timedelta(seconds=10)
+LONGEST_LINE = 120
 LONGEST_WAIT_S = 60.0
 """A provider that asks for more patience is asked all the same: a node costs meanwhile."""
 STOPS_WITHIN = timedelta(seconds=60)
@@ -325,42 +321,19 @@ async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Node
     """Wait until the node's server answers; end it where it does not by its deadline."""
     provider = tools.provider(node.provider)
     at_most = (node.boot_until - tools.clock()).total_seconds()
-    log = BootLog()
+    probe = Probe(tools, record)
 
     def say(seconds: float) -> None:
         where = f"{record.name} boots on {node.provider}"
-        line = f" | {plain(log.lines[-1])[:LONGEST_LINE]}" if log.lines else ""
+        line = f" | {plain(lines[-1])[:LONGEST_LINE]}" if (lines := probe.log.lines) else ""
         tools.tell(Step(text=f"{where}: {duration(seconds)} of at most {duration(at_most)}{line}"))
 
-    async with telling(say), _kept_open(provider):
-        return await _booted(tools, record, node, provider, log)
-
-
-@dataclass(slots=True)
-class BootLog:
-    """What is known of a server on its way up: its last lines, and its end."""
-
-    lines: tuple[str, ...] = ()
-    has_exited: bool = False
-    exit_code: int | None = None
-    next_look: datetime | None = None
-
-    async def look(self, tools: Tools, node: NodeRecord, provider: Provider) -> None:
-        """Ask the node's guard, and its provider now and then where that does not answer."""
-        key = tools.installation.endpoint_key(node.deployment)
-        told = await ask_guard(node.url, key, now=tools.clock()) if node.url else None
-        if told is not None:
-            self.lines = told.log or self.lines
-            self.has_exited, self.exit_code = told.has_failed, told.exit_code
-        elif self.next_look is None:
-            self.next_look = tools.clock() + LOG_EVERY
-        elif tools.clock() >= self.next_look:
-            self.lines = await last_lines(provider, node) or self.lines
-            self.next_look = tools.clock() + LOG_EVERY
+    async with telling(say), _kept_open(provider), aclosing(probe):
+        return await _booted(tools, record, node, provider, probe)
 
 
 async def _booted(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, provider: Provider, log: BootLog
+    tools: Tools, record: DeploymentRecord, node: NodeRecord, provider: Provider, probe: Probe
 ) -> NodeRecord:
     """Look again and again until the server answers, has ended, or its time is up.
 
@@ -400,18 +373,20 @@ async def _booted(
                     tools, told, f"{node.name} is {seen.detail} at {node.provider}. Waiting."
                 )
             if seen.status == "running":
-                if await answers(tools, record, node):
+                if await probe.answers(node):
                     node = await tools.set_node(node, status="running", ready_at=tools.clock())
                     await _pass_on_lease(tools, node)
                     return node
-                await log.look(tools, node, provider)
+                await probe.read_log(node, provider)
             is_again = is_again and seen.status == "stopped" and tools.clock() < began + lag
-            if log.has_exited or (seen.status in ("gone", "failed", "stopped") and not is_again):
+            if probe.log.has_exited or (
+                seen.status in ("gone", "failed", "stopped") and not is_again
+            ):
                 break
         if tools.clock() >= node.boot_until:
             break
         await tools.pause(provider.capabilities.poll_s)
-    error = await boot_error(tools, node, seen, log, is_denied=is_denied)
+    error = await boot_error(tools, node, seen, probe.log, is_denied=is_denied)
     await end_at_last(tools, node, why=str(error))
     raise error
 
@@ -461,14 +436,8 @@ async def _pass_on_lease(tools: Tools, node: NodeRecord) -> None:
 
 async def answers(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> bool:
     """Say whether the node's server takes requests with our key."""
-    endpoint = endpoint_of(tools, record, node)
-    try:
-        await endpoint.models(timeout_s=PROBE_TIMEOUT_S)
-    except EndpointError:
-        return False
-    finally:
-        await endpoint.aclose()
-    return True
+    async with aclosing(Probe(tools, record)) as probe:
+        return await probe.answers(node)
 
 
 async def end(
@@ -692,17 +661,6 @@ def settled_at(provider: Provider, node: NodeRecord) -> datetime:
     return node.created_at + timedelta(seconds=provider.capabilities.list_lag_s) + SOON
 
 
-def endpoint_of(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Endpoint:
-    """Return the endpoint of a node."""
-    assert node.url is not None, "a node that was created has an address"
-    return Endpoint(
-        node.url,
-        key=tools.installation.endpoint_key(record.id),
-        dialect=tools.runtime(record.runtime).dialect,
-        name=record.name,
-    )
-
-
 async def _look_for(tools: Tools, provider: Provider, node: NodeRecord) -> Node | None:
     """Look for a node that may have been created, until the list must show it."""
     while True:
@@ -765,25 +723,6 @@ async def boot_error(
     error = BootError(f"{text}{said}", hint=hint)
     error.reason, error.exit_code, error.log = reason, code, lines
     return error
-
-
-async def last_lines(provider: Provider, node: NodeRecord) -> tuple[str, ...]:
-    """Return the last lines of a node's log; nothing where they cannot be had soon."""
-    lines: list[str] = []
-    try:
-        async with (
-            asyncio.timeout(LOG_TIMEOUT_S),
-            aclosing(_log(provider, node)) as log,
-        ):
-            lines.extend([line async for line in log])
-    except (ConduitError, TimeoutError):
-        pass
-    return tuple(lines[-LOG_LINES_SHOWN:])
-
-
-async def _log(provider: Provider, node: NodeRecord) -> AsyncGenerator[str]:
-    async for line in provider.logs(node.name, node.provider_id, tail=LOG_LINES_SHOWN):
-        yield line
 
 
 def _blanked(lines: Sequence[str], tools: Tools, node: NodeRecord) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ import pytest
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.deployments.manager import DeploymentManager
-from conduit_nb.deployments.nodes import LOG_EVERY
 from conduit_nb.deployments.overview import cost_report
+from conduit_nb.deployments.probe import LOG_EVERY
 from conduit_nb.errors import BootError, ConduitError, ProviderError, SpendCapError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.testing.runpod_server import HOSTILE_KINDS, Fault, hostile
@@ -477,6 +477,22 @@ class TestBoot:
         logs = [one for one in bench.server.exchanges if one.path.endswith("/logs")]
         assert bool(logs) == is_mute, "the provider is asked only where the guard tells nothing"
         assert len(bench.server.account.pods()) == 1
+        await bench.require_order()
+
+    async def test_a_boot_needs_no_connection_for_each_of_its_looks(self, bench: HostileBench):
+        bench.server.behaviour.starting_s = 20
+        bench.pods.state = "booting"
+        at_each_look: list[int] = []
+
+        async def pause(seconds: float) -> None:
+            at_each_look.append(bench.server.connections)
+            bench.pods.state = "booting" if len(at_each_look) < 20 else "ready"
+            await bench.pause(seconds)
+
+        await DeploymentManager(replace(bench.tools(), pause=pause)).deploy(WANTED)
+
+        assert len(at_each_look) == 20
+        assert at_each_look[-1] - at_each_look[0] < 5
         await bench.require_order()
 
     async def test_the_same_failure_twice_ends_the_attempt(

@@ -43,12 +43,14 @@ class RunpodServer:
         account: Account,
         faults: list[Fault],
         exchanges: list[Exchange],
+        hang_ups: HangUps,
     ) -> None:
         self.url = f"{origin}/v2"
         self.proxy_url = f"{origin}/proxy/{{id}}-{{port}}"
         self.account = account
         self.faults = faults
         self.exchanges = exchanges
+        self._hang_ups = hang_ups
 
     @property
     def key(self) -> str:
@@ -59,6 +61,11 @@ class RunpodServer:
     def behaviour(self) -> Behaviour:
         """Return how the account and its pods behave."""
         return self.account.behaviour
+
+    @property
+    def connections(self) -> int:
+        """Return how many connections were accepted until now, also those to pods."""
+        return self._hang_ups.accepted
 
     @property
     def environment(self) -> dict[str, str]:
@@ -118,6 +125,7 @@ def runpod_server(
                 account=account,
                 faults=waiting_faults,
                 exchanges=wire.exchanges,
+                hang_ups=hang_ups,
             )
         finally:
             server.stop()
@@ -150,6 +158,7 @@ class _Server:
 
             def connection_made(self, transport: asyncio.Transport) -> None:
                 super().connection_made(transport)
+                hang_ups.accepted += 1
                 if self.client is not None:
                     hang_ups.transports[self.client] = transport
 

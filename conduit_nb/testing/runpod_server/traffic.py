@@ -112,10 +112,14 @@ class Wire:
 
 
 class HangUps:
-    """The open connections, by the address of the client, so that one can be dropped."""
+    """The open connections, by the address of the client, so that one can be dropped.
+
+    `accepted` is how many there have been.
+    """
 
     def __init__(self) -> None:
         self.transports: dict[tuple[str, int], asyncio.Transport] = {}
+        self.accepted = 0
 
     def drop(self, scope: Scope) -> None:
         """Close the connection of that request at once."""
