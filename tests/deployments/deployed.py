@@ -19,6 +19,7 @@ from conduit_nb.deployments.money import Caps
 from conduit_nb.deployments.tools import Tools, utc_now
 from conduit_nb.events import Step
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.providers import rest
 from conduit_nb.providers.base import Provider
 from conduit_nb.providers.docker import NODE_LABEL, DockerProvider
 from conduit_nb.providers.local import LocalProvider
@@ -147,6 +148,7 @@ def rented(
     """Start a local Runpod server whose pods are processes."""
     from tests.runpod_specification import specified_runpod_server  # a second to import
 
+    rest._TIMES.clear()  # an earlier server, of another time, may have had the port
     containers = PodProcesses(grace_s=5) if runs else None
     return stack.enter_context(
         specified_runpod_server(behaviour=behaviour or Behaviour(), start_container=containers)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from conduit_nb.deployments.tools import Tools
+from conduit_nb.providers import rest
 from conduit_nb.providers.base import Provider
 from conduit_nb.providers.runpod import Runpod
 from conduit_nb.state.installation import Installation
@@ -208,6 +209,7 @@ class HostileBench(Bench):
 def hostile_bench(folder: Path, behaviour: Behaviour | None = None) -> Generator[HostileBench]:
     """Serve an account with the bench's own clock; its replies may break any specification."""
     bench = HostileBench(folder, list_lag_s=LIST_LAG_S)
+    rest._TIMES.clear()  # an earlier server, of another time, may have had the port
     with (
         answering_pods(bench.clock) as pods,
         runpod_server(
