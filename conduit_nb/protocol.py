@@ -227,7 +227,8 @@ class Misfit(TypedDict):
 
 
 class ErrorDetail(TypedDict):
-    """What went wrong. `code` is a ConduitError's code where the server is ours.
+    """What went wrong. `code` is a ConduitError's code where the server is ours, and the message
+    ends with the `hint`.
 
     `needed_tokens` is ours too: what the shortest record takes where max_tokens leaves less.
     """

@@ -319,10 +319,11 @@ def _error_detail(text: bytes) -> tuple[str, str | None, str, int | None]:
         return detail, None, "", None
     fields = cast("dict[str, object]", detail) if isinstance(detail, dict) else {}
     code, needed_tokens = fields.get("code"), fields.get("needed_tokens")
+    hint = _text(fields.get("hint"))
     return (
-        _text(fields.get("message")),
+        _text(fields.get("message")).removesuffix(hint).rstrip(),
         code if isinstance(code, str) else None,
-        _text(fields.get("hint")),
+        hint,
         needed_tokens if isinstance(needed_tokens, int) else None,
     )
 

@@ -157,9 +157,12 @@ def test_an_error_without_words_tells_its_status():
 
 
 def test_the_hint_of_a_server_is_kept():
-    said = {"message": "no", "code": "request_refused", "hint": "Do that."}
+    said = {"message": "No. Do that.", "code": "request_refused", "hint": "Do that."}
 
-    assert error(400, {"error": said}).hint == "Do that."
+    made = error(400, {"error": said})
+    assert made.hint == "Do that."
+    assert "No." in str(made)
+    assert "Do that." not in str(made)
 
 
 def test_a_long_message_is_cut():

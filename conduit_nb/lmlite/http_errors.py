@@ -103,9 +103,12 @@ class BodyTooSlowError(ConduitError):
 
 
 def error_reply(error: ConduitError) -> ErrorReply:
-    """Return `error` as the wire says it: a client of ours makes the same error of it again."""
+    """Return `error` as the wire says it: a client of ours makes the same error of it again.
+
+    The message ends with the hint, as other clients show nothing but that.
+    """
     detail = ErrorDetail(
-        message=str(error),
+        message=f"{error} {error.hint}".rstrip(),
         type=_type(status_of(error)),
         param=error.param if isinstance(error, RequestRefusedError) else PARAM_OF.get(error.code),
         code=WIRE_CODE_OF.get(error.code, error.code),

@@ -75,7 +75,7 @@ async def test_an_error_of_the_load_arrives_with_its_hint():
     response = await answer_of(source)
 
     assert response.status_code == 507
-    assert response.json()["error"]["message"] == "No space is left."
+    assert response.json()["error"]["message"] == "No space is left. Set CONDUIT_CACHE_DIR."
     assert response.json()["error"]["hint"] == "Set CONDUIT_CACHE_DIR."
 
 

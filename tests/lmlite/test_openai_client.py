@@ -98,6 +98,7 @@ def test_what_is_refused_is_an_error_of_the_clients_own_kind(
         list(client.chat.completions.create(**request))
 
     assert refused.value.code == code
+    assert str(refused.value).endswith(refused.value.body["hint"])
     if code == "context_length_exceeded":  # litellm knows it by these words
         words = r"this model's maximum context length is|prompt is too long"
         assert re.search(words, refused.value.message.lower())
