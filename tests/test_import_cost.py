@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,7 +69,12 @@ def test_loading_the_extension_loads_nothing_heavy():
         ("%conduit ps", {"pandas", "sqlalchemy", "torch"}),
     ],
 )
-def test_a_word_loads_what_it_needs_and_no_more(cell: str, unneeded: set[str]):
+def test_a_word_loads_what_it_needs_and_no_more(
+    cell: str, unneeded: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("CONDUIT_STATE_DIR", "CONDUIT_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))  # where nothing was ever deployed
+
     assert not modules_after("%load_ext conduit_nb", cell) & unneeded
 
 
