@@ -9,7 +9,6 @@ Layer 3: knows the session's address, not the session.
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import threading
 import time
@@ -159,7 +158,6 @@ class Running:
             self._ended.wait(timeout_s)
 
 
-@functools.cache
 def _process_session() -> Host:
     # The session lies on a higher layer and is only needed by blocks that are called alone.
     return cast("Host", importlib.import_module("conduit_nb.session").process_session())
