@@ -141,7 +141,6 @@ class LazyCloud(FaultyCloud):
 def test_what_cannot_be_ended_yet_is_told_with_what_it_costs(
     word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("conduit_nb.deployments.nodes.LOOK_EVERY_S", 0.0)
     with answering_server() as server:
         cloud = LazyCloud(server.url)
         cloud.may_create.set()

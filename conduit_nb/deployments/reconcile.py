@@ -232,7 +232,7 @@ async def _present(tools: Tools, provider: Provider, node: NodeRecord, found: No
     elif found.status == "stopped" and node.status in ("running", "booting", "stopping"):
         await tools.set_node(node, status="stopped", charge="stopped", at=tools.clock())
     elif node.status == "booting":
-        await _boot_on(tools, record, node, found)
+        await _boot_on(tools, provider, record, node, found)
     elif found.url != node.url:
         await tools.set_node(node, url=found.url)
 
@@ -267,7 +267,7 @@ async def _stop_again(tools: Tools, node: NodeRecord) -> None:
 
 
 def _now(tools: Tools, provider: Provider) -> datetime:
-    """Return the time by which a lease is over: the provider's, where this clock is ahead of it.
+    """Return the time by which a limit is over: the provider's, where this clock is ahead of it.
 
     A clock that has jumped (a laptop that slept, its virtual machine) ends nothing before its time;
     a node's guard ends it in time, whatever is thought here.
@@ -304,13 +304,15 @@ async def _by_this_clock(
     )
 
 
-async def _boot_on(tools: Tools, record: DeploymentRecord, node: NodeRecord, found: Node) -> None:
+async def _boot_on(
+    tools: Tools, provider: Provider, record: DeploymentRecord, node: NodeRecord, found: Node
+) -> None:
     """Take over a node whose client has died while it booted."""
     if found.url != node.url:
         node = await tools.set_node(node, url=found.url)
     if found.status == "running" and await node_work.answers(tools, record, node):
         await tools.set_node(node, status="running", ready_at=tools.clock())
-    elif tools.clock() >= node.boot_until:
+    elif _now(tools, provider) >= node.boot_until:
         await node_work.end(tools, node, why="it was not ready by its deadline")
 
 

@@ -604,6 +604,33 @@ class TestClock:
         assert bench.billing() == []
         assert bench.counted_usd() >= bench.billed_usd() - 0.01
 
+    async def test_a_clock_that_jumps_ends_no_boot(self, bench: HostileBench):
+        bench.pods.state = "booting"
+        is_dead = False
+
+        async def pause(_: float) -> None:
+            nonlocal is_dead
+            is_dead = True
+            raise KilledError
+
+        def checkpoint(_: str) -> None:
+            if is_dead:
+                raise KilledError
+
+        client = replace(bench.tools(), pause=pause, checkpoint=checkpoint)
+        with suppress(KilledError):
+            await DeploymentManager(client).deploy(request("runpod", lease_s=7200))
+        (name,) = bench.billing()
+        jumped = replace(bench.tools(), clock=lambda: bench.clock() + timedelta(hours=1))
+        await DeploymentManager(jumped).reconcile()
+
+        assert bench.billing() == [name]
+        bench.pods.state = "ready"
+        await DeploymentManager(jumped).reconcile()
+        (node,) = bench.tools().store.nodes()
+        assert node.status == "running"
+        await bench.require_order()
+
     async def test_a_lease_that_is_over_is_not_begun_anew_by_what_a_pod_says_of_its_creation(
         self, bench: HostileBench
     ):

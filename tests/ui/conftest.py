@@ -70,10 +70,10 @@ def server(_lab: LabPage) -> Iterator[LabServer]:
 
 @pytest.fixture
 def lab(_lab: LabPage, server: LabServer, request: pytest.FixtureRequest) -> Iterator[LabPage]:
-    """Yield the page, without a notebook; after a test that failed the next gets a page anew."""
+    """Yield the page, without a notebook; a test that fails leaves a new page to the next one."""
     failed = request.session.testsfailed
     yield _lab
-    _lab.leave(for_good=request.session.testsfailed > failed)
+    _lab.leave(discard=request.session.testsfailed > failed)
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ SERVER_S = 120
 PAGE_S = 60
 IN_FRONT = "path => window.jupyterapp?.shell?.currentWidget?.context?.path === path"
 READY = "window.jupyterapp.restored.then(() => {}).then(() => panel.context.ready)"
-# A command returns its widget, which nobody wants to have carried over here.
+# Commands return their widget: it must not be serialized to Python.
 COMMAND = """([name, args]) =>
   window.jupyterapp.commands.execute(name, args).then(() => {})"""
 CLOSE_ALL = """async () => {
@@ -203,12 +203,12 @@ class LabPage:
         assert self._page, "no notebook is open"
         return self._page
 
-    def open(self, notebook: str, *, kernel: bool = True, anew: bool = False) -> None:
+    def open(self, notebook: str, *, kernel: bool = True, reload: bool = False) -> None:
         """Open the notebook, as the only one; without `kernel` it may stay without one.
 
-        With `anew` JupyterLab is loaded anew, too: nothing is left of what the page has known.
+        With `reload`, JupyterLab itself is loaded again: the page keeps none of its state.
         """
-        if self._page is None or anew:
+        if self._page is None or reload:
             self._load(notebook)
         else:
             self._await(f"({CLOSE_ALL})()")
@@ -221,9 +221,9 @@ class LabPage:
         self._bring(notebook)
         self.await_kernel()
 
-    def leave(self, *, for_good: bool) -> None:
-        """Close the notebooks and end their kernels, and the page as well if it is `for_good`."""
-        if self._page and for_good:
+    def leave(self, *, discard: bool) -> None:
+        """Close the notebooks and shut down their kernels; with `discard`, close the page, too."""
+        if self._page and discard:
             self._page.close()
             self._page = None
         if self._page:

@@ -43,7 +43,7 @@ def test_the_quickstart_by_clicks_and_what_is_left_of_it_without_a_kernel(
     (kernel,) = lab.server.kernels()
 
     lab.command("kernelmenu:shutdown")
-    lab.open("01_quickstart.ipynb", kernel=False, anew=True)
+    lab.open("01_quickstart.ipynb", kernel=False, reload=True)
 
     assert "verdicts agree" in said
     assert lab.outputs() == said

@@ -50,7 +50,7 @@ def panel(session: Session, view: View) -> Iterator[DeploymentPanel]:
 
 
 def runs(overview: dict[str, Any]) -> bool:
-    """Say whether all that is deployed runs; a panel also tells of one that still starts."""
+    """Return whether every deployment is running; a panel also lists those that are starting."""
     found = overview["deployments"]
     return bool(found) and all(one["status"] == "running" for one in found)
 
