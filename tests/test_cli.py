@@ -32,6 +32,7 @@ PROMISED = {
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is deployed: the process's own state may name what an earlier test started."""
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
     session = Session()
     monkeypatch.setattr(session_module, "_made", lambda: session)
     yield
