@@ -9,6 +9,7 @@ Layer 3: the only user of SQLAlchemy, with `tables`.
 
 from __future__ import annotations
 
+import functools
 import os
 import string
 from collections.abc import Generator, Iterable, Mapping
@@ -62,7 +63,8 @@ class Store:
 
     def __init__(self, url: str | None = None) -> None:
         self._url = url or settings.db_uri() or _default_url()
-        self._engine = _make_engine(self._url)
+        self._engine = _engine(self._url)
+        _make_private_file(self._engine)
         self._is_newer = False
         self._migrate()
 
@@ -310,7 +312,8 @@ def _default_url() -> str:
     return f"sqlite:///{path}"
 
 
-def _make_engine(url: str) -> Engine:
+@functools.lru_cache(maxsize=16)  # it holds no connection; the queries that it compiled are kept
+def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.drivername == "postgresql":
@@ -327,8 +330,7 @@ def _make_engine(url: str) -> Engine:
             hint="For PostgreSQL: pip install 'conduit-nb[postgres]'.",
         ) from err
     if parsed.get_backend_name() == "sqlite":
-        path = Path(parsed.database) if parsed.database else None
-        _prepare_sqlite(engine, path, _busy_timeout_ms(parsed.query.get("timeout")))
+        _prepare_sqlite(engine, _busy_timeout_ms(parsed.query.get("timeout")))
     return engine
 
 
@@ -340,7 +342,25 @@ def _busy_timeout_ms(seconds: object) -> int:
         return BUSY_TIMEOUT_MS
 
 
-def _prepare_sqlite(engine: Engine, path: Path | None, busy_timeout_ms: int) -> None:
+def _sqlite_file(engine: Engine) -> Path | None:
+    name = engine.url.database
+    return Path(name) if name and engine.dialect.name == "sqlite" else None
+
+
+def _make_private_file(engine: Engine) -> None:
+    path = _sqlite_file(engine)
+    if path is not None and not path.exists():
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+        except OSError as err:
+            raise StorageError(
+                f"{path} cannot be made ({err.strerror}).",
+                hint=f"Give yourself the permission, or set {KNOB} or CONDUIT_DATA_DIR. {WAY_OUT}",
+            ) from err
+
+
+def _prepare_sqlite(engine: Engine, busy_timeout_ms: int) -> None:
+    path = _sqlite_file(engine)
     journal = "DELETE" if path is not None and is_on_network(path.absolute()) else "WAL"
 
     def connected(connection: Any, _record: object) -> None:
@@ -357,14 +377,6 @@ def _prepare_sqlite(engine: Engine, path: Path | None, busy_timeout_ms: int) -> 
         is_writing = connection.get_execution_options().get(_WRITES, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
-    if path is not None and not path.exists():
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        except OSError as err:
-            raise StorageError(
-                f"{path} cannot be made ({err.strerror}).",
-                hint=f"Give yourself the permission, or set {KNOB} or CONDUIT_DATA_DIR. {WAY_OUT}",
-            ) from err
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begin)
 
