@@ -19,7 +19,7 @@ setup: ## Create .venv and install Conduit with all it needs, once
 check: setup ## Lint, formatting, types; of the TypeScript its unit tests too
 	@$(BIN)/python scripts/check.py
 
-test: setup ## Every test: the checks, then all on this Python, then on 3.13 what could differ there
+test: setup ## Every test: the checks, then all on this Python and, beside, on 3.13 what could differ
 	@$(BIN)/python scripts/run_tests.py
 
 test-gpu: setup ## Where there is a CUDA device: equality, plan against memory, benchmarks, on it

@@ -1,11 +1,12 @@
 """Run every test and close with one summary: what `make test` does.
 
-First the checks (scripts/check.py). Then two runs of pytest: all tests on this Python; and on
-Python 3.13, in an environment without torch, those that could differ there (no model, and no system
-test), where such a Python is found. Three tests run at a time: they wait for containers and pages,
-and so fill two cores.
+First the checks (scripts/check.py). Then two runs of pytest side by side, which fill two cores: all
+tests on this Python, three at a time, as they wait for containers and pages; and where a Python
+3.13 is found, in an environment without torch, those that could differ there (no model, and no
+system test), one at a time. What the second says is shown when it has ended.
 
-`make soak` (CONDUIT_SOAK=1) takes full counts, and on Python 3.13 the system tests as well.
+`make soak` (CONDUIT_SOAK=1) takes full counts, and on Python 3.13 the system tests as well, after
+the others.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,14 +36,14 @@ from environment import ROOT, find_python
 OTHER_VERSION = "3.13"
 MARK = "CONDUIT_TEST_RUN"  # a variable that every process of a run inherits
 IS_SOAK = os.environ.get("CONDUIT_SOAK") == "1"
-PARALLEL = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder", "-p", "no:nbval"]
+PARALLEL = ["--dist", "loadgroup", "--no-loadscope-reorder", "-p", "no:nbval"]
 ON_OTHER_VERSION = "not model" if IS_SOAK else "not model and not system"
 SLOWEST = 10
 
 
 @dataclass(frozen=True)
 class Taken:
-    """Wall time and CPU time; `machine_s` is that of all processes of the machine."""
+    """Wall time and CPU time; `machine_s` is that of all processes of the machine, if known."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -52,8 +55,9 @@ class Taken:
         )
 
     def __str__(self) -> str:
-        own, whole = f"{self.cpu_s / 60:.1f} min", f"{self.machine_s / 60:.1f} min"
-        return f"wall {self.wall_s / 60:.1f} min, CPU {own} (all of the machine: {whole})"
+        text = f"wall {self.wall_s / 60:.1f} min, CPU {self.cpu_s / 60:.1f} min"
+        whole = f" (all of the machine: {self.machine_s / 60:.1f} min)"
+        return text + (whole if self.machine_s else "")
 
 
 @dataclass(kw_only=True)
@@ -98,75 +102,111 @@ def run_all(outcomes: list[Outcome], not_run: list[str]) -> int:
     if outcomes[-1].code:
         return 1  # what happened stands above
     version = ".".join(map(str, sys.version_info[:2]))
-    make = [sys.executable, str(ROOT / "scripts/environment.py"), "light", OTHER_VERSION]
-    with ThreadPoolExecutor(max_workers=1) as beside:  # most of it is waiting
-        has_other = find_python(OTHER_VERSION) is not None
-        title = f"the environment for Python {OTHER_VERSION}, made meanwhile"
-        making = beside.submit(command, title, make) if has_other else None
-        outcomes.append(run(f"all tests, Python {version}", sys.executable, common))
-    if making is None:
+    title = f"all tests, Python {version}"
+    has_other = find_python(OTHER_VERSION) is not None
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        is_beside = has_other and not IS_SOAK  # where system tests run on both, they would meet
+        other = beside.submit(run_other_version, common) if is_beside else None
+        outcomes.append(run(title, sys.executable, ["-n", "3", *common]))
+    if other is not None:
+        outcomes += other.result()
+    elif has_other:
+        outcomes += run_other_version(common)
+    else:
         not_run.append(f"Python {OTHER_VERSION}: none found on PATH, in pyenv or in uv")
-        return 0
-    outcomes.append(making.result())
-    if outcomes[-1].code:
-        return 1
-    python = str(ROOT / f".venv-light-{OTHER_VERSION}/bin/python")
-    title = f"{ON_OTHER_VERSION}, Python {OTHER_VERSION}"
-    os.environ.setdefault("CONDUIT_TEST_PROFILE", "again")
-    less = ["--assert=plain", "-m", ON_OTHER_VERSION]
-    outcomes.append(run(title, python, [*common, *less]))
     return 0
+
+
+def run_other_version(common: list[str]) -> list[Outcome]:
+    """Make the environment of the other Python, and run there what could differ."""
+    make = [sys.executable, str(ROOT / "scripts/environment.py"), "light", OTHER_VERSION]
+    made = command(f"the environment for Python {OTHER_VERSION}", make, is_quiet=True)
+    if made.code:
+        return [made]
+    python = str(ROOT / f".venv-light-{OTHER_VERSION}/bin/python")
+    less = ["-n", "1", "--assert=plain", "-m", ON_OTHER_VERSION]
+    title = f"{ON_OTHER_VERSION}, Python {OTHER_VERSION}"
+    profile = {"CONDUIT_TEST_PROFILE": os.environ.get("CONDUIT_TEST_PROFILE", "again")}
+    return [made, run(title, python, [*common, *less], more=profile, is_held=True)]
 
 
 def command(title: str, words: list[str], *, is_quiet: bool = False) -> Outcome:
     """Run a program that is no pytest; what it says is shown where it is not quiet."""
-    before = times_now()
-    code = subprocess.run(
-        words, cwd=ROOT, stdout=subprocess.DEVNULL if is_quiet else None
-    ).returncode
+    began = time.monotonic()
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL if is_quiet else None)
+    code, cpu_s = ended(process)
     outcome = Outcome(title=title, code=code, closing_line="failed" if code else "passed")
     outcome.counts["failed"] = int(bool(code))
-    outcome.taken = times_now() - before
+    outcome.taken = Taken(wall_s=time.monotonic() - began, cpu_s=cpu_s)
     return outcome
 
 
-def run(title: str, python: str, arguments: list[str]) -> Outcome:
-    """Run pytest, its output shown as it comes."""
-    print(f"\ntests: {title}", flush=True)
-    before = times_now()
+def run(
+    title: str,
+    python: str,
+    arguments: list[str],
+    *,
+    more: Mapping[str, str] | None = None,
+    is_held: bool = False,
+) -> Outcome:
+    """Run pytest, with `more` in its environment; show its output as it comes, or held, at once."""
+    began = time.monotonic()
+    heading = f"\ntests: {title}\n".encode()
+    if not is_held:
+        show(heading)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         words = [python, "-m", "pytest", f"--junitxml={report}", *arguments]
         mark = uuid.uuid4().hex
-        environment = {**os.environ, MARK: mark}
-        with subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            said = b""
-            while chunk := os.read(process.stdout.fileno(), 65536):
-                sys.stdout.buffer.write(chunk)
-                sys.stdout.flush()
-                said = (said + chunk)[-10_000:]
+        environment = {**os.environ, **(more or {}), MARK: mark}
+        process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        said = b""
+        with process.stdout as output:
+            while chunk := os.read(output.fileno(), 65536):
+                said += chunk
+                if not is_held:
+                    show(chunk)
+        code, cpu_s = ended(process)
+        if is_held:
+            show(heading + said)
         lines = said.decode(errors="replace").rstrip().splitlines()
-        outcome = Outcome(
-            title=title, code=process.returncode, closing_line=lines[-1] if lines else "no output"
-        )
+        outcome = Outcome(title=title, code=code, closing_line=lines[-1] if lines else "no output")
         if report.exists():
             count(report, outcome)
     if end_leftovers(mark):
         outcome.code = outcome.code or 1
     if outcome.code and not outcome.counts["failed"]:
         outcome.counts["failed"] = 1  # the run itself: it crashed, or found nothing to run
-    outcome.taken = times_now() - before
+    outcome.taken = Taken(wall_s=time.monotonic() - began, cpu_s=cpu_s)
     return outcome
+
+
+def show(said: bytes) -> None:
+    """Pass on what a run of pytest says, whole."""
+    with _shown_by_one:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(said)
+        sys.stdout.flush()
+
+
+_shown_by_one = threading.Lock()
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, float]:
+    """Wait for a program; return its exit code, and its CPU time with that of its children."""
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, used.ru_utime + used.ru_stime
 
 
 def times_now() -> Taken:
     """Return the times so far: of our children those that have ended, of the machine all."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
     machine = psutil.cpu_times()
     return Taken(
         wall_s=time.monotonic(),
-        cpu_s=ended.ru_utime + ended.ru_stime,
+        cpu_s=children.ru_utime + children.ru_stime,
         machine_s=machine.user + machine.system + getattr(machine, "nice", 0.0),
     )
 
