@@ -77,7 +77,7 @@ def test_decode_accepts_every_text_of_the_grammar_but_the_listed_differences(
         schema.validate(record)
         assert schema.decode(schema.encode(record)) == record
     if "the key stands there twice" in problems:  # which may leave too few of them
-        problems = [problem for problem in problems if " keys, got " not in problem]
+        problems = [one for one in problems if not re.search(" keys?( or .+)?, got ", one)]
     assert all(LISTED_DIFFERENCES.fullmatch(problem) for problem in problems), problems
 
 
