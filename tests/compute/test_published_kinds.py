@@ -41,6 +41,12 @@ PUBLISHED = [
     # Only the attention layers (* of the pattern) have a KV cache; M layers have a Mamba 2 state:
     # heads x head size x state size, and a convolution of heads x head size + 2 groups x state.
     Kept(
+        "Nemotron-H-8B-Base-8K",
+        kv=2 * 8 * 128 * 2 * 4,
+        state=24 * ((128 * 64 + 2 * 8 * 128) * 3 * 2 + 128 * 64 * 128 * 2),
+        tokens=8_192,
+    ),
+    Kept(
         "Nemotron-H-56B-Base-8K",
         kv=2 * 8 * 128 * 2 * 10,
         state=54 * ((256 * 64 + 2 * 8 * 256) * 3 * 2 + 256 * 64 * 256 * 2),
