@@ -553,7 +553,8 @@ async def end_late(tools: Tools, node: NodeRecord, found: Node | None) -> bool:
     found = seen or found
     assert found is not None, "else it would be gone"
     if not is_open:
-        since = max((one.end for one in charges if one.end is not None), default=node.created_at)
+        ends = (one.end for one in charges if one.end is not None and one.twin is None)
+        since = max(ends, default=node.created_at)
         rate = found.usd_per_hour or node.usd_per_hour
         node = await tools.set_node(
             node, provider_id=found.id, usd_per_hour=rate, charge="running", at=since
@@ -571,7 +572,8 @@ async def end_late(tools: Tools, node: NodeRecord, found: Node | None) -> bool:
 async def end_twin(tools: Tools, name: str, found: Node) -> bool:
     """End a second node of a live node's name, and charge it to that; say whether there was one.
 
-    A create call that was refused, and then made again, had been carried out all the same.
+    A create call that was refused, and then made again, had been carried out all the same. What it
+    has cost is written before it is ended: then nobody sees it any more.
     """
     node = await tools.read(tools.store.node, name)
     provider = tools.provider(found.provider)
@@ -582,13 +584,15 @@ async def end_twin(tools: Tools, name: str, found: Node) -> bool:
     seen = await provider.describe(name, found.id)
     if seen is None or seen.status == "gone":
         return False
+    rate = found.usd_per_hour or node.usd_per_hour
+    try:
+        await tools.write(tools.store.charge_twin, node, found.id, tools.clock(), rate)
+    except StorageError:  # ending needs no state
+        await provider.terminate_one(found.id)
+        raise
     await tools.call("terminate", provider.terminate_one(found.id))
+    await tools.write(tools.store.charge_twin, node, found.id, tools.clock(), rate)
     tools.tell(f"{node.provider} had a second node {name}. It was terminated.")
-    now = tools.clock()
-    node = await tools.set_node(node, end_charge=True, at=now)
-    node = await tools.set_node(node, charge="running", at=node.created_at)  # the twin's, until now
-    state = "stopped" if node.status == "stopped" else "running"
-    await tools.set_node(node, charge=state, at=now)
     return True
 
 

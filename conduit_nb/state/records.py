@@ -108,6 +108,7 @@ class Charge:
     """A time in which a node costs one rate; it goes on while `end` is None.
 
     `billed_usd` is what the provider says that the node has cost until then, where it says so.
+    `twin` is the provider's id of a second node of that name, where the charge is that one's.
     """
 
     node: str
@@ -117,6 +118,7 @@ class Charge:
     begin: datetime
     end: datetime | None = None
     billed_usd: float | None = None
+    twin: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

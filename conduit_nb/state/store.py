@@ -131,6 +131,22 @@ class Store:
                 _begin_charge(connection, node, charge, at)
             return node
 
+    def charge_twin(self, node: NodeRecord, twin: str, at: datetime, usd_per_hour: float) -> None:
+        """Charge a second node of a node's name from the creation on until `at`; again: further."""
+        with self._writing() as (connection, _):
+            known = update(CHARGES).where(CHARGES.c.node == node.name, CHARGES.c.twin == twin)
+            if connection.execute(known.values(end=at.timestamp())).rowcount == 0:
+                charge = Charge(
+                    node=node.name,
+                    deployment=node.deployment,
+                    state="running",
+                    usd_per_hour=usd_per_hour,
+                    begin=node.created_at,
+                    end=at,
+                    twin=twin,
+                )
+                connection.execute(insert(CHARGES), [_to_row(charge)])
+
     def deployment(self, deployment_id: str) -> DeploymentRecord | None:
         """Return the deployment of that id."""
         return self._first(DEPLOYMENTS, DeploymentRecord, id=deployment_id)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
+    inspect,
     text,
 )
 
@@ -95,6 +96,7 @@ CHARGES = Table(
     Column("begin", Float, nullable=False),
     Column("end", Float),
     Column("billed_usd", Float),
+    Column("twin", Text),
 )
 # One live deployment of a key, one live node of a replica: who is second gets an error.
 _LIVE = text("is_live")
@@ -126,5 +128,11 @@ def _second(connection: Connection) -> None:
     connection.execute(insert(META), [{"name": "state", "value": secrets.randbelow(STATES)}])
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first, _second)
+def _third(connection: Connection) -> None:
+    """Let a charge be that of a second node of the same name."""
+    if "twin" not in {column["name"] for column in inspect(connection).get_columns(CHARGES.name)}:
+        connection.execute(text(f"ALTER TABLE {CHARGES.name} ADD COLUMN twin TEXT"))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (_first, _second, _third)
 """What made each version out of the one before; the version is how many there are."""

@@ -6,12 +6,13 @@ import asyncio
 import json
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.tools import Tools
 from conduit_nb.providers import rest
 from conduit_nb.providers.base import Provider
@@ -32,6 +33,10 @@ from tests.deployments.deployed import INSTALLATION, Bench
 
 LIST_LAG_S = 60.0
 USD_PER_HOUR = 0.79
+
+
+class KilledError(BaseException):
+    """The end of a client, where a test puts it."""
 
 
 def small_stock() -> Stock:
@@ -186,6 +191,19 @@ class HostileBench(Bench):
             await manager.reconcile()
             self.clock.advance(seconds=LIST_LAG_S + 1)
         await manager.reconcile()
+
+    async def look_and_die(self, at: str, number: int = 1) -> None:
+        """Look as a client does that is killed where it passes a checkpoint for the n-th time."""
+        passed: list[str] = []
+
+        def die(checkpoint: str) -> None:
+            passed.append(checkpoint)
+            if passed.count(at) == number and checkpoint == at:
+                raise KilledError
+
+        with suppress(KilledError):
+            await DeploymentManager(replace(self.tools(), checkpoint=die)).reconcile()
+        assert passed.count(at) >= number, f"{at}: not passed"
 
     async def require_order(self) -> None:
         """Fail where a pod runs unseen or twice, or costs what nobody counts."""

@@ -24,7 +24,7 @@ from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.testing.runpod_server import HOSTILE_KINDS, Fault, hostile
 from tests import waiting
 from tests.deployments.deployed import request
-from tests.deployments.hostile_bench import LIST_LAG_S, HostileBench, hostile_bench
+from tests.deployments.hostile_bench import LIST_LAG_S, HostileBench, KilledError, hostile_bench
 
 pytestmark = pytest.mark.system  # a rented node for each reply
 
@@ -69,10 +69,6 @@ def edited(**change: Any) -> Callable[[bytes], bytes]:
         return json.dumps({**told, **change}).encode()
 
     return falsify
-
-
-class KilledError(BaseException):
-    """The end of a client, where a test puts it."""
 
 
 async def do(manager: DeploymentManager, word: str) -> None:
@@ -257,15 +253,8 @@ class TestCreation:
         bench.server.spoil(hostile("lost after", "POST", "/pods"))
         await bench.manager().deploy(WANTED)
         bench.clock.advance(seconds=101)
-        passed: list[str] = []
 
-        def die(checkpoint: str) -> None:
-            passed.append(checkpoint)
-            if passed.count(at) == number and checkpoint == at:
-                raise KilledError
-
-        with suppress(KilledError):
-            await DeploymentManager(replace(bench.tools(), checkpoint=die)).reconcile()
+        await bench.look_and_die(at, number)
 
         await bench.require_order()
         bench.clock.advance(hours=5)
@@ -345,46 +334,6 @@ class TestPrice:
         await bench.manager().deploy(WANTED)
 
         assert len([text for text in bench.told if "far below the quote" in text]) == 2
-        await bench.require_order()
-
-    @pytest.mark.parametrize("is_seen", [True, False])
-    async def test_a_twin_of_a_creation_that_was_made_again_is_ended_and_counted(
-        self, bench: HostileBench, is_seen: bool
-    ):
-        busy = Fault(answer=429, retry_after_s=0, method="POST", path="/pods", takes_effect=True)
-        bench.server.spoil(busy)
-        manager = bench.manager()
-        record = await manager.deploy(WANTED)
-        first, second = bench.server.account.pods()
-        assert first.name == second.name
-        bench.clock.advance(minutes=5)
-
-        await (manager.reconcile() if is_seen else manager.terminate(record.id))
-
-        assert (first.is_up, second.is_up) == (False, is_seen)
-        assert bench.counted_usd() == pytest.approx(bench.billed_usd(), rel=0.02)
-        await bench.require_order()
-
-    async def test_a_twin_that_stands_alone_in_a_list_is_not_taken_for_the_node(
-        self, bench: HostileBench
-    ):
-        busy = Fault(answer=429, retry_after_s=0, method="POST", path="/pods", takes_effect=True)
-        bench.server.spoil(busy)
-        manager = bench.manager()
-        record = await manager.deploy(WANTED)
-        first, second = bench.server.account.pods()
-
-        def alone(body: bytes) -> bytes:
-            listed = json.loads(body)["pods"]
-            return json.dumps({"pods": [pod for pod in listed if pod["id"] == first.id]}).encode()
-
-        bench.server.spoil(Fault(method="GET", path="/pods", falsify=alone))
-        await manager.reconcile()
-
-        (node,) = bench.tools().store.nodes(record.id)
-        assert (first.is_up, second.is_up) == (False, True)
-        assert second.id == node.provider_id
-        assert second.id in (node.url or "")
         await bench.require_order()
 
     async def test_a_refusal_that_has_created_a_pod_leaves_none(self, bench: HostileBench):

@@ -242,6 +242,24 @@ def test_a_state_of_a_newer_conduit_is_read_and_not_written(store: Store, url: s
     assert "CONDUIT_DB_URI" in caught.value.hint
 
 
+def test_a_state_of_an_older_conduit_becomes_one_of_ours(store: Store, url: str):
+    made = store.insert_node(node(), charge="running")
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE conduit_charges DROP COLUMN twin"))
+        connection.execute(text("UPDATE conduit_meta SET value = 2 WHERE name = 'version'"))
+    engine.dispose()
+
+    for _ in range(2):
+        later = Store(url)
+        later.charge_twin(made, "pod2", made.created_at + timedelta(hours=1), 0.5)
+
+    own, twin = later.charges()
+    assert (own.twin, own.end) == (None, None)
+    assert (twin.twin, twin.begin, twin.usd_per_hour) == ("pod2", made.created_at, 0.5)
+    assert twin.end == made.created_at + timedelta(hours=1)
+
+
 class TestSqlite:
     def test_the_file_is_ours_alone_and_in_the_data_folder(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
