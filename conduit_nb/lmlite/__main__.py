@@ -21,7 +21,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 
@@ -29,11 +29,13 @@ from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.lmlite.activity import Activity
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.connection import Connection
-from conduit_nb.lmlite.devices import Devices
-from conduit_nb.lmlite.engine_source import EngineSource
+from conduit_nb.lmlite.heavy_imports import heavy_imports
 from conduit_nb.lmlite.log import log_event, set_up_logging
 from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.server import make_app
+
+if TYPE_CHECKING:
+    from conduit_nb.lmlite.engine_source import EngineSource
 
 try:
     import resource
@@ -47,6 +49,7 @@ KEY_VARIABLE = "CONDUIT_API_KEY"
 # request.
 KEEP_ALIVE_S = 120
 CLOSE_TIMEOUT_S = 5.0
+BACKLOG = 2048
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,21 +62,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threads=chosen.threads,
             max_concurrency=chosen.max_concurrency,
         )
-        devices = Devices(config.device, memory_gib=chosen.memory_gib)
-        listener = _listener(chosen.host, chosen.port)
+        listener = _bound_socket(chosen.host, chosen.port)
+    except (ConduitError, OSError) as err:
+        return _started_wrongly(err, chosen)
+    try:
+        source = _source(config, chosen.memory_gib)
     except ConduitError as err:
-        print(f"{err} {err.hint}", file=sys.stderr)
-        return STARTED_WRONGLY
+        listener.close()
+        return _started_wrongly(err, chosen)
+    try:
+        listener.listen(BACKLOG)  # not earlier: nobody should connect before it can answer
     except OSError as err:
-        is_taken = err.errno == errno.EADDRINUSE
-        said = "is in use" if is_taken else f"cannot be listened on: {err.strerror}"
-        print(f"Port {chosen.port} on {chosen.host} {said}. Pass another --port.", file=sys.stderr)
-        return PORT_IN_USE if is_taken else STARTED_WRONGLY
+        listener.close()
+        return _started_wrongly(err, chosen)
     set_up_logging()
     _allow_connections()
     # Not asyncio.run: it would wait for threads that load, see _exit.
-    asyncio.Runner().run(_serve(listener, key, EngineSource(config, devices), chosen))
+    asyncio.Runner().run(_serve(listener, key, source, chosen))
     return 0
+
+
+def _started_wrongly(err: ConduitError | OSError, chosen: argparse.Namespace) -> int:
+    """Say why the server cannot start; return the exit code."""
+    if isinstance(err, ConduitError):
+        print(f"{err} {err.hint}", file=sys.stderr)
+        return STARTED_WRONGLY
+    is_taken = err.errno == errno.EADDRINUSE
+    said = "is in use" if is_taken else f"cannot be listened on: {err.strerror}"
+    print(f"Port {chosen.port} on {chosen.host} {said}. Pass another --port.", file=sys.stderr)
+    return PORT_IN_USE if is_taken else STARTED_WRONGLY
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,8 +156,18 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raises OSError where the port is taken."""
+def _source(config: EngineConfig, memory_gib: float | None) -> EngineSource:
+    """Return what loads engines on the devices of this machine."""
+    # Not imported at the top: torch and transformers take seconds, and what is wrong with the
+    # arguments or the port is known without them.
+    with heavy_imports():
+        from conduit_nb.lmlite.devices import Devices
+        from conduit_nb.lmlite.engine_source import EngineSource
+    return EngineSource(config, Devices(config.device, memory_gib=memory_gib))
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that can listen; raises OSError where the port is taken."""
     address = "127.0.0.1" if host == "localhost" else host
     try:
         version = ipaddress.ip_address(address)
@@ -155,7 +182,6 @@ def _listener(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address, port))
-        listener.listen(2048)
     except OSError:
         listener.close()
         raise

@@ -33,6 +33,7 @@ from conduit_nb.errors import (
     ModelFilesError,
     StorageError,
 )
+from conduit_nb.lmlite.heavy_imports import heavy_imports
 from conduit_nb.models.cache import (
     converted_folder,
     is_whole,
@@ -206,14 +207,16 @@ def _convert(gguf: Path, making: Path, progress: Progress) -> None:
     numbers = sum(int(tensor.n_elements) for tensor in GGUFReader(gguf).tensors)
     require_space(making, numbers * FLOAT32_BYTES, what=f"Converting {gguf.name}")
     progress(f"converting {gguf.name} ({numbers:,} numbers)")
-    model = transformers.AutoModelForCausalLM.from_pretrained(
+    with heavy_imports():  # transformers loads its parts, and torch, when they are first used
+        auto_model, auto_tokenizer = transformers.AutoModelForCausalLM, transformers.AutoTokenizer
+    model = auto_model.from_pretrained(
         gguf.parent,
         gguf_file=gguf.name,
         quantization_config=transformers.GgufConfig(dequantize=True),
         dtype="float32",
         trust_remote_code=False,
     )
-    tokenizer = transformers.AutoTokenizer.from_pretrained(
+    tokenizer = auto_tokenizer.from_pretrained(
         gguf.parent, gguf_file=gguf.name, trust_remote_code=False
     )
     progress(f"writing {numbers * FLOAT32_BYTES:,} bytes")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conduit_nb.lmlite.config import EngineConfig
+from tests.lmlite.server_process import FORKS
 
 if TYPE_CHECKING:  # torch is not there where only the light tests run
     from conduit_nb.lmlite.engine import Engine
@@ -30,6 +31,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
         pytest.skip("torch sees no CUDA device here; run `make test-gpu` where there is one")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_forks_any_more() -> Iterator[None]:
+    """End the process that servers were forked from."""
+    yield
+    FORKS.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,9 @@
-"""The server as users get it: a process of its own on a real socket."""
+"""The server as users get it: a process of its own on a real socket.
+
+Most tests are about what a server does once it runs, and get one that is forked from a process that
+has loaded everything (tests/lmlite/forked.py). A test of the start itself, or of the memory that a
+server takes, starts the program: `server_process(…, is_forked=False)`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,8 @@ from typing import Any
 
 import httpx2
 
+from tests.lmlite.forked import ForkedProcess, LoadedProcess
+
 KEY = "test-key-4711"
 BOOT_S = 120.0
 
@@ -20,7 +27,7 @@ BOOT_S = 120.0
 class ServerProcess:
     """A server that runs: its address, its log so far, and a client with the key."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | ForkedProcess) -> None:
         self.process = process
         self.lines: list[str] = []
         self._wrote = threading.Condition()
@@ -73,10 +80,39 @@ class ServerProcess:
                 self._wrote.notify_all()
 
 
+class Forks:
+    """Forks servers; the process that they are forked from is started by the first."""
+
+    def __init__(self) -> None:
+        self._loaded: LoadedProcess | None = None
+
+    def start(self, *arguments: str) -> subprocess.Popen[str] | ForkedProcess:
+        """Run the program as `start` does.
+
+        Where a variable has changed that the libraries may have read, the program is started.
+        """
+        environment = _environment()
+        if self._loaded is None:
+            self._loaded = LoadedProcess(environment)
+        if not self._loaded.is_of(environment):
+            return start(*arguments)
+        return self._loaded.fork(arguments, environment)
+
+    def close(self) -> None:
+        """End the process that forks."""
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
+
+
+FORKS = Forks()
+
+
 @contextmanager
-def server_process(*arguments: str, **environment: str) -> Iterator[ServerProcess]:
+def server_process(*arguments: str, is_forked: bool = True) -> Iterator[ServerProcess]:
     """Run a server while the `with` lasts, on a free port where the arguments name none."""
-    process = start("--port", "0", *arguments, **environment)
+    run = FORKS.start if is_forked else start
+    process = run("--port", "0", *arguments)
     try:
         server = ServerProcess(process)
         try:
@@ -87,25 +123,30 @@ def server_process(*arguments: str, **environment: str) -> Iterator[ServerProces
             server.end()
     finally:
         process.kill()
-        process.communicate()
+        process.wait(60)
+        assert process.stdout is not None
+        process.stdout.close()
 
 
-def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+def start(*arguments: str) -> subprocess.Popen[str]:
     """Start the program with the test's key; stderr goes where stdout goes."""
     return subprocess.Popen(
         [sys.executable, "-m", "conduit_nb.lmlite", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={
-            **os.environ,
-            "CONDUIT_API_KEY": KEY,
-            "CONDUIT_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            "PYTHONUNBUFFERED": "1",
-            **environment,
-        },
+        env=_environment(),
     )
+
+
+def _environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "CONDUIT_API_KEY": KEY,
+        "CONDUIT_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def chat_body(model: object, text: str = "hi", **fields: Any) -> dict[str, Any]:

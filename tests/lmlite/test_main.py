@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import threading
@@ -18,7 +19,9 @@ from tests.lmlite.server_process import KEY, chat_body, server_process, start
 from tests.lmlite.test_server import ENDLESS
 
 
-def test_a_port_in_use_is_exit_code_98_and_one_line():
+def test_a_port_in_use_is_exit_code_98_and_one_line_before_torch_is_loaded(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -78,7 +81,7 @@ def test_it_ends_by_itself_when_only_health_checks_come():
 
 def test_on_sigterm_what_runs_is_finished_and_new_requests_are_told(tiny_model):
     folder = tiny_model(context_tokens=8192)
-    with server_process("--drain-s", "60", "--threads", "1") as server:
+    with server_process("--drain-s", "60", "--threads", "1", is_forked=False) as server:
         server.chat(folder, max_tokens=1)
         lines = _stream(server, folder, max_tokens=1500)
         next(lines)

@@ -22,7 +22,8 @@ pytest.importorskip("torch")
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems count shared pages otherwise")
 def test_the_plan_of_the_embedded_model_is_what_the_process_takes(embedded_model_folder: Path):
     rows, words = 4, 480
-    with server_process("--device", "cpu", "--max-concurrency", str(rows)) as server:
+    arguments = ("--device", "cpu", "--max-concurrency", str(rows))
+    with server_process(*arguments, is_forked=False) as server:
         with ThreadPoolExecutor(rows) as threads:
             replies = list(
                 threads.map(
