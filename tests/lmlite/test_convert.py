@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -44,21 +45,6 @@ def visible(cache: Path) -> list[str]:
     return [path.name for path in (cache / "models").iterdir() if path.suffix != ".lock"]
 
 
-def test_a_converted_model_can_be_served_and_is_not_converted_again(tiny_gguf, cache, load_engine):
-    said: list[str] = []
-    files = find_model(str(tiny_gguf))
-
-    folder = converted(files, progress=said.append)
-    again = converted(files, progress=said.append)
-
-    check_model_folder(folder)
-    assert context_tokens(folder) == 256
-    assert load_engine(folder).encode_chat([{"role": "user", "content": "hi"}])
-    assert again == folder
-    assert [line.split()[0] for line in said] == ["reading", "converting", "writing"]
-    assert visible(cache) == [folder.name]
-
-
 def test_safetensors_need_no_conversion(tiny_model_folder, cache):
     assert converted(find_model(str(tiny_model_folder))) == tiny_model_folder
     assert not cache.exists()
@@ -77,34 +63,75 @@ def test_a_gguf_that_was_cut_short_is_an_error_that_leaves_nothing(
     assert visible(cache) == []
 
 
-def test_two_processes_at_once_convert_once(tiny_gguf, cache):
-    started = [_start(tiny_gguf) for _ in range(2)]
-    answers = [process.communicate(timeout=120) for process in started]
+@dataclass(frozen=True, kw_only=True)
+class Killed:
+    """What became of a cache in which a conversion was killed, and then made by two at once."""
 
-    folders = {out.strip() for out, _ in answers}
-    told = "".join(err for _, err in answers)
-    assert [process.returncode for process in started] == [0, 0]
-    assert len(folders) == 1
-    assert told.count("converting") == 1
-    assert "waiting for another process" in told
+    cache: Path
+    workers: list[psutil.Process]
+    alive: list[psutil.Process]
+    left: list[str]
+    codes: list[int]
+    folders: set[str]
+    told: str
 
 
-def test_a_kill_in_the_middle_leaves_nothing_broken_and_nothing_running(tiny_gguf, cache):
-    process = _start(tiny_gguf)
-    _until(process, "converting")
-    workers = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+@pytest.fixture(scope="module")
+def killed(tiny_gguf, tmp_path_factory) -> Killed:
+    """Kill a conversion in the middle; then let two processes at once convert the same model."""
+    cache = tmp_path_factory.mktemp("killed") / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONDUIT_CACHE_DIR", str(cache))
+        process = _start(tiny_gguf)
+        _until(process, "converting")
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        _, alive = psutil.wait_procs(workers, timeout=10)
+        left = visible(cache)
+        started = [_start(tiny_gguf) for _ in range(2)]
+        answers = [one.communicate(timeout=120) for one in started]
+    return Killed(
+        cache=cache,
+        workers=workers,
+        alive=alive,
+        left=left,
+        codes=[one.returncode for one in started],
+        folders={out.strip() for out, _ in answers},
+        told="".join(err for _, err in answers),
+    )
 
-    assert workers
-    assert not alive
-    assert [name for name in visible(cache) if not name.startswith(".making-")] == []
 
-    folder = converted(find_model(str(tiny_gguf)))
+def test_a_kill_in_the_middle_leaves_nothing_broken_and_nothing_running(killed):
+    assert killed.workers
+    assert not killed.alive
+    assert [name for name in killed.left if not name.startswith(".making-")] == []
+
+
+def test_two_processes_at_once_convert_once_also_after_a_kill(killed):
+    assert killed.codes == [0, 0]
+    assert len(killed.folders) == 1
+    assert killed.told.count("converting") == 1
+    assert "waiting for another process" in killed.told
+
+
+def test_a_converted_model_can_be_served_and_is_not_converted_again(
+    tiny_gguf, killed, load_engine, monkeypatch
+):
+    monkeypatch.setenv("CONDUIT_CACHE_DIR", str(killed.cache))
+    said: list[str] = []
+    (folder,) = map(Path, killed.folders)
+
+    again = converted(find_model(str(tiny_gguf)), progress=said.append)
 
     check_model_folder(folder)
-    assert visible(cache) == [folder.name]
+    assert context_tokens(folder) == 256
+    assert load_engine(folder).encode_chat([{"role": "user", "content": "hi"}])
+    assert again == folder
+    assert said == []
+    words = [line.split()[0] for line in killed.told.splitlines()]
+    assert [word for word in words if word != "waiting"] == ["reading", "converting", "writing"]
+    assert visible(killed.cache) == [folder.name]
 
 
 def test_a_conversion_that_the_system_kills_is_an_error_that_names_the_signal(tiny_gguf, cache):
