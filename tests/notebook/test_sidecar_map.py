@@ -62,7 +62,7 @@ def rows(cells: Cells) -> pd.DataFrame:
 
 
 def test_many_rows_are_valid_records_or_honest_errors_in_order(cells: Cells, rows: pd.DataFrame):
-    cells.names["many"] = many = rows.head(200 if IS_SOAK else 80)
+    cells.names["many"] = many = rows.head(200 if IS_SOAK else 36)
 
     cells.run(f"%%conduit map many -o out --max-errors 200\n{TICKET}")
 
@@ -115,11 +115,11 @@ def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
                 killed.kill()
 
     unsubscribe = process_session().events.subscribe(kill_after_ten)
-    cells.run(f"%%conduit map rows.head(50) -o out --max-errors 50\n{TICKET}")
+    cells.run(f"%%conduit map rows.head(36) -o out --max-errors 50\n{TICKET}")
     unsubscribe()
 
     out = cells.names["out"]
-    assert list(out["text"]) == list(rows["text"][:50])
+    assert list(out["text"]) == list(rows["text"][:36])
     valid = out["error"].isna()
     assert (valid == out["topic"].notna()).all()
     assert list(conduit_nb.errors(out).index) == list(out.index[~valid])
