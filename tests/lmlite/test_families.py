@@ -156,8 +156,12 @@ def test_another_token_is_a_tie_only_where_both_are_as_likely(tiny_model: Callab
 
     assert not reference.is_tie([5, 6, 7], own, [*own[:3], own[3] ^ 1, *own[4:]])
     assert not reference.is_tie([5, 6, 7], own, own[:3])
+    assert reference.is_greedy([5, 6, 7], own) is True
+    assert reference.is_greedy([5, 6, 7], [*own[:3], own[3] ^ 1]) is False
+    assert reference.is_greedy([5, 6, 7], [own[0] ^ 1, *own[1:]]) is False
     weights[own[3] ^ 1] = weights[own[3]]
     assert reference.is_tie([5, 6, 7], own, [*own[:3], own[3] ^ 1, *own[4:]])
+    assert reference.is_greedy([5, 6, 7], [*own[:3], own[3] ^ 1]) is not False
 
 
 def test_the_documentation_lists_what_is_packed_and_what_is_not():
