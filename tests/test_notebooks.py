@@ -43,14 +43,16 @@ def executed(notebook: Path, tmp_path: Path) -> Any:
     It runs in its own folder; the file is not written.
     """
     kept = tmp_path / notebook.name
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "--nbval-cell-timeout", "600"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "nbval.plugin", "--nbval-lax"]
     ran = subprocess.run(
         [
-            *(*command, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", "."),
+            *(*command, "--nbval-cell-timeout", "600"),
+            *("-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", "."),
             *("-p", "tests.nbval_outputs", "--outputs", str(kept), notebook.name),
         ],
         cwd=notebook.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # No other plugin is needed: to load all that are installed takes a moment.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=900,

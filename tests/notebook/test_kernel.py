@@ -224,36 +224,47 @@ WRONG_CELLS = [
 ]
 
 
-@pytest.mark.parametrize("cell", [WRONG_CELLS[0], WRONG_CELLS[-1]])
-def test_every_error_of_a_magic_fails_nbclient(cell: str, jupyter: Executor):
+def test_every_error_of_a_magic_fails_nbclient(jupyter: Executor):
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(text) for text in ("%load_ext conduit_nb", cell)]
+        cells=[nbformat.v4.new_code_cell(text) for text in ("%load_ext conduit_nb", *WRONG_CELLS)]
     )
-
     client = NotebookClient(notebook, timeout=60, kernel_name="python3")
-    with pytest.raises(CellExecutionError, match=r"ArgumentError|SchemaError"):
-        jupyter.submit(client.execute).result()
+
+    def execute() -> None:
+        loads, *wrong = enumerate(notebook.cells)
+        with client.setup_kernel():
+            client.execute_cell(loads[1], loads[0])
+            for number, cell in wrong:
+                with pytest.raises(CellExecutionError, match=r"ArgumentError|SchemaError"):
+                    client.execute_cell(cell, number)
+
+    jupyter.submit(execute).result()
 
 
-@pytest.mark.parametrize("ending", [[], ["out_map.result(20)"], ["await out_map"]])
 def test_an_unattended_notebook_says_that_a_map_in_the_background_is_not_waited_for(
-    jupyter: Executor, server: OpenAIServer, ending: list[str]
+    jupyter: Executor, server: OpenAIServer
 ):
-    cell = f"%%conduit map ['WAIT good'] -o out --background --endpoint {server.url}\n{VERDICT}"
-    texts = ["%load_ext conduit_nb", cell]
-    texts += ["out_map = _"] if ending else []
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(text) for text in [*texts, *ending]]
-    )
-    if ending:
-        server.go_on.set()
+    cell = f"%%conduit map ['{{}}'] -o {{}} --background --endpoint {server.url}\n{VERDICT}"
+    texts = [
+        "%load_ext conduit_nb",
+        cell.format("good", "asked"),
+        "asked_map = _",
+        "asked_map.result(20)",
+        cell.format("good", "awaited"),
+        "awaited_map = _",
+        "await awaited_map",
+        cell.format("WAIT good", "left"),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in texts])
 
     client = NotebookClient(notebook, timeout=60, kernel_name="python3")
     jupyter.submit(client.execute).result()
 
-    [shown] = [out.data["text/plain"] for out in notebook.cells[1].outputs if "data" in out][-1:]
-    assert ("runs unattended" in shown) is not bool(ending)
-    assert ("1 of 1 row" in shown) is bool(ending)
+    for number, is_waited_for in ((1, True), (4, True), (7, False)):
+        outputs = notebook.cells[number].outputs
+        shown = [out.data["text/plain"] for out in outputs if "data" in out][-1]
+        assert ("runs unattended" in shown) is not is_waited_for
+        assert ("1 of 1 row" in shown) is is_waited_for
 
 
 def test_every_error_of_a_magic_fails_nbval(tmp_path: Path):
@@ -265,9 +276,13 @@ def test_every_error_of_a_magic_fails_nbval(tmp_path: Path):
     path = tmp_path / "wrong.ipynb"
     nbformat.write(notebook, path)
 
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval-lax", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "nbval.plugin", "--nbval-lax"]
     done = subprocess.run(
-        [*command, "--rootdir", str(tmp_path), "-c", "/dev/null", str(path)],
+        [
+            *(*command, "-p", "no:cacheprovider"),
+            *("--rootdir", str(tmp_path), "-c", "/dev/null", str(path)),
+        ],
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # nbval is named
         capture_output=True,
         text=True,
         timeout=120,

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, sync_playwright
 
+from conduit_nb.session import Session
 from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
 from tests.ui.lab import LabPage, LabServer, browser_of, lab_server
 
@@ -109,5 +109,5 @@ def picture(tmp_path: Path) -> Callable[[Page | Locator, str], Path]:
 
 def end_all() -> None:
     """End everything that the notebooks have started."""
-    stop = "import conduit_nb; conduit_nb.stop('all')"
-    subprocess.run([sys.executable, "-c", stop], check=True, timeout=120)
+    with closing(Session()) as session:
+        session.stop("all")

@@ -1,4 +1,4 @@
-"""Deployments from a notebook in a real browser: started, seen, and ended, here and in Docker."""
+"""Deployments in Docker, from a notebook in a real browser: started, seen, and ended."""
 
 from __future__ import annotations
 
@@ -16,13 +16,6 @@ from tests.waiting import until_true
 # A browser or a container, and a model server in it or beside it.
 pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")]
 
-MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-LONG_MAP = '''%%conduit map rows -o verdicts
-class Story:
-    """Tell what happened."""
-
-    story: Annotated[str, Length(1, 60)]'''
-
 BOXED = """from dataclasses import dataclass
 import conduit_nb
 from conduit_nb import ConduitError, CustomBlock, LmLiteModelConfig
@@ -38,45 +31,6 @@ try:
     print(boxed(input=Text("here"), output=Text))
 except ConduitError as error:  # it is no model, and what it says need not fit
     print("said:", type(error).__name__)"""
-
-
-def test_on_this_machine_from_deploy_to_terminate(lab: LabPage):
-    lab.open(
-        lab.server.write(
-            "local.ipynb",
-            "%load_ext conduit_nb",
-            f"%conduit deploy {MODEL} --provider local --max-model-len 1024",
-            "%conduit ps",
-            "%conduit cost",
-            "%conduit stop",
-            "%conduit ps",
-        )
-    )
-    lab.run_all()
-    lab.output("Nothing runs", seconds=180)
-
-    assert lab.outputs().count("running") >= 2
-    lab.save()
-    lab.open("local.ipynb")
-    assert lab.outputs().count("running") >= 2
-
-
-def test_the_stop_button_keeps_what_a_map_has_done(lab: LabPage):
-    name = lab.server.write(
-        "stop.ipynb",
-        "%load_ext conduit_nb",
-        "rows = ['Once upon a time.'] * 400",
-        LONG_MAP,
-    )
-    lab.open(name)
-    lab.run_all()
-    lab.progress(r"[1-9]\d* of 400", seconds=180)
-
-    lab.page.locator(".jp-NotebookPanel-toolbar [data-command='notebook:interrupt-kernel']").click()
-
-    lab.output("Interrupted", seconds=30)
-    assert re.search(r"\d+ of 400 rows", lab.outputs())
-    assert "verdicts is bound" in lab.outputs()
 
 
 @pytest.mark.needs("docker")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import nbformat
@@ -22,16 +23,36 @@ class Verdict:
     """Find out whether the customer is satisfied."""
 
     sentiment: Literal["good", "bad"]'''
+LONG_MAP = '''%%conduit map rows -o verdicts
+class Story:
+    """Tell what happened."""
+
+    story: Annotated[str, Length(1, 30)]'''
 SERVER = re.compile(r"lmlite-local-\w+")
 ROWS = "rows = ['Lovely, I use it every day.', 'It broke on day two.'] * {times}"
 
 
+@pytest.fixture
+def table(lab: LabPage) -> Iterator[int]:
+    """Yield how many rows the quickstart's table has: all of them, where its picture is kept.
+
+    tests/test_notebooks.py counts on all fifty how often the model is right.
+    """
+    path = lab.server.folder / "data/reviews.csv"
+    before = path.read_text()
+    lines = before.splitlines(keepends=True)
+    kept = lines if os.environ.get("CONDUIT_SCREENSHOTS") == "1" else lines[:11]
+    path.write_text("".join(kept))
+    yield len(kept) - 1
+    path.write_text(before)
+
+
 def test_the_quickstart_by_clicks_and_what_is_left_of_it_without_a_kernel(
-    lab: LabPage, picture: Callable[..., Any]
+    lab: LabPage, table: int, picture: Callable[..., Any]
 ):
     lab.open("01_quickstart.ipynb")
     lab.run_all()
-    lab.output("of 50 verdicts agree with the labels", seconds=240)
+    lab.output(f"of {table} verdicts agree with the labels", seconds=240)
     running = lab.notebook.locator(".jp-InputPrompt", has_text="*")
     expect(running).to_have_count(0, timeout=60_000)
     chart = lab.notebook.locator(".jp-OutputArea-output img")
@@ -63,6 +84,24 @@ def test_a_kernel_restart_finds_what_runs(lab: LabPage):
     lab.output("2 of 2 rows", seconds=60)
     assert "Starting the model server" not in lab.outputs()
     assert "no errors" in lab.outputs()
+
+
+def test_the_stop_button_keeps_what_a_map_has_done(lab: LabPage):
+    name = lab.server.write(
+        "stop.ipynb",
+        "%load_ext conduit_nb",
+        "rows = ['Once upon a time.'] * 900",
+        LONG_MAP,
+    )
+    lab.open(name)
+    lab.run_all()
+    lab.progress(r"[1-9]\d* of 900", seconds=180)
+
+    lab.page.locator(".jp-NotebookPanel-toolbar [data-command='notebook:interrupt-kernel']").click()
+
+    lab.output("Interrupted", seconds=30)
+    assert re.search(r"\d+ of 900 rows", lab.outputs())
+    assert "verdicts is bound" in lab.outputs()
 
 
 def test_two_notebooks_at_once_share_one_server(lab: LabPage):

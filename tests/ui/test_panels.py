@@ -92,7 +92,7 @@ def test_what_is_left_of_the_table_without_a_kernel(lab: LabPage):
     expect(lab.notebook.locator("details table")).to_contain_text("MI300X")
 
 
-def test_from_a_models_id_to_an_answer_and_back_to_nothing(
+def test_from_a_models_id_to_an_answer_through_a_restart_and_back_to_nothing(
     lab: LabPage, picture: Callable[..., Any]
 ):
     lab.open(lab.server.write("panel.ipynb", "%load_ext conduit_nb", f"%conduit panel {MODEL}"))
@@ -118,28 +118,18 @@ def test_from_a_models_id_to_an_answer_and_back_to_nothing(
     picture(card, "deployment_panel")
 
     assert lab.serious_findings() == {}
+
+    state = panel.locator(".conduit-state")
+    expect(state).to_contain_text("running")
+    lab.restart_kernel()
+    expect(state).to_have_text(re.compile(r"^disconnected, last seen \S+"), timeout=30_000)
+    expect(panel.locator(".conduit-connection")).to_be_visible()
+
+    lab.run_all()
+    expect(state).to_contain_text("running", timeout=60_000)
     card.get_by_role("button", name=re.compile("^Stop ")).click()
     card.get_by_role("button", name="Stop", exact=True).click()
     expect(panel).to_contain_text("Nothing runs", timeout=60_000)
-
-
-def test_after_a_restart_the_panel_says_disconnected_and_never_running(lab: LabPage):
-    name = lab.server.write(
-        "gone.ipynb",
-        "%load_ext conduit_nb",
-        f"import conduit_nb; conduit_nb.load_model('{MODEL}')",
-        "%conduit panel",
-    )
-    lab.open(name)
-    lab.run_all()
-    panel = panel_of(lab, "Deployments")
-    state = panel.locator(".conduit-state")
-    expect(state).to_contain_text("running", timeout=120_000)
-
-    lab.restart_kernel()
-
-    expect(state).to_have_text(re.compile(r"^disconnected, last seen \S+"), timeout=30_000)
-    expect(panel.locator(".conduit-connection")).to_be_visible()
 
 
 @pytest.mark.needs("docker")

@@ -107,9 +107,11 @@ def test_what_is_rented_costs_in_the_ticker_until_all_is_stopped(
     expect(ticker).to_contain_text(IDLE, timeout=60_000)
 
 
-def test_what_a_cell_starts_and_ends_stands_in_the_ticker(lab: LabPage):
+def test_what_a_cell_starts_and_ends_stands_in_its_output_and_in_the_ticker(lab: LabPage):
     deploy = f"%conduit deploy {MODEL} --provider local --max-model-len 1024"
-    lab.open(lab.server.write("cell.ipynb", "%load_ext conduit_nb", deploy, "%conduit stop all"))
+    words = ("ps", "cost", "stop", "ps")
+    cells = ("%load_ext conduit_nb", deploy, *(f"%conduit {word}" for word in words))
+    lab.open(lab.server.write("cell.ipynb", *cells))
     ticker = ticker_of(lab)
     expect(ticker).to_contain_text(IDLE, timeout=30_000)
 
@@ -117,5 +119,11 @@ def test_what_a_cell_starts_and_ends_stands_in_the_ticker(lab: LabPage):
     lab.command("notebook:run-cell-and-select-next")
     assert "running" in lab.text_of_cell(1)
     expect(ticker.get_by_role("button", name="Stop all")).to_be_visible(timeout=TOLD_MS)
-    lab.command("notebook:run-cell")
+    lab.run_all()
+    lab.output("Nothing runs", seconds=60)
     expect(ticker.get_by_role("button", name="Stop all")).to_have_count(0, timeout=TOLD_MS)
+
+    assert lab.outputs().count("running") >= 2
+    lab.save()
+    lab.open("cell.ipynb")
+    assert lab.outputs().count("running") >= 2
