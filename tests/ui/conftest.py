@@ -1,7 +1,7 @@
 """One JupyterLab and one browser for all these tests, and one page that shows a notebook of each.
 
-All that work with JupyterLab are one group of xdist's (those with Docker belong to Docker's): one
-worker has them all, and what they share ends with the last of them.
+All that use the browser are one group of xdist's (those with Docker belong to Docker's): one worker
+has them all, and what they share ends with the last of them.
 
 `CONDUIT_SCREENSHOTS=1` writes the pictures of the documentation anew.
 """
@@ -29,9 +29,9 @@ SETTINGS = {"CONDUIT_GPUHUNT_URL": "http://127.0.0.1:9", "CONDUIT_LMLITE_IMAGE":
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let one worker run all that share a JupyterLab."""
+    """Let one worker run all that share a browser."""
     needed = {name for marker in item.iter_markers("needs") for name in marker.args}
-    if "lab" in getattr(item, "fixturenames", ()) and "docker" not in needed:
+    if "browser" in getattr(item, "fixturenames", ()) and "docker" not in needed:
         item.add_marker(pytest.mark.xdist_group("lab"))
 
 
