@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import ipaddress
 import os
@@ -71,6 +72,7 @@ class RealRequestError(AssertionError):
 def pytest_configure(config: pytest.Config) -> None:
     """Point Conduit at folders of this process (each xdist worker is one)."""
     config.pluginmanager.register(cpu_time, "cpu-time")
+    gc.disable()  # what is read of the tests is kept: looking for garbage in it finds none
     root = Path(tempfile.mkdtemp(prefix="conduit-tests-"))
     changed = (*FOLDERS, *OF_THE_USER, *LOGINS)
     config.stash[KEPT] = (root, {name: os.environ.get(name) for name in changed})
@@ -150,6 +152,8 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Stop where the installed pytest-xdist does not see the groups: two engines would block."""
+    gc.freeze()
+    gc.enable()
     if not session.config.getoption("loadgroup", False):
         return
     in_group = [item for item in session.items if item.get_closest_marker("xdist_group")]
