@@ -7,6 +7,7 @@ program's own `main` with arguments, environment and output of its own.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -14,13 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from conduit_nb.lmlite.heavy_imports import heavy_imports
+from tests.waiting import until_true
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOADED = (
@@ -134,14 +135,16 @@ def main(connection: socket.socket) -> None:
 
 
 def _exit_code(pid: int, within_s: float) -> int | None:
-    until = time.monotonic() + within_s
-    while True:
+    codes: list[int] = []
+
+    def has_ended() -> bool:
         ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() >= until:
-            return None
-        time.sleep(0.005)
+        codes.extend([os.waitstatus_to_exitcode(status)] if ended else [])
+        return bool(ended)
+
+    with contextlib.suppress(AssertionError):
+        until_true(has_ended, within_s=within_s)
+    return codes[0] if codes else None
 
 
 def _fork(

@@ -99,8 +99,16 @@ class LabServer:
         return json.loads(self._ask("GET", path))
 
     def kernels(self) -> list[dict[str, Any]]:
-        """Return the kernels that run."""
-        return self.get("api/kernels")
+        """Return the kernels that run. The list fails now and then while one of them ends."""
+        found: list[list[dict[str, Any]]] = []
+
+        def is_told() -> bool:
+            with contextlib.suppress(urllib.error.HTTPError):
+                found.append(self.get("api/kernels"))
+            return bool(found)
+
+        until_true(is_told)
+        return found[0]
 
     def end_kernels(self) -> None:
         """Shut down all kernels, and forget whose they were."""
