@@ -350,6 +350,10 @@ def _engine(url: str) -> Engine:
     return engine
 
 
+# A child that is forked while another thread makes the first connection would find its lock locked.
+os.register_at_fork(after_in_child=_engine.cache_clear)
+
+
 def _busy_timeout_ms(seconds: object) -> int:
     """Return how long a write waits for another: `?timeout=` of the address, as SQLite has it."""
     try:
