@@ -218,7 +218,7 @@ def _new_venv(folder: Path, base: str) -> str:
 def _pip(python: str, arguments: list[str], title: str) -> None:
     """Install; on a terminal pip shows its own progress, in a log only what goes wrong.
 
-    Python compiles a module when it is first imported: a run of all tests imports one in three of those.
+    Python compiles a module when it is first imported; all tests together import one in three.
     """
     quiet = [] if sys.stdout.isatty() else ["-qq"]
     how = ["--disable-pip-version-check", "--no-compile", *quiet]
