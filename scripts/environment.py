@@ -216,13 +216,9 @@ def _new_venv(folder: Path, base: str) -> str:
 
 
 def _pip(python: str, arguments: list[str], title: str) -> None:
-    """Install; on a terminal pip shows its own progress, in a log only what goes wrong.
-
-    Python compiles a module when it is first imported; all tests together import one in three.
-    """
+    """Install; on a terminal pip shows its own progress, in a log only what goes wrong."""
     quiet = [] if sys.stdout.isatty() else ["-qq"]
-    how = ["--disable-pip-version-check", "--no-compile", *quiet]
-    command = [python, "-m", "pip", "install", *how, *arguments]
+    command = [python, "-m", "pip", "install", "--disable-pip-version-check", *quiet, *arguments]
     if subprocess.run(command, cwd=ROOT).returncode:
         raise SetupError(
             f"pip could not install {title}; its own lines above say why.\n"
