@@ -53,5 +53,5 @@ def to_storage_error(err: OSError, path: Path, *, knob: str) -> StorageError:
         )
     return StorageError(
         f"{path} cannot be read or written ({reason}).",
-        hint=f"Give yourself the permission, or set {knob} to a folder of your own.",
+        hint=f"Make it readable and writable for you, or set {knob} to a folder of your own.",
     )

@@ -33,7 +33,9 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from conduit_nb import session as session_module
 from conduit_nb.credentials import KINDS
+from conduit_nb.session import Session
 from tests import cpu_time, docker_engine, waiting
 from tests.state import postgres_server
 
@@ -285,6 +287,17 @@ def _is_local(host: object) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture
+def own_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """Let the process's session be a new one, in whose state nothing was ever deployed."""
+    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
+    session = Session()
+    monkeypatch.setattr(session_module, "_made", lambda: session)
+    yield session
+    session.close()
 
 
 @pytest.fixture

@@ -6,16 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conduit_nb import session as session_module
 from conduit_nb.cli import main
-from conduit_nb.session import Session
 from conduit_nb.testing.runpod_server import runpod_server
 from tests.plans.model_folders import config_folder
+
+pytestmark = pytest.mark.usefixtures("own_session")  # nothing is deployed
 
 PROMISED = {
     "weights_gib",
@@ -26,17 +25,6 @@ PROMISED = {
     "total_gib",
     "fits",
 }
-
-
-@pytest.fixture(autouse=True)
-def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is deployed: the process's own state may name what an earlier test started."""
-    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
-    session = Session()
-    monkeypatch.setattr(session_module, "_made", lambda: session)
-    yield
-    session.close()
 
 
 @pytest.fixture

@@ -572,8 +572,8 @@ async def end_late(tools: Tools, node: NodeRecord, found: Node | None) -> bool:
 async def end_twin(tools: Tools, name: str, found: Node) -> bool:
     """End a second node of a live node's name, and charge it to that; say whether there was one.
 
-    A create call that was refused, and then made again, had been carried out all the same. What it
-    has cost is written before it is ended: then nobody sees it any more.
+    A create call that was refused, and then made again, had been carried out all the same. Its cost
+    is recorded first: once it is terminated, no list shows it.
     """
     node = await tools.read(tools.store.node, name)
     provider = tools.provider(found.provider)

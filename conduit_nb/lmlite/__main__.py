@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener.close()
         return _started_wrongly(err, chosen)
     try:
-        listener.listen(BACKLOG)  # not earlier: nobody should connect before it can answer
+        listener.listen(BACKLOG)  # last: no client connects before the server can answer
     except OSError as err:
         listener.close()
         return _started_wrongly(err, chosen)

@@ -132,7 +132,7 @@ class Store:
             return node
 
     def charge_twin(self, node: NodeRecord, twin: str, at: datetime, usd_per_hour: float) -> None:
-        """Charge a second node of a node's name from the creation on until `at`; again: further."""
+        """Record what a second node of this name costs until `at`; again: extend that charge."""
         with self._writing() as (connection, _):
             known = update(CHARGES).where(CHARGES.c.node == node.name, CHARGES.c.twin == twin)
             if connection.execute(known.values(end=at.timestamp())).rowcount == 0:
@@ -375,7 +375,7 @@ def _make_private_file(engine: Engine) -> None:
         except OSError as err:
             raise StorageError(
                 f"{path} cannot be made ({err.strerror}).",
-                hint=f"Give yourself the permission, or set {KNOB} or CONDUIT_DATA_DIR. {WAY_OUT}",
+                hint=f"Make its folder writable, or set {KNOB} or CONDUIT_DATA_DIR. {WAY_OUT}",
             ) from err
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 import conduit_nb
-from conduit_nb import session as session_module
 from conduit_nb.cli import main
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.errors import ConduitError
@@ -46,16 +45,10 @@ NAMES = [f"{word} redaer" for word in ("stop", "start", "restart", "terminate", 
 
 
 @pytest.fixture(autouse=True)
-def _session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have a session of its own, out of whose reach are the hub and the price lists."""
+def _offline(own_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the hub and the price lists out of reach."""
     monkeypatch.setenv("CONDUIT_OFFLINE", "1")
     monkeypatch.setenv("CONDUIT_GPUHUNT_URL", "http://127.0.0.1:9/v3")
-    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
-    session = Session()
-    monkeypatch.setattr(session_module, "_made", lambda: session)
-    yield
-    session.close()
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ class Renderer:
         self._html = ""
 
     def open(self, *, rest: str = "") -> None:
-        """Load the page anew."""
+        """Reload the page."""
         self._html = PAGE.format(rest=rest)
         self.page.goto(ADDRESS)
 
