@@ -160,9 +160,17 @@ class ValidationError(ConduitError):
 
 
 class ArgumentError(ConduitError):
-    """An argument, option or setting is wrong; the message names it and what it takes."""
+    """An argument, option or setting is wrong; the message names it and what it takes.
+
+    `param` is its name in Python (`gpu_count`) or of the setting (`CONDUIT_MODEL`), where it is one
+    alone that is wrong: a form marks its field with it.
+    """
 
     code = "argument"
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
 
 
 class MissingExtraError(ConduitError):

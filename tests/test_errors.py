@@ -25,6 +25,7 @@ ALL = [
     if issubclass(kind, ConduitError)
 ]
 EXAMPLES = [
+    errors.ArgumentError("gpu='L40SS' is not known.", param="gpu", hint="Did you mean L40S?"),
     ModelNotFoundError("Nothing is called that.", hint="Take another."),
     SchemaError("is a set", path="$.tags", hint="Use list[str]."),
     ValidationError((Problem(path="$.n", message="expected int, got str"),), text='{"n":"1"}'),

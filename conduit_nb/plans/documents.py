@@ -84,11 +84,12 @@ def table_document(records: Iterable[DataclassInstance]) -> list[Document]:
 
 
 def error_document(error: ConduitError) -> Document:
-    """Return an error; `code` is stable, the words are not."""
+    """Return an error; `code` and `param` are stable, the words are not."""
     return {
         "error": {
             "type": type(error).__name__,
             "code": error.code,
+            "param": getattr(error, "param", None),
             "message": str(error),
             "hint": error.hint or None,
             "retryable": error.retryable,

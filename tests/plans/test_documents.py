@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.detection import Detection
-from conduit_nb.errors import PlanError
+from conduit_nb.errors import ArgumentError, PlanError
 from conduit_nb.models.tensors import Tensor
 from conduit_nb.plans.answer import PlanOptions, answer_plan, make_plan
 from conduit_nb.plans.choice import choose
@@ -119,12 +119,19 @@ def test_offerings_become_json_with_what_is_left_out_only_where_asked():
     json.dumps(whole, allow_nan=False)
 
 
+def test_a_wrong_argument_is_named_beside_the_words_of_its_error():
+    document = error_document(ArgumentError("gpu='L40SS' is not known.", param="gpu"))
+
+    assert (document["error"]["code"], document["error"]["param"]) == ("argument", "gpu")
+
+
 def test_an_error_has_a_stable_code():
     document = error_document(PlanError("It cannot be split.", hint="Split it otherwise."))
 
     assert document["error"] == {
         "type": "PlanError",
         "code": "plan",
+        "param": None,
         "message": "It cannot be split.",
         "hint": "Split it otherwise.",
         "retryable": False,
