@@ -75,6 +75,33 @@ SUPPRESSIONS = re.compile(
     r"(?P<rest>.*)$"
 )
 
+# Folders whose tests still match sentences of our errors: an entry is taken out, never added.
+STILL_MATCH_PROSE = (
+    "tests/lmlite",
+    "tests/schemas",
+    "tests/providers",
+    "tests/models",
+    "tests/deployments",
+    "tests/compute",
+    "tests/plans",
+    "tests/state",
+    "tests/runtimes",
+    "tests/contracts",
+    "tests/live",
+    "tests/testing",
+    "tests/blocks",
+    "tests/notebook",
+    "tests/runs",
+    "tests/test_",
+)
+# A value that the user gave, a command, code.
+FACT = re.compile(
+    r"`[^`]*`|\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"
+    r"|\b(?:conduit|docker|hf|pip|await|async def) [a-z_]+"
+)
+ESCAPED = re.compile(r"\\(?P<char>.)[+*]?")
+PROSE = re.compile(r"\b[A-Z]?[a-z]+\s+[a-z]+\b")
+
 
 def tracked() -> list[str]:
     """Return what git tracks, or would (new files that are not ignored)."""
@@ -236,6 +263,93 @@ def test_no_test_sleeps():
     ]
 
     assert not slept
+
+
+@pytest.mark.parametrize(
+    ("literal", "is_refused"),
+    [
+        ("could not be read", True),
+        ("No space", True),
+        (r"\$\.f: expected\s+str", True),
+        (r"L40SS|'the city'|`make it so`|pip install 'conduit[x]'", False),
+        (r"18\.1 GiB.*22\.5 GiB", False),
+        (r"\$\.f\[\]\.value: \d+", False),
+        ("--for 24 h", False),
+    ],
+)
+def test_two_words_in_a_row_are_prose_and_a_fact_is_none(literal: str, is_refused: bool):
+    matched = f"with pytest.raises(PlanError, match={literal!r}): f()"
+    asserted = "with pytest.raises(PlanError) as c: f()\nassert {} in {}"
+
+    for using in [
+        matched,
+        asserted.format(repr(literal), "str(c.value)"),
+        asserted.format(repr(literal), "c.value.hint"),
+    ]:
+        found = list(prose_expected(f"from conduit_nb import PlanError\n{using}"))
+        assert bool(found) is is_refused
+        assert not list(prose_expected(f"from torch import PlanError\n{using}"))
+
+
+def test_no_test_expects_the_prose_of_our_errors():
+    refused = [
+        f"{name}:{line}: {literal}"
+        for name, text in texts()
+        if name.startswith("tests/") and name.endswith(".py")
+        if not name.startswith(STILL_MATCH_PROSE)
+        for line, literal in prose_expected(text)
+    ]
+
+    assert not refused, "expect a name, a number or a field of the error:\n" + "\n".join(refused)
+
+
+def prose_expected(source: str) -> Iterator[tuple[int, str]]:
+    """Yield where `source` expects an error of ours by words in a row of its message or hint.
+
+    What another program said and our message repeats is a fact: a test has it in a variable.
+    """
+    tree = ast.parse(source)
+    expected: list[ast.expr] = []
+    messages: set[str] = set()
+    ours = _names_of_ours(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _expects_ours(node, ours):
+            expected += [keyword.value for keyword in node.keywords if keyword.arg == "match"]
+        elif isinstance(node, ast.withitem) and _expects_ours(node.context_expr, ours):
+            error = f"{ast.unparse(node.optional_vars)}.value" if node.optional_vars else ""
+            messages |= {f"str({error})", f"{error}.args[0]", f"{error}.hint"}
+    for node in ast.walk(tree):
+        sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        if messages & {ast.unparse(side) for side in sides}:
+            expected += sides
+    for literal in (one for part in expected for one in ast.walk(part)):
+        if not isinstance(literal, ast.Constant) or not isinstance(literal.value, str):
+            continue
+        if PROSE.search(FACT.sub("", ESCAPED.sub(_unescaped, literal.value))):
+            yield literal.lineno, literal.value
+
+
+def _names_of_ours(tree: ast.Module) -> set[str]:
+    return {
+        imported.asname or imported.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "conduit_nb"
+        for imported in node.names
+    }
+
+
+def _expects_ours(call: ast.expr, ours: set[str]) -> bool:
+    if not isinstance(call, ast.Call) or ast.unparse(call.func) != "pytest.raises":
+        return False
+    raised = call.args[0]
+    names = {ast.unparse(kind) for kind in getattr(raised, "elts", [raised])}
+    return any(  # a test's parameter may be any
+        name in ours or name.startswith("conduit_nb.") or name.islower() for name in names
+    )
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return " " if found["char"] == "s" else found["char"]
 
 
 def test_every_test_that_interrupts_itself_is_interruptible():
