@@ -278,9 +278,16 @@ class NoOfferingError(ComputeError):
 
 
 class PlanError(ComputeError):
-    """A model or a runtime does not allow what a plan asks of it: a split, a device, a length."""
+    """A model or a runtime does not allow what a plan asks of it: a split, a device, a length.
+
+    `param` names the argument to change (`tensor_parallel`), None where it is the model itself.
+    """
 
     code = "plan"
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
 
 
 class DoesNotFitError(ComputeError):

@@ -34,12 +34,12 @@ def require_within(
         or not isinstance(value, int | float)
         or (isinstance(value, float) and isnan(value))
     ):
-        raise ArgumentError(f"{name} must be a number (got {given}).", hint=hint)
+        raise ArgumentError(f"{name} must be a number (got {given}).", param=name, hint=hint)
     if value <= 0 < minimum:
-        raise ArgumentError(f"{name} must be greater than 0 (got {given}).", hint=hint)
+        raise ArgumentError(f"{name} must be greater than 0 (got {given}).", param=name, hint=hint)
     if not minimum <= value <= maximum:
         bound = f"at least {minimum:g}" if value < minimum else f"at most {maximum:,.10g}"
-        raise ArgumentError(f"{name} must be {bound} (got {given}).", hint=hint)
+        raise ArgumentError(f"{name} must be {bound} (got {given}).", param=name, hint=hint)
     return float(value)
 
 

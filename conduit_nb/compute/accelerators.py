@@ -98,7 +98,8 @@ class Accelerator:
 def find_accelerator(name: str, *, memory_gib: float | None = None) -> Accelerator:
     """Return the accelerator of that name or alias, whatever its case, spaces and dashes.
 
-    Where a name fits several ("A100"), `memory_gib` decides, or ArgumentError lists them.
+    Where a name fits several ("A100"), `memory_gib` decides, or ArgumentError lists them; its
+    `param` is "gpu", as every caller of ours names it, or "memory_gib".
     """
     found = find_accelerators(name, memory_gib=memory_gib)
     if len(found) == 1:
@@ -106,15 +107,21 @@ def find_accelerator(name: str, *, memory_gib: float | None = None) -> Accelerat
     if found:
         raise ArgumentError(
             f"{name!r} may be any of {len(found)} accelerators.",
+            param="gpu",
             hint=f"Say which: {', '.join(accelerator.name for accelerator in found)}.",
         )
     everything = find_accelerators(name)
     if everything and memory_gib is not None:
         sizes = ", ".join(f"{one.name} ({one.usable_gib:.1f} GiB)" for one in everything)
-        raise ArgumentError(f"No {name!r} has {memory_gib:g} GiB.", hint=f"There are: {sizes}.")
+        raise ArgumentError(
+            f"No {name!r} has {memory_gib:g} GiB.",
+            param="memory_gib",
+            hint=f"There are: {sizes}.",
+        )
     near = nearest(name, (one.name for one in ACCELERATORS), cutoff=0.5, most=3, alike=_compact)
     raise ArgumentError(
         f"No accelerator is called {name!r}.",
+        param="gpu",
         hint=near or "Names are like L40S, RTX 4090, H100 SXM.",
     )
 

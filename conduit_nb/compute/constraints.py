@@ -82,6 +82,7 @@ def _check(name: str, value: object, allowed: tuple[object, ...]) -> None:
     if not any(value is one or (isinstance(one, str) and value == one) for one in allowed):
         raise ArgumentError(
             f"{name}={value!r} cannot be meant.",
+            param=name,
             hint=f"{name} is one of {', '.join(repr(one) for one in allowed)}.",
         )
 
@@ -92,11 +93,14 @@ def _check_price(value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ArgumentError(
             f"max_usd_per_hour={value!r} cannot be meant.",
+            param="max_usd_per_hour",
             hint="It is US dollars per hour for the whole deployment, 0 or more.",
         )
     if not isfinite(value):
         raise ArgumentError(
-            f"max_usd_per_hour={value!r} is no limit.", hint="Leave it out for no limit."
+            f"max_usd_per_hour={value!r} is no limit.",
+            param="max_usd_per_hour",
+            hint="Leave it out for no limit.",
         )
 
 
@@ -109,6 +113,7 @@ def _names(field: str, value: str | Iterable[object] | None) -> tuple[str, ...] 
     if not given or len(names) < len(given):
         raise ArgumentError(
             f"{field}={value!r} leaves nothing to choose from.",
+            param=field,
             hint=f"Name some {field}, or leave it out to allow all.",
         )
     return names
@@ -120,5 +125,6 @@ def _check_provider(name: str) -> None:
         return
     raise ArgumentError(
         f"No provider is called {name!r}.",
+        param="providers",
         hint=nearest(name, known, cutoff=0.5) or f"Known are {', '.join(sorted(known))}.",
     )

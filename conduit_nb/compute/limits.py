@@ -20,11 +20,12 @@ def check_split(request: PlanRequest, overheads: Overheads) -> None:
         if model.max_model_len is not None:
             _whole("max_model_len", model.max_model_len)
     if not request.models:
-        raise ArgumentError("A plan needs a model.", hint="Name one at least.")
+        raise ArgumentError("A plan needs a model.", param="models", hint="Name one at least.")
     devices = request.tensor_parallel * request.pipeline_parallel
     if overheads.max_devices is not None and devices > overheads.max_devices:
         raise PlanError(
             f"{overheads.runtime} runs a model on {overheads.max_devices} device, not {devices}.",
+            param="tensor_parallel" if request.tensor_parallel > 1 else "pipeline_parallel",
             hint="Leave tensor_parallel and pipeline_parallel at 1, or use another runtime.",
         )
 
@@ -47,6 +48,7 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
     if spec.heads and spec.heads % ranks:
         raise PlanError(
             f"{model.model_id} has {spec.heads} attention heads: {ranks} ranks cannot share them.",
+            param="tensor_parallel",
             hint=f"Set tensor_parallel to one of {_divisors(spec.heads)}.",
         )
     vocab = padded(spec.vocab_tokens or 0, overheads.vocab_multiple)
@@ -54,6 +56,7 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
         raise PlanError(
             f"{model.model_id} has {vocab:,} tokens in its padded vocabulary: {ranks} ranks cannot "
             "share them.",
+            param="tensor_parallel",
             hint="Set tensor_parallel to a power of two.",
         )
     kv_heads = spec.kv_heads or spec.heads or 1
@@ -61,6 +64,7 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
         raise PlanError(
             f"{model.model_id} has {kv_heads} KV heads: {ranks} ranks can neither share nor copy "
             "them evenly.",
+            param="tensor_parallel",
             hint=f"Set tensor_parallel to one of {_divisors(kv_heads)}, or a multiple of "
             f"{kv_heads}.",
         )
@@ -68,6 +72,7 @@ def check_model(model: PlannedModel, request: PlanRequest, overheads: Overheads)
         raise PlanError(
             f"{model.model_id} has {spec.layers} layers: not enough for "
             f"{request.pipeline_parallel} stages.",
+            param="pipeline_parallel",
             hint="Lower pipeline_parallel.",
         )
     _check_length(model)
@@ -86,6 +91,7 @@ def _whole(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ArgumentError(
             f"{name}={value!r} is not a whole number of at least 1.",
+            param=name,
             hint=f"Leave {name} out to get the default.",
         )
 

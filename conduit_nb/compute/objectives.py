@@ -68,6 +68,7 @@ def known_objective(name: str) -> Objective:
             return objective
     raise ArgumentError(
         f"objective={name!r} is not known.",
+        param="objective",
         hint=nearest(str(name), known, then=f"Use one of {', '.join(known)}."),
     )
 

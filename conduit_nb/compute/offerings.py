@@ -168,6 +168,7 @@ class ComputeOffering:
     def _refuse(self, name: str, takes: str) -> None:
         raise ArgumentError(
             f"{self.provider} {self.id}: {name}={getattr(self, name)!r} cannot be meant.",
+            param=name,
             hint=f"{name} is {takes}.",
         )
 

@@ -201,5 +201,6 @@ def overheads_of(runtime: str, version: str | None = None) -> Overheads:
     others = () if rows else {row.runtime for row in TABLE}
     raise ArgumentError(
         f"Nothing is known of the memory that {runtime} {version or ''} takes.".replace(" .", "."),
+        param="runtime_version" if rows else "runtime",
         hint=nearest(runtime, others, then=f"Known are {known}."),
     )

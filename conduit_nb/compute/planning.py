@@ -117,6 +117,7 @@ def _require_planned(model: object) -> None:
     if not isinstance(model, PlannedModel):
         raise ArgumentError(
             f"{model!r:.80} is neither a plan nor a planned model.",
+            param="models",
             hint="Give conduit_nb.plan(ID, …).plan, or PlannedModel(…).",
         )
 

@@ -33,6 +33,7 @@ class Replicas:
         if self.least > self.most:
             raise ArgumentError(
                 f"replicas=({self.least}, {self.most}): the first is greater than the second.",
+                param="replicas",
                 hint="Give one number of replicas, or (least, most).",
             )
 
@@ -81,6 +82,7 @@ class DeploymentRequest:
             if value is not None and not (isinstance(value, int) and value >= 1):
                 raise ArgumentError(
                     f"{name}={value!r} is not a whole number of at least 1.",
+                    param=name,
                     hint=f"Leave {name} out to get the default.",
                 )
         for name, require in (

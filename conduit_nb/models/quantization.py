@@ -142,6 +142,7 @@ def named_quantization(name: str) -> Quantization:
     if method not in presets:
         raise ArgumentError(
             f"quantization={name!r} is not known.",
+            param="quantization",
             hint=nearest(
                 method, presets, then=f"Use one of {', '.join([*presets, 'gguf:Q4_K_M'])}."
             ),

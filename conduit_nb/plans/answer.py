@@ -117,6 +117,7 @@ def require_one_model(model_ids: Sequence[str], revision: str | None) -> None:
     if revision is not None and len(model_ids) > 1:
         raise ArgumentError(
             f"revision={revision!r} cannot hold for {len(model_ids)} models.",
+            param="revision",
             hint="Write each with its own: owner/name@revision.",
         )
 
@@ -129,7 +130,9 @@ def make_plan(
     Raises ModelError, PlanError or ArgumentError where there can be no plan.
     """
     if isinstance(model_ids, str) or not model_ids:
-        raise ArgumentError("A plan needs a model.", hint="Name an id or a folder, or several.")
+        raise ArgumentError(
+            "A plan needs a model.", param="model_ids", hint="Name an id or a folder, or several."
+        )
     require_one_model(model_ids, options.revision)
     models = [
         read_planned(

@@ -106,6 +106,7 @@ def choose(
     if only_launchable and not has_runtime:
         raise ArgumentError(
             f"Nothing here starts {plan.runtime}, so no offering can be launched for it.",
+            param="only_launchable",
             hint="Leave only_launchable out to compare prices, or plan for another runtime.",
         )
     selection = rank_offerings(
@@ -178,6 +179,7 @@ def _within(
     if worth is None:
         raise ArgumentError(
             f"objective={objective!r} needs to know what is to be served.",
+            param="objective",
             hint=f"Name a model with --for, or use {' or '.join(_WORTH)}.",
         )
 

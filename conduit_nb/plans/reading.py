@@ -47,6 +47,7 @@ def read_planned(
         if quantization not in (None, "fp8"):
             raise ArgumentError(
                 f"dtype='fp8' and quantization={quantization!r} exclude each other.",
+                param="dtype",
                 hint="Leave dtype out.",
             )
         dtype, quantization = "auto", "fp8"
@@ -70,6 +71,7 @@ def _known(name: str, value: str, known: tuple[str, ...]) -> str:
     if value not in known:
         raise ArgumentError(
             f"{name}={value!r} is not known.",
+            param=name,
             hint=nearest(str(value), known, then=f"Use one of {', '.join(known)}."),
         )
     return value

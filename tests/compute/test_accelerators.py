@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,25 +92,28 @@ def test_a_name_of_several_is_settled_by_the_memory():
 
 
 def test_a_name_of_several_without_memory_lists_them():
-    with pytest.raises(ArgumentError, match="'A100' may be any of 4") as raised:
+    with pytest.raises(ArgumentError, match=r"'A100'.*\b4\b") as raised:
         find_accelerator("A100")
 
+    assert raised.value.param == "gpu"
     assert "A100 SXM 80GB" in raised.value.hint
     assert "A100 PCIe 40GB" in raised.value.hint
 
 
 def test_memory_that_no_such_card_has_is_an_error_with_what_there_is():
-    with pytest.raises(ArgumentError, match="No 'L4' has 48 GiB") as raised:
+    with pytest.raises(ArgumentError, match=r"'L4'.*\b48 GiB") as raised:
         find_accelerator("L4", memory_gib=48)
 
+    assert raised.value.param == "memory_gib"
     assert "L4 (22.0 GiB)" in raised.value.hint
 
 
 def test_an_unknown_name_gets_the_nearest():
-    with pytest.raises(ArgumentError, match="No accelerator is called 'L40SS'") as raised:
+    with pytest.raises(ArgumentError, match="'L40SS'") as raised:
         find_accelerator("L40SS")
 
-    assert "L40S" in raised.value.hint
+    assert raised.value.param == "gpu"
+    assert re.search(r"\bL40S\b", raised.value.hint)
 
 
 def test_what_no_row_is_called_is_none():

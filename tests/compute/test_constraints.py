@@ -28,16 +28,18 @@ def test_names_are_taken_alone_in_lists_and_in_any_case():
 
 
 def test_an_unknown_provider_gets_the_nearest():
-    with pytest.raises(ArgumentError, match="No provider is called 'runpot'") as raised:
+    with pytest.raises(ArgumentError, match="'runpot'") as raised:
         DeploymentConstraint(providers=("runpot",))
 
+    assert raised.value.param == "providers"
     assert "runpod" in raised.value.hint
 
 
 def test_a_provider_that_is_like_none_gets_the_list():
-    with pytest.raises(ArgumentError) as raised:
+    with pytest.raises(ArgumentError, match="'zzzzzz'") as raised:
         DeploymentConstraint(providers=("zzzzzz",))
 
+    assert raised.value.param == "providers"
     assert "local" in raised.value.hint
 
 
@@ -63,6 +65,7 @@ def test_what_cannot_be_meant_is_an_error_that_names_it(field: str, value: objec
     with pytest.raises(ArgumentError, match=field) as raised:
         DeploymentConstraint(**{field: value})  # type: ignore[arg-type]  # the point of the test
 
+    assert raised.value.param == field
     assert raised.value.hint
 
 

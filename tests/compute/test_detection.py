@@ -111,9 +111,9 @@ def test_a_question_without_answer_costs_no_card(code: int, function: str):
 def test_a_driver_that_cannot_count_is_a_problem_and_is_closed():
     nvml = DescribedNvml(Card(H100), fails={"nvmlDeviceGetCount": 999})
 
-    assert [str(problem) for problem in detect_devices(nvml).problems] == [
-        "NVIDIA devices: the driver failed inside"
-    ]
+    [problem] = detect_devices(nvml).problems
+    assert (problem.reason, problem.hint) == NVML_ERRORS[999]
+    assert str(problem) == f"{problem.what}: {problem.reason}"
     assert not nvml.is_open
 
 
@@ -136,7 +136,10 @@ def test_a_cut_card_without_instances_is_a_problem():
     seen = detect_devices(DescribedNvml(Card(H100, mig=[None] * 7)))
 
     assert seen.devices == ()
-    assert "no instance" in seen.problems[0].reason
+    [problem] = seen.problems
+    assert problem.what == "GPU 0"
+    assert "MIG" in problem.reason
+    assert "nvidia-smi mig" in problem.hint
 
 
 def test_mixed_cards_are_offered_by_kind():
@@ -174,7 +177,7 @@ def test_without_the_package_that_is_what_is_said(monkeypatch: pytest.MonkeyPatc
 
     [problem] = detect_devices().problems
 
-    assert "nvidia-ml-py is not installed" in problem.reason
+    assert "nvidia-ml-py" in problem.reason
     assert "conduit-nb[gpu]" in problem.hint
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from conduit_nb.compute.nvml_errors import NVML_ERRORS, explain_nvml_error
@@ -17,13 +19,12 @@ def test_every_code_of_the_binding_is_known():
 def test_the_three_that_users_meet_are_told_apart():
     missing, mismatch, forbidden = (explain_nvml_error(code, "") for code in (12, 18, 4))
 
-    assert "no NVIDIA driver" in missing[0]
-    assert "different versions" in mismatch[0]
-    assert "Reboot" in mismatch[1]
-    assert "no permission" in forbidden[0]
+    assert "libnvidia-ml" in missing[0]
+    assert "version" in mismatch[0]
+    assert "reboot" in mismatch[1].lower()
+    assert "permission" in forbidden[0]
+    assert "/dev/nvidia" in forbidden[1]
 
 
 def test_a_code_of_the_future_is_told_in_nvmls_words():
-    assert explain_nvml_error(77, "Flux Capacitor Missing")[0] == (
-        "NVML error 77 (Flux Capacitor Missing)"
-    )
+    assert re.search(r"\b77\b.*Flux-Capacitor", explain_nvml_error(77, "Flux-Capacitor")[0])

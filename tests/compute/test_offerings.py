@@ -70,6 +70,7 @@ def test_what_cannot_be_meant_is_an_error_that_names_it(field: str, value: objec
     with pytest.raises(ArgumentError, match=field) as raised:
         dataclasses.replace(made_offering(), **{field: value})
 
+    assert raised.value.param == field
     assert raised.value.hint
 
 

@@ -14,9 +14,10 @@ def test_a_version_covers_its_patches():
 
 @pytest.mark.parametrize(("runtime", "version"), [("vllm", "0.1"), ("vllm", "0.190"), ("x", None)])
 def test_what_was_not_measured_is_refused_with_what_was(runtime, version):
-    with pytest.raises(ArgumentError, match=runtime) as caught:
+    with pytest.raises(ArgumentError, match=rf"\b{runtime}\b") as caught:
         overheads_of(runtime, version)
 
+    assert caught.value.param == ("runtime_version" if version else "runtime")
     assert "vllm 0.19" in caught.value.hint
 
 

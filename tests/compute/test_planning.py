@@ -91,10 +91,11 @@ def test_a_nested_quantization_of_four_bits_is_about_a_quarter():
 
 
 def test_a_runtime_or_method_that_is_not_known_is_refused():
-    with pytest.raises(ArgumentError, match="tensorflow"):
-        plan_of(LLAMA, runtime="tensorflow")
-    with pytest.raises(ArgumentError, match="magic"):
-        plan_of(LLAMA, quantization="magic")
+    for name, value in (("runtime", "tensorflow"), ("quantization", "magic")):
+        with pytest.raises(ArgumentError, match=value) as caught:
+            plan_of(LLAMA, **{name: value})
+
+        assert caught.value.param == name
 
 
 def test_a_plan_knows_what_it_was_made_of():

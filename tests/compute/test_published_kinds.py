@@ -224,7 +224,9 @@ def test_a_model_without_a_limit_is_planned_with_the_length_that_vllm_takes():
     model = planned("t5-small")
 
     assert model.max_model_len == 2048
-    assert any("no limit" in remark for remark in model.remarks)
+    [remark] = model.remarks
+    assert "2,048" in remark
+    assert "max_model_len" in remark
     assert not planned("t5-small", max_model_len=512).remarks
 
 

@@ -83,11 +83,15 @@ def test_whoever_asks_for_more_has_a_deployment_of_their_own(change: dict[str, A
     ids=str,
 )
 def test_what_cannot_be_meant_is_an_error_that_names_it(change: dict[str, Any]):
-    with pytest.raises(ArgumentError, match=next(iter(change))):
+    with pytest.raises(ArgumentError) as caught:
         DeploymentRequest(**change)
+
+    assert caught.value.param == next(iter(change))
 
 
 @pytest.mark.parametrize(("least", "most"), [(0, 1), (2, 1)])
 def test_replicas_are_at_least_one_and_in_order(least: int, most: int):
-    with pytest.raises(ArgumentError, match="replicas"):
+    with pytest.raises(ArgumentError) as caught:
         Replicas(least=least, most=most)
+
+    assert caught.value.param == "replicas"

@@ -87,7 +87,7 @@ def test_what_is_not_known_is_null_with_a_reason(tmp_path: Path):
     assert document["fits"] is None
     assert [device["fits"] for device in document["devices"]] == [None]
     assert document["gpu"] is None
-    assert "no GPU" in document["why_unknown"]
+    assert "--gpu" in document["why_unknown"]
 
 
 def test_what_does_not_fit_has_its_reasons_and_what_would(tmp_path: Path):
