@@ -25,6 +25,7 @@ def load_registered(group: str, name: str, *, kind: str) -> object:
         known = ", ".join(names) or "none (is conduit-nb installed?)"
         raise ArgumentError(
             f"No {kind} is called {name!r}.",
+            param=kind,
             hint=nearest(
                 name,
                 names,

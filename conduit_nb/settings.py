@@ -64,6 +64,7 @@ def threads() -> int | None:
     if not value.isdecimal() or int(value) == 0:
         raise ArgumentError(
             f"CONDUIT_THREADS={value!r} is not a whole number of at least 1.",
+            param="CONDUIT_THREADS",
             hint="Unset CONDUIT_THREADS to let the engine choose.",
         )
     return int(value)
@@ -109,6 +110,7 @@ def runpod_proxy_url() -> str:
     if "{id}" not in value or "{port}" not in value:
         raise ArgumentError(
             f"CONDUIT_RUNPOD_PROXY_URL={value!r} names no pod.",
+            param="CONDUIT_RUNPOD_PROXY_URL",
             hint="It holds {id} and {port} where the pod and its port are put.",
         )
     return value
@@ -182,6 +184,7 @@ def _url(variable: str, default: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ArgumentError(
             f"{variable}={value!r} is no address.",
+            param=variable,
             hint=f"It begins with https:// or http://; unset it to get {default}.",
         )
     return value

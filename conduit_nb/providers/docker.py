@@ -81,6 +81,7 @@ class DockerProvider:
         if spec.image is None or spec.guard is None:
             raise ArgumentError(
                 f"{spec.name} has no image, and Docker starts nothing else.",
+                param="image",
                 hint="Choose a runtime that runs in a container, or the local provider.",
             )
         return await self._do_while_wanted(

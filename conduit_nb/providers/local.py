@@ -352,6 +352,7 @@ def _checked(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}", name):
         raise ArgumentError(
             f"{name!r} is not the name of a deployment.",
+            param="name",
             hint="`%conduit ps` shows the names of what runs.",
         )
     return name

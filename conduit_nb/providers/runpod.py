@@ -114,6 +114,7 @@ class Runpod:
         if offering is None:
             raise ArgumentError(
                 "Runpod rents what an offering says, and none is given.",
+                param="offering",
                 hint="Choose one of find_offerings().",
             )
         api = self._api()

@@ -59,6 +59,7 @@ def create_body(
     if spec.image is None or spec.guard is None:
         raise ArgumentError(
             f"{spec.name} has no image, and Runpod starts nothing else.",
+            param="image",
             hint="Choose a runtime that runs in a container, or the local provider.",
         )
     spec = replace(spec, guard=by_server_clock(spec.guard, server_now))

@@ -25,6 +25,7 @@ def refuse_fields(
                 raise ArgumentError(
                     f"{runtime} has nothing like {field}, and {model.model_id} sets it to"
                     f" {value!r}.",
+                    param=field,
                     hint=f"{instead} Or serve it with LmLite.",
                 )
 
@@ -34,6 +35,7 @@ def only_model(runtime: str, models: Sequence[LmLiteModelConfig]) -> LmLiteModel
     if len(models) != 1:
         raise ArgumentError(
             f"A server of {runtime} has one model, and {len(models)} are asked of it.",
+            param="models",
             hint="Ask for each in a deployment of its own; a block with several models does.",
         )
     return models[0]

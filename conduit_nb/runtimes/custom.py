@@ -41,6 +41,7 @@ class CustomRuntime:
             missing = "image" if not request.image else "command"
             raise ArgumentError(
                 f"A custom runtime needs {missing}=, and it is not given.",
+                param=missing,
                 hint="Give image='name:tag' and command=('program', …, '--port', '{port}'); "
                 "what runs already is endpoint=URL.",
             )

@@ -63,6 +63,7 @@ def _from_secret_key(secret_key: str) -> Installation:
     if len(secret) < SHORTEST_SECRET:
         raise ArgumentError(
             f"CONDUIT_SECRET_KEY has {len(secret)} bytes; it needs at least {SHORTEST_SECRET}.",
+            param="CONDUIT_SECRET_KEY",
             hint="Make one: python -c 'import secrets; print(secrets.token_hex(32))'.",
         )
     return Installation(

@@ -338,6 +338,7 @@ def _engine(url: str) -> Engine:
     except (UrlError, NoSuchModuleError) as err:
         raise ArgumentError(
             f"{KNOB} is not the address of a database that Conduit knows.",
+            param=KNOB,
             hint="Write it like sqlite:////folder/state.sqlite3 or postgresql://user@host/name.",
         ) from err
     except ModuleNotFoundError as err:

@@ -93,5 +93,7 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(
 def test_a_wrong_setting_is_an_error_and_no_server_is_started(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CONDUIT_SIDECAR_IDLE_S", "soon")
 
-    with pytest.raises(ArgumentError, match="CONDUIT_SIDECAR_IDLE_S"):
+    with pytest.raises(ArgumentError) as caught:
         LmLiteRuntime().launch_spec(ServerRequest(name="x"))
+
+    assert caught.value.param == "CONDUIT_SIDECAR_IDLE_S"

@@ -23,4 +23,5 @@ def test_an_unknown_name_is_an_error_that_lists_the_known():
     with pytest.raises(ArgumentError, match="'vlm'") as caught:
         make_runtime("vlm")
 
+    assert caught.value.param == "runtime"
     assert "lmlite" in caught.value.hint

@@ -119,13 +119,17 @@ def test_the_key_goes_by_its_name_and_is_no_part_of_the_command(monkeypatch: pyt
 def test_a_field_that_vllm_lacks_is_an_error_that_names_it(
     config: LmLiteModelConfig, request: pytest.FixtureRequest
 ):
-    with pytest.raises(ArgumentError, match=request.node.callspec.id):
+    with pytest.raises(ArgumentError) as caught:
         VllmRuntime().check([config])
+
+    assert caught.value.param == request.node.callspec.id
 
 
 def test_a_server_has_one_model():
-    with pytest.raises(ArgumentError, match="one model, and 2"):
+    with pytest.raises(ArgumentError, match=r"\b2\b") as caught:
         VllmRuntime().launch_spec(asked(models=(MODEL, LmLiteModelConfig("a/b"))))
+
+    assert caught.value.param == "models"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +141,7 @@ def test_it_runs_on_nvidia_and_amd_and_on_no_cpu(name: str | None, gib: float, r
 
 def test_on_this_machine_it_needs_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("CONDUIT_VLLM_PYTHON", raising=False)
-    with pytest.raises(MissingExtraError, match="environment of its own") as caught:
+    with pytest.raises(MissingExtraError, match="vLLM") as caught:
         VllmRuntime().launch_spec(asked(place="process", devices=0))
 
     assert "CONDUIT_VLLM_PYTHON" in caught.value.hint

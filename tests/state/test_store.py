@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -20,7 +22,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from conduit_nb import settings
-from conduit_nb.errors import ArgumentError, ConduitError, StateConflictError, StorageError
+from conduit_nb.errors import ArgumentError, MissingExtraError, StateConflictError, StorageError
 from conduit_nb.state.records import DeploymentRecord
 from conduit_nb.state.store import Store, is_on_network
 from tests.state.postgres_server import postgres_server
@@ -237,9 +239,9 @@ def test_a_state_of_a_newer_conduit_is_read_and_not_written(store: Store, url: s
     newer = Store(url)
 
     assert newer.deployments() == [made]
-    with pytest.raises(StorageError, match="newer Conduit") as caught:
+    with pytest.raises(StorageError) as caught:
         newer.update_deployment(made, status="running")
-    assert "CONDUIT_DB_URI" in caught.value.hint
+    assert re.search(r"\bconduit-nb\b.*CONDUIT_DB_URI", caught.value.hint)
 
 
 def test_a_state_of_an_older_conduit_becomes_one_of_ours(store: Store, url: str):
@@ -276,13 +278,14 @@ class TestSqlite:
 
     def test_a_file_that_is_no_database_is_told(self, tmp_path: Path):
         (tmp_path / "x").write_bytes(b"no database at all, " * 100)
-        with pytest.raises(StorageError, match="file is not a database") as caught:
+        with pytest.raises(StorageError, match=r"/x\b.*\bDatabaseError\b") as caught:
             Store(f"sqlite:///{tmp_path / 'x'}")
 
         assert "CONDUIT_DB_URI" in caught.value.hint
 
     def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path):
-        with pytest.raises(StorageError, match="cannot be made"):
+        why = os.strerror(errno.ENOENT)
+        with pytest.raises(StorageError, match=rf"none/x\b.*{why}"):
             Store(f"sqlite:///{tmp_path / 'none' / 'x'}")
 
     def test_wal_is_for_local_disks(self):
@@ -314,13 +317,19 @@ def test_who_reads_waits_for_nobody_who_writes(tmp_path: Path):
     assert [one.id for one in found] == [deployment().id] * 2
 
 
-@pytest.mark.parametrize("url", ["no address", "oracle+nothing://x", "mysql://u@h/d"])
+@pytest.mark.parametrize("url", ["no address", "oracle+nothing://x"])
 def test_an_address_that_names_no_database_is_an_error_that_names_the_variable(url: str):
-    with pytest.raises(ConduitError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         Store(url)
 
-    assert "CONDUIT_DB_URI" in f"{caught.value} {caught.value.hint}"
-    assert isinstance(caught.value, ArgumentError) or "not installed" in str(caught.value)
+    assert caught.value.param == "CONDUIT_DB_URI"
+
+
+def test_a_database_whose_driver_is_not_installed_is_an_error_that_names_the_variable():
+    with pytest.raises(MissingExtraError, match=r"CONDUIT_DB_URI.*\bMySQLdb\b") as caught:
+        Store("mysql://u@h/d")
+
+    assert "pip install" in caught.value.hint
 
 
 def test_a_password_in_the_address_is_never_told(monkeypatch: pytest.MonkeyPatch):
