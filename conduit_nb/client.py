@@ -296,6 +296,7 @@ def _checked_url(url: str) -> str:
     if "@" in parts.netloc:
         raise ArgumentError(
             f"The address of the server at {host} holds a user name or password.",
+            param="endpoint",
             hint="Put the key into an environment variable and name it with api_key_env=.",
         )
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
@@ -306,6 +307,7 @@ def _bad_url(url: str) -> ArgumentError:
     shown = url if "@" not in url else "(not shown, it holds an @)"
     return ArgumentError(
         f"{shown!r} is not the address of a server.",
+        param="endpoint",
         hint="Give one like endpoint='http://127.0.0.1:11434/v1'.",
     )
 

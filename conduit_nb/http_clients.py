@@ -87,6 +87,7 @@ def _made(kind: type[Client], url: str, options: Mapping[str, Any]) -> Client:
         what = "needs the package socksio" if isinstance(err, ImportError) else "is malformed"
         raise ArgumentError(
             f"The proxy that {' or '.join(names)} names {what}.",
+            param=names[0],
             hint="Write it like http://host:port, or unset it. Hosts in NO_PROXY need no proxy."
             if what == "is malformed"
             else "Install it: pip install socksio. Or name an HTTP proxy.",
@@ -132,5 +133,6 @@ def _context(variable: str, value: str) -> ssl.SSLContext:
         reason, cause = f"cannot be read: {err.strerror}", err
     raise ArgumentError(
         f"{variable} names {value}, which {reason}.",
+        param=variable,
         hint=f"Set {variable} to a file of certificates (PEM), or unset it to use the system's.",
     ) from cause

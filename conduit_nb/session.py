@@ -379,6 +379,7 @@ class Session:
         names = [found.name for found in running]
         return ArgumentError(
             f"No deployment is called {name!r}.",
+            param="name",
             hint=nearest(name, names, then=f"These run: {', '.join(names) or 'none now'}."),
         )
 

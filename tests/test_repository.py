@@ -89,7 +89,6 @@ STILL_MATCH_PROSE = (
     "tests/contracts",
     "tests/live",
     "tests/testing",
-    "tests/blocks",
     "tests/notebook",
     "tests/runs",
     "tests/test_",

@@ -41,6 +41,7 @@ def require_on_length(value: str) -> OnLength:
     if value not in ("error", "keep"):
         raise ArgumentError(
             f"on_length={value!r} is neither 'error' nor 'keep'.",
+            param="on_length",
             hint="'error' makes a truncated answer a TruncatedError, 'keep' takes what there is.",
         )
     return value

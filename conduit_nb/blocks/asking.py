@@ -62,16 +62,19 @@ class Question:
         if self.max_tokens is not None and not _is_whole(self.max_tokens, least=1):
             raise ArgumentError(
                 f"max_tokens={self.max_tokens!r} is not a whole number of at least 1.",
+                param="max_tokens",
                 hint="Leave max_tokens out to get what the context leaves.",
             )
         if isinstance(self.temperature, bool) or not 0 <= self.temperature < float("inf"):
             raise ArgumentError(
                 f"temperature={self.temperature!r} is not a number of at least 0.",
+                param="temperature",
                 hint="Use 0 for the likeliest answer each time.",
             )
         if self.seed is not None and not _is_whole(self.seed, least=0):
             raise ArgumentError(
                 f"seed={self.seed!r} is not a whole number of at least 0.",
+                param="seed",
                 hint="Leave seed out where answers need not repeat.",
             )
 
@@ -210,6 +213,7 @@ class ModelAccess:
         if not key:
             raise ArgumentError(
                 f"The environment variable {self._api_key_env} (api_key_env) is not set.",
+                param="api_key_env",
                 hint=f"Set {self._api_key_env} to the server's key, or leave api_key_env out.",
             )
         return key
@@ -235,6 +239,7 @@ class ModelAccess:
         elif question.confidence:
             raise ArgumentError(
                 f"The server of {self.config.model_id} cannot tell how sure its answers are.",
+                param="confidence",
                 hint="confidence= needs a server of Conduit's own: leave it out, or leave out "
                 "endpoint=.",
             )

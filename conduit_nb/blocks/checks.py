@@ -12,7 +12,7 @@ from conduit_nb import plugins
 from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.compute.constraints import DeploymentConstraint
-from conduit_nb.compute.judging import terms_reasons
+from conduit_nb.compute.judging import KNOBS, terms_reasons
 from conduit_nb.compute.offerings import ComputeProvider, terms_of
 from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.models.config import LmLiteModelConfig
@@ -36,7 +36,9 @@ def require_positive(name: str, value: Number) -> Number:
     given: Any = value
     if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 2**53:
         raise ArgumentError(
-            f"{name}={value!r} is not a number above 0.", hint=f"Give {name} as a plain number."
+            f"{name}={value!r} is not a number above 0.",
+            param=name,
+            hint=f"Give {name} as a plain number.",
         )
     return value
 
@@ -67,6 +69,7 @@ def require_provider(provider: str) -> None:
     if provider not in names:
         raise ArgumentError(
             f"compute_provider={provider!r} is not known.",
+            param="compute_provider",
             hint=f"Use one of these: {', '.join(names)}; or give endpoint=URL.",
         )
 
@@ -84,14 +87,17 @@ def require_within(constraint: DeploymentConstraint, provider: str) -> None:
     """
     if provider == ComputeProvider.LOCAL:
         here = terms_of(provider, None, "high", False, False, True)
-        reasons = [str(one) for one in terms_reasons(here, constraint, only_launchable=True)]
+        found = terms_reasons(here, constraint, only_launchable=True)
+        reasons, knobs = [str(one) for one in found], [KNOBS[one.code] for one in found]
     else:
         allowed = constraint.providers is None or provider in constraint.providers
         reasons = [] if allowed else [f"{provider} is not among the providers"]
+        knobs = [KNOBS["provider"]]
     if reasons:
         raise ArgumentError(
             f"constraint= rules out {provider}: {'; '.join(reasons)}.",
-            hint="Choose another compute_provider, or loosen the constraint.",
+            param="constraint",
+            hint=f"Choose another compute_provider, or {'; '.join(knobs)}.",
         )
 
 
@@ -105,19 +111,25 @@ def require_models(
     given: Any = models
     if isinstance(given, str | LmLiteModelConfig):
         raise ArgumentError(
-            f"models={given!r} is one model, not a list.", hint="Put it into brackets: models=[…]."
+            f"models={given!r} is one model, not a list.",
+            param="models",
+            hint="Put it into brackets: models=[…].",
         )
     found: list[LmLiteModelConfig] = []
     for one in given:
         if not isinstance(one, str | LmLiteModelConfig):
             raise ArgumentError(
                 f"models= holds {one!r}, which is no model.",
+                param="models",
                 hint="Give an id, or LmLiteModelConfig(id, …) where there is more to say.",
             )
         found.append(LmLiteModelConfig(one) if isinstance(one, str) else one)
-    if not found or len({one.model_id for one in found}) < len(found):
+    ids = [one.model_id for one in found]
+    doubled = [one for one in ids if ids.count(one) > 1]
+    if doubled or not found:
         raise ArgumentError(
-            "models= names one model twice." if found else "models= is empty.",
+            f"models= names {doubled[0]!r} twice." if doubled else "models= is empty.",
+            param="models",
             hint="Give one LmLiteModelConfig for each model.",
         )
     return tuple(found)
@@ -134,11 +146,14 @@ def require_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
         ):
             raise ArgumentError(
                 f"messages= holds {message!r}, which is no message.",
+                param="messages",
                 hint='Write messages=[{"role": "user", "content": "…"}]; '
                 f"roles are {', '.join(ROLES)}.",
             )
     if not given:
-        raise ArgumentError("messages= is empty.", hint="Give at least one message.")
+        raise ArgumentError(
+            "messages= is empty.", param="messages", hint="Give at least one message."
+        )
     return tuple(snapshots(messages))
 
 

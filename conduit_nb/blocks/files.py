@@ -126,7 +126,7 @@ class FileSystemWriteBlock(Block[ContentIn, FileWriteResult]):
 def _known_path(path: str | os.PathLike[str]) -> Path:
     text = os.fspath(path)
     if not text or "\0" in text:
-        raise ArgumentError(f"path={text!r} is no path.", hint="Name a file.")
+        raise ArgumentError(f"path={text!r} is no path.", param="path", hint="Name a file.")
     return Path(text)
 
 
@@ -134,7 +134,9 @@ def _known_mode(mode: str, modes: tuple[str, ...]) -> str:
     if mode in ("rt", "wt", "at", "xt"):
         mode = mode[0]
     if mode not in modes:
-        raise ArgumentError(f"mode={mode!r} is not known here.", hint=f"Use {', '.join(modes)}.")
+        raise ArgumentError(
+            f"mode={mode!r} is not known here.", param="mode", hint=f"Use {', '.join(modes)}."
+        )
     return mode
 
 

@@ -136,11 +136,15 @@ def _http_url(endpoint: str) -> httpx2.URL:
         url = httpx2.URL(endpoint)
     except (httpx2.InvalidURL, TypeError) as error:
         raise ArgumentError(
-            f"endpoint={endpoint!r} is no URL: {error}", hint="Write it like https://host/path."
+            f"endpoint={endpoint!r} is no URL: {error}",
+            param="endpoint",
+            hint="Write it like https://host/path.",
         ) from error
     if url.scheme not in ("http", "https") or not url.host or "%" in url.host:
         raise ArgumentError(
-            f"endpoint={endpoint!r} is no web address.", hint="Write it like https://host/path."
+            f"endpoint={endpoint!r} is no web address.",
+            param="endpoint",
+            hint="Write it like https://host/path.",
         )
     return url
 
@@ -154,6 +158,7 @@ def _text_headers(headers: Mapping[str, str]) -> dict[str, str]:
         ):
             raise ArgumentError(
                 f"The header {name!r} is not one line of ASCII text.",
+                param="headers",
                 hint="Give headers as a dict of str to str.",
             )
     return dict(headers)

@@ -81,6 +81,7 @@ class LlmBlock:
         if api_key_env is not None and endpoint is None:
             raise ArgumentError(
                 "api_key_env= names the key of an endpoint, and no endpoint= is given.",
+                param="api_key_env",
                 hint="Give endpoint= too; what runs on a compute provider needs no key of yours.",
             )
         if endpoint is None:
@@ -90,6 +91,7 @@ class LlmBlock:
         elif constraint is not None:
             raise ArgumentError(
                 "constraint= is about compute that Conduit starts, and endpoint= runs already.",
+                param="constraint",
                 hint="Leave one of the two out.",
             )
         self.constraint = constraint
@@ -330,6 +332,7 @@ class LlmBlock:
             "The block has several models, and model_id does not say which."
             if model_id is None
             else f"The block has no model {model_id!r}.",
+            param="model_id",
             hint=f"Give model_id= one of these: {', '.join(self._access)}.",
         )
 
@@ -360,6 +363,7 @@ def _refuse_with_messages(**others: object) -> None:
         if value:
             raise ArgumentError(
                 f"messages= and {name}= do not go together.",
+                param=name,
                 hint="Ask with messages= for text, or with input= and output= for a record.",
             )
 
@@ -368,6 +372,7 @@ def _given(name: str, value: Any) -> Any:
     if value is None:
         raise ArgumentError(
             f"{name}= is missing.",
+            param=name,
             hint="Ask with input= (a record) and output= (a dataclass), or with messages=.",
         )
     return value

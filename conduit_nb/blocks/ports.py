@@ -114,7 +114,9 @@ class Port:
 
     def no_record(self, given: str, name: str) -> ArgumentError:
         """Return the error for fields that were given in the place of a record."""
-        return ArgumentError(f"{name} takes one record, not {given}.", hint=self._how())
+        return ArgumentError(
+            f"{name} takes one record, not {given}.", param="record", hint=self._how()
+        )
 
     def several(self, records: Any, name: str) -> list[Any]:
         """Return copies of records; ArgumentError where they are a table, a text or one record."""
@@ -164,6 +166,7 @@ def as_list(records: Any, name: str, *, of: str, hint: str) -> list[Any]:
         kind = type(cast("object", records)).__name__
         raise ArgumentError(
             f"{name} takes a list of {of}, not {kind}.",
+            param="records",
             hint=f"{hint} One for each row: {name}([...])."
             + (" In a cell, %%conduit map takes tables." if is_table else ""),
         )

@@ -69,6 +69,7 @@ class SystemCommandBlock(Block[CommandIn, CommandResult]):
         if shutil.which(shell) is None:
             raise ArgumentError(
                 f"shell={shell!r} is not on this machine.",
+                param="shell",
                 hint="Name a POSIX shell that is on PATH, such as 'bash' or 'sh'.",
             )
         self._shell = shell

@@ -160,11 +160,13 @@ class _Database:
         except (OSError, UnicodeDecodeError) as error:
             raise ArgumentError(
                 f"schema_file={str(file)!r} cannot be read: {error}.",
+                param="schema_file",
                 hint="Name a file of SQL in UTF-8.",
             ) from error
         if not result.success:
             raise ArgumentError(
                 f"The SQL in schema_file={str(file)!r} fails: {result.reason}.",
+                param="schema_file",
                 hint="Write CREATE TABLE IF NOT EXISTS where the database may have it already.",
             )
 
@@ -209,6 +211,7 @@ def _to_path(database_url: str) -> str:
     if scheme != "sqlite" or (rest and not rest.startswith("/")):
         raise ArgumentError(
             f"database_url={database_url!r} is no SQLite database.",
+            param="database_url",
             hint="Give a path, ':memory:', or a URL like sqlite:///folder/file.db.",
         )
     return unquote(rest[1:]) or ":memory:"

@@ -127,6 +127,7 @@ class Desk:
         if key not in self._told:
             raise ArgumentError(
                 f"Nothing that runs is known as {key[:80]!r}.",
+                param="key",
                 hint="It may have ended: look again.",
             )
         name = str(self._told[key][1]["name"])
@@ -135,6 +136,7 @@ class Desk:
             if word != "stop":
                 raise ArgumentError(
                     f"A sidecar cannot be told to {word}.",
+                    param="word",
                     hint="Stop it; the next block that needs it starts it.",
                 )
             return self._begin(word, name, lambda: asyncio.to_thread(self._session.stop, name))
@@ -148,7 +150,9 @@ class Desk:
         }
         if word not in works:
             raise ArgumentError(
-                f"{word[:40]!r} is nothing that can be done.", hint=f"One of {', '.join(WORDS)}."
+                f"{word[:40]!r} is nothing that can be done.",
+                param="word",
+                hint=f"One of {', '.join(WORDS)}.",
             )
         return self._begin(word, name, works[word])
 
@@ -169,6 +173,7 @@ class Desk:
         if action_id not in self._actions:
             raise ArgumentError(
                 f"No action is known as {action_id[:80]!r}.",
+                param="action_id",
                 hint=f"The last {KEPT_ACTIONS} are kept, until the process that did them ends.",
             )
         return self._actions[action_id]

@@ -115,6 +115,7 @@ def read_tail(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]) <= MOST_LOG_LINES:
         raise ArgumentError(
             f"tail={text[:20]!r} cannot be meant.",
+            param="tail",
             hint=f"Give a number from 1 to {MOST_LOG_LINES}.",
         )
     return int(text)
@@ -129,16 +130,21 @@ def read_deploy(told: Document) -> DeploymentRequest:
     if unknown:
         raise ArgumentError(
             f"{unknown[0][:80]!r} is not known here.",
+            param=unknown[0][:80],
             hint=f"These are: {', '.join(sorted(_DEPLOY_FIELDS))}.",
         )
     models: object = told.get("models")
     if not isinstance(models, list) or not 1 <= len(cast("list[object]", models)) <= MOST_MODELS:
         raise ArgumentError(
-            "models names no models.", hint=f"Send a list of 1 to {MOST_MODELS} ids."
+            "models names no models.",
+            param="models",
+            hint=f"Send a list of 1 to {MOST_MODELS} ids.",
         )
     for model in cast("list[object]", models):
         if not isinstance(model, str) or not model.strip():
-            raise ArgumentError(f"{model!r:.80} is no model.", hint="Send ids or folders.")
+            raise ArgumentError(
+                f"{model!r:.80} is no model.", param="models", hint="Send ids or folders."
+            )
     provider = _text(told, "provider")
     hours = _number(told, "hours", require_hours)
     return DeploymentRequest(
@@ -155,7 +161,9 @@ def read_deploy(told: Document) -> DeploymentRequest:
 def _text(told: Document, name: str) -> str | None:
     value = told.get(name)
     if value is not None and not (isinstance(value, str) and 0 < len(value.strip()) <= 200):
-        raise ArgumentError(f"{name}={value!r:.80} is no name.", hint=f"Leave {name} out.")
+        raise ArgumentError(
+            f"{name}={value!r:.80} is no name.", param=name, hint=f"Leave {name} out."
+        )
     return value
 
 

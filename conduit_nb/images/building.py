@@ -90,6 +90,7 @@ def _make_wheel(folder: Path) -> None:
     if source is None:
         raise ArgumentError(
             "Conduit was not installed from its source, so there is nothing to build a wheel of.",
+            param="CONDUIT_PACKAGE_URL",
             hint="Set CONDUIT_PACKAGE_URL to a wheel or git URL of Conduit.",
         )
     if source.endswith(".whl") and Path(source).is_file():

@@ -66,7 +66,9 @@ async def answer_rows(
 ) -> list[Out | ConduitError]:
     """Do what `run_rows` does with rows that nobody else changes."""
     if window < 1:
-        raise ArgumentError(f"window={window} is below 1.", hint="Leave window out to get 64.")
+        raise ArgumentError(
+            f"window={window} is below 1.", param="window", hint="Leave window out to get 64."
+        )
     outcomes: dict[int, Out | ConduitError] = {}
     verdict = _Verdict()
     waiting = enumerate(rows)

@@ -29,5 +29,6 @@ def test_an_answer_is_whole_and_says_nothing_of_itself_by_default():
 
 def test_on_length_is_one_of_two_words():
     assert require_on_length("keep") == "keep"
-    with pytest.raises(ArgumentError, match="'error' nor 'keep'"):
+    with pytest.raises(ArgumentError, match=r"'drop'.*'error'.*'keep'") as caught:
         require_on_length("drop")
+    assert caught.value.param == "on_length"

@@ -106,6 +106,7 @@ def test_the_key_is_read_when_it_is_needed_and_never_shown(
         block = block_at(server, api_key_env="MY_KEY")
         with pytest.raises(ArgumentError, match="MY_KEY") as missing:
             block(messages=HELLO)
+        assert missing.value.param == "api_key_env"
         monkeypatch.setenv("MY_KEY", "sesame-0")
         with pytest.raises(EndpointAuthError) as wrong:
             block(messages=HELLO)
@@ -166,9 +167,9 @@ def test_a_fault_is_forgiven_once(host: LoopHost, fault: Fault, kind: type[Endpo
 
 
 def test_a_request_that_was_refused_is_not_sent_again(host: LoopHost):
-    refused = Fault(status=400, body=b'{"error": {"message": "no such model"}}')
+    refused = Fault(status=400, body=b'{"error": {"message": "E17"}}')
     with openai_server(faults=[refused]) as server:
-        with pytest.raises(RequestRefusedError, match="no such model"):
+        with pytest.raises(RequestRefusedError, match="E17"):
             block_at(server)(messages=HELLO)
         assert len(server.requests) == 1
 
@@ -247,8 +248,9 @@ def test_tokens_are_told_for_plain_and_streamed_answers(host: LoopHost):
     ],
 )
 def test_an_option_that_cannot_be_meant_is_refused(option: str, value: Any):
-    with pytest.raises(ArgumentError, match=f"{option}="):
+    with pytest.raises(ArgumentError) as caught:
         Question(messages=(), **{option: value})
+    assert caught.value.param == option
 
 
 async def test_a_server_is_started_on_the_sessions_loop_wherever_the_block_is_awaited():

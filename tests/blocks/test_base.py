@@ -88,15 +88,18 @@ def test_what_goes_in_is_checked_before_the_block_runs(host: LoopHost):
     changed = Number(value=9)
     changed.value = "9"  # type: ignore[assignment]  # the mistake under test
 
-    with pytest.raises(ValidationError, match="value"):
+    with pytest.raises(ValidationError) as caught:
         block(changed)
 
+    assert [problem.path for problem in caught.value.problems] == ["$.value"]
     assert block.most == 0
 
 
 def test_what_comes_out_is_checked_too(host: LoopHost):
-    with pytest.raises(ValidationError, match="value"):
+    with pytest.raises(ValidationError, match=r"output.*Root") as caught:
         SquareRoot()(Number(value=-1))
+
+    assert [problem.path for problem in caught.value.problems] == ["$.value"]
 
 
 def test_an_answer_is_told_from_start_to_end_with_one_number(host: LoopHost):
@@ -271,10 +274,10 @@ def test_waiting_on_the_sessions_own_loop_is_an_error_and_no_deadlock(host: Loop
     async def careless() -> Root:
         return SquareRoot()(Number(value=9))
 
-    with pytest.raises(ArgumentError, match="own event loop") as caught:
+    with pytest.raises(ArgumentError) as caught:
         host.submit(careless()).result(timeout=10)
 
-    assert "await block.run" in caught.value.hint
+    assert "`await block.run(record)`" in caught.value.hint
 
 
 async def test_run_can_be_awaited_without_the_sessions_loop():
@@ -295,15 +298,15 @@ def test_a_block_that_does_nothing_says_so(host: LoopHost):
 def test_a_bug_in_a_block_is_told_and_not_hidden(host: LoopHost):
     class Broken(Block[Number, Root]):
         async def _run(self, record: Number, call: Call) -> Root:
-            raise ZeroDivisionError("by nothing")
+            raise ZeroDivisionError("1/0")
 
-    with pytest.raises(BlockError, match="ZeroDivisionError: by nothing") as caught:
+    with pytest.raises(BlockError, match=r"ZeroDivisionError.*1/0") as caught:
         Broken(Number, Root)(Number(value=1))
 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
     failed = host.seen[-1]
     assert isinstance(failed, BlockFailed)
-    assert "ZeroDivisionError: by nothing" in str(failed.error)
+    assert failed.error is caught.value
 
 
 def test_a_record_that_a_block_of_the_users_own_cannot_take_is_its_own_error(host: LoopHost):
@@ -317,14 +320,16 @@ def test_a_record_that_a_block_of_the_users_own_cannot_take_is_its_own_error(hos
 
 
 def test_fields_in_the_place_of_a_record_are_told_how_one_is_made(host: LoopHost):
-    with use_host(host), pytest.raises(ArgumentError, match="takes one record, not value=") as err:
+    with use_host(host), pytest.raises(ArgumentError, match="value=") as err:
         SquareRoot()(value=4)  # pyright: ignore[reportCallIssue]  # what a newcomer writes
-    assert err.value.hint == "Make a record: Number(value=...)."
+    assert err.value.param == "record"
+    assert "Number(value=...)" in err.value.hint
 
 
 def test_one_record_in_the_place_of_many_is_refused(host: LoopHost):
-    with use_host(host), pytest.raises(ArgumentError, match="takes a list of Number, not Number"):
+    with use_host(host), pytest.raises(ArgumentError, match="Number") as err:
         SquareRoot().batch(Number(4))  # pyright: ignore[reportArgumentType]  # as above
+    assert err.value.param == "records"
 
 
 class Plain(Block[Number, Root]):
@@ -335,6 +340,6 @@ class Plain(Block[Number, Root]):
 
 
 def test_a_block_that_forgot_async_is_told_so(host: LoopHost):
-    with use_host(host), pytest.raises(BlockError, match="_run is no coroutine") as err:
+    with use_host(host), pytest.raises(BlockError, match=r"Plain\._run") as err:
         Plain(Number, Root)(Number(4))
     assert "async def _run(self, record, call)" in err.value.hint

@@ -129,7 +129,7 @@ def test_get_is_called_without_a_record(host: LoopHost, web: Web):
 
 
 def test_get_takes_no_record(host: LoopHost, web: Web):
-    with pytest.raises(ValidationError, match="expected None, got Order"):
+    with pytest.raises(ValidationError, match=r"HttpGetBlock.*None.*Order"):
         HttpGetBlock(f"{web.url}/hello")(Order("a", 1))  # type: ignore[call-overload]  # under test
 
 
@@ -146,9 +146,10 @@ def test_post_checks_the_record_before_it_is_sent(host: LoopHost, web: Web):
     order = Order(item="a", count=1)
     order.count = "two"  # type: ignore[assignment]  # the mistake under test
 
-    with pytest.raises(ValidationError, match="count"):
+    with pytest.raises(ValidationError) as caught:
         HttpPostBlock(Order, f"{web.url}/hello")(order)
 
+    assert [problem.path for problem in caught.value.problems] == ["$.count"]
     assert not web.asked
 
 
@@ -245,15 +246,17 @@ async def test_cancelling_closes_the_connection(host: LoopHost, web: Web):
 
 @pytest.mark.parametrize("url", ["", "no url", "ftp://host/", "http://", "/path", "http://[", None])
 def test_what_is_no_web_address_is_refused_when_the_block_is_made(url: str):
-    with pytest.raises(ArgumentError, match="endpoint="):
+    with pytest.raises(ArgumentError) as caught:
         HttpGetBlock(url)
+    assert caught.value.param == "endpoint"
 
 
 @pytest.mark.parametrize("headers", [{"A": "x\r\nB: y"}, {"A": 5}, {"ü": "x"}, {"A": "€secret"}])
 def test_headers_that_cannot_be_sent_are_refused_without_showing_them(headers: Any):
-    with pytest.raises(ArgumentError, match="header") as caught:
+    with pytest.raises(ArgumentError) as caught:
         HttpGetBlock("http://127.0.0.1/", headers)
 
+    assert caught.value.param == "headers"
     assert "secret" not in str(caught.value)
 
 

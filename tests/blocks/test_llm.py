@@ -126,7 +126,7 @@ def test_examples_are_shown_as_turns(host: LoopHost):
 def test_examples_that_do_not_fit_are_refused_at_once(example: Any, side: str):
     block = LMLiteBlock([LmLiteModelConfig("m")])
 
-    with pytest.raises(ValidationError, match=rf"{side} of examples\[0\]"):
+    with pytest.raises(ValidationError, match=rf"{side}.*examples\[0\]"):
         block.task(Review, Verdict, examples=[example])
 
 
@@ -134,9 +134,9 @@ def test_an_answer_that_does_not_fit_is_an_error_with_its_text(host: LoopHost):
     said = '{"mood":"sad","stars":"5"}'
     with (
         openai_server(answer=always(said)) as server,
-        pytest.raises(ValidationError, match="answer of m does not fit") as caught,
+        pytest.raises(ValidationError, match="some/model") as caught,
     ):
-        block_at(server)(input=Review(text="a"), output=Verdict)
+        block_at(server, "some/model")(input=Review(text="a"), output=Verdict)
 
     assert caught.value.text == said
     assert {problem.path for problem in caught.value.problems} == {"$.mood", "$.stars"}
@@ -260,8 +260,10 @@ def test_what_changes_between_the_call_and_its_await_is_not_asked(host: LoopHost
 def test_a_stream_whose_record_does_not_fit_ends_with_the_error(host: LoopHost):
     with openai_server(answer=always('{"mood": "sad", "stars": 5}')) as server:
         texts = block_at(server).stream(input=Review(text="a"), output=Verdict)
-        with pytest.raises(ValidationError, match="mood"):
+        with pytest.raises(ValidationError) as caught:
             list(texts)
+
+    assert [problem.path for problem in caught.value.problems] == ["$.mood"]
 
 
 def test_a_record_cut_by_the_limit_is_an_error_that_has_it_closed(host: LoopHost):
@@ -308,13 +310,15 @@ def test_a_cut_record_that_cannot_be_closed_is_an_error_without_one(host: LoopHo
 
 
 def test_on_length_takes_two_words():
-    with pytest.raises(ArgumentError, match="on_length='keeps'"):
+    with pytest.raises(ArgumentError, match="'keeps'") as caught:
         LMLiteBlock(["m"]).task(Review, Verdict, on_length="keeps")  # type: ignore[arg-type]  # the mistake
+    assert caught.value.param == "on_length"
 
 
 def test_a_server_that_cannot_tell_how_sure_it_is_is_not_asked(host: LoopHost):
-    with openai_server() as server, pytest.raises(ArgumentError, match="how sure"):
+    with openai_server() as server, pytest.raises(ArgumentError) as caught:
         block_at(server).task(Review, Verdict, confidence=True)(Review(text="a"))
+    assert caught.value.param == "confidence"
     assert server.requests == []
 
 
@@ -363,31 +367,32 @@ def test_a_model_that_the_block_does_not_have_is_refused_with_the_choices(model_
     with pytest.raises(ArgumentError) as caught:
         block(messages=HELLO, model_id=model_id)
 
+    assert caught.value.param == "model_id"
     assert "one, two" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "param"),
     [
-        ({}, "input="),
-        ({"input": Review(text="a")}, "output="),
-        ({"output": Verdict}, "input="),
-        ({"messages": HELLO, "output": Verdict}, "output="),
-        ({"messages": HELLO, "guidance": "Be brief."}, "guidance="),
-        ({"messages": []}, "messages="),
-        ({"messages": [{"role": "robot", "content": "a"}]}, "robot"),
-        ({"messages": [{"role": "user"}]}, "messages="),
-        ({"messages": ["Hello?"]}, "messages="),
-        ({"messages": HELLO, "max_tokens": 0}, "max_tokens="),
+        ({}, "input"),
+        ({"input": Review(text="a")}, "output"),
+        ({"output": Verdict}, "input"),
+        ({"messages": HELLO, "output": Verdict}, "output"),
+        ({"messages": HELLO, "guidance": "Be brief."}, "guidance"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": "a"}]}, "messages"),
+        ({"messages": [{"role": "user"}]}, "messages"),
+        ({"messages": ["Hello?"]}, "messages"),
+        ({"messages": HELLO, "max_tokens": 0}, "max_tokens"),
     ],
 )
-def test_a_call_that_cannot_be_meant_is_refused(arguments: dict[str, Any], named: str):
+def test_a_call_that_cannot_be_meant_is_refused(arguments: dict[str, Any], param: str):
     block = LMLiteBlock([LmLiteModelConfig("m")])
 
     for call in (block.__call__, block.stream):
         with pytest.raises(ArgumentError) as caught:
             call(**arguments)
-        assert named in str(caught.value)
+        assert caught.value.param == param
 
 
 def test_an_argument_that_is_not_there_is_an_error():
@@ -406,30 +411,32 @@ def test_an_id_alone_is_a_model_with_every_default():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "param", "fact"),
     [
-        ({"models": []}, "models="),
-        ({"models": "m"}, "not a list"),
-        ({"models": [None]}, "no model"),
-        ({"models": [LmLiteModelConfig("m"), LmLiteModelConfig("m", 100)]}, "twice"),
-        ({"compute_provider": "nowhere"}, "compute_provider="),
-        ({"api_key_env": "MY_KEY"}, "endpoint="),
-        ({"constraint": DeploymentConstraint(providers=("runpod",))}, "rules out local"),
-        ({"constraint": DeploymentConstraint(enterprise=True)}, "certified"),
-        ({"constraint": DeploymentConstraint(interruptible=True)}, "not interruptible"),
+        ({"models": []}, "models", "models="),
+        ({"models": "m"}, "models", "[…]"),
+        ({"models": [None]}, "models", "None"),
+        ({"models": [LmLiteModelConfig("m"), LmLiteModelConfig("m", 100)]}, "models", "'m'"),
+        ({"compute_provider": "nowhere"}, "compute_provider", "'nowhere'"),
+        ({"api_key_env": "MY_KEY"}, "api_key_env", "endpoint="),
+        ({"constraint": DeploymentConstraint(providers=("runpod",))}, "constraint", "providers"),
+        ({"constraint": DeploymentConstraint(enterprise=True)}, "constraint", "enterprise"),
+        ({"constraint": DeploymentConstraint(interruptible=True)}, "constraint", "interruptible"),
         (
             {"constraint": DeploymentConstraint(), "endpoint": "http://127.0.0.1:9/v1"},
-            "runs already",
+            "constraint",
+            "endpoint=",
         ),
-        ({"endpoint": "no url"}, "no url"),
-        ({"timeout_seconds": 0}, "timeout_seconds="),
+        ({"endpoint": "no url"}, "endpoint", "'no url'"),
+        ({"timeout_seconds": 0}, "timeout_seconds", "=0"),
     ],
 )
-def test_a_block_that_cannot_be_meant_is_refused(arguments: dict[str, Any], named: str):
+def test_a_block_that_cannot_be_meant_is_refused(arguments: dict[str, Any], param: str, fact: str):
     with pytest.raises(ArgumentError) as caught:
         LMLiteBlock(**{"models": [LmLiteModelConfig("m")], **arguments})
 
-    assert named in str(caught.value)
+    assert caught.value.param == param
+    assert fact in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize("provider", [ComputeProvider.LOCAL, "local"])
@@ -443,15 +450,16 @@ def test_the_provider_is_a_member_of_the_enum_or_a_registered_name(
 
 
 def test_what_a_model_cannot_write_is_refused_when_the_task_is_made():
-    with pytest.raises(SchemaError, match="bytes"):
+    with pytest.raises(SchemaError, match="bytes") as caught:
         LMLiteBlock([LmLiteModelConfig("m")]).task(Review, Picture)
+    assert caught.value.path == "$.pixels"
 
 
 def test_a_model_is_asked_with_one_dataclass():
     block = LMLiteBlock([LmLiteModelConfig("m")])
 
-    for output in (Review | Verdict, type(None)):
-        with pytest.raises(SchemaError, match="one dataclass"):
+    for output, shown in ((Review | Verdict, r"Review \| Verdict"), (type(None), "None")):
+        with pytest.raises(SchemaError, match=rf"LMLiteBlock.*{shown}"):
             block.task(Review, output)  # type: ignore[arg-type]  # the mistake under test
 
 
@@ -481,21 +489,21 @@ def test_a_block_shows_its_models_and_no_secrets():
 
 
 @pytest.mark.parametrize(
-    ("given", "output", "said"),
+    ("given", "output", "fact"),
     [
-        (Review("x"), Verdict("good", 1), "pass the class, not a record"),
-        (Review("x"), [Verdict], "a list with Verdict in it is not a dataclass"),
-        (Review("x"), "Verdict", "Verdict is not a dataclass"),
-        (Review("x"), {"mood": "str"}, "a dict is not a dataclass"),
-        (Review, Verdict, "pass a record, not the class"),
-        ([Review("x")], Verdict, "list is not a dataclass"),
-        ([Review], Verdict, "list is not a dataclass"),
-        ("x", Verdict, "str is not a dataclass"),
-        ({"text": "x"}, Verdict, "dict is not a dataclass"),
+        (Review("x"), Verdict("good", 1), r"Verdict\(\.\.\.\)"),
+        (Review("x"), [Verdict], r"\blist\b.*Verdict"),
+        (Review("x"), "Verdict", r": Verdict\b(?!\()"),
+        (Review("x"), {"mood": "str"}, r"\bdict\b"),
+        (Review, Verdict, r": Review\b(?!\()"),
+        ([Review("x")], Verdict, r"\blist\b"),
+        ([Review], Verdict, r"\blist\b"),
+        ("x", Verdict, r"\bstr\b"),
+        ({"text": "x"}, Verdict, r"\bdict\b"),
     ],
 )
 def test_what_is_no_record_or_no_class_is_named_before_anything_is_asked(
-    host: LoopHost, given: Any, output: Any, said: str
+    host: LoopHost, given: Any, output: Any, fact: str
 ):
     with openai_server(answer=GOOD) as server:
         block = block_at(server)
@@ -504,9 +512,8 @@ def test_what_is_no_record_or_no_class_is_named_before_anything_is_asked(
             lambda: list(block.stream(input=given, output=output)),
             lambda: block.batch([given], output=output),
         ):
-            with pytest.raises(SchemaError) as caught:
+            with pytest.raises(SchemaError, match=fact) as caught:
                 use()
-            assert said in str(caught.value)
             assert caught.value.hint
 
     assert server.requests == []
@@ -515,11 +522,11 @@ def test_what_is_no_record_or_no_class_is_named_before_anything_is_asked(
 def test_a_task_wants_a_record_and_says_what_it_was_given(host: LoopHost):
     with openai_server(answer=GOOD) as server:
         task = block_at(server).task(Review, Verdict)
-        for given, said in ((Review, "the class Review"), ([Review("x")], "list"), ("x", "str")):
-            with pytest.raises(ValidationError, match=f"expected Review, got {said}") as caught:
+        for given, kind in ((Review, "Review"), ([Review("x")], "list"), ("x", "str")):
+            with pytest.raises(ValidationError, match=rf"\$: .*Review.*\b{kind}\b") as caught:
                 task(given)  # type: ignore[arg-type]  # the mistakes under test
-            assert "Make a record: Review(text=...)" in caught.value.hint
-        with pytest.raises(SchemaError, match="pass the class, not a record"):
+            assert "Review(text=...)" in caught.value.hint
+        with pytest.raises(SchemaError, match=r"Review\(\.\.\.\)"):
             block_at(server).task(Review("x"), Verdict)  # type: ignore[arg-type]  # as above
 
     assert server.requests == []

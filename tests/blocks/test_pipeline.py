@@ -82,15 +82,17 @@ def test_blocks_that_do_not_fit_are_refused_with_both_names_and_types():
 
 
 def test_pipelines_that_do_not_fit_name_the_blocks_that_meet():
-    with pytest.raises(PipelineError, match="judging gives Verdict, but counting takes Word"):
+    with pytest.raises(PipelineError, match=r"judging.*Verdict.*counting.*Word"):
         _ = (counting >> judging) >> (counting >> judging)  # type: ignore[operator]  # under test
 
 
 def test_what_does_not_fit_after_all_is_refused_at_run_time(host: LoopHost):
     lying = Step(Word, Count, lambda word: word, name="lying")
 
-    with pytest.raises(ValidationError, match="expected Count, got Word"):
+    with pytest.raises(ValidationError, match=r"lying.*Count.*Word") as caught:
         (lying >> judging)(Word(text="abc"))
+
+    assert [problem.path for problem in caught.value.problems] == ["$"]
 
 
 def test_every_block_of_a_pipeline_is_heard_of(host: LoopHost):
@@ -103,7 +105,7 @@ def test_every_block_of_a_pipeline_is_heard_of(host: LoopHost):
 def test_a_language_model_is_chained_by_its_task():
     model = LMLiteBlock([LmLiteModelConfig("some/model")])
 
-    with pytest.raises(PipelineError, match="LMLiteBlock is no block") as caught:
+    with pytest.raises(PipelineError, match="LMLiteBlock") as caught:
         _ = counting >> model  # type: ignore[operator]  # the mistake under test
 
     assert ".task(" in caught.value.hint
@@ -147,7 +149,7 @@ def test_a_block_with_effects_runs_when_the_user_calls_it(host: LoopHost):
 def test_a_block_that_takes_nothing_can_only_come_first():
     get = HttpGetBlock("http://127.0.0.1:9/")
 
-    with pytest.raises(PipelineError, match="HttpGetBlock takes None"):
+    with pytest.raises(PipelineError, match=r"counting.*Count.*HttpGetBlock.*None"):
         _ = counting >> get  # type: ignore[operator]  # the mistake under test
 
 
@@ -155,10 +157,9 @@ def test_a_step_without_success_ends_the_pipeline_and_is_named(host: LoopHost, t
     asked: list[FileReadResult] = []
     next_one = Step(FileReadResult, Word, lambda read: asked.append(read) or Word(text=""))
 
-    with pytest.raises(BlockError, match="FileSystemReadBlock failed") as caught:
+    with pytest.raises(BlockError, match=r"FileSystemReadBlock.*nowhere\.txt"):
         (FileSystemReadBlock(str(tmp_path / "nowhere.txt")) >> next_one)()
 
-    assert "nowhere.txt" in str(caught.value)
     assert not asked
 
 

@@ -68,16 +68,18 @@ def test_a_port_shows_itself_as_its_author_wrote_it():
 
 
 def test_a_record_of_another_class_is_refused_by_name():
-    with pytest.raises(ValidationError, match=r"input of x does .*expected Animal, got Stone"):
+    with pytest.raises(ValidationError, match=r"\$: .*Animal.*Stone") as caught:
         Port.of(Animal).check(Stone(grams=1), subject="input of x")
+    assert caught.value.subject == "input of x"
 
 
 def test_a_record_changed_after_it_was_made_is_caught():
     stone = Stone(grams=1)
     stone.grams = "heavy"  # type: ignore[assignment]  # the mistake under test
 
-    with pytest.raises(ValidationError, match="grams"):
+    with pytest.raises(ValidationError) as caught:
         Port.of(Stone).check(stone, subject="input")
+    assert [problem.path for problem in caught.value.problems] == ["$.grams"]
 
 
 def test_what_a_derived_record_inherits_is_checked_and_the_rest_is_left_out():
@@ -87,12 +89,13 @@ def test_what_a_derived_record_inherits_is_checked_and_the_rest_is_left_out():
 
     assert port.encode(Dog(name="Rex", tricks=3)) == '{"name":"Rex"}'
     assert port.exact(Dog(name="Rex", tricks=3)) == Animal(name="Rex")
-    with pytest.raises(ValidationError, match="name"):
+    with pytest.raises(ValidationError) as caught:
         port.check(Dog(name=7, tricks=3), subject="input")  # type: ignore[arg-type]  # under test
+    assert [problem.path for problem in caught.value.problems] == ["$.name"]
 
 
 def test_none_is_no_record():
-    with pytest.raises(ValidationError, match="expected Animal, got NoneType"):
+    with pytest.raises(ValidationError, match=r"\$: .*Animal.*NoneType"):
         Port.of(Animal).check(None, subject="input")
 
 
@@ -113,10 +116,9 @@ def test_a_type_without_a_schema_makes_no_port():
     ],
 )
 def test_what_is_no_list_of_records_is_refused_with_what_to_write(records: object, kind: str):
-    with pytest.raises(
-        ArgumentError, match=f"judge.batch takes a list of Animal, not {kind}"
-    ) as caught:
+    with pytest.raises(ArgumentError, match=rf"judge\.batch.*Animal.*\b{kind}\b") as caught:
         Port.of(Animal).several(records, "judge.batch")
+    assert caught.value.param == "records"
     assert "Animal(name=...)" in caught.value.hint
     assert ("%%conduit map" in caught.value.hint) == (kind in ("DataFrame", "Series"))
 
@@ -131,4 +133,4 @@ def test_any_other_iterable_of_records_is_a_list():
 def test_a_bare_value_is_told_how_a_record_is_made():
     with pytest.raises(ValidationError) as caught:
         Port.of(Dog).check("Rex", subject="input")
-    assert caught.value.hint == "Make a record: Dog(name=..., tricks=...)."
+    assert "Dog(name=..., tricks=...)" in caught.value.hint

@@ -66,14 +66,16 @@ def test_a_command_that_works(host: LoopHost):
 def test_a_command_that_fails_says_so(host: LoopHost):
     result = run("echo before; exit 3")
 
-    assert (result.success, result.return_code, result.reason) == (False, 3, "exit code 3")
+    assert (result.success, result.return_code) == (False, 3)
+    assert "3" in (result.reason or "")
     assert result.stdout == "before\n"
 
 
 def test_a_command_that_is_killed_names_the_signal(host: LoopHost):
     result = run("kill -SEGV $$")
 
-    assert (result.return_code, result.reason) == (-signal.SIGSEGV, "ended by SIGSEGV")
+    assert result.return_code == -signal.SIGSEGV
+    assert "SIGSEGV" in (result.reason or "")
 
 
 def test_a_command_whose_syntax_is_wrong_is_not_run(host: LoopHost, tmp_path: Path):
@@ -116,15 +118,15 @@ def test_a_folder_that_is_gone_is_a_failure_that_names_it(host: LoopHost, tmp_pa
     result = run("true", cwd=tmp_path / "gone")
 
     assert (result.success, result.return_code) == (False, None)
-    assert "gone" in (result.reason or "")
+    assert str(tmp_path / "gone") in (result.reason or "")
 
 
 @pytest.mark.parametrize("command", ["echo a\0b", "echo " + "x" * 10_000_000], ids=["nul", "10MB"])
 def test_a_command_that_cannot_be_started_is_a_failure(host: LoopHost, command: str):
     result = run(command)
 
-    assert not result.success
-    assert "not started" in (result.reason or "")
+    assert (result.success, result.syntax_ok, result.return_code) == (False, True, None)
+    assert result.reason
 
 
 def test_a_timeout_ends_the_command_and_keeps_what_it_said(host: LoopHost):
@@ -214,10 +216,10 @@ def test_an_input_without_the_field_is_refused_when_the_block_is_made():
     class Order:
         command: str
 
-    with pytest.raises(SchemaError, match="Order has no field 'shell_command'") as caught:
+    with pytest.raises(SchemaError, match=r"Order.*'shell_command'") as caught:
         SystemCommandBlock(Order)  # type: ignore[type-var]  # the mistake under test
 
-    assert "shell_command: str" in caught.value.hint
+    assert "`shell_command: str`" in caught.value.hint
 
 
 def test_a_field_that_is_no_text_is_refused_when_the_block_is_made():
@@ -225,8 +227,10 @@ def test_a_field_that_is_no_text_is_refused_when_the_block_is_made():
     class Order:
         shell_command: list[str]
 
-    with pytest.raises(SchemaError, match="shell_command"):
+    with pytest.raises(SchemaError) as caught:
         SystemCommandBlock(Order)  # type: ignore[type-var]  # the mistake under test
+
+    assert caught.value.path == "$.shell_command"
 
 
 def test_a_choice_of_commands_is_text_too(host: LoopHost):
@@ -238,14 +242,16 @@ def test_a_choice_of_commands_is_text_too(host: LoopHost):
 
 
 def test_a_shell_that_is_not_there_is_refused_when_the_block_is_made():
-    with pytest.raises(ArgumentError, match="no-such-shell"):
+    with pytest.raises(ArgumentError, match="no-such-shell") as caught:
         SystemCommandBlock(Command, shell="no-such-shell")
+    assert caught.value.param == "shell"
 
 
 @pytest.mark.parametrize("value", [0, -1, True, float("nan"), float("inf"), "5"])
 def test_a_timeout_that_cannot_be_meant_is_refused(value: float):
-    with pytest.raises(ArgumentError, match="timeout_seconds"):
+    with pytest.raises(ArgumentError) as caught:
         SystemCommandBlock(Command, timeout_seconds=value)
+    assert caught.value.param == "timeout_seconds"
 
 
 async def test_cancelling_at_any_moment_leaves_nothing_behind(host: LoopHost):
