@@ -57,7 +57,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from conduit_nb.displayed import Displayed
 from conduit_nb.plain_text import plain
@@ -129,12 +129,32 @@ class SchemaError(ConduitError):
         self.path = path
 
 
+ProblemKind = Literal[
+    "mismatch",
+    "missing",
+    "unexpected",
+    "duplicate_key",
+    "not_json",
+    "too_deep",
+    "circular",
+    "raised",
+    "redefined",
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong in a record: where (`$.files[1].bytes`) and what."""
+    """One thing that is wrong in a record: where (`$.files[1].bytes`) and what.
+
+    `kind` says for programs what: "mismatch" (another type or value than expected), "missing" or
+    "unexpected" (a field), "duplicate_key", "not_json" (the text is not JSON, or JSON has no such
+    value), "too_deep", "circular", "raised" (code of the class itself raised an exception) or
+    "redefined" (a record of an earlier definition of its class).
+    """
 
     path: str
     message: str
+    kind: ProblemKind = "mismatch"
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"

@@ -137,9 +137,8 @@ class Port:
 def _redefined(name: str, *, subject: str, user: str) -> ValidationError:
     """Return the error for a block of which a class means something else by now."""
     again = f": run {user}'s cell again" if user else ""
-    error = ValidationError(
-        (Problem(path="$", message=f"{name} was redefined{again}"),), subject=subject
-    )
+    problem = Problem(path="$", message=f"{name} was redefined{again}", kind="redefined")
+    error = ValidationError((problem,), subject=subject)
     error.hint = f"In Python code, make {user or 'the block'} again, with the new {name}."
     return error
 
@@ -148,9 +147,8 @@ def _other_definition(cls: type[Any], *, subject: str, user: str) -> ValidationE
     """Return the error for a record of a class that has the name of the wanted one."""
     if bound_class(cls) in (cls, None):
         return _redefined(cls.__name__, subject=subject, user=user)
-    problem = Problem(
-        path="$", message=f"{cls.__name__} was redefined after this {cls.__name__} was made"
-    )
+    message = f"{cls.__name__} was redefined after this {cls.__name__} was made"
+    problem = Problem(path="$", message=message, kind="redefined")
     error = ValidationError((problem,), subject=subject)
     error.hint = f"Make the record again: {cls.__name__}(...)."
     return error

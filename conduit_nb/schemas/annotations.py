@@ -388,7 +388,9 @@ def _literal(values: tuple[Any, ...], path: str) -> Shape:
 
 def _enum(cls: type[Enum], path: str) -> Shape:
     if not list(cls):
-        raise SchemaError(f"{cls.__name__} has no members", path=path, hint="Give it at least one.")
+        raise SchemaError(
+            f"{cls.__name__} has no members", path=path, hint='Give it at least one, e.g. A = "a".'
+        )
     for member in cls:
         _check_scalar(member.value, f"{cls.__name__}.{member.name}", path)
     return EnumChoice(cls)

@@ -44,7 +44,10 @@ class Completer:
             pass
         shortest = shortest_of(self._root)
         if shortest is None:
-            raise SchemaError("no value fits the JSON Schema")
+            raise SchemaError(
+                "no value fits the JSON Schema",
+                hint="Make the property that refers back optional, or allow null there.",
+            )
         self.shortest = shortest
         self._level_bytes = max(node.most_bytes() for node in nodes)
 

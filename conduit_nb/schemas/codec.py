@@ -92,7 +92,8 @@ class Codec:
         except ValueError as err:  # Python writes no more digits than sys says
             raise ValidationError(long_numbers(value), subject=self._root.name) from err
         if text is None:
-            problem = Problem(path="$", message=f"nests deeper than {MAX_DEPTH} levels")
+            message = f"nests deeper than {MAX_DEPTH} levels"
+            problem = Problem(path="$", message=message, kind="too_deep")
             raise ValidationError((problem,), subject=self._root.name)
         if not text.isascii() and (surrogates := tuple(_surrogates(value, []))):
             raise ValidationError(surrogates, subject=self._root.name)
@@ -164,7 +165,9 @@ def _doubled(text: str) -> tuple[Problem, ...]:
 
     whole = json.loads(text, object_pairs_hook=to_object, parse_int=float)
     return tuple(
-        Problem(path=to_path([*keys, key]), message="the key stands there twice")
+        Problem(
+            path=to_path([*keys, key]), message="the key stands there twice", kind="duplicate_key"
+        )
         for keys, value in _objects(whole, [])
         if id(value) in doubled
         for key in doubled[id(value)][1]
@@ -219,7 +222,7 @@ def _long_numbers(value: Any, keys: list[str | int]) -> Iterator[Problem]:
             except ValueError:
                 most = sys.get_int_max_str_digits()
                 message = f"{found(value)}, and no more than {most:,} are written"
-                yield Problem(path=to_path(keys), message=message)
+                yield Problem(path=to_path(keys), message=message, kind="not_json")
         case list():
             for index, item in enumerate(cast("list[Any]", value)):
                 yield from _long_numbers(item, [*keys, index])
@@ -237,7 +240,7 @@ def _surrogates(value: Any, keys: list[str | int]) -> list[Problem]:
                 value.encode("utf-8")
             except UnicodeEncodeError:
                 message = "holds a lone surrogate, which JSON text cannot carry"
-                return [Problem(path=to_path(keys), message=message)]
+                return [Problem(path=to_path(keys), message=message, kind="not_json")]
             return []
         case list():
             items = enumerate(cast("list[Any]", value))

@@ -86,7 +86,9 @@ def constrain(shape: Shape, constraint: Constraint, path: str) -> Shape:
             return replace(shape, pattern=regex)
         case Pattern(), Str():
             raise SchemaError(
-                "there are two patterns", path=path, hint="Join them into one regular expression."
+                f"there are two patterns, {shape.pattern!r} and {constraint.regex!r}",
+                path=path,
+                hint="Join them into one regular expression.",
             )
         case _:
             raise SchemaError(

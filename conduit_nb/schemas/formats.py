@@ -34,14 +34,14 @@ _BASE64 = re.compile(BASE64_REGEX)
 def read_date(text: str) -> date:
     """Return the day that `2024-12-31` names. Raises ValueError for anything else."""
     if not _DATE.fullmatch(text):
-        raise ValueError("not a date")
+        raise ValueError(f"not a date: {text!r:.80}")
     return date.fromisoformat(text)
 
 
 def read_datetime(text: str) -> datetime:
     """Return the time that `2024-12-31T23:59:00Z` names. Raises ValueError for anything else."""
     if not _DATETIME.fullmatch(text):
-        raise ValueError("not a datetime")
+        raise ValueError(f"not a datetime: {text!r:.80}")
     # fromisoformat reads three or six digits of a second alike in every Python version.
     head, dot, tail = text.partition(".")
     if dot:
@@ -58,7 +58,7 @@ def write_datetime(moment: datetime) -> str:
     """
     offset = moment.utcoffset()
     if offset is None:
-        raise ValueError("naive")
+        raise ValueError(f"naive: {moment!r}")
     if offset % timedelta(minutes=1):
         moment = moment.astimezone(UTC)
     return datetime.isoformat(moment)  # also of a Timestamp, whose own has nanoseconds
@@ -67,7 +67,7 @@ def write_datetime(moment: datetime) -> str:
 def read_base64(text: str) -> bytes:
     """Return the bytes behind standard base64 with padding. Raises ValueError for others."""
     if not _BASE64.fullmatch(text):
-        raise ValueError("not base64")
+        raise ValueError(f"not base64: {text!r:.80}")
     return binascii.a2b_base64(text)
 
 

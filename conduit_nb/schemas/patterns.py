@@ -226,7 +226,7 @@ class _Parser:
     def _peek(self) -> str:
         return self.regex[self.at] if self.at < self.end else ""
 
-    def _take(self, otherwise: str = "an escape without a character") -> str:
+    def _take(self, otherwise: str = "\\ without a character") -> str:
         if self.at >= self.end:
             raise self._refused(otherwise)
         self.at += 1

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from pydantic_core import ErrorDetails
 
-from conduit_nb.errors import Problem
+from conduit_nb.errors import Problem, ProblemKind
 from conduit_nb.plain_text import plain
 from conduit_nb.schemas.formats import write_float
 from conduit_nb.schemas.shapes import (
@@ -164,16 +164,32 @@ def _to_problem(error: ErrorDetails, root: Record, in_python: bool) -> Problem:
     tag = _wrong_tag(error, shape)
     if tag is not None:
         keys.append(tag[0])
-        message = tag[1]
-    elif is_key:
+        return Problem(path=to_path(keys), message=tag[1], kind=tag[2])
+    if is_key:
         message = f"expected str as key, got {found(error['input'])}"
     else:
         expected = None if shape is None else described(shape, in_python=in_python)
         message = _message(error, expected, owner)
-    return Problem(path=to_path(keys), message=message)
+    return Problem(path=to_path(keys), message=message, kind=_kind(error))
 
 
-def _wrong_tag(error: ErrorDetails, shape: Shape | None) -> tuple[str, str] | None:
+def _kind(error: ErrorDetails) -> ProblemKind:
+    if error["type"] == OWN:
+        return error.get("ctx", {})["kind"]
+    return _KINDS.get(error["type"], "mismatch")
+
+
+_KINDS: dict[str, ProblemKind] = {
+    "missing": "missing",
+    "extra_forbidden": "unexpected",
+    "json_invalid": "not_json",
+    "string_unicode": "not_json",
+    "recursion_loop": "circular",
+    "recursion_depth_exceeded": "too_deep",
+}
+
+
+def _wrong_tag(error: ErrorDetails, shape: Shape | None) -> tuple[str, str, ProblemKind] | None:
     """Return the field that is to tell the members of a union apart, and what is wrong with it."""
     value = error["input"]
     if not error["type"].startswith("union_tag") or not isinstance(value, dict):
@@ -185,8 +201,8 @@ def _wrong_tag(error: ErrorDetails, shape: Shape | None) -> tuple[str, str] | No
     name, values = tag
     expected = _listed([json.dumps(one, ensure_ascii=False) for one in values])
     if name not in value:
-        return name, f"missing, expected {expected}"
-    return name, f"expected {expected}, got {found(value[name])}"
+        return name, f"missing, expected {expected}", "missing"
+    return name, f"expected {expected}, got {found(value[name])}", "mismatch"
 
 
 def _below(shape: Shape | None, key: str | int) -> Shape | None:

@@ -148,10 +148,10 @@ class Schema(Displayed, Generic[T]):
         try:
             text = json.dumps(value, ensure_ascii=False, default=_plain)
         except RecursionError as err:
-            problem = Problem(path="$", message="not JSON: it nests too deep")
+            problem = Problem(path="$", message="not JSON: it nests too deep", kind="too_deep")
             raise ValidationError((problem,), subject="value") from err
         except (TypeError, ValueError) as err:
-            problem = Problem(path="$", message=f"not JSON: {err}")
+            problem = Problem(path="$", message=f"not JSON: {err}", kind="not_json")
             problems = long_numbers(value) if "digits" in str(err) else ()
             raise ValidationError(problems or (problem,), subject="value") from err
         return self.decode(text)

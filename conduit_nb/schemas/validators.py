@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
-from conduit_nb.errors import ConduitError, SchemaError
+from conduit_nb.errors import ConduitError, ProblemKind, SchemaError
 from conduit_nb.plain_text import plain
 from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.formats import (
@@ -316,9 +316,9 @@ def _misfit() -> PydanticCustomError:
     return PydanticCustomError("misfit", "misfit")
 
 
-def _own(message: str) -> PydanticCustomError:
+def _own(message: str, kind: ProblemKind = "mismatch") -> PydanticCustomError:
     """Return an error that says it itself."""
-    return PydanticCustomError(OWN, "{message}", {"message": message})
+    return PydanticCustomError(OWN, "{message}", {"message": message, "kind": kind})
 
 
 def _read_with(read: Callable[[str], Any]) -> CoreSchema:
@@ -361,7 +361,7 @@ def _constructor(record: Record) -> Callable[[dict[str, Any]], Any]:
         except ConduitError:
             raise
         except Exception as err:  # a user's own __post_init__ raises what it likes
-            raise _own(f"{cls.__name__} refuses it: {_said(err)}") from err
+            raise _own(f"{cls.__name__} refuses it: {_said(err)}", "raised") from err
         if kind is not None and hasattr(made, "__dict__"):
             # As `Page[Item](...)` does it, but of a frozen dataclass too.
             object.__setattr__(made, "__orig_class__", kind)
@@ -385,12 +385,13 @@ def _taker(record: Record) -> Callable[[Any], dict[str, Any]]:
         kind = cast("type[Any]", type(value))
         if kind is not record.cls and not is_known(kind):
             if type(value).__name__ == record.cls.__name__:
-                raise _own(f"expected {record.name}, got one of another class of that name")
+                message = f"expected {record.name}, got one of another class of that name"
+                raise _own(message, "redefined")
             raise _own(f"expected {record.name}, got {found(value)}")
         try:
             return {name: getattr(value, name) for name in names if hasattr(value, name)}
         except Exception as err:  # a property of the user's raises what it likes
-            raise _own(f"{record.name} cannot be read: {_said(err)}") from err
+            raise _own(f"{record.name} cannot be read: {_said(err)}", "raised") from err
 
     return take
 
@@ -450,7 +451,8 @@ def _member_writer(choice: EnumChoice) -> CoreSchema:
     def write(member: Any) -> Scalar:
         if not is_member_of(member, choice):
             if type(member).__name__ == choice.cls.__name__:
-                raise _own(f"expected {choice.cls.__name__}, got a member of another Enum so named")
+                message = f"expected {choice.cls.__name__}, got a member of another Enum so named"
+                raise _own(message, "redefined")
             raise _misfit()
         return _plain_number(member.value)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, date, datetime
 from enum import Enum, IntEnum, StrEnum
@@ -9,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from conduit_nb.errors import ValidationError
+from conduit_nb.errors import Problem, ValidationError
 
 
 class Color(Enum):
@@ -79,10 +81,28 @@ def everything() -> Everything:
     )
 
 
-def problems_of(call: Any) -> list[str]:
+Told = tuple[str, str, tuple[str, ...]]
+"""A problem: its path, its kind, and the facts in its message, in their order."""
+
+
+def problems_of(call: Any, *args: object) -> tuple[Problem, ...]:
     with pytest.raises(ValidationError) as caught:
-        call()
-    return [str(problem) for problem in caught.value.problems]
+        call(*args)
+    return caught.value.problems
+
+
+def check_problems(found: Iterable[Problem], *wanted: Told) -> None:
+    """Assert that these problems were found and no others, whatever words tell of them."""
+    found = tuple(found)
+    assert [(one.path, one.kind) for one in found] == [(path, kind) for path, kind, _ in wanted]
+    for problem, (_, _, facts) in zip(found, wanted, strict=True):
+        assert has_facts(problem.message, *facts), (problem.message, facts)
+
+
+def has_facts(text: str, *facts: str) -> bool:
+    """Say whether names, values and numbers stand in `text` in this order, each as a whole."""
+    pattern = ".*".join(rf"(?<!\w){re.escape(fact)}(?!\w)" for fact in facts)
+    return re.search(pattern, text, re.DOTALL) is not None
 
 
 def holder_of(hint: Any) -> Any:

@@ -30,6 +30,9 @@ from conduit_nb.errors import SchemaError
 from conduit_nb.schemas import Length, Range, schema_of
 from conduit_nb.schemas import shapes as s
 from conduit_nb.schemas.annotations import read_dataclass
+from conduit_nb.schemas.checks import MAX_DEPTH
+from conduit_nb.schemas.refusals import SUPPORTED, type_name
+from tests.schemas.records import has_facts
 
 T = TypeVar("T")
 Sku = NewType("Sku", str)
@@ -149,58 +152,61 @@ def test_each_supported_hint_becomes_its_shape(hint: Any, shape: s.Shape | None)
 
 
 @pytest.mark.parametrize(
-    ("hint", "says", "cure"),
+    ("hint", "facts", "cure"),
     [
-        (Any, "Any says nothing", "Name the type"),
-        (object, "object says nothing", "Name the type"),
-        (None, "None alone", "str | None"),
-        (list, "list does not say of what", "list[str]"),
-        (typing.List, "list does not say of what", "list[str]"),  # noqa: UP006  # users write it
-        (dict, "dict does not say of what", "dict[str, int]"),
-        (dict[int, str], "a key is text", "dict[str, ...]"),
-        (set[int], "JSON has no sets", "list[...]"),
-        (frozenset, "JSON has no sets", "list[...]"),
-        (tuple, "no names", "dataclass"),
-        (tuple[int, str], "no names", "dataclass"),
-        (tuple[int, ...], "no names", "list[...]"),
-        (Place, "NamedTuple", "@dataclass"),
-        (Loose, "TypedDict", "@dataclass"),
-        (Plain, "Plain is not a dataclass", "@dataclass"),
-        (collections.abc.Callable[[int], str], "code, not data", "Leave the field out"),
-        (typing.Callable, "code, not data", "Leave the field out"),
-        (collections.abc.Sequence[int], "Sequence[int] is not supported", "list[...]"),
-        (collections.abc.Mapping[str, int], "is not supported", "dict[str, ...]"),
-        (complex, "complex is not supported", "float"),
-        (decimal.Decimal, "Decimal is not supported", "float"),
-        (uuid.UUID, "UUID is not supported", "str"),
-        (pathlib.Path, "Path is not supported", "str"),
-        (dt.time, "time is not supported", "str"),
-        (dt.timedelta, "timedelta is not supported", "seconds"),
-        (bytearray, "bytearray is not supported", "bytes"),
-        (type, "type is not supported", "str, int"),
-        (Access, "Flag", "Enum"),
-        (NoMembers, "has no members", "at least one"),
-        (Composite, "Composite.PAIR holds a tuple", "str, int"),
-        (Literal[Color.RED], "Enum member", "the Enum itself"),
-        (Literal[2**60], "not every JSON reader keeps", "2**53"),
-        (Literal[b"x"], "holds a bytes", "str, int"),
-        (Literal["\ud800"], "lone surrogate", "UTF-8"),
-        (Literal[None], "None alone", "str | None"),
-        (["a", "b"], "a value, not a type", "Literal['a', 'b']"),
-        (s.Range(ge=1), "is none", "Annotated[int, Range(ge=1"),
-        (s.Length(max=5), "is none", "Annotated[str, Length("),
-        ("Missing", "the name 'Missing'", "Define Missing"),
-        ("list[", "cannot be read", "list[str]"),
-        (list[Any], "Any says nothing", "Name the type"),
-        (T, "type parameter T is open", "Say what it is"),
-        (Page, "type parameter T is open", "Page[str]"),
+        (Any, ("Any",), ("str", "dict[str, str]")),
+        (object, ("object",), ("str", "dict[str, str]")),
+        (None, ("None",), ("str | None",)),
+        (list, ("list",), ("list[str]",)),
+        (typing.List, ("list",), ("list[str]",)),  # noqa: UP006  # users write it
+        (dict, ("dict",), ("dict[str, int]",)),
+        (dict[int, str], ("dict[int, str]", "JSON"), ("dict[str, ...]",)),
+        (set[int], ("set[int]", "JSON"), ("list[...]",)),
+        (frozenset, ("frozenset", "JSON"), ("list[...]",)),
+        (tuple, ("tuple",), ("list[...]", "dataclass")),
+        (tuple[int, str], ("tuple[int, str]",), ("list[...]", "dataclass")),
+        (tuple[int, ...], ("tuple[int, ...]",), ("list[...]", "dataclass")),
+        (Place, ("Place", "NamedTuple"), ("@dataclass", "NamedTuple")),
+        (Loose, ("Loose", "TypedDict"), ("@dataclass", "TypedDict")),
+        (Plain, ("Plain", "dataclass"), ("@dataclass",)),
+        (collections.abc.Callable[[int], str], ("Callable[[int], str]",), ("str",)),
+        (typing.Callable, ("Callable",), ("str",)),
+        (collections.abc.Sequence[int], ("Sequence[int]",), ("list[...]",)),
+        (collections.abc.Mapping[str, int], ("Mapping[str, int]",), ("dict[str, ...]",)),
+        (complex, ("complex", "JSON", "int", "float"), ("float", "str")),
+        (decimal.Decimal, ("Decimal", "JSON", "int", "float"), ("float", "str")),
+        (uuid.UUID, ("UUID",), ("str", "Pattern")),
+        (pathlib.Path, ("Path",), ("str", "Pattern")),
+        (dt.time, ("time",), ("str", "Pattern")),
+        (dt.timedelta, ("timedelta",), ("float", "seconds")),
+        (bytearray, ("bytearray",), ("bytes",)),
+        (type, ("type",), (SUPPORTED,)),
+        (Access, ("Access", "Flag"), ("Enum", "list")),
+        (NoMembers, ("NoMembers",), ('A = "a"',)),
+        (Composite, ("Composite.PAIR", "tuple"), ("JSON", "str, int, float")),
+        (Literal[Color.RED], ("Literal", "Color.RED"), ("Enum", "Literal")),
+        (Literal[2**60], ("Literal", "int 1152921504606846976", "JSON"), ("2**53",)),
+        (Literal[b"x"], ("Literal", "bytes"), ("JSON", "str, int, float")),
+        (Literal["\ud800"], ("Literal",), ("UTF-8",)),
+        (Literal[None], ("None",), ("str | None",)),
+        (["a", "b"], ("['a', 'b']",), ("Literal['a', 'b']",)),
+        (s.Range(ge=1), (repr(s.Range(ge=1)),), (f"Annotated[int, {s.Range(ge=1)!r}]",)),
+        (s.Length(max=5), (repr(s.Length(max=5)),), (f"Annotated[str, {s.Length(max=5)!r}]",)),
+        ("Missing", ("'Missing'", "'Missing'"), ("Missing",)),
+        ("list[", ("'list['",), ("list[str]", "int | None")),
+        (list[Any], ("Any",), ("str", "dict[str, str]")),
+        (T, ("T",), ("Holder[str]",)),
+        (Page, ("T",), ("Page[str]",)),
     ],
 )
-def test_what_has_no_one_meaning_is_refused_with_a_cure(hint: Any, says: str, cure: str):
+def test_what_has_no_one_meaning_is_refused_with_a_cure(
+    hint: Any, facts: tuple[str, ...], cure: tuple[str, ...]
+):
     error = refusal_of(hint)
 
-    assert says in str(error)
-    assert cure in error.hint
+    assert has_facts(str(error), *facts)
+    assert has_facts(error.hint, *cure)
+    assert (SUPPORTED in error.hint) == (cure == (SUPPORTED,))
 
 
 @pytest.mark.parametrize(
@@ -219,8 +225,11 @@ def test_a_refusal_names_the_path_of_the_field(hint: Any, path: str):
 
 @pytest.mark.parametrize("cls", [int, str, list[int], None, Plain, "Item", 3])
 def test_only_dataclasses_become_schemas(cls: Any):
-    with pytest.raises(SchemaError, match="is not a dataclass"):
+    with pytest.raises(SchemaError, match="dataclass") as caught:
         read_dataclass(cls)
+
+    assert caught.value.path == "$"
+    assert has_facts(str(caught.value), type_name(cls))
 
 
 def test_fields_keep_their_order_and_say_whether_they_are_required():
@@ -294,7 +303,7 @@ def test_a_generic_dataclass_that_grows_without_end_is_refused():
         value: T
         next: Growing[list[T]] | None = None
 
-    with pytest.raises(SchemaError, match="more than 20 kinds of Growing"):
+    with pytest.raises(SchemaError, match=r"\b20\b.*\bGrowing\b"):
         read_dataclass(Growing[int])
 
 
@@ -353,8 +362,10 @@ def test_a_field_that_the_constructor_does_not_take_is_refused():
         x: int
         y: int = field(init=False, default=0)
 
-    with pytest.raises(SchemaError, match=r"\$\.y: is made with init=False"):
+    with pytest.raises(SchemaError, match="init=False") as caught:
         read_dataclass(Computed)
+
+    assert caught.value.path == "$.y"
 
 
 @pytest.mark.parametrize("default", [{}, {"default": 3}])
@@ -370,7 +381,7 @@ def test_what_only_the_constructor_is_given_is_refused(default: Any):
 
     made = make_dataclass("Hungry", [("seed", InitVar[int], field(kw_only=True, **default))])
     for kind in (Hungry, Fed, made):
-        with pytest.raises(SchemaError, match="takes seed as InitVar"):
+        with pytest.raises(SchemaError, match=rf"\b{kind.__name__}\b.*\bseed\b.*\bInitVar\b"):
             read_dataclass(kind)
 
 
@@ -381,8 +392,10 @@ def test_a_constructor_that_wants_more_than_the_fields_is_refused():
 
         def __init__(self, x: int, seed: int) -> None: ...
 
-    with pytest.raises(SchemaError, match="differ in seed"):
+    with pytest.raises(SchemaError, match=r"\bHungry\b.*\bseed\b") as caught:
         read_dataclass(Hungry)
+
+    assert "__init__" in caught.value.hint
 
 
 Json = Union[str, list["Json"]]  # noqa: UP007  # an alias that names itself
@@ -410,11 +423,11 @@ class Leaf:
     [Json, "Json", JsonTable, JsonTuple, Ones, "Ones", list[Others], Leaf, list[Leaf] | None],
 )
 def test_an_alias_that_contains_itself_is_refused_with_its_place(hint: Any):
-    with pytest.raises(SchemaError, match="contains itself") as caught:
+    with pytest.raises(SchemaError) as caught:
         schema_of(make_dataclass("Holder", [("f", hint)]), namespace=globals())
 
     assert caught.value.path.startswith("$.f")
-    assert "dataclass" in caught.value.hint
+    assert has_facts(caught.value.hint, "dataclass", "X | None", "list[X]")
 
 
 ALIASES = {"Names": list[str], "Pair": Pair}
@@ -441,7 +454,7 @@ def test_what_nests_without_measure_is_refused(kind: str, depth: int):
         else:
             hint = make_dataclass("Level", [("x", hint | None if kind == "optional" else hint)])
 
-    with pytest.raises(SchemaError, match="nests deeper") as caught:
+    with pytest.raises(SchemaError, match=rf"\b{MAX_DEPTH}\b") as caught:
         schema_of(make_dataclass("Holder", [("f", hint)]))
 
     assert caught.value.path.startswith("$.f")
@@ -497,8 +510,9 @@ class Other:
 
 def test_dataclasses_that_require_each_other_are_refused():
     for kind in (Mutual, Other):
-        with pytest.raises(SchemaError, match="always contains another"):
+        with pytest.raises(SchemaError, match=rf"\b{kind.__name__}\b.*\b{kind.__name__}\b") as no:
             schema_of(kind)
+        assert has_facts(no.value.hint, "X | None", "list[X]")
 
 
 @dataclass
@@ -539,25 +553,25 @@ class Share(Generic[Fraction]):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "facts"),
     [
-        (Bounded[int], "B of Bounded is to be Part, not int"),
-        (Bounded[Other], "not Other"),
-        (Bounded[Part | None], "not "),
-        (ByName[Part], "is to be Other, not Part"),
-        (ToMany[float], "is to be int or str, not float"),
-        (ToMany[Literal["a", 0.5]], "is to be int or str"),
-        (AnyOf[float], "is to be int or str"),
-        (AnyOf[list[int]], "is to be int or str"),
-        (Share[str], "is to be float"),
+        (Bounded[int], ("B", "Bounded", "Part", "int")),
+        (Bounded[Other], ("B", "Bounded", "Part", "Other")),
+        (Bounded[Part | None], ("B", "Bounded", "Part", "Part | None")),
+        (ByName[Part], ("BoundByName", "ByName", "Other", "Part")),
+        (ToMany[float], ("BoundToMany", "ToMany", "int", "str", "float")),
+        (ToMany[Literal["a", 0.5]], ("BoundToMany", "ToMany", "int", "str", "Literal['a', 0.5]")),
+        (AnyOf[float], ("OneOf", "AnyOf", "int", "str", "float")),
+        (AnyOf[list[int]], ("OneOf", "AnyOf", "int", "str", "list[int]")),
+        (Share[str], ("Fraction", "Share", "float", "str")),
     ],
 )
-def test_a_type_argument_that_its_parameter_rules_out_is_refused(kind: Any, said: str):
+def test_a_type_argument_that_its_parameter_rules_out_is_refused(kind: Any, facts: tuple[str, ...]):
     derived = dataclass(type("Derived", (kind.__origin__,), {"__orig_bases__": (kind,)}))
     for one in (kind, make_dataclass("Holder", [("f", kind)]), derived):
         with pytest.raises(SchemaError) as caught:
             schema_of(one)
-        assert said in str(caught.value)
+        assert has_facts(str(caught.value), *facts)
 
 
 @pytest.mark.parametrize(
@@ -582,16 +596,20 @@ def test_a_class_made_without_a_constructor_is_refused():
     class Empty:
         x: int
 
-    with pytest.raises(SchemaError, match="differ in x"):
+    with pytest.raises(SchemaError, match=r"\bEmpty\b.*\bx\b") as caught:
         read_dataclass(Empty)
+
+    assert "__init__" in caught.value.hint
 
 
 def test_a_subclass_that_adds_fields_without_the_decorator_is_refused():
     class Forgotten(Item):
         price: float
 
-    with pytest.raises(SchemaError, match="Forgotten adds fields to a dataclass but is none"):
+    with pytest.raises(SchemaError, match=r"\bForgotten\b.*\bdataclass\b") as caught:
         read_dataclass(Forgotten)
+
+    assert has_facts(caught.value.hint, "@dataclass", "class Forgotten")
 
 
 def test_a_subclass_that_adds_nothing_is_the_dataclass_that_it_is():
@@ -627,7 +645,7 @@ def test_a_type_that_is_assigned_where_a_colon_was_meant_is_refused(value: Any, 
 
     error = refusal_of(Ticket)
 
-    assert "kind" in str(error)
+    assert has_facts(str(error), "kind")
     assert cure in error.hint
 
 

@@ -40,10 +40,11 @@ class Chosen:
 
 @pytest.mark.parametrize("cls", [Endless, Left, Right])
 def test_a_record_that_no_finite_text_can_fill_is_refused(cls: type[object]):
-    with pytest.raises(SchemaError, match="always contains another") as caught:
+    with pytest.raises(SchemaError, match=rf"\b{cls.__name__}\b.*\b{cls.__name__}\b") as caught:
         schema_of(cls)
 
-    assert "X | None or list[X]" in caught.value.hint
+    assert "X | None" in caught.value.hint
+    assert "list[X]" in caught.value.hint
 
 
 @pytest.mark.parametrize("cls", [Ending, Chosen])

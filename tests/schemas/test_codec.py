@@ -18,7 +18,9 @@ from tests.schemas.records import (
     Everything,
     File,
     Files,
+    check_problems,
     everything,
+    has_facts,
     holder_of,
     problems_of,
 )
@@ -46,100 +48,103 @@ def test_the_text_is_json_for_others_too():
 def test_an_error_says_where_what_was_expected_and_what_came():
     text = '{"files":[{"name":"a","bytes":1},{"name":"b","bytes":"12"}]}'
 
-    assert problems_of(lambda: decode(text, Files)) == [
-        '$.files[1].bytes: expected int, got str "12"'
-    ]
+    check_problems(
+        problems_of(lambda: decode(text, Files)),
+        ("$.files[1].bytes", "mismatch", ("int", 'str "12"')),
+    )
 
 
 def test_every_problem_is_told_at_once():
     text = '{"files":[{"name":1,"size":2},{"name":"b","bytes":1.0,"bytes":true},null],"x":0}'
 
-    assert problems_of(lambda: decode(text, Files)) == [
-        "$.files[0].name: expected str, got int 1",
-        "$.files[0].bytes: missing, expected int",
-        "$.files[0].size: unexpected; File has name, bytes",
-        "$.files[1].bytes: expected int, got bool true",
-        "$.files[2]: expected File, got null",
-        "$.x: unexpected; Files has files",
-        "$.files[1].bytes: the key stands there twice",
-    ]
+    check_problems(
+        problems_of(lambda: decode(text, Files)),
+        ("$.files[0].name", "mismatch", ("str", "int 1")),
+        ("$.files[0].bytes", "missing", ("int",)),
+        ("$.files[0].size", "unexpected", ("File", "name, bytes")),
+        ("$.files[1].bytes", "mismatch", ("int", "bool true")),
+        ("$.files[2]", "mismatch", ("File", "null")),
+        ("$.x", "unexpected", ("Files", "files")),
+        ("$.files[1].bytes", "duplicate_key", ()),
+    )
 
 
 @pytest.mark.parametrize(
-    ("hint", "value", "problem"),
+    ("hint", "value", "facts"),
     [
-        (int, '"12"', 'expected int, got str "12"'),
-        (int, "true", "expected int, got bool true"),
-        (int, "1.0", "expected int, got float 1.0"),
-        (int, "null", "expected int, got null"),
-        (float, '"1"', 'expected float, got str "1"'),
-        (float, "true", "expected float, got bool true"),
-        (float, "NaN", "expected float, got float nan"),
-        (float, "-Infinity", "expected float, got float -inf"),
-        (bool, "1", "expected bool, got int 1"),
-        (bool, '"true"', 'expected bool, got str "true"'),
-        (str, "1", "expected str, got int 1"),
-        (str, "[1]", "expected str, got list of 1"),
-        (str, '{"a":1}', "expected str, got object with a"),
-        (str, "{}", "expected str, got empty object"),
-        (list[int], "1", "expected list, got int 1"),
-        (list[int], '{"0":1}', 'expected list, got object with "0"'),
-        (dict[str, int], "[]", "expected object, got list of 0"),
-        (File, '"x"', 'expected File, got str "x"'),
-        (Color, '"blue"', 'expected "red" or 2, got str "blue"'),
-        (Color, "2.0", 'expected "red" or 2, got float 2.0'),
-        (Literal[1], "true", "expected 1, got bool true"),
-        (Literal[1], "1.0", "expected 1, got float 1.0"),
-        (Literal[True], "1", "expected true, got int 1"),
-        (Literal["a"], "[]", 'expected "a", got list of 0'),
-        (int | None, '"x"', 'expected int or null, got str "x"'),
-        (date, '"2024-02-30"', 'expected date like 2024-12-31, got str "2024-02-30"'),
-        (date, "20240101", "expected date like 2024-12-31, got int 20240101"),
-        (bytes, '"?"', 'expected base64 text, got str "?"'),
-        (Annotated[int, Range(ge=1, le=5)], "6", "expected int 1..5, got int 6"),
+        (int, '"12"', ("int", 'str "12"')),
+        (int, "true", ("int", "bool true")),
+        (int, "1.0", ("int", "float 1.0")),
+        (int, "null", ("int", "null")),
+        (float, '"1"', ("float", 'str "1"')),
+        (float, "true", ("float", "bool true")),
+        (float, "NaN", ("float", "float nan")),
+        (float, "-Infinity", ("float", "float -inf")),
+        (bool, "1", ("bool", "int 1")),
+        (bool, '"true"', ("bool", 'str "true"')),
+        (str, "1", ("str", "int 1")),
+        (str, "[1]", ("str", "list", "1")),
+        (str, '{"a":1}', ("str", "object", "a")),
+        (str, "{}", ("str", "object")),
+        (list[int], "1", ("list", "int 1")),
+        (list[int], '{"0":1}', ("list", "object", '"0"')),
+        (dict[str, int], "[]", ("object", "list", "0")),
+        (File, '"x"', ("File", 'str "x"')),
+        (Color, '"blue"', ('"red"', "2", 'str "blue"')),
+        (Color, "2.0", ('"red"', "2", "float 2.0")),
+        (Literal[1], "true", ("1", "bool true")),
+        (Literal[1], "1.0", ("1", "float 1.0")),
+        (Literal[True], "1", ("true", "int 1")),
+        (Literal["a"], "[]", ('"a"', "list", "0")),
+        (int | None, '"x"', ("int", "null", 'str "x"')),
+        (date, '"2024-02-30"', ("date", "2024-12-31", 'str "2024-02-30"')),
+        (date, "20240101", ("date", "2024-12-31", "int 20240101")),
+        (bytes, '"?"', ("base64", 'str "?"')),
+        (Annotated[int, Range(ge=1, le=5)], "6", ("int 1..5", "int 6")),
     ],
 )
-def test_nothing_is_coerced(hint: Any, value: str, problem: str):
-    assert problems_of(lambda: decode(f'{{"f":{value}}}', holder_of(hint))) == [f"$.f: {problem}"]
+def test_nothing_is_coerced(hint: Any, value: str, facts: tuple[str, ...]):
+    found = problems_of(lambda: decode(f'{{"f":{value}}}', holder_of(hint)))
+
+    check_problems(found, ("$.f", "mismatch", facts))
 
 
 def test_a_naive_time_is_refused_in_both_directions():
     holder = holder_of(datetime)
 
-    assert problems_of(lambda: decode('{"f":"2024-01-01T00:00:00"}', holder)) == [
-        "$.f: expected datetime with offset, like 2024-12-31T23:59:00Z, "
-        'got str "2024-01-01T00:00:00"'
-    ]
+    check_problems(
+        problems_of(lambda: decode('{"f":"2024-01-01T00:00:00"}', holder)),
+        ("$.f", "mismatch", ("datetime", "2024-12-31T23:59:00Z", 'str "2024-01-01T00:00:00"')),
+    )
     naive = datetime(2024, 1, 1)  # the point of the test
-    assert (
-        "expected an aware datetime, got a naive one"
-        in problems_of(lambda: encode(holder(naive)))[0]
+    check_problems(
+        problems_of(lambda: encode(holder(naive))),
+        ("$.f", "mismatch", ("datetime", "tzinfo")),
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("", "$: not JSON: EOF while parsing a value"),
-        ("{", "$: not JSON: EOF while parsing an object"),
-        ('{"files":[]} x', "$: not JSON: trailing characters"),
-        ("{'files':[]}", "$: not JSON: key must be a string"),
-        ('{"files":[],}', "$: not JSON: trailing comma"),
-        ("[" * 100_000, "$: not JSON: recursion limit exceeded"),
-        ('{"a":' * 100_000, "$: not JSON: recursion limit exceeded"),
-        ('{"files":"\\ud800"}', "$.files: not JSON: "),
-        ('{"files":"\ud800"}', "$.files: not JSON: a lone surrogate"),
-        ('{"files":"\n"}', "$: not JSON: control character"),
-        ("9" * 100_000, "$: not JSON: number out of range"),
-        ("[]", "$: expected Files, got list of 0"),
-        ("null", "$: expected Files, got null"),
+    ("text", "path", "kind", "fact"),
+    [  # of a text that is no JSON the parser says why, in its own words
+        ("", "$", "not_json", "EOF while parsing a value"),
+        ("{", "$", "not_json", "EOF while parsing an object"),
+        ('{"files":[]} x', "$", "not_json", "trailing characters"),
+        ("{'files':[]}", "$", "not_json", "key must be a string"),
+        ('{"files":[],}', "$", "not_json", "trailing comma"),
+        ("[" * 100_000, "$", "not_json", "recursion limit exceeded"),
+        ('{"a":' * 100_000, "$", "not_json", "recursion limit exceeded"),
+        ('{"files":"\\ud800"}', "$.files", "not_json", "hex escape"),
+        ('{"files":"\ud800"}', "$.files", "not_json", "UTF-8"),
+        ('{"files":"\n"}', "$", "not_json", "control character"),
+        ("9" * 100_000, "$", "not_json", "number out of range"),
+        ("[]", "$", "mismatch", "Files"),
+        ("null", "$", "mismatch", "null"),
     ],
 )
-def test_what_is_no_json_or_no_object_is_one_clear_problem(text: str, problem: str):
-    found = problems_of(lambda: decode(text, Files))
-
-    assert len(found) == 1
-    assert found[0].startswith(problem)
+def test_what_is_no_json_or_no_object_is_one_clear_problem(
+    text: str, path: str, kind: str, fact: str
+):
+    check_problems(problems_of(lambda: decode(text, Files)), (path, kind, (fact,)))
 
 
 def test_a_validation_error_keeps_the_text():
@@ -154,8 +159,10 @@ def test_long_values_and_keys_are_shortened():
 
     found = problems_of(lambda: decode(text, Files))
 
-    assert found[0].startswith('$.files: expected list, got str of 100000: "xxx')
-    assert all(len(problem) < 200 for problem in found)
+    assert (found[0].path, found[0].kind) == ("$.files", "mismatch")
+    assert has_facts(found[0].message, "list", "str", "100000")
+    assert found[0].message.count("x") < 50
+    assert all(len(str(problem)) < 200 for problem in found)
 
 
 def test_many_problems_stay_short_in_the_message():
@@ -163,7 +170,8 @@ def test_many_problems_stay_short_in_the_message():
         decode(json.dumps({"files": [1] * 1000}), Files)
 
     assert len(caught.value.problems) == 1000
-    assert str(caught.value).endswith("and 995 more")
+    assert has_facts(str(caught.value), "$.files[4]", "995")
+    assert "$.files[5]" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
@@ -171,10 +179,11 @@ def test_duplicate_keys_are_found_at_every_depth():
     holder = holder_of(dict[str, dict[str, int]])
     text = '{"f":{"a b":{"x":1,"x":2,"x":3},"c":{"y":1,"y":2}}}'
 
-    assert problems_of(lambda: decode(text, holder)) == [
-        '$.f["a b"].x: the key stands there twice',
-        "$.f.c.y: the key stands there twice",
-    ]
+    check_problems(
+        problems_of(lambda: decode(text, holder)),
+        ('$.f["a b"].x', "duplicate_key", ()),
+        ("$.f.c.y", "duplicate_key", ()),
+    )
 
 
 def test_fields_with_a_default_may_be_left_out():
@@ -193,9 +202,10 @@ def test_defaults_from_a_factory_are_not_shared():
 
 
 def test_an_optional_field_without_a_default_is_wanted():
-    assert problems_of(lambda: decode("{}", holder_of(int | None))) == [
-        "$.f: missing, expected int or null"
-    ]
+    check_problems(
+        problems_of(lambda: decode("{}", holder_of(int | None))),
+        ("$.f", "missing", ("int", "null")),
+    )
 
 
 @pytest.mark.parametrize("text", ['{"f":1}', '{"f":1.0}', '{"f":1e0}', '{"f":10E-1}'])
@@ -208,11 +218,10 @@ def test_a_whole_number_is_taken_for_a_float(text: str):
 
 @pytest.mark.parametrize("depth", [201, 250, 5_000])
 def test_what_nests_deeper_than_a_reader_goes_is_not_written(depth: int):
-    found = problems_of(lambda: encode(chain_of(depth)))
+    [problem] = problems_of(lambda: encode(chain_of(depth)))
 
-    assert len(found) == 1
-    assert "nests deeper than 200 levels" in found[0] or "nests too deep" in found[0]
-    assert len(found[0]) < 150
+    assert problem.kind == "too_deep"
+    assert len(str(problem)) < 150
 
 
 def test_what_nests_as_deep_as_allowed_comes_back():
@@ -229,24 +238,25 @@ def chain_of(depth: int) -> Chain:
 
 
 @pytest.mark.parametrize(
-    ("hint", "default", "says"),
+    ("hint", "default", "facts"),
     [
-        (int, "3", 'expected int, got str "3"'),
-        (int, None, "expected int, got null"),
-        (float, float("nan"), "expected float, got float nan"),
-        (Literal["a"], "b", 'expected "a", got str "b"'),
-        (Annotated[int, Range(ge=1)], 0, "expected int >=1, got int 0"),
+        (int, "3", ("int", 'str "3"')),
+        (int, None, ("int", "null")),
+        (float, float("nan"), ("float", "float nan")),
+        (Literal["a"], "b", ('"a"', 'str "b"')),
+        (Annotated[int, Range(ge=1)], 0, ("int >=1", "int 0")),
     ],
 )
 def test_a_default_of_another_type_is_refused_when_the_schema_is_made(
-    hint: Any, default: Any, says: str
+    hint: Any, default: Any, facts: tuple[str, ...]
 ):
     holder = make_dataclass("Holder", [("f", hint, field(default=default))])
 
     with pytest.raises(SchemaError) as caught:
         schema_of(make_dataclass("Outer", [("inner", list[holder])]))
 
-    assert str(caught.value) == f"$.inner[].f: the default does not fit: {says}"
+    assert caught.value.path == "$.inner[].f"
+    assert has_facts(str(caught.value), "default", *facts)
 
 
 @dataclass
@@ -335,10 +345,9 @@ def test_values_that_nest_too_deep_are_errors_wherever_they_are_used(depth: int)
     text = '{"next":' * depth
 
     for call in (schema.encode, schema.validate, schema.to_jsonable):
-        with pytest.raises(ValidationError, match="nests"):
-            call(chain)
-    with pytest.raises(ValidationError, match="not JSON"):
-        schema.decode(text + "null" + "}" * depth)
+        assert [one.kind for one in problems_of(call, chain)] == ["too_deep"]
+    [problem] = problems_of(lambda: schema.decode(text + "null" + "}" * depth))
+    assert problem.kind == "not_json"
     assert schema.close(text) is None
     values: Any = None
     for _ in range(depth):

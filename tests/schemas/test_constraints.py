@@ -13,7 +13,9 @@ import pytest
 from conduit_nb.errors import SchemaError, ValidationError
 from conduit_nb.schemas import Length, Pattern, Range, schema_of
 from conduit_nb.schemas.annotations import read_dataclass
+from conduit_nb.schemas.constraints import MAX_EXACT, MAX_FLOAT_BOUND
 from conduit_nb.schemas.shapes import Float, Int, List, Map, Null, Shape, Str, Union
+from tests.schemas.records import has_facts
 
 
 def shape_of(hint: Any) -> Shape:
@@ -40,38 +42,42 @@ def test_constraints_narrow_the_shape(hint: Any, shape: Shape):
 
 
 @pytest.mark.parametrize(
-    ("hint", "says"),
+    ("hint", "facts", "cure"),
     [
-        (Annotated[str, Range(ge=1)], "Range says nothing about str"),
-        (Annotated[int, Length(1)], "Length says nothing about int"),
-        (Annotated[int, Pattern("a")], "Pattern says nothing about int"),
-        (Annotated[bool, Range(ge=0)], "Range says nothing"),
-        (Annotated[str, Pattern("a"), Pattern("b")], "two patterns"),
-        (Annotated[str, Length(5, 1)], "no length is at least 5 and at most 1"),
-        (Annotated[str, Length(-1)], "min=-1"),
-        (Annotated[str, Length(max=2.5)], "max=2.5"),
-        (Annotated[str, Length(max=True), "a flag"], "max=True"),
-        (Annotated[int, Range(ge=5, le=1)], "no number fits"),
-        (Annotated[int, Range(gt=1, lt=2)], "no number fits"),
-        (Annotated[float, Range(gt=1, lt=1)], "no number fits"),
-        (Annotated[float, Range(ge=1, lt=1)], "no number fits"),
-        (Annotated[int, Range(ge=0.5)], "ge=0.5 on int"),
-        (Annotated[int, Range(ge=2**60)], "ge=1152921504606846976, beyond"),
-        (Annotated[float, Range(le=1e16)], "beyond"),
-        (Annotated[float, Range(le=float("inf"))], "le=inf"),
-        (Annotated[float, Range(le=0.1 + 0.2)], "too fine"),
-        (Annotated[float, Range(ge=1e-20)], "too fine"),
-        (Annotated[int | str, Range(ge=1)], "beside a union"),
-        (Annotated[str, object()], "object in Annotated is not known"),
-        (Annotated[str, 80], "int in Annotated is not known"),
+        (Annotated[str, Range(ge=1)], ("Range", "str"), ("Range", "int", "float")),
+        (Annotated[int, Length(1)], ("Length", "int"), ("Length", "str", "list")),
+        (Annotated[int, Pattern("a")], ("Pattern", "int"), ("Pattern", "str")),
+        (Annotated[bool, Range(ge=0)], ("Range",), ("Range", "int", "float")),
+        (Annotated[str, Pattern("a"), Pattern("b")], ("'a'", "'b'"), ()),
+        (Annotated[str, Length(5, 1)], ("5", "1"), ("Length",)),
+        (Annotated[str, Length(-1)], ("Length", "min=-1"), ("0",)),
+        (Annotated[str, Length(max=2.5)], ("Length", "max=2.5"), ("0",)),
+        (Annotated[str, Length(max=True), "a flag"], ("Length", "max=True"), ("0",)),
+        (Annotated[int, Range(ge=5, le=1)], (repr(Range(ge=5, le=1)),), ()),
+        (Annotated[int, Range(gt=1, lt=2)], (repr(Range(gt=1, lt=2)),), ()),
+        (Annotated[float, Range(gt=1, lt=1)], (repr(Range(gt=1, lt=1)),), ()),
+        (Annotated[float, Range(ge=1, lt=1)], (repr(Range(ge=1, lt=1)),), ()),
+        (Annotated[int, Range(ge=0.5)], ("Range", "ge=0.5", "int"), ("int",)),
+        (Annotated[int, Range(ge=2**60)], ("ge=1152921504606846976", f"{MAX_EXACT:,}"), ()),
+        (Annotated[float, Range(le=1e16)], ("le=1e+16", f"{MAX_FLOAT_BOUND:,}"), ("JSON",)),
+        (Annotated[float, Range(le=float("inf"))], ("le=inf", "float"), ("int", "float")),
+        (Annotated[float, Range(le=0.1 + 0.2)], ("le=0.30000000000000004",), ("15",)),
+        (Annotated[float, Range(ge=1e-20)], ("ge=1e-20",), ("15",)),
+        (Annotated[int | str, Range(ge=1)], ("Range",), ("Annotated[int, Range(ge=1)] | str",)),
+        (Annotated[str, object()], ("object", "Annotated"), ("Length(min, max)",)),
+        (Annotated[str, 80], ("int", "Annotated"), ("Length(min, max)",)),
     ],
 )
-def test_constraints_that_cannot_be_meant_are_refused(hint: Any, says: str):
-    with pytest.raises(SchemaError, match="^" + r"\$\.f: ") as caught:
+def test_constraints_that_cannot_be_meant_are_refused(
+    hint: Any, facts: tuple[str, ...], cure: tuple[str, ...]
+):
+    with pytest.raises(SchemaError) as caught:
         shape_of(hint)
 
-    assert says in str(caught.value)
+    assert caught.value.path == "$.f"
+    assert has_facts(str(caught.value), *facts)
     assert caught.value.hint
+    assert has_facts(caught.value.hint, *cure)
 
 
 def test_bounds_of_a_range_may_meet():
@@ -88,7 +94,7 @@ def test_objects_of_annotated_types_mean_the_same():
     assert shape_of(Annotated[str, at.MinLen(1)]) == Str(Length(1))
     assert shape_of(Annotated[str, at.Len(1, 4)]) == Str(Length(1, 4))
     assert shape_of(Annotated[list[int], at.MaxLen(4)]) == List(Int(), Length(0, 4))
-    with pytest.raises(SchemaError, match="MultipleOf in Annotated is not known"):
+    with pytest.raises(SchemaError, match=r"\bMultipleOf\b.*\bAnnotated\b"):
         shape_of(Annotated[int, at.MultipleOf(2)])
 
 
@@ -117,34 +123,36 @@ def test_constraints_hold_in_both_directions(hint: Any, good: list[Any], bad: li
 
 
 @pytest.mark.parametrize(
-    ("hint", "said"),
+    ("hint", "facts"),
     [
-        (Annotated[str, Pattern(re.compile("a+"))], "Pattern has a Pattern, not a str"),
-        (Annotated[str, Pattern(re.compile(b"a"))], "not a str"),
-        (Annotated[str, Pattern(b"x")], "Pattern has a bytes"),
-        (Annotated[str, Pattern(None)], "Pattern has a NoneType"),
-        (Annotated[str, Pattern(["a"])], "Pattern has a list"),
-        (Annotated[list[Annotated[str, Pattern(3)]], Length(1)], "Pattern has a int"),
-        (Annotated[str, Length("3")], "Length has min='3'"),
-        (Annotated[str, Length(0, "3")], "Length has max='3'"),
-        (Annotated[str, Length(None)], "Length has min=None"),
-        (Annotated[str, Length(1.0)], "Length has min=1.0"),
-        (Annotated[str, Length(True)], "Length has min=True"),
-        (Annotated[int, Range(ge="1")], "Range has ge='1'"),
-        (Annotated[int, Range(ge=True)], "Range has ge=True"),
-        (Annotated[float, Range(lt=math.nan)], "Range has lt=nan"),
-        (Annotated[float, Range(le=math.inf)], "Range has le=inf"),
-        (Annotated[float, Range(ge=Decimal(1))], "Range has ge=Decimal('1')"),
-        (Annotated[float, Range(ge=[1])], "Range has ge=[1]"),
-        (Annotated[int, Range], "Range in Annotated is not known, being a class"),
-        (Annotated[str, Length], "Length in Annotated is not known, being a class"),
+        (Annotated[str, Pattern(re.compile("a+"))], ("Pattern", "Pattern", "str")),
+        (Annotated[str, Pattern(re.compile(b"a"))], ("Pattern", "Pattern", "str")),
+        (Annotated[str, Pattern(b"x")], ("Pattern", "bytes", "str")),
+        (Annotated[str, Pattern(None)], ("Pattern", "NoneType", "str")),
+        (Annotated[str, Pattern(["a"])], ("Pattern", "list", "str")),
+        (Annotated[list[Annotated[str, Pattern(3)]], Length(1)], ("Pattern", "int", "str")),
+        (Annotated[str, Length("3")], ("Length", "min='3'")),
+        (Annotated[str, Length(0, "3")], ("Length", "max='3'")),
+        (Annotated[str, Length(None)], ("Length", "min=None")),
+        (Annotated[str, Length(1.0)], ("Length", "min=1.0")),
+        (Annotated[str, Length(True)], ("Length", "min=True")),
+        (Annotated[int, Range(ge="1")], ("Range", "ge='1'")),
+        (Annotated[int, Range(ge=True)], ("Range", "ge=True")),
+        (Annotated[float, Range(lt=math.nan)], ("Range", "lt=nan")),
+        (Annotated[float, Range(le=math.inf)], ("Range", "le=inf")),
+        (Annotated[float, Range(ge=Decimal(1))], ("Range", "ge=Decimal('1')")),
+        (Annotated[float, Range(ge=[1])], ("Range", "ge=[1]")),
+        (Annotated[int, Range], ("Range", "Annotated", "class")),
+        (Annotated[str, Length], ("Length", "Annotated", "class")),
     ],
 )
-def test_a_constraint_of_the_wrong_type_is_refused_with_its_place(hint: Any, said: str):
+def test_a_constraint_of_the_wrong_type_is_refused_with_its_place(
+    hint: Any, facts: tuple[str, ...]
+):
     with pytest.raises(SchemaError) as caught:
         schema_of(make_dataclass("Holder", [("f", hint)]))
 
-    assert said in str(caught.value)
+    assert has_facts(str(caught.value), *facts)
     assert caught.value.path.startswith("$.f")
     assert caught.value.hint
 

@@ -362,18 +362,28 @@ def test_definitions_may_stand_under_any_name():
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"),
+    ("schema", "path", "fact", "cure"),
     [
-        ({"$ref": "#"}, "no finite value"),
-        ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "finite"),
-        ({"type": "object", "properties": {"a": 5}}, r"\$\.a: 5 is not a JSON Schema"),
-        ({"type": "object", "properties": {str(n): TEXT for n in range(501)}}, "501 optional"),
+        ({"$ref": "#"}, "$", "JSON Schema", "null"),
+        (
+            {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+            "$",
+            "JSON Schema",
+            "null",
+        ),
+        ({"type": "object", "properties": {"a": 5}}, "$.a", "5", ""),
+        ({"type": "object", "properties": {str(n): TEXT for n in range(501)}}, "$", "501", ""),
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_cannot_be_served_is_refused_with_its_reason(schema: dict[str, Any], words: str):
-    with pytest.raises(SchemaError, match=words):
+def test_what_cannot_be_served_is_refused_with_its_reason(
+    schema: dict[str, Any], path: str, fact: str, cure: str
+):
+    with pytest.raises(SchemaError, match=rf"\b{fact}\b") as caught:
         servable(schema)
+
+    assert caught.value.path == path
+    assert cure in caught.value.hint
 
 
 LEAVES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -46,7 +47,7 @@ def test_days_that_exist_are_read(text: str):
     ],
 )
 def test_what_is_no_day_is_refused(text: str):
-    with pytest.raises(ValueError, match="not a date"):
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
         read_date(text)
 
 
@@ -90,7 +91,7 @@ def test_aware_times_are_read(text: str, moment: datetime | None):
     ],
 )
 def test_times_that_are_naive_or_odd_are_refused(text: str):
-    with pytest.raises(ValueError, match="not a datetime"):
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
         read_datetime(text)
 
 
@@ -114,8 +115,10 @@ def test_an_offset_with_seconds_is_written_as_utc():
 
 
 def test_a_naive_time_is_not_written():
-    with pytest.raises(ValueError, match="naive"):
-        write_datetime(datetime(2024, 1, 1))  # the point of the test
+    moment = datetime(2024, 1, 1)  # the point of the test
+
+    with pytest.raises(ValueError, match=re.escape(repr(moment))):
+        write_datetime(moment)
 
 
 def test_a_time_that_utc_cannot_hold_is_not_written():
@@ -132,7 +135,7 @@ def test_all_bytes_come_back(value: bytes):
 
 @pytest.mark.parametrize("text", ["A", "AA", "AA=", "A===", "AA==\n", "A-_=", "AA==AA==", "é"])
 def test_what_is_no_base64_is_refused(text: str):
-    with pytest.raises(ValueError, match="not base64"):
+    with pytest.raises(ValueError, match="base64"):
         read_base64(text)
 
 

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from conduit_nb.errors import ValidationError
 from conduit_nb.schemas import Length, Pattern, Range, json_schema, schema_of
+from tests.schemas.records import Told, check_problems, problems_of
 
 T = TypeVar("T")
 
@@ -243,44 +244,39 @@ def test_what_is_closed_in_the_grammar_is_refused_by_decode_too(hint: Any, text:
 # The list in the docstring of conduit_nb.schemas.json_schema, one by one: what a model can still
 # write, and `decode` refuses as that row's error.
 @pytest.mark.parametrize(
-    ("hint", "text", "problem"),
+    ("hint", "text", "told"),
     [
-        (float, '{"f":1e999}', "$.f: expected float, got float inf"),
-        (float, '{"f":-1e999}', "$.f: expected float, got float -inf"),
+        (float, '{"f":1e999}', ("$.f", "mismatch", ("float", "float inf"))),
+        (float, '{"f":-1e999}', ("$.f", "mismatch", ("float", "float -inf"))),
+        (float, f'{{"f":1{"0" * 400}}}', ("$.f", "mismatch", ("float", "int", "400"))),
         (
-            float,
-            f'{{"f":1{"0" * 400}}}',
-            "$.f: expected float, got int of about 400 digits",
+            Annotated[float, Range(gt=0)],
+            f'{{"f":0.{"0" * 400}1}}',
+            ("$.f", "mismatch", ("float >0", "float 0.0")),
         ),
-        (Annotated[float, Range(gt=0)], f'{{"f":0.{"0" * 400}1}}', "$.f: expected float >0, got"),
         (
             Annotated[float, Range(gt=4, le=4.25)],
             '{"f":4}',
-            "$.f: expected float >4 <=4.25, got int 4",
+            ("$.f", "mismatch", ("float >4 <=4.25", "int 4")),
         ),
-        (
-            int,
-            f'{{"f":{"9" * 4301}}}',
-            "$.f: not JSON: number out of range",
-        ),
-        (dict[str, int], '{"f":{"a":1,"a":2}}', "$.f.a: the key stands there twice"),
+        (int, f'{{"f":{"9" * 4301}}}', ("$.f", "not_json", ("number out of range",))),
+        (dict[str, int], '{"f":{"a":1,"a":2}}', ("$.f.a", "duplicate_key", ())),
         (
             Annotated[dict[str, int], Length(2)],
             '{"f":{"a":1,"a":2}}',
-            "$.f: expected object of 2.. keys, got object with a",
+            ("$.f", "mismatch", ("object", "2..", "object", "a")),
         ),
-        (Even, '{"f":{"x":1}}', "$.f: Even refuses it: ValueError: x is odd"),
+        (Even, '{"f":{"x":1}}', ("$.f", "raised", ("Even", "ValueError: x is odd"))),
         (
             Node,
             '{"f":' + '{"value":1,"next":' * 202 + "null" + "}" * 203,
-            "$: not JSON: recursion limit exceeded",
+            ("$", "not_json", ("recursion limit exceeded",)),
         ),
     ],
 )
-def test_each_listed_difference_is_an_error_of_the_row(hint: Any, text: str, problem: str):
+def test_each_listed_difference_is_an_error_of_the_row(hint: Any, text: str, told: Told):
     cls = holder_of(hint)
 
     assert accepts(cls, text)
-    with pytest.raises(ValidationError) as caught:
-        schema_of(cls).decode(text)
-    assert str(caught.value.problems[0]).startswith(problem)
+    first, *_ = problems_of(schema_of(cls).decode, text)
+    check_problems([first], told)

@@ -97,7 +97,7 @@ def test_a_field_that_is_not_there_is_none_and_one_that_is_no_field_an_error():
     assert len(partial) == 1
     with pytest.raises(KeyError):
         partial["total"]
-    with pytest.raises(AttributeError, match="Shelter has no field 'titel'"):
+    with pytest.raises(AttributeError, match=r"\bShelter\b.*'titel'"):
         partial.titel  # noqa: B018  # asking is the test
     assert repr(partial) == "Partial[Shelter](title='a')"
     assert partial == PartialRecords(schema_of(Shelter)).feed('{"title":"a"')

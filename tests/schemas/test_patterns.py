@@ -51,55 +51,57 @@ def test_a_pattern_is_written_so_that_all_read_it_alike(regex: str, common: str)
 @pytest.mark.parametrize(
     ("regex", "construct"),
     [
-        ("(?=a)", "look-ahead"),
-        ("(?!a)", "look-ahead"),
-        ("(?<=a)", "look-behind"),
-        ("(?<!a)", "look-behind"),
-        ("(?P<n>a)", "named group"),
-        ("(?<n>a)", "named group"),
-        ("(?P=n)", "back-reference"),
-        ("(?i)a", "inline flag"),
-        ("(?#no)a", "comment"),
-        ("(?>a)", "atomic group"),
-        (r"(a)\1", "back-reference"),
-        (r"\bword", "word boundary"),
-        (r"\Aa", "anchor"),
-        (r"a\Z", "anchor"),
-        (r"\p{L}", "Unicode property"),
+        ("(?=a)", "(?="),
+        ("(?!a)", "(?!"),
+        ("(?<=a)", "(?<="),
+        ("(?<!a)", "(?<!"),
+        ("(?P<n>a)", "(?P<"),
+        ("(?<n>a)", "(?<"),
+        ("(?P=n)", "(?P="),
+        ("(?i)a", "(?i"),
+        ("(?#no)a", "(?#"),
+        ("(?>a)", "(?>"),
+        (r"(a)\1", "\\1"),
+        (r"\bword", r"\b"),
+        (r"\Aa", r"\A"),
+        (r"a\Z", r"\Z"),
+        (r"\p{L}", r"\p"),
         (r"\q", r"\q"),
         (r"\xZZ", r"\x"),
         (r"\ud800", r"\ud800"),
-        ("a^b", "^ in the middle"),
-        ("a$b", "$ in the middle"),
-        ("^a|b$", "^ or $ beside |"),
-        ("a*?", "lazy"),
-        ("a++", "possessive"),
-        ("a**", "repetition of a repetition"),
-        ("a{2}{3}", "repetition of a repetition"),
-        ("*a", "* without something to repeat"),
-        ("a|+", "+ without something to repeat"),
+        ("a^b", "^"),
+        ("a$b", "$"),
+        ("^a|b$", "|"),
+        ("a*?", "*?"),
+        ("a++", "++"),
+        ("a**", "**"),
+        ("a{2}{3}", "{2}{"),
+        ("*a", "*"),
+        ("a|+", "+"),
         ("a{,3}", "{"),
         ("a{x}", "{"),
         ("a{3,2}", "{3,2}"),
         ("a{1,5000}", "{1,5000}"),
-        ("(a", "unbalanced ("),
-        ("a)", "unbalanced )"),
-        ("[a", "unbalanced ["),
+        ("(a", "("),
+        ("a)", ")"),
+        ("[a", "["),
         ("[]a]", "[]"),
-        ("[[:alpha:]]", "[ in a class"),
+        ("[[:alpha:]]", "["),
         ("[z-a]", "z-a"),
-        (r"[\D]", r"\D in a class"),
+        (r"[\D]", r"\D"),
         (r"[\d-z]", r"\d-"),
         (r"[a-\d]", r"-\d"),
-        ("a\\", "an escape without a character"),
+        ("a\\", "\\"),
     ],
 )
 def test_what_means_something_else_somewhere_is_refused_by_name(regex: str, construct: str):
     with pytest.raises(SchemaError) as caught:
         common_regex(regex, path="$.f")
 
-    assert construct in str(caught.value)
     assert caught.value.path == "$.f"
+    message = str(caught.value).removeprefix("$.f: ")
+    assert repr(regex) in message
+    assert construct in message.replace(repr(regex), "")
     assert caught.value.hint
 
 
@@ -107,8 +109,11 @@ def test_a_pattern_that_no_engine_holds_is_refused_when_the_schema_is_made():
     regex = "(?:(?:[a-zé]{1000}){1000}){1000}"
     holder = make_dataclass("Holder", [("f", Annotated[str, Pattern(regex)])])
 
-    with pytest.raises(SchemaError, match=r"\$\.f: .* is too large"):
+    with pytest.raises(SchemaError, match=re.escape(repr(regex))) as caught:
         schema_of(holder)
+
+    assert caught.value.path == "$.f"
+    assert "Length" in caught.value.hint
 
 
 ALPHABET = 'ab1 _-.\n\r\t"\\&~/[](){}|^$é😀\u2028'

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from conduit_nb.errors import ArgumentError, SchemaError, ValidationError
+from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.schemas import prompt_messages, schema_of
+from tests.schemas.records import check_problems, problems_of
 
 
 class Mood(Enum):
@@ -85,17 +86,26 @@ def test_without_an_input_schema_the_record_is_text():
 
     assert shown[0]["content"].startswith("Judge the review.\n\nOutput (JSON):")
     assert shown[1] == {"role": "user", "content": "Very nice."}
-    with pytest.raises(ArgumentError, match="not Review"):
+    with pytest.raises(ArgumentError, match=r"\bstr\b.*\bReview\b"):
         messages(input=None)
 
 
 def test_records_and_examples_that_do_not_fit_are_refused():
-    with pytest.raises(ValidationError, match=r"\$\.text: expected str, got int 3"):
-        messages(record=Review(3))  # type: ignore[arg-type]  # the point of the test
-    with pytest.raises(ValidationError, match=r"\$\.mood: expected a member of Mood"):
-        messages(examples=[(Review("x"), Verdict("good", True))])  # type: ignore[arg-type]  # the same
+    review = Review(3)  # type: ignore[arg-type]  # the point of the test
+    verdict = Verdict("good", True)  # type: ignore[arg-type]  # the same
+
+    check_problems(
+        problems_of(lambda: messages(record=review)),
+        ("$.text", "mismatch", ("str", "int 3")),
+    )
+    check_problems(
+        problems_of(lambda: messages(examples=[(Review("x"), verdict)])),
+        ("$.mood", "mismatch", ("Mood", 'str "good"')),
+    )
 
 
 def test_an_output_with_bytes_is_refused():
-    with pytest.raises(SchemaError, match=r"\$\.data: a model cannot write bytes"):
+    with pytest.raises(SchemaError, match=r"\bbytes\b") as caught:
         messages(output=schema_of(Raw))
+
+    assert caught.value.path == "$.data"

@@ -11,16 +11,27 @@ from hypothesis import assume, given, note
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from conduit_nb.errors import ValidationError
+from conduit_nb.errors import Problem, ValidationError
 from conduit_nb.schemas import Schema, schema_of
 from tests.schemas.strategies import DATACLASSES, Typed
 
-LISTED_DIFFERENCES = re.compile(
-    r"the key stands there twice"
-    r"|not JSON: number out of range.*"
-    r"|expected float.*, got (float -?inf|int of about \d+ digits)"
-    r"|expected float .*, got float \S+"
+OUT_OF_RANGE = re.compile(
+    r"\bfloat\b.*\b(float -?inf|int\b.* \d{2,} digits)\b|\bfloat [-<>=.\d]+.*\bfloat \S+$"
 )
+DICT_OF_A_LENGTH = re.compile(r"\bobject\b[^\"]*\d[^\"]* keys?\b")
+
+
+def is_listed_difference(problem: Problem) -> bool:
+    """Whether the docstring of conduit_nb.schemas.json_schema names this one."""
+    match problem.kind:
+        case "duplicate_key":
+            return True
+        case "not_json":
+            return "number out of range" in problem.message  # as the parser says it
+        case "mismatch":
+            return OUT_OF_RANGE.search(problem.message) is not None
+        case _:
+            return False
 
 
 @given(DATACLASSES, st.data())
@@ -76,14 +87,14 @@ def test_decode_accepts_every_text_of_the_grammar_but_the_listed_differences(
         record = schema.decode(text)
         schema.validate(record)
         assert schema.decode(schema.encode(record)) == record
-    if "the key stands there twice" in problems:  # which may leave too few of them
-        problems = [one for one in problems if not re.search(" keys?( or .+)?, got ", one)]
-    assert all(LISTED_DIFFERENCES.fullmatch(problem) for problem in problems), problems
+    if any(one.kind == "duplicate_key" for one in problems):  # which may leave too few of them
+        problems = [one for one in problems if not DICT_OF_A_LENGTH.search(one.message)]
+    assert all(map(is_listed_difference, problems)), problems
 
 
-def problems_of(schema: Schema[Any], text: str) -> list[str]:
+def problems_of(schema: Schema[Any], text: str) -> list[Problem]:
     try:
         schema.decode(text)
     except ValidationError as error:
-        return [problem.message for problem in error.problems]
+        return list(error.problems)
     return []

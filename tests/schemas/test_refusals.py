@@ -14,6 +14,7 @@ from conduit_nb.errors import SchemaError
 from conduit_nb.schemas import decode, encode, json_schema, mdl, schema_of, validate
 from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.refusals import SUPPORTED, not_a_dataclass, refusal, type_name
+from tests.schemas.records import has_facts
 
 
 class Outer:
@@ -38,30 +39,44 @@ def test_a_type_is_named_as_it_is_spelt(hint: Any, name: str):
 def test_what_no_rule_knows_gets_the_list_of_what_is_supported():
     error = refusal(range, "$.f")
 
-    assert str(error) == "$.f: range is not supported"
+    assert error.path == "$.f"
+    assert has_facts(str(error), "range")
     assert SUPPORTED in error.hint
 
 
 def test_a_class_is_to_be_decorated_and_a_plain_type_to_be_wrapped():
-    assert "Put @dataclass above" in not_a_dataclass(Outer).hint
-    assert "as a field" in not_a_dataclass(int).hint
+    own, plain = not_a_dataclass(Outer), not_a_dataclass(int)
+
+    assert has_facts(str(own), "Outer", "dataclass")
+    assert has_facts(str(plain), "int", "dataclass")
+    assert "@dataclass" in own.hint
+    assert has_facts(plain.hint, "dataclass")
+    assert "@dataclass" not in plain.hint
 
 
 @pytest.mark.parametrize(
     ("hint", "cure"),
     [
-        (pd.Timestamp, "Write datetime"),
+        (pd.Timestamp, "datetime"),
         (np.int64, "int, float"),
-        (pd.Series, "Use str"),
+        (pd.Series, SUPPORTED),
     ],
 )
 def test_types_of_pandas_and_numpy_are_told_what_python_has_for_them(hint: type, cure: str):
-    assert cure in refusal(hint, "$.f").hint
+    error = refusal(hint, "$.f")
+
+    assert has_facts(str(error), hint.__name__)
+    assert has_facts(error.hint, cure)
+    assert (SUPPORTED in error.hint) == (cure == SUPPORTED)
 
 
 def test_a_table_in_the_place_of_a_class_is_told_by_its_class():
     frame = pd.DataFrame({"text": ["long " * 100]})
-    assert str(not_a_dataclass(frame)) == "$: a DataFrame is not a dataclass"
+    error = not_a_dataclass(frame)
+
+    assert error.path == "$"
+    assert has_facts(str(error), "DataFrame", "dataclass")
+    assert "long" not in str(error)
 
 
 def test_a_text_that_lists_values_is_told_to_be_a_literal():
@@ -69,7 +84,7 @@ def test_a_text_that_lists_values_is_told_to_be_a_literal():
 
     with pytest.raises(SchemaError) as caught:
         read_dataclass(ticket)
-    assert caught.value.hint == 'For one of several texts, write Literal["good", "bad"].'
+    assert 'Literal["good", "bad"]' in caught.value.hint
 
 
 def test_an_unknown_class_in_a_union_is_no_list_of_texts():
@@ -103,71 +118,78 @@ class Plain(tuple[int, ...]):
 
 
 RECORD = Files(["a"])
+NAME_OF_LIST = f"list[{__name__}.Files]"
 
 
 @pytest.mark.parametrize(
-    ("given", "said", "cure"),
+    ("given", "facts", "cure"),
     [
-        (RECORD, "Files(...) is a record: pass the class, not a record", "Write Files"),
-        ([Files], "a list with Files in it is not a dataclass", "Pass the class itself, Files"),
-        ((Files, Other), "a tuple of classes is not a dataclass", "Files | Other"),
-        ([RECORD], "a list is not a dataclass", "Pass the class"),
-        ("Files", "Files is not a dataclass", "without quotes"),
-        ("x" * 1000, "a str is not a dataclass", "without quotes"),
-        (None, "None is not a dataclass", "Pass the class"),
-        ({"names": []}, "a dict is not a dataclass", "fields of a dataclass"),
-        (3, "3 is not a dataclass", "Make a dataclass"),
-        (list[Files], "is not a dataclass", "as a field"),
-        (Files | Other, "is not a dataclass", "as a field"),
+        (RECORD, ("Files(...)", "class"), ("Files",)),
+        ([Files], ("list", "Files", "dataclass"), ("Files", "list[Files]")),
+        ((Files, Other), ("tuple", "classes", "dataclass"), ("Files | Other",)),
+        ([RECORD], ("list", "dataclass"), ("class", ".batch")),
+        ("Files", ("Files", "dataclass"), ("class", "quotes")),
+        ("x" * 1000, ("str", "dataclass"), ("class", "quotes")),
+        (None, ("None", "dataclass"), ("class",)),
+        ({"names": []}, ("dict", "dataclass"), ("fields", "dataclass", "class")),
+        (3, ("3", "dataclass"), ("dataclass", "field")),
+        (list[Files], (NAME_OF_LIST, "dataclass"), ("dataclass", "field")),
+        (Files | Other, ("Files", "Other", "dataclass"), ("dataclass", "field")),
     ],
 )
 def test_what_stands_in_the_place_of_a_class_is_named_with_the_cure(
-    given: Any, said: str, cure: str
+    given: Any, facts: tuple[str, ...], cure: tuple[str, ...]
 ):
     for use in (schema_of, mdl, json_schema, lambda kind: decode("{}", kind)):
         with pytest.raises(SchemaError) as caught:
             use(given)
-        assert said in str(caught.value)
-        assert cure in caught.value.hint
+        assert caught.value.path == "$"
+        assert has_facts(str(caught.value), *facts)
+        assert len(str(caught.value)) < 100
+        assert has_facts(caught.value.hint, *cure)
 
 
 @pytest.mark.parametrize(
-    ("given", "said", "cure"),
+    ("given", "facts", "cure"),
     [
-        (Files, "Files is a class: pass a record, not the class", "Files(...)"),
-        ([RECORD], "list is not a dataclass", ".batch"),
-        ("a", "str is not a dataclass", "Make a record"),
-        ({"names": []}, "dict is not a dataclass", "Make a record"),
-        (None, "NoneType is not a dataclass", "Pass a record"),
-        (int, "type is not a dataclass", "Pass a record"),
+        (Files, ("Files", "class"), ("Files(...)",)),
+        ([RECORD], ("list", "dataclass"), ("record", ".batch")),
+        ("a", ("str", "dataclass"), ("record", "field")),
+        ({"names": []}, ("dict", "dataclass"), ("record", "field")),
+        (None, ("NoneType", "dataclass"), ("record", "instance")),
+        (int, ("type", "dataclass"), ("record", "instance")),
     ],
 )
 def test_what_stands_in_the_place_of_a_record_is_named_with_the_cure(
-    given: Any, said: str, cure: str
+    given: Any, facts: tuple[str, ...], cure: tuple[str, ...]
 ):
     for use in (encode, validate):
         with pytest.raises(SchemaError) as caught:
             use(given)
-        assert said in str(caught.value)
-        assert cure in caught.value.hint
+        assert caught.value.path == "$"
+        assert has_facts(str(caught.value), *facts)
+        assert has_facts(caught.value.hint, *cure)
 
 
 @pytest.mark.parametrize(
-    ("hint", "said", "cure"),
+    ("hint", "facts", "cure"),
     [
-        (Counter[str], "collections.Counter[str] is not supported", "dict[str, int]"),
-        (Counter, "Counter is not supported", "dict[str, int]"),
-        (OrderedDict[str, int], "is not supported", "dict[str, ...]"),
-        (defaultdict[str, int], "is not supported", "dict[str, ...]"),
-        (ChainMap[str, int], "is not supported", "dict[str, ...]"),
-        (Typed, "is a TypedDict", "@dataclass"),
-        (Named, "is a NamedTuple", "@dataclass"),
-        (Plain, "the places of a tuple", "list[...]"),
+        (Counter[str], ("collections.Counter[str]",), "dict[str, int]"),
+        (Counter, ("Counter",), "dict[str, int]"),
+        (OrderedDict[str, int], ("collections.OrderedDict[str, int]",), "dict[str, ...]"),
+        (defaultdict[str, int], ("collections.defaultdict[str, int]",), "dict[str, ...]"),
+        (ChainMap[str, int], ("collections.ChainMap[str, int]",), "dict[str, ...]"),
+        (Typed, ("Typed", "TypedDict", "dataclass"), "@dataclass"),
+        (Named, ("Named", "NamedTuple", "dataclass"), "@dataclass"),
+        (Plain, ("Plain", "tuple"), "list[...]"),
     ],
 )
-def test_kinds_of_dict_and_tuple_are_called_by_their_own_names(hint: Any, said: str, cure: str):
+def test_kinds_of_dict_and_tuple_are_called_by_their_own_names(
+    hint: Any, facts: tuple[str, ...], cure: str
+):
     with pytest.raises(SchemaError) as caught:
         schema_of(make_dataclass("Holder", [("f", hint)]))
 
-    assert said in str(caught.value)
-    assert cure in caught.value.hint
+    assert caught.value.path == "$.f"
+    assert has_facts(str(caught.value), *facts)
+    assert has_facts(caught.value.hint, cure)

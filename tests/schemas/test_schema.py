@@ -11,9 +11,10 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import pytest
 
 import conduit_nb.schemas as schemas
-from conduit_nb.errors import ArgumentError, SchemaError, ValidationError
+from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.schemas import schema_of
 from conduit_nb.schemas.shapes import Int, Range, Str
+from tests.schemas.records import check_problems, problems_of
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -76,37 +77,43 @@ def test_records_go_to_json_values_and_back():
 
     assert schema.to_jsonable(Item("a", 2)) == {"sku": "a", "count": 2}
     assert schema.from_jsonable({"sku": "a"}) == Item("a", 1)
-    with pytest.raises(ValidationError, match=r"\$\.sku: expected str, got int 1"):
-        schema.from_jsonable({"sku": 1})
-    with pytest.raises(ValidationError, match="not JSON"):
-        schema.from_jsonable({"sku": object()})
-    with pytest.raises(ValidationError, match="not JSON"):
-        schema.from_jsonable({"sku": b"x"})
+    for value, problem in (
+        (1, ("$.sku", "mismatch", ("str", "int 1"))),
+        (object(), ("$", "not_json", ("object",))),
+        (b"x", ("$", "not_json", ("bytes",))),
+    ):
+        check_problems(problems_of(schema.from_jsonable, {"sku": value}), problem)
 
 
 def test_only_text_is_decoded():
-    with pytest.raises(ArgumentError, match="not bytes"):
+    with pytest.raises(ArgumentError, match=r"\bdecode\b.*\bstr\b.*\bbytes\b"):
         schema_of(Item).decode(b"{}")  # type: ignore[arg-type]  # the point of the test
 
 
 def test_a_record_of_another_class_does_not_validate():
-    with pytest.raises(ValidationError, match="expected Item, got Special"):
-        schema_of(Item).validate(Special("a"))
+    check_problems(
+        problems_of(schema_of(Item).validate, Special("a")),
+        ("$", "mismatch", ("Item", "Special")),
+    )
 
 
 def test_a_generic_record_knows_its_arguments_when_it_was_made_with_them():
     assert schemas.encode(Page[int]([1])) == '{"items":[1]}'
-    with pytest.raises(ValidationError, match=r"\$\.items\[0\]: expected int"):
-        schemas.validate(Page[int](["x"]))  # type: ignore[list-item]  # the point of the test
-    with pytest.raises(SchemaError, match="type parameter T is open"):
+    page = Page[int](["x"])  # type: ignore[list-item]  # the point of the test
+    check_problems(
+        problems_of(schemas.validate, page), ("$.items[0]", "mismatch", ("int", 'str "x"'))
+    )
+    with pytest.raises(SchemaError, match=r"\bT\b") as caught:
         schemas.encode(Page([1]))
+    assert "Page[str]" in caught.value.hint
     assert schema_of(Page[int]).encode(Page([1])) == '{"items":[1]}'
 
 
 def test_bytes_are_refused_in_what_a_model_writes():
     schema_of(Item).require_model_output()
-    with pytest.raises(SchemaError, match=r"\$\.parts\[\]: a model cannot write bytes"):
+    with pytest.raises(SchemaError, match=r"\bbytes\b") as caught:
         schema_of(Raw).require_model_output()
+    assert caught.value.path == "$.parts[]"
 
 
 def test_the_functions_of_the_package_do_what_the_schema_does():
@@ -120,7 +127,7 @@ def test_the_functions_of_the_package_do_what_the_schema_does():
 
 @pytest.mark.parametrize("value", [None, 3, "x", {"sku": "a"}, [Item("a")]])
 def test_what_is_no_record_is_said_to_be_none(value: object):
-    with pytest.raises(SchemaError, match="is not a dataclass"):
+    with pytest.raises(SchemaError, match=rf"\b{type(value).__name__}\b.*\bdataclass\b"):
         schemas.encode(value)
 
 
@@ -129,7 +136,7 @@ def test_a_model_is_not_asked_to_write_nothing():
     class Nothing:
         is_urgent = True
 
-    with pytest.raises(SchemaError, match="no fields") as caught:
+    with pytest.raises(SchemaError, match=r"\bNothing\b") as caught:
         schema_of(Nothing).require_model_output()
 
     assert "is_urgent: bool" in caught.value.hint

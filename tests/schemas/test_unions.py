@@ -9,8 +9,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 
-from conduit_nb.errors import SchemaError, ValidationError
+from conduit_nb.errors import SchemaError
 from conduit_nb.schemas import Range, schema_of
+from tests.schemas.records import check_problems, has_facts, holder_of, problems_of
 
 T = TypeVar("T")
 
@@ -75,8 +76,7 @@ class Box(Generic[T]):
     value: T
 
 
-def holder_of(hint: Any) -> Any:
-    return make_dataclass("Holder", [("f", hint)])
+TAGS = ('"circle"', '"square"', '"dot"')
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,17 @@ def test_what_cannot_be_told_apart_is_refused_and_both_are_named(hint: Any, one:
     with pytest.raises(SchemaError) as caught:
         schema_of(holder_of(hint))
 
-    assert str(caught.value) == f"$.f: a JSON value cannot tell {one} from {other}"
+    assert caught.value.path == "$.f"
+    assert has_facts(str(caught.value), "JSON", one, other)
+    assert str(caught.value).endswith(other)
     assert caught.value.hint
 
 
 def test_members_inside_lists_and_other_records_are_told_apart_too():
-    with pytest.raises(SchemaError, match=r"\$\.f\[\]\.value: a JSON value cannot tell date"):
+    with pytest.raises(SchemaError, match=r"JSON.*\bdate\b.*\bstr\b") as caught:
         schema_of(holder_of(list[Box[date | str]]))
+
+    assert caught.value.path == "$.f[].value"
 
 
 def test_two_classes_of_one_name_are_members_like_any_other():
@@ -158,49 +162,40 @@ def test_two_classes_of_one_name_are_members_like_any_other():
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("value", "path", "kind", "facts"),
     [
-        ('{"f":{"kind":"circle"}}', "$.f.size: missing, expected float"),
-        (
-            '{"f":{"kind":"oval","size":1}}',
-            '$.f.kind: expected "circle" or "square" or "dot", got str "oval"',
-        ),
-        ('{"f":{"kind":"dot","size":1}}', "$.f.size: unexpected; Dot has kind"),
-        ('{"f":{"kind":"square","size":"1"}}', '$.f.size: expected float, got str "1"'),
-        (
-            '{"f":{"size":1}}',
-            '$.f.kind: missing, expected "circle" or "square" or "dot"',
-        ),
-        ('{"f":7}', "$.f: expected Circle or Square or Dot or null, got int 7"),
-        (
-            '{"f":{"kind":1,"size":1}}',
-            '$.f.kind: expected "circle" or "square" or "dot", got int 1',
-        ),
-        (
-            '{"f":{"kind":[],"size":1}}',
-            '$.f.kind: expected "circle" or "square" or "dot", got list of 0',
-        ),
+        ('{"kind":"circle"}', "$.f.size", "missing", ("float",)),
+        ('{"kind":"oval","size":1}', "$.f.kind", "mismatch", (*TAGS, 'str "oval"')),
+        ('{"kind":"dot","size":1}', "$.f.size", "unexpected", ("Dot", "kind")),
+        ('{"kind":"square","size":"1"}', "$.f.size", "mismatch", ("float", 'str "1"')),
+        ('{"size":1}', "$.f.kind", "missing", TAGS),
+        ("7", "$.f", "mismatch", ("Circle", "Square", "Dot", "null", "int 7")),
+        ('{"kind":1,"size":1}', "$.f.kind", "mismatch", (*TAGS, "int 1")),
+        ('{"kind":[],"size":1}', "$.f.kind", "mismatch", (*TAGS, "list", "0")),
     ],
 )
-def test_an_object_that_fits_no_member_is_measured_by_the_nearest(text: str, problem: str):
+def test_an_object_that_fits_no_member_is_measured_by_the_nearest(
+    value: str, path: str, kind: str, facts: tuple[str, ...]
+):
     schema = schema_of(holder_of(Circle | Square | Dot | None))
 
-    with pytest.raises(ValidationError) as caught:
-        schema.decode(text)
+    found = problems_of(lambda: schema.decode(f'{{"f":{value}}}'))
 
-    assert [str(one) for one in caught.value.problems] == [problem]
+    check_problems(found, (path, kind, facts))
 
 
 def test_a_tag_with_a_default_is_wanted_in_the_text():
-    with pytest.raises(ValidationError, match=r"\$\.kind: missing"):
-        schema_of(Dot).decode("{}")
+    found = problems_of(lambda: schema_of(Dot).decode("{}"))
+
+    check_problems(found, ("$.kind", "missing", ('"dot"',)))
 
 
 def test_a_record_of_no_member_is_caught_before_it_is_written():
     holder = holder_of(Circle | Square)
 
-    with pytest.raises(ValidationError, match=r"\$\.f: expected Circle or Square, got Named"):
-        schema_of(holder).validate(holder(Named("x")))
+    found = problems_of(lambda: schema_of(holder).validate(holder(Named("x"))))
+
+    check_problems(found, ("$.f", "mismatch", ("Circle", "Square", "Named")))
 
 
 class Form(Enum):
@@ -233,9 +228,8 @@ class Wall:
     ],
 )
 def test_a_wrong_tag_is_named_with_all_that_it_may_be(hint: Any, text: str, path: str):
-    with pytest.raises(ValidationError) as caught:
-        schema_of(holder_of(hint)).decode(f'{{"f":{text}}}')
+    [problem] = problems_of(lambda: schema_of(holder_of(hint)).decode(f'{{"f":{text}}}'))
 
-    [problem] = caught.value.problems
     assert problem.path == path
-    assert 'expected "open" or "shut" or "solid" or 3' in problem.message
+    assert problem.kind == ("mismatch" if '"form"' in text else "missing")
+    assert has_facts(problem.message, '"open"', '"shut"', '"solid"', "3")

@@ -15,6 +15,7 @@ from tests.schemas.records import (
     File,
     Files,
     Size,
+    check_problems,
     everything,
     holder_of,
     problems_of,
@@ -30,14 +31,15 @@ class Account:
         if self.owner == "nobody":
             raise ValueError("there is {nobody}")
         if self.owner == "model":
-            raise ModelError("from inside")
+            raise ModelError("inside")
 
 
 def test_the_constructor_of_the_class_is_used_and_may_refuse():
-    assert problems_of(lambda: decode('{"owner":"nobody"}', Account)) == [
-        "$: Account refuses it: ValueError: there is {nobody}"
-    ]
-    with pytest.raises(ModelError, match="from inside"):
+    check_problems(
+        problems_of(lambda: decode('{"owner":"nobody"}', Account)),
+        ("$", "raised", ("Account", "ValueError: there is {nobody}")),
+    )
+    with pytest.raises(ModelError, match="inside"):
         decode('{"owner":"model"}', Account)
 
 
@@ -78,7 +80,8 @@ def test_whatever_goes_wrong_in_a_constructor_is_said_with_its_type(error: Any, 
 
     problems = problems_of(lambda: decode('{"own":[{"x":1}]}', Outer))
 
-    assert problems == [f"$.own[0]: Own refuses it: {said}"]
+    check_problems(problems, ("$.own[0]", "raised", ("Own", said)))
+    assert problems[0].message.endswith(said)
 
 
 def test_an_error_without_a_readable_text_is_said_by_its_type_and_a_long_one_is_cut():
@@ -92,9 +95,10 @@ def test_an_error_without_a_readable_text_is_said_by_its_type_and_a_long_one_is_
     [silent] = problems_of(lambda: decode('{"is_long":false}', Own))
     [long] = problems_of(lambda: decode('{"is_long":true}', Own))
 
-    assert "SilentError" in silent
-    assert long.startswith("$: Own refuses it: ValueError: xxx")
-    assert len(long) < 400
+    check_problems([silent], ("$", "raised", ("Own", "SilentError")))
+    check_problems([long], ("$", "raised", ("Own", "ValueError")))
+    assert "ValueError: xxx" in long.message
+    assert len(str(long)) < 400
 
 
 def test_a_field_that_cannot_be_read_is_said_with_the_error():
@@ -107,7 +111,9 @@ def test_a_field_that_cannot_be_read_is_said_with_the_error():
                 raise KeyError("nowhere")
             return super().__getattribute__(name)
 
-    assert problems_of(lambda: encode(Own(1))) == ["$: Own cannot be read: KeyError: 'nowhere'"]
+    check_problems(
+        problems_of(lambda: encode(Own(1))), ("$", "raised", ("Own", "KeyError: 'nowhere'"))
+    )
 
 
 def test_frozen_and_slotted_records_come_back():
@@ -120,50 +126,62 @@ def test_frozen_and_slotted_records_come_back():
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "problem"),
+    ("name", "value", "path", "facts"),
     [
-        ("text", 1, "$.text: expected str, got int 1"),
-        ("text", None, "$.text: expected str, got null"),
-        ("text", b"x", "$.text: expected str, got bytes"),
-        ("text", "\ud800", "$.text: holds a lone surrogate, which JSON text cannot carry"),
-        ("whole", "1", '$.whole: expected int, got str "1"'),
-        ("whole", True, "$.whole: expected int, got bool true"),
-        ("whole", 1.0, "$.whole: expected int, got float 1.0"),
-        ("number", float("nan"), "$.number: expected float, got float nan"),
-        ("number", float("inf"), "$.number: expected float, got float inf"),
-        (
-            "number",
-            2**53 + 1,
-            "$.number: expected float, got int 9007199254740993, which no float holds exactly",
-        ),
-        ("flag", 1, "$.flag: expected bool, got int 1"),
-        ("data", "AA==", '$.data: expected bytes, got str "AA=="'),
-        ("day", datetime(2024, 1, 1, tzinfo=UTC), "$.day: expected date, got datetime"),
-        ("day", "2024-01-01", '$.day: expected date, got str "2024-01-01"'),
-        ("moment", date(2024, 1, 1), "$.moment: expected aware datetime, got date"),
-        ("color", "red", '$.color: expected a member of Color, got str "red"'),
-        ("color", Size.SMALL, "$.color: expected a member of Color, got Size.SMALL"),
-        ("choice", "b", '$.choice: expected "a" or 1, got str "b"'),
-        ("maybe", "x", '$.maybe: expected int or null, got str "x"'),
-        ("table", {1: []}, "$.table[1]: expected str as key, got int 1"),
-        ("table", {"a": [None]}, "$.table.a[0]: expected int, got null"),
-        ("table", {"a\ud800": []}, None),
-        ("table", [], "$.table: expected dict, got list of 0"),
-        ("file", {"name": "a", "bytes": 1}, "$.file: expected File, got object with name, bytes"),
-        ("file", Chain(), "$.file: expected File, got Chain"),
-        ("file", File, "$.file: expected File, got type"),
-        ("more", (File("a", 1),), "$.more: expected list, got tuple"),
-        ("more", [File("a", "1")], '$.more[0].bytes: expected int, got str "1"'),
+        ("text", 1, "$.text", ("str", "int 1")),
+        ("text", None, "$.text", ("str", "null")),
+        ("text", b"x", "$.text", ("str", "bytes")),
+        ("whole", "1", "$.whole", ("int", 'str "1"')),
+        ("whole", True, "$.whole", ("int", "bool true")),
+        ("whole", 1.0, "$.whole", ("int", "float 1.0")),
+        ("number", float("nan"), "$.number", ("float", "float nan")),
+        ("number", float("inf"), "$.number", ("float", "float inf")),
+        ("number", 2**53 + 1, "$.number", ("float", "int 9007199254740993", "float")),
+        ("flag", 1, "$.flag", ("bool", "int 1")),
+        ("data", "AA==", "$.data", ("bytes", 'str "AA=="')),
+        ("day", datetime(2024, 1, 1, tzinfo=UTC), "$.day", ("date", "datetime")),
+        ("day", "2024-01-01", "$.day", ("date", 'str "2024-01-01"')),
+        ("moment", date(2024, 1, 1), "$.moment", ("datetime", "date")),
+        ("color", "red", "$.color", ("Color", 'str "red"')),
+        ("color", Size.SMALL, "$.color", ("Color", "Size.SMALL")),
+        ("choice", "b", "$.choice", ('"a"', "1", 'str "b"')),
+        ("maybe", "x", "$.maybe", ("int", "null", 'str "x"')),
+        ("table", {1: []}, "$.table[1]", ("str", "int 1")),
+        ("table", {"a": [None]}, "$.table.a[0]", ("int", "null")),
+        ("table", [], "$.table", ("dict", "list", "0")),
+        ("file", {"name": "a", "bytes": 1}, "$.file", ("File", "object", "name, bytes")),
+        ("file", Chain(), "$.file", ("File", "Chain")),
+        ("file", File, "$.file", ("File", "type")),
+        ("more", (File("a", 1),), "$.more", ("list", "tuple")),
+        ("more", [File("a", "1")], "$.more[0].bytes", ("int", 'str "1"')),
     ],
 )
-def test_a_record_changed_after_its_making_is_caught(name: str, value: Any, problem: str | None):
+def test_a_record_changed_after_its_making_is_caught(
+    name: str, value: Any, path: str, facts: tuple[str, ...]
+):
     record = everything()
     setattr(record, name, value)
 
     found = problems_of(lambda: validate(record))
 
-    assert len(found) == 1
-    assert problem is None or found == [problem]
+    check_problems(found, (path, "mismatch", facts))
+    assert problems_of(lambda: encode(record)) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "path"),
+    [
+        ("text", "\ud800", "$.text"),
+        ("table", {"a\ud800": []}, '$.table["a\ufffd"]'),
+    ],
+)
+def test_text_that_utf8_cannot_carry_is_caught(name: str, value: Any, path: str):
+    record = everything()
+    setattr(record, name, value)
+
+    found = problems_of(lambda: validate(record))
+
+    check_problems(found, (path, "not_json", ()))
     assert problems_of(lambda: encode(record)) == found
 
 
@@ -173,11 +191,12 @@ def test_every_change_is_told_at_once():
     record.file.bytes = "1"  # type: ignore[assignment]  # the point of the test
     del record.flag
 
-    assert problems_of(lambda: validate(record)) == [
-        "$.text: expected str, got int 1",
-        "$.flag: missing, expected bool",
-        '$.file.bytes: expected int, got str "1"',
-    ]
+    check_problems(
+        problems_of(lambda: validate(record)),
+        ("$.text", "mismatch", ("str", "int 1")),
+        ("$.flag", "missing", ("bool",)),
+        ("$.file.bytes", "mismatch", ("int", 'str "1"')),
+    )
 
 
 def test_a_record_of_a_subclass_is_caught():
@@ -185,9 +204,10 @@ def test_a_record_of_a_subclass_is_caught():
     class Special(File):
         extra: str = ""
 
-    assert problems_of(lambda: validate(Files([Special("a", 1)]))) == [
-        "$.files[0]: expected File, got Special"
-    ]
+    check_problems(
+        problems_of(lambda: validate(Files([Special("a", 1)]))),
+        ("$.files[0]", "mismatch", ("File", "Special")),
+    )
 
 
 def test_a_record_of_another_definition_with_equal_fields_is_one_too():
@@ -199,16 +219,17 @@ def test_a_record_of_another_definition_with_equal_fields_is_one_too():
 def test_a_record_of_an_older_class_of_that_name_is_told_apart():
     older = make_dataclass("File", [("name", str), ("bytes", int | None)])
 
-    assert problems_of(lambda: validate(Files([older("a", 1)]))) == [
-        "$.files[0]: expected File, got one of another class of that name"
-    ]
+    check_problems(
+        problems_of(lambda: validate(Files([older("a", 1)]))),
+        ("$.files[0]", "redefined", ("File",)),
+    )
 
 
 def test_a_record_that_contains_itself_is_caught():
     chain = Chain()
     chain.next = Chain(chain)
 
-    assert problems_of(lambda: encode(chain)) == ["$.next.next: contains itself"]
+    check_problems(problems_of(lambda: encode(chain)), ("$.next.next", "circular", ()))
 
 
 def test_a_record_that_stands_in_two_places_is_fine():
@@ -223,10 +244,12 @@ def test_values_of_numpy_and_pandas_do_not_slip_through():
 
     holder = holder_of(datetime)
     assert encode(holder(moment)) == '{"f":"2024-01-01T00:00:00.123456+00:00"}'
-    assert problems_of(lambda: encode(holder(pandas.NaT))) == [
-        "$.f: expected aware datetime, got NaTType"
-    ]
+    check_problems(
+        problems_of(lambda: encode(holder(pandas.NaT))),
+        ("$.f", "mismatch", ("datetime", "NaTType")),
+    )
     whole = pandas.Series([1.5]).iloc[0]
-    assert problems_of(lambda: encode(holder_of(int)(whole))) == [
-        "$.f: expected int, got float 1.5"
-    ]
+    check_problems(
+        problems_of(lambda: encode(holder_of(int)(whole))),
+        ("$.f", "mismatch", ("int", "float 1.5")),
+    )
