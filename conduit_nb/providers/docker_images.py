@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -92,13 +93,14 @@ def stopped(what: str) -> DeploymentError:
 
 
 def _while_wanted(
-    steps: Iterable[Any], image: str, is_unwanted: Callable[[], bool]
+    steps: Generator[Any], image: str, is_unwanted: Callable[[], bool]
 ) -> Iterator[Any]:
     """Yield the steps; hang up, which makes the engine end its pull, when nobody wants them."""
-    for step in steps:
-        if is_unwanted():
-            raise stopped(f"The pull of {image}")
-        yield step
+    with closing(steps):  # whoever keeps the error must not keep the connection
+        for step in steps:
+            if is_unwanted():
+                raise stopped(f"The pull of {image}")
+            yield step
 
 
 def split_name(image: str) -> tuple[str, str, str | None]:

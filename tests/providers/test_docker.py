@@ -98,8 +98,9 @@ async def test_replicas_stand_side_by_side(provider: DockerProvider):
     nodes = [await running(provider, name_of(number)) for number in (1, 2)]
 
     assert len({node.url for node in nodes}) == 2
-    with pytest.raises(DeploymentError, match="already"):
+    with pytest.raises(DeploymentError, match=name_of(1)) as caught:
         await provider.launch(spec_of(name_of(1)), SECRETS)
+    assert f"docker rm -f {name_of(1)}" in caught.value.hint
 
 
 async def test_stopping_keeps_it_and_starting_brings_it_back(provider: DockerProvider):
@@ -128,7 +129,7 @@ async def test_the_guard_is_its_first_process_and_ends_it_at_its_lease(provider:
     lines = [line async for line in provider.logs(node.name)]
 
     assert found.exit_code == 0
-    assert any("its lease is over" in line for line in lines)
+    assert any("lease" in line for line in lines)
 
 
 async def test_what_is_started_long_after_its_first_deadlines_lives_by_new_ones(
@@ -194,7 +195,7 @@ async def test_it_listens_on_the_loopback_address_and_is_not_restarted(
 async def test_gpus_are_asked_for_by_number_and_a_missing_toolkit_says_its_cure(
     provider: DockerProvider,
 ):
-    with pytest.raises(DeploymentError, match="no GPU") as caught:
+    with pytest.raises(DeploymentError, match="nvidia") as caught:
         await provider.launch(replace(spec_of(), devices=2), SECRETS)
 
     assert "nvidia-ctk runtime configure" in caught.value.hint
@@ -231,9 +232,10 @@ async def test_gpus_are_asked_for_by_their_ids(
     offering = next(one for one in local_offerings(seen) if one.accelerator == "Tesla T4")
     async with listening_between(engine, tmp_path) as (url, said):
         with_gpus = DockerProvider(url, detect=lambda: seen)
-        with pytest.raises(DeploymentError, match="no GPU"):
+        with pytest.raises(DeploymentError) as caught:
             await with_gpus.launch(replace(spec_of(), devices=1), SECRETS, offering)
 
+    assert "nvidia-ctk" in caught.value.hint
     assert b'"DeviceIDs": ["GPU-t"]' in said
     assert b'"conduit.gpus": "GPU-t"' in said
     assert await provider.list_nodes() == []
@@ -270,15 +272,17 @@ async def test_memory_is_bounded_where_the_spec_says(provider: DockerProvider, e
 
 
 async def test_an_image_that_cannot_be_had_is_told(provider: DockerProvider):
-    with pytest.raises(DeploymentError, match="cannot be pulled") as caught:
+    with pytest.raises(DeploymentError, match=r"127\.0\.0\.1:9/none:1") as caught:
         await provider.launch(replace(spec_of(), image="127.0.0.1:9/none:1"), SECRETS)
 
-    assert "image build" in caught.value.hint
+    assert "conduit image build" in caught.value.hint
 
 
 async def test_an_image_is_needed(provider: DockerProvider):
-    with pytest.raises(ArgumentError, match="no image"):
+    with pytest.raises(ArgumentError) as caught:
         await provider.launch(replace(spec_of(), image=None), SECRETS)
+
+    assert caught.value.param == "image"
 
 
 async def test_this_machines_cpu_is_offered(provider: DockerProvider):
@@ -301,7 +305,7 @@ async def test_a_log_is_followed_to_its_end(provider: DockerProvider):
 
 async def test_without_an_engine_the_command_that_starts_one_is_named(tmp_path: Path):
     provider = DockerProvider(f"unix://{tmp_path}/none.sock")
-    with pytest.raises(ProviderUnreachableError, match="No Docker engine") as caught:
+    with pytest.raises(ProviderUnreachableError, match=f"{tmp_path}/none.sock") as caught:
         await provider.list_nodes()
 
     assert "systemctl start docker" in caught.value.hint

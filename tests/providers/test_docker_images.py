@@ -58,19 +58,21 @@ def test_a_tag_that_was_moved_is_pulled_as_it_was_first(
     image = f"{registry.address}/{NAME}:1"
     first = registry.push("1", b"first")
     told: list[str] = []
+    told_again: list[str] = []
     have_image(client, image, told.append)
     had = client.images.get(image).id
     forget(client, image)
     registry.push("1", b"moved")
     registry.asked.clear()
-    have_image(client, image, told.append)
+    have_image(client, image, told_again.append)
 
     assert client.images.get(image).id == had
     assert recorded_digest(image) == first
     assert set(registry.asked) <= {first}, "the tag is not asked for"
-    assert told[0] == f"Pulling {image}."
-    assert f"{image} is {first}: later pulls take just that." in told
-    assert told[-1].startswith(f"Pulling {image} as it was first pulled, {first}")
+    assert image in told[0]
+    assert first not in told[0]
+    assert any(image in text and first in text for text in told[1:])
+    assert any(image in text and first in text for text in told_again)
     assert stat.S_IMODE((data_folder / "images.json").stat().st_mode) == 0o600
 
 
@@ -113,18 +115,20 @@ def test_how_much_has_come_is_told(client: Any, registry: ImageRegistry):
 def test_a_pull_that_nobody_wants_any_more_ends(client: Any, registry: ImageRegistry):
     image = f"{registry.address}/{NAME}:late"
     registry.push("late", b"late")
-    with pytest.raises(DeploymentError, match="stopped"):
+    with pytest.raises(DeploymentError, match=image) as caught:
         have_image(client, image, lambda _: None, is_unwanted=lambda: True)
 
+    assert "image build" not in caught.value.hint, "it could have been pulled"
     assert recorded_digest(image) is None
 
 
 @pytest.mark.needs("docker")
 def test_a_tag_that_is_not_there_is_told(client: Any, registry: ImageRegistry):
-    with pytest.raises(DeploymentError, match="cannot be pulled") as caught:
-        have_image(client, f"{registry.address}/{NAME}:none", lambda _: None)
+    image = f"{registry.address}/{NAME}:none"
+    with pytest.raises(DeploymentError, match=image) as caught:
+        have_image(client, image, lambda _: None)
 
-    assert "image build" in caught.value.hint
+    assert "conduit image build" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -169,6 +173,7 @@ def test_a_file_that_is_none_of_ours_is_told(data_folder: Path):
     with pytest.raises(StorageError, match=r"images\.json") as caught:
         recorded_digest("image:1")
 
-    assert "Delete it" in caught.value.hint
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert caught.value.hint
     (data_folder / "images.json").write_text(json.dumps({"image:1": {"digest": "sha256:1"}}))
     assert recorded_digest("image:1") == "sha256:1"

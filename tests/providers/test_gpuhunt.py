@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,8 +167,7 @@ async def test_where_the_newest_cannot_be_had_the_kept_one_is_used_and_its_day_s
 
     assert listing.offerings == before.offerings
     [problem] = listing.problems
-    assert "list of aws" in str(problem)
-    assert "the list of 20261121 is used" in str(problem)
+    assert re.search(r"\baws\b.*\b20261121\b", str(problem))
 
 
 async def test_a_cloud_whose_list_is_missing_takes_nothing_from_the_others(
@@ -185,7 +185,7 @@ async def test_lists_that_are_all_away_are_one_failure(tmp_path: Path):
     with served(Lists()) as lists:
         pass
 
-    with pytest.raises(ProviderFailedError, match="None of 8 price lists") as raised:
+    with pytest.raises(ProviderFailedError, match=r"\b8\b") as raised:
         await Gpuhunt(lists.url, cache_dir=lambda: tmp_path).offerings()
 
     assert lists.url in str(raised.value)
@@ -215,7 +215,7 @@ async def test_rows_that_say_too_little_are_counted_and_named(lists: Lists, tmp_
 
     assert len(listing.offerings) == 1
     [problem] = listing.problems
-    assert "3 rows left out: v5e (" in str(problem)
+    assert re.search(r"\b3\b.*\bv5e \(", str(problem))
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,10 @@ async def test_rows_that_say_too_little_are_counted_and_named(lists: Lists, tmp_
 async def test_a_list_that_is_no_zipped_csv_is_named(lists: Lists, tmp_path: Path, content: bytes):
     lists.zips["aws"] = content
 
-    with pytest.raises(ProviderFailedError, match="no zipped CSV"):
+    with pytest.raises(ProviderFailedError, match=r"\baws\b.*\bCSV\b") as caught:
         await source(lists, tmp_path, "aws").offerings()
 
+    assert "CONDUIT_GPUHUNT_URL" in caught.value.hint
     listing = await source(lists, tmp_path).offerings()
     assert [one.provider for one in listing.offerings] == ["gcp"]
 
@@ -237,9 +238,11 @@ async def test_a_list_that_is_no_zipped_csv_is_named(lists: Lists, tmp_path: Pat
 async def test_a_version_that_is_none_is_not_followed(lists: Lists, tmp_path: Path, version: str):
     lists.version = version
 
-    with pytest.raises(ProviderFailedError, match="has no version"):
+    with pytest.raises(ProviderFailedError, match=r"\baws\b") as caught:
         await source(lists, tmp_path, "aws").offerings()
 
+    assert caught.value.status is None
+    assert "CONDUIT_GPUHUNT_URL" in caught.value.hint
     assert lists.asked == ["/aws/version"]
 
 

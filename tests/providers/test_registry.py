@@ -24,6 +24,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_registered_ones():
     with pytest.raises(ArgumentError, match="'lokal'") as caught:
         make_provider("lokal")
 
+    assert caught.value.param == "provider"
     assert "local" in caught.value.hint
 
 

@@ -7,6 +7,7 @@ import pickle
 import time
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 
 from conduit_nb.errors import (
@@ -15,6 +16,7 @@ from conduit_nb.errors import (
     ProviderBusyError,
     ProviderError,
     ProviderFailedError,
+    ProviderKeyMissingError,
     ProviderRefusedError,
     ProviderUnreachableError,
 )
@@ -22,6 +24,8 @@ from conduit_nb.providers.rest import ATTEMPTS, RestClient
 from tests.raw_server import HANG_UP, events, json_answer, raw_server, stream_answer
 
 KEY = "rpa_0123456789"
+WHY = "that is why"
+"""What the provider says of a failure."""
 GONE = [HANG_UP]
 
 
@@ -41,7 +45,7 @@ def client(url: str, *, pause: Pauses | None = None, key: str | None = KEY) -> R
 
 def problem(status: int, *, headers: str = "", **more: object) -> list[bytes]:
     return json_answer(
-        {"title": "x", "status": status, "detail": "that is why", **more},
+        {"title": "x", "status": status, "detail": WHY, **more},
         status=status,
         headers=headers,
     )
@@ -64,27 +68,28 @@ async def test_an_answer_without_a_body_is_none():
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "said"),
+    ("status", "kind"),
     [
-        (400, ProviderRefusedError, "that is why"),
-        (401, ProviderAuthError, "that is why"),
-        (402, ProviderBalanceError, "that is why"),
-        (403, ProviderAuthError, "that is why"),
-        (404, ProviderRefusedError, "that is why"),
-        (409, ProviderRefusedError, "that is why"),
-        (422, ProviderRefusedError, "that is why"),
-        (302, ProviderRefusedError, "redirect"),
-        (408, ProviderRefusedError, "that is why"),
-        (500, ProviderFailedError, "that is why"),
+        (400, ProviderRefusedError),
+        (401, ProviderAuthError),
+        (402, ProviderBalanceError),
+        (403, ProviderAuthError),
+        (404, ProviderRefusedError),
+        (409, ProviderRefusedError),
+        (422, ProviderRefusedError),
+        (302, ProviderRefusedError),
+        (408, ProviderRefusedError),
+        (500, ProviderFailedError),
     ],
 )
-async def test_a_status_is_told_as_what_it_means(status: int, kind: type[ProviderError], said: str):
+async def test_a_status_is_told_as_what_it_means(status: int, kind: type[ProviderError]):
     async with raw_server(problem(status)) as server:
-        with pytest.raises(kind, match=said) as raised:
+        with pytest.raises(kind) as raised:
             await client(server.url).post("/things", {})
 
     error = raised.value
-    assert error.status == status
+    assert (error.code, error.status) == (kind.code, status)
+    assert (WHY in str(error)) is (status != 302), "a redirect is none of the API's"
     assert error.hint
     assert error.may_have_arrived is (status in (302, 408, 500))
     assert str(status) in str(error)
@@ -93,7 +98,7 @@ async def test_a_status_is_told_as_what_it_means(status: int, kind: type[Provide
 
 async def test_a_problem_tells_every_field_that_is_wrong():
     async with raw_server(problem(422, errors=["$.a: no", "$.b: no"])) as server:
-        with pytest.raises(ProviderRefusedError, match=r"that is why; \$\.a: no; \$\.b: no"):
+        with pytest.raises(ProviderRefusedError, match=rf"{WHY}.*\$\.a: no.*\$\.b: no"):
             await client(server.url).get("/things")
 
 
@@ -129,9 +134,10 @@ async def test_what_is_harmless_is_asked_again_a_few_times_with_growing_pauses()
 
 async def test_what_may_have_been_done_is_not_asked_again():
     async with raw_server(GONE, json_answer({"a": 1})) as server:
-        with pytest.raises(ProviderUnreachableError, match="broke") as raised:
+        with pytest.raises(ProviderUnreachableError) as raised:
             await client(server.url).post("/things", {})
 
+    assert isinstance(raised.value.__cause__, httpx2.RemoteProtocolError)
     assert raised.value.may_have_arrived
     assert len(server.heads) == 1
 
@@ -146,9 +152,10 @@ async def test_where_nothing_listens_it_says_so_and_nothing_was_done():
         url = server.url
 
     pause = Pauses()
-    with pytest.raises(ProviderUnreachableError, match="takes no connection") as raised:
+    with pytest.raises(ProviderUnreachableError, match=url) as raised:
         await client(url, pause=pause).post("/things", {})
 
+    assert isinstance(raised.value.__cause__, httpx2.ConnectError)
     assert not raised.value.may_have_arrived
     assert pause.seconds == [0.5]
 
@@ -156,24 +163,30 @@ async def test_where_nothing_listens_it_says_so_and_nothing_was_done():
 async def test_a_silent_provider_is_given_up_in_time():
     began = time.monotonic()
     async with raw_server(stays=True) as server:
-        with pytest.raises(ProviderUnreachableError, match=r"within 0\.2 s"):
+        with pytest.raises(ProviderUnreachableError, match=r"\b0\.2 s\b") as raised:
             await client(server.url).get("/things", timeout_s=0.2)
 
+    assert isinstance(raised.value.__cause__, TimeoutError | httpx2.TimeoutException)
     assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"{", b"[" * 100_000])
 async def test_an_answer_that_is_no_json_is_a_failure(content: bytes):
     async with raw_server(json_answer(content)) as server:
-        with pytest.raises(ProviderFailedError, match="Unreadable"):
+        with pytest.raises(ProviderFailedError, match=r"\bJSON\b") as raised:
             await client(server.url).get("/things")
+
+    assert raised.value.status is None, "it was one of success"
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"[1]", b'{"errors": [1]}', b"null"])
 async def test_a_refusal_that_says_nothing_is_a_refusal_still(content: bytes):
     async with raw_server(json_answer(content, status=400)) as server:
-        with pytest.raises(ProviderRefusedError, match="no reason given"):
+        with pytest.raises(ProviderRefusedError, match=r"\bcloud\b.*\b400\b") as raised:
             await client(server.url).get("/things")
+
+    assert raised.value.status == 400
+    assert content.decode() not in str(raised.value)
 
 
 async def test_neither_the_key_nor_a_secret_is_told_by_what_a_provider_echoes():
@@ -189,7 +202,7 @@ async def test_neither_the_key_nor_a_secret_is_told_by_what_a_provider_echoes():
 
 async def test_without_a_key_nothing_is_sent():
     async with raw_server(json_answer({})) as server:
-        with pytest.raises(ProviderAuthError, match="no key for cloud") as raised:
+        with pytest.raises(ProviderKeyMissingError, match=r"\bcloud\b") as raised:
             await client(server.url, key=None).get("/things")
 
     assert "CLOUD_KEY" in raised.value.hint
@@ -219,12 +232,14 @@ async def test_events_come_one_by_one():
 
 async def test_a_stream_that_is_refused_or_breaks_is_told():
     async with raw_server(problem(404)) as server:
-        with pytest.raises(ProviderRefusedError, match="that is why"):
+        with pytest.raises(ProviderRefusedError, match=WHY):
             await read_log(client(server.url))
 
     async with raw_server(stream_answer(events({"line": 1})[:9], ends=False)) as server:
-        with pytest.raises(ProviderUnreachableError, match="broke"):
+        with pytest.raises(ProviderUnreachableError) as raised:
             await read_log(client(server.url))
+
+    assert isinstance(raised.value.__cause__, httpx2.RemoteProtocolError)
 
 
 async def test_an_error_keeps_what_it_knows_between_processes():

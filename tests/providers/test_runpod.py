@@ -204,8 +204,10 @@ async def test_ending_what_is_gone_is_success(cloud: RunpodServer):
     await provider.stop(node.name)
 
     assert await provider.describe(node.name) is None
-    with pytest.raises(DeploymentError, match="no pod"):
+    with pytest.raises(DeploymentError, match=node.name) as caught:
         await provider.start(node.name)
+    assert caught.value.code == "deployment"
+    assert caught.value.__cause__ is None, "it was looked for, and not asked to start"
 
 
 async def test_an_id_finds_what_the_list_does_not_show_yet():
@@ -504,11 +506,13 @@ async def test_the_key_of_runpods_own_program_opens_the_account_and_is_told_by_i
 async def test_what_needs_no_container_is_refused_before_anything_is_asked(cloud: RunpodServer):
     provider = provider_of(cloud)
     offering = await offering_of(provider)
-    with pytest.raises(ArgumentError, match="no image"):
+    with pytest.raises(ArgumentError) as without_image:
         await provider.launch(replace(spec_of(), image=None), SECRETS, offering)
-    with pytest.raises(ArgumentError, match="offering"):
+    with pytest.raises(ArgumentError) as without_offering:
         await provider.launch(spec_of(), SECRETS)
 
+    assert without_image.value.param == "image"
+    assert without_offering.value.param == "offering"
     assert not created(cloud)
 
 
@@ -535,7 +539,7 @@ async def test_a_log_goes_on_while_the_pod_lives(real: RunpodServer):
         if "ready" in line:
             await provider.terminate(node.name, node.id)
 
-    assert any("the server is ready" in line for line in seen)
+    assert any("ready" in line for line in seen)
 
 
 def written_calls() -> set[tuple[str, str]]:

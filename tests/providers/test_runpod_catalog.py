@@ -143,7 +143,8 @@ async def test_an_entry_that_makes_no_sense_is_named_once_and_the_others_stay():
     assert len(found(listing, L40S)) == 2
     assert found(listing, free) == []
     [problem] = listing.problems
-    assert "'unknown' cannot be read" in str(problem)
+    assert problem.code == "provider_failed"
+    assert "'unknown'" in str(problem)
 
 
 async def test_each_cloud_and_count_is_asked_for_once(cloud: RunpodServer):
@@ -160,8 +161,9 @@ async def test_a_busy_moment_is_waited_for(cloud: RunpodServer):
 
 
 async def test_a_long_wait_and_a_wrong_key_are_told(cloud: RunpodServer):
-    with pytest.raises(ProviderAuthError, match="status 401"):
+    with pytest.raises(ProviderAuthError) as caught:
         await Runpod(cloud.url, key="rpa_wrong").offerings()
+    assert caught.value.status == 401
 
     # More than once: a request of the call above may arrive only now.
     cloud.spoil(Fault(answer=429, path="/catalog/cpus", retry_after_s=600, times=9))

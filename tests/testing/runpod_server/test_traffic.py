@@ -16,13 +16,14 @@ def test_a_fault_spoils_as_many_requests_as_it_says(cloud: RunpodServer, api: ht
 
 
 def test_a_fault_spoils_only_what_it_fits(cloud: RunpodServer, api: httpx2.Client):
-    cloud.spoil(Fault(answer=429, method="POST", path="/pods", retry_after_s=7))
+    fault = Fault(answer=429, method="POST", path="/pods", retry_after_s=7)
+    cloud.spoil(fault)
 
     assert api.get("/pods").status_code == 200
     refused = api.post("/pods", json=POD)
 
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "7")
-    assert refused.json()["detail"] == "It failed because it was told to."
+    assert refused.json()["detail"] == fault.detail
     assert api.get("/pods").json() == {"pods": []}
 
 
