@@ -31,7 +31,7 @@ from conduit_nb.plans.options import (
     WHY_OPTION,
     Option,
 )
-from conduit_nb.spelling import command_meant, nearest
+from conduit_nb.spelling import command_meant, did_you_mean, nearest
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -85,7 +85,10 @@ def _to_argument_error(err: click.UsageError) -> ArgumentError:
     path = err.ctx.command_path if err.ctx else "conduit"
     # Its own message names what is near as well, in words of its own.
     message = re.split(r" \(?Did you mean| \(Possible options", err.format_message())[0]
-    return ArgumentError(f"{path}: {message}", hint=_meant(err) or f"See {path} --help.")
+    at_fault = err.param.name if isinstance(err, click.BadParameter) and err.param else None
+    return ArgumentError(
+        f"{path}: {message}", param=at_fault, hint=_meant(err) or f"See {path} --help."
+    )
 
 
 def _meant(err: click.UsageError) -> str:
@@ -106,7 +109,7 @@ def _meant(err: click.UsageError) -> str:
     wrong = re.match(r"No such command '(.*?)'", err.message)
     if wrong and isinstance(command, click.Group):
         meant = command_meant(wrong[1], {*command.list_commands(err.ctx), *NOTEBOOK_WORDS})
-        return NOTEBOOK_WORDS.get(meant, f"Did you mean {meant}?") if meant else ""
+        return NOTEBOOK_WORDS.get(meant, did_you_mean(meant)) if meant else ""
     return ""
 
 

@@ -66,10 +66,14 @@ def nearest(
     most: int = 1,
     alike: Callable[[str], str] | None = None,
 ) -> str:
-    """Return "Did you mean …?" for the `closest` in `known`, if there is one, and `then`."""
+    """Return `did_you_mean` for the `closest` in `known`, if there is one, and `then`."""
     found = closest(word, known, cutoff=cutoff, most=most, alike=alike)
-    meant = f"Did you mean {' or '.join(found)}?" if found else ""
-    return f"{meant} {then}".strip()
+    return f"{did_you_mean(*found) if found else ''} {then}".strip()
+
+
+def did_you_mean(*names: str) -> str:
+    """Return the question whether one of `names` was meant, as every hint asks it."""
+    return f"Did you mean {' or '.join(names)}?"
 
 
 def command_meant(word: str, known: Iterable[str]) -> str | None:

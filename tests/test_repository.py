@@ -80,7 +80,6 @@ STILL_MATCH_PROSE = (
     "tests/lmlite",
     "tests/models",
     "tests/deployments",
-    "tests/notebook",
     "tests/runs",
     "tests/test_",
 )

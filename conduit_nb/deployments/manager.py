@@ -203,6 +203,7 @@ class DeploymentManager:
         names = [record.name for record in live]
         raise ArgumentError(
             f"No deployment is called {name!r}.",
+            param="name",
             hint=nearest(name, names, then=f"There are: {', '.join(names) or 'none now'}."),
         )
 

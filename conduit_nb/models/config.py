@@ -71,7 +71,9 @@ class LmLiteModelConfig:
 
     def __post_init__(self) -> None:
         if not self.model_id or not self.model_id.strip():
-            raise ArgumentError("model_id is empty.", hint="Name a model or a folder.")
+            raise ArgumentError(
+                "model_id is empty.", param="model_id", hint="Name a model or a folder."
+            )
         model_id, revision = split_revision(self.model_id, self.revision)
         object.__setattr__(self, "model_id", model_id)
         object.__setattr__(self, "revision", revision)

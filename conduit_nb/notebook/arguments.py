@@ -74,10 +74,24 @@ class MagicParser(MagicArgumentParser):
         return arguments
 
     def error(self, message: str) -> NoReturn:
+        param = self._at_fault(message)
         message = re.sub(r"^argument (\S+): takes ", r"\1 takes ", message)
         wrong = re.match(r"argument \S+: invalid choice: '(.*?)' \(choose from (.*)\)$", message)
         near = nearest(wrong[1], re.findall(r"[^\s,']+", wrong[2])) if wrong else ""
-        raise ArgumentError(f"{self.prog}: {message}.", hint=near or self._how())
+        raise ArgumentError(f"{self.prog}: {message}.", param=param, hint=near or self._how())
+
+    def _at_fault(self, message: str) -> str | None:
+        """Return the name in Python of the one argument that argparse complains about."""
+        found = re.match(r"argument (\S+): |the following .* required: (\S+)$", message)
+        written = (found[1] or found[2]) if found else ""
+        for action in self.actions:
+            if written and written in (
+                "/".join(action.option_strings),
+                action.metavar,
+                action.dest,
+            ):
+                return action.dest
+        return None
 
     def _refuse(self, token: str, tokens: Sequence[str]) -> NoReturn:
         if token.startswith("-"):

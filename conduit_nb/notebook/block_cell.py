@@ -63,11 +63,13 @@ def variable(text: str, *, what: str) -> str:
     if not text.isidentifier() or keyword.iskeyword(text):
         raise ArgumentError(
             f"{what} {text!r} is no name for a variable.",
+            param=what.lower(),
             hint="Use letters, digits and _, beginning with a letter.",
         )
     if text in BUILTINS:
         raise ArgumentError(
             f"{what} {text!r} is the name of something of Python's own, which would be hidden.",
+            param=what.lower(),
             hint=f"Call it something else, my_{text} for example.",
         )
     return text

@@ -54,6 +54,7 @@ def failures(rows: Any, what: str) -> list[tuple[str, ConduitError]]:
     if isinstance(rows, str) or not hasattr(rows, "__iter__"):
         raise ArgumentError(
             f"{what} is neither an error nor the result of a map: {type(rows).__name__}.",
+            param="error",
             hint="Name a result (verdicts), or one error of it (verdicts.error[3]).",
         )
     return [(str(row), error) for row, error in enumerate(rows) if isinstance(error, ConduitError)]

@@ -69,7 +69,9 @@ def deploy(
     do.
     """
     if not model_ids:
-        raise ArgumentError("deploy needs a model.", hint="Name an id or a folder, or several.")
+        raise ArgumentError(
+            "deploy needs a model.", param="model_ids", hint="Name an id or a folder, or several."
+        )
     bounds = replicas if isinstance(replicas, Replicas) else to_replicas(replicas)
     request = DeploymentRequest(
         models=tuple(LmLiteModelConfig(one) if isinstance(one, str) else one for one in model_ids),
@@ -109,6 +111,7 @@ def _require_nothing_of_its_own(**asked: object) -> None:
             raise ArgumentError(
                 f"{option}= cannot be meant: on this machine all notebooks share one "
                 "LmLite server, which ends when nobody asks it.",
+                param=option,
                 hint=f"Leave {option} out, or take another provider (docker) or runtime.",
             )
 
@@ -217,7 +220,9 @@ def read_command(text: str | None) -> tuple[str, ...]:
         return tuple(shlex.split(text or ""))
     except ValueError as err:
         raise ArgumentError(
-            f"--command {text!r} cannot be read ({err}).", hint="Close every quote."
+            f"--command {text!r} cannot be read ({err}).",
+            param="command",
+            hint="Close every quote.",
         ) from err
 
 
@@ -228,5 +233,7 @@ def read_replicas(text: str) -> Replicas:
         return Replicas(least=int(least), most=int(most or least))
     except ValueError as err:
         raise ArgumentError(
-            f"--replicas {text!r} cannot be meant.", hint="Write 2, or 1-4 for the least and most."
+            f"--replicas {text!r} cannot be meant.",
+            param="replicas",
+            hint="Write 2, or 1-4 for the least and most.",
         ) from err

@@ -55,7 +55,9 @@ def read_examples(
     elif isinstance(given, tuple) and _is_one_pair(cast("tuple[object, ...]", given)):
         given = [given]
     if not isinstance(given, list | tuple):
-        raise ArgumentError(f"--examples {expression} is {type(given).__name__}.", hint=HOW)
+        raise ArgumentError(
+            f"--examples {expression} is {type(given).__name__}.", param="examples", hint=HOW
+        )
     return [
         reader.pair(pair, f"{expression}[{number}]")
         for number, pair in enumerate(cast("Sequence[object]", given))
@@ -85,7 +87,7 @@ class _Reader(Generic[In, Out]):
             row: pd.Series[Any] = pd.Series(dict(cast("Mapping[Any, Any]", pair)), dtype=object)
             return self.rows(row.to_frame().T, where)[0]
         if not _is_pair(pair):
-            raise ArgumentError(f"{where} is no pair: {pair!r:.100}.", hint=HOW)
+            raise ArgumentError(f"{where} is no pair: {pair!r:.100}.", param="examples", hint=HOW)
         given, wanted = pair
         return (
             _record(given, self.takes, f"{where}[0]", self.columns),
@@ -151,7 +153,9 @@ def _record(value: object, schema: Schema[In], where: str, columns: Mapping[str,
             value = {name: value}
     if not isinstance(value, Mapping):
         raise ArgumentError(
-            f"{where} is {type(value).__name__}, where {schema.name} is wanted.", hint=HOW
+            f"{where} is {type(value).__name__}, where {schema.name} is wanted.",
+            param="examples",
+            hint=HOW,
         )
     try:
         return schema.from_jsonable(dict(cast("Mapping[str, object]", value)))

@@ -68,11 +68,13 @@ def _replaces(what: str, name: str, before: object) -> str:
 def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
     """Return the value of an expression like `reviews` or `reviews.head(20)`."""
     reading = how_to_read(expression)
+    param = what.strip("-").split("|")[0].lower()
     try:
         code = compile(expression.strip(), f"<{what}>", "eval")
     except SyntaxError as error:
         raise ArgumentError(
             f"{what} {expression!r} is no Python expression: {error.msg}.",
+            param=param,
             hint=reading or "Name a variable, or put the expression into quotes.",
         ) from error
     scope = names_seen(namespace)
@@ -82,11 +84,13 @@ def resolve(expression: str, namespace: dict[str, Any], *, what: str) -> Any:
         near = nearest(error.name or expression, users_names(scope))
         raise ArgumentError(
             f"{what} {expression!r}: {error}.",
+            param=param,
             hint=reading or near or "Define it in a cell above.",
         ) from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ArgumentError(
             f"{what} {expression!r} fails: {type(error).__name__}: {error}.",
+            param=param,
             hint=reading or "Try the expression in a cell of its own.",
         ) from error
 

@@ -76,6 +76,7 @@ def read_rows(source: object, *, what: str, limit: int | None = None) -> Rows:
         return _from_list(snapshots(cast("Sequence[object]", source)[:limit]), what)
     raise ArgumentError(
         f"{what} is {type(source).__name__}, not rows.",
+        param="rows",
         hint=(how_to_read(source) if isinstance(source, str) else "")
         or "Give a DataFrame, a Series, or a list of texts, records or dicts.",
     )
@@ -92,6 +93,7 @@ def read_columns(text: str | None) -> dict[str, str] | None:
         if not field or (equals and not column.strip()) or field in chosen:
             raise ArgumentError(
                 f"--columns {text!r} has an empty or a doubled name.",
+                param="columns",
                 hint='Write it as --columns a,b or --columns field="Column Name",b',
             )
         chosen[field] = _unquoted(column) if equals else field
@@ -114,11 +116,14 @@ def derived_input(rows: Rows, columns: Mapping[str, str] | None) -> type[Any]:
         if not field.isidentifier() or keyword.iskeyword(field) or field.startswith("_"):
             raise ArgumentError(
                 f"The column {column!r} cannot be the name of a field.",
+                param="columns",
                 hint="Give it one, and name the others that you need: "
                 f'--columns {as_name(column)}="{column}"',
             )
     if not chosen:
-        raise ArgumentError("The rows have no columns.", hint="Give rows with values in them.")
+        raise ArgumentError(
+            "The rows have no columns.", param="rows", hint="Give rows with values in them."
+        )
     fields = [(field, _type_of(rows.values[column], column)) for field, column in chosen.items()]
     return dataclasses.make_dataclass("Row", fields)
 
@@ -146,6 +151,7 @@ def to_records(
         if name not in schema.fields:
             raise ArgumentError(
                 f"--columns names {name!r}, which {schema.name} has no field for.",
+                param="columns",
                 hint=nearest(name, list(schema.fields)) or f"It has: {', '.join(schema.fields)}.",
             )
     return [
@@ -158,6 +164,7 @@ def _from_frame(frame: pd.DataFrame, what: str) -> Rows:
     if frame.columns.nlevels > 1:
         raise ArgumentError(
             f"The columns of {what} have {frame.columns.nlevels} levels.",
+            param="rows",
             hint=f"Flatten them: {what}.columns = ['_'.join(c) for c in {what}.columns]",
         )
     names = [str(name) for name in frame.columns]
@@ -165,6 +172,7 @@ def _from_frame(frame: pd.DataFrame, what: str) -> Rows:
     if doubled:
         raise ArgumentError(
             f"{what} has the column {doubled[0]!r} more than once.",
+            param="rows",
             hint=f"Keep one of each: {what}.loc[:, ~{what}.columns.duplicated()]",
         )
     frame = _taken(frame)
@@ -201,6 +209,7 @@ def _from_list(items: list[Any], what: str) -> Rows:
         shown = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise ArgumentError(
             f"{what} is a list of {shown}.",
+            param="rows",
             hint="Give a DataFrame, or a list of texts, of dicts, or of records of one dataclass.",
         )
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -233,6 +242,7 @@ def _require_column(rows: Rows, column: str, *, needed_by: str) -> None:
     names = list(rows.values)
     raise ArgumentError(
         f"The rows have no column {column!r}, which {needed_by} names.",
+        param="columns",
         hint=nearest(column, names, then=f"They have: {', '.join(names)}."),
     )
 
@@ -353,6 +363,7 @@ def _kind(value: Any, column: str) -> type[Any]:
 def _no_type(column: str, kinds: str) -> ArgumentError:
     return ArgumentError(
         f"The column {column!r} holds {kinds} values, for which no field type can be derived.",
+        param="columns",
         hint="Leave it out with --columns, or write the input as a dataclass of its own.",
     )
 

@@ -335,6 +335,7 @@ def help_text(word: str | None, *, provided: list[str], default_model: str) -> s
     if word not in TOPICS:
         raise ArgumentError(
             f"There is no help on {word!r}.",
+            param="word",
             hint=nearest(word, list(TOPICS)) or f"There is on: {', '.join(TOPICS)}.",
         )
     return (

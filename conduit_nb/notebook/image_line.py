@@ -31,11 +31,14 @@ def image(shell: Shell, tokens: Sequence[str], cell: str) -> None:  # noqa: ARG0
     if asked.word not in WORDS:
         raise ArgumentError(
             f"%conduit image does not know {asked.word!r}.",
+            param="word",
             hint=nearest(asked.word, WORDS, then=f"Write {USAGE}."),
         )
     if (asked.word == "push") != (asked.name is not None):
         raise ArgumentError(
-            "push takes the name of the image, and build none.", hint=f"Write {USAGE}."
+            "push takes the name of the image, and build none.",
+            param="name",
+            hint=f"Write {USAGE}.",
         )
     building = import_module("conduit_nb.images.building")
     if asked.word == "push":

@@ -27,7 +27,7 @@ from conduit_nb.notebook.local_names import (
 from conduit_nb.notebook.moving_line import MovingLine
 from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
-from conduit_nb.spelling import command_meant
+from conduit_nb.spelling import command_meant, did_you_mean
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -204,5 +204,5 @@ def command_of(word: str, *, is_cell: bool) -> Callable[..., Any]:
     meant = command_meant(word, known)
     raise ArgumentError(
         f"There is no %conduit {word}.",
-        hint=f"Did you mean {meant}?" if meant else f"There is: {', '.join(known)}.",
+        hint=did_you_mean(meant) if meant else f"There is: {', '.join(known)}.",
     )

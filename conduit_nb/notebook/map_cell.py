@@ -322,6 +322,7 @@ def _types(
         raise ArgumentError(
             "The cell does not say what to fill: it defines no dataclass"
             f"{' that stands for itself' if classes else ''}.",
+            param="output",
             hint="Write the output as a dataclass, or name one with --output.",
         )
     if left:

@@ -85,7 +85,9 @@ def find_offerings(
     plan = holding.plan if isinstance(holding, PlanView) else holding
     if not isinstance(plan, Plan | None):  # pyright: ignore[reportUnnecessaryIsInstance]  # users give other things
         raise ArgumentError(
-            f"{plan!r:.80} is no plan.", hint="Plan first: find_offerings(plan(ID, …), …)."
+            f"{plan!r:.80} is no plan.",
+            param="holding",
+            hint="Plan first: find_offerings(plan(ID, …), …).",
         )
     constraint = constraint or DeploymentConstraint()
     market = process_session().find_offerings(
@@ -121,6 +123,7 @@ def asked_offerings(
     if unused and not models:
         raise ArgumentError(
             f"{unused[0]} says how a model is served, and none is named.",
+            param=unused[0],
             hint="Name it with --for ID, or leave the option out.",
         )
     constraint = DeploymentConstraint(**{one.name: values[one.name] for one in CONSTRAINT_OPTIONS})

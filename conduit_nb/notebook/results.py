@@ -65,6 +65,7 @@ def require_free_names(
         raise ArgumentError(
             f"The rows already have the column{'s' if len(clash) > 1 else ''} "
             f"{', '.join(map(repr, clash))}.",
+            param="prefix",
             hint="Put something before the new names (--prefix out_), or map the rows as they were "
             "before an earlier map.",
         )
@@ -73,6 +74,7 @@ def require_free_names(
         raise ArgumentError(
             f"{schema.name} has a field {doubled[0]!r}, the name of the column for "
             f"{_purpose(doubled[0].removeprefix(prefix))}.",
+            param="output",
             hint="Give the field another name.",
         )
 

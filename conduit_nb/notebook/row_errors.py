@@ -123,6 +123,7 @@ def _columns(result: object) -> Iterator[tuple[pd.Series[Any], Sequence[Any]]]:
     raise ArgumentError(
         f"{type(cast('object', result)).__name__} is not the result of a map: it has no columns "
         "error and error_code.",
+        param="result",
         hint="Give what the map bound: conduit_nb.errors(verdicts).",
     )
 

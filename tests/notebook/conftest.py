@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import pytest
 from IPython.core.interactiveshell import ExecutionResult, InteractiveShell
@@ -15,6 +15,8 @@ from traitlets.config import Config
 
 from conduit_nb.errors import ConduitError
 from tests.notebook.openai_server import OpenAIServer, openai_server
+
+Failure = TypeVar("Failure", bound=ConduitError)
 
 
 @dataclass
@@ -37,6 +39,10 @@ class Cells:
         result.raise_error()
         return result.result
 
+    @overload
+    def fail(self, cell: str) -> ConduitError: ...
+    @overload
+    def fail(self, cell: str, kind: type[Failure]) -> Failure: ...
     def fail(self, cell: str, kind: type[ConduitError] = ConduitError) -> ConduitError:
         """Run a cell that must fail with `kind`, and return the error."""
         result = self._run(cell)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -118,7 +119,7 @@ def test_a_wait_that_takes_too_long_is_an_error_and_the_map_goes_on(
 ):
     handle = start(cells, server, "WAIT bad")
 
-    with pytest.raises(RunError, match=r"has not ended within 0\.05 s; it goes on"):
+    with pytest.raises(RunError, match=r"0\.05 s"):
         handle.result(timeout_s=0.05)
 
     server.go_on.set()
@@ -132,7 +133,7 @@ def test_cancelling_binds_what_is_finished(cells: Cells, server: OpenAIServer):
     handle.cancel()
     handle.cancel()  # twice is fine
 
-    with pytest.raises(Interrupted, match="Stopped after 0 of 2 rows"):
+    with pytest.raises(Interrupted, match=r"\b0\b.*\b2\b"):
         handle.result(timeout_s=20)
     assert list(cells.names["out"]["error_code"]) == ["interrupted"] * 2
     assert "Interrupted" in repr(handle)
@@ -144,7 +145,7 @@ def test_a_map_that_fails_as_a_whole_raises_where_it_is_awaited(
 ):
     handle = start(cells, server, "REFUSED", options=options)
 
-    with pytest.raises(RunError, match="1 of 1 rows failed"):
+    with pytest.raises(RunError, match=r"\b1\b.*\b1\b.*RequestRefusedError"):
         handle.result(timeout_s=20)
     assert len(cells.names["out"]) == 1
 
@@ -259,7 +260,7 @@ def test_whatever_goes_wrong_at_the_end_is_shown_and_the_answers_are_bound(
     handle: Any = cells.run(
         f"%%conduit map rows -o out --background --endpoint {server.url}\n"
         "class V:\n    n: int\n    def __getattribute__(self, name):\n"
-        "        if name == 'n' and spoiled: raise ZeroDivisionError('by nothing')\n"
+        "        if name == 'n' and spoiled: raise ZeroDivisionError('1/0')\n"
         "        return object.__getattribute__(self, name)\n"
         "spoiled = False\n"
     )
@@ -269,7 +270,7 @@ def test_whatever_goes_wrong_at_the_end_is_shown_and_the_answers_are_bound(
     cells.run("spoiled = True")
     server.go_on.set()
 
-    with pytest.raises(RunError, match="ZeroDivisionError: by nothing"):
+    with pytest.raises(RunError, match=r"ZeroDivisionError.*1/0"):
         handle.result(timeout_s=20)
     assert "ZeroDivisionError" in repr(handle)
     assert len(cells.names["out"]) == 2
@@ -335,7 +336,7 @@ def test_an_earlier_map_that_is_stopped_leaves_the_later_result(cells: Cells, se
     assert list(cells.names["out"]["mood"]) == ["good"]
     with pytest.raises(Interrupted) as caught:
         first.result(timeout_s=20)
-    assert "out_earlier has what is finished" in caught.value.hint
+    assert "out_earlier" in caught.value.hint
 
 
 def test_rows_that_a_map_still_runs_for_are_not_taken_for_its_result(
@@ -348,7 +349,7 @@ def test_rows_that_a_map_still_runs_for_are_not_taken_for_its_result(
     cells.names["out"] = [{"text": "good"}]
     cells.run(cell)
 
-    assert str(error) == "out is not bound yet: rows -> Verdict still runs."
+    assert re.search(r"\bout\b.*\brows -> Verdict\b", str(error))
     assert "result()" in error.hint
     assert "Warning: out is an earlier value: rows -> Verdict still runs" in cells.stderr
     server.go_on.set()

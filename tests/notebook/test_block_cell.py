@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from conduit_nb.blocks.base import Block
-from conduit_nb.errors import ArgumentError, SchemaError, TruncatedError, ValidationError
+from conduit_nb.errors import (
+    ArgumentError,
+    ConduitError,
+    SchemaError,
+    TruncatedError,
+    ValidationError,
+)
 from conduit_nb.notebook.block_cell import variable
+from conduit_nb.spelling import did_you_mean
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
 
@@ -83,39 +90,43 @@ def test_a_record_of_another_type_is_refused(ready: Cells, server: OpenAIServer)
 
 
 @pytest.mark.parametrize(
-    ("line", "kind", "message", "hint"),
+    ("line", "kind", "param", "fact", "hint"),
     [
-        ("", ArgumentError, "required: NAME, --input, --output", "%%conduit block NAME"),
-        ("judge --input Review", ArgumentError, "required: --output", "%%conduit block NAME"),
-        ("2x --input Review --output Verdict", ArgumentError, "'2x' is no name", "letters"),
-        ("if --input Review --output Verdict", ArgumentError, "'if' is no name", "letters"),
+        ("", ArgumentError, None, "NAME, --input, --output", "%%conduit block NAME"),
+        ("judge --input Review", ArgumentError, "output", "--output", "%%conduit block NAME"),
+        ("2x --input Review --output Verdict", ArgumentError, "name", "'2x'", ""),
+        ("if --input Review --output Verdict", ArgumentError, "name", "'if'", ""),
         (
             "judge --input Reveiw --output Verdict",
             ArgumentError,
-            "'Reveiw' is not defined",
-            "Did you mean Review?",
+            "input",
+            "'Reveiw'",
+            did_you_mean("Review"),
         ),
-        ("judge --input int --output Verdict", SchemaError, "int is not a dataclass", "dataclass"),
+        ("judge --input int --output Verdict", SchemaError, None, "int", "dataclass"),
         (
             "judge --input Review --output Verdict --modell x",
             ArgumentError,
-            "no option --modell",
-            "Did you mean --model?",
+            None,
+            "--modell",
+            did_you_mean("--model"),
         ),
     ],
 )
 def test_a_mistake_is_an_error_that_says_what_to_write(
-    ready: Cells, line: str, kind: type[ArgumentError], message: str, hint: str
+    ready: Cells, line: str, kind: type[ConduitError], param: str | None, fact: str, hint: str
 ):
     error = ready.fail(f"%%conduit block {line}\nSay.\n", kind)
 
-    assert message in str(error)
+    assert getattr(error, "param", None) == param
+    assert fact in str(error)
     assert hint in error.hint
     assert "judge" not in ready.names
 
 
 @pytest.mark.parametrize("name", ["list", "open", "input"])
 def test_a_name_of_pythons_own_is_not_hidden(name: str):
-    with pytest.raises(ArgumentError, match="would be hidden") as caught:
+    with pytest.raises(ArgumentError, match=f"'{name}'") as caught:
         variable(name, what="NAME")
+    assert caught.value.param == "name"
     assert f"my_{name}" in caught.value.hint

@@ -8,6 +8,7 @@ import pytest
 
 from conduit_nb.errors import ArgumentError, ContextLengthError, SchemaError
 from conduit_nb.notebook.debug_line import FailedRows
+from conduit_nb.spelling import did_you_mean
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
 
@@ -76,8 +77,11 @@ def test_one_error_a_column_or_a_list_may_be_named(cells: Cells, what: str, says
 def test_what_is_no_error_is_refused(cells: Cells):
     cells.run("out = 3")
 
-    assert "neither an error nor" in str(cells.fail("%conduit debug out", ArgumentError))
-    assert "Did you mean out?" in cells.fail("%conduit debug uot", ArgumentError).hint
+    error = cells.fail("%conduit debug out", ArgumentError)
+
+    assert error.param == "error"
+    assert re.search(r"\bout\b.*\bint\b", str(error))
+    assert did_you_mean("out") in cells.fail("%conduit debug uot", ArgumentError).hint
 
 
 def test_what_to_do_stands_beside_what_is_wrong():

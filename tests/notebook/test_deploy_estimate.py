@@ -60,7 +60,7 @@ def test_what_runs_already_is_shown_as_it_is(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_lease_that_costs_more_than_may_be_spent_is_refused(session: Session):
-    with pytest.raises(SpendCapError, match=r"\$0\.50/h for the 24 h .* \$12\.00") as refused:
+    with pytest.raises(SpendCapError, match=r"\$0\.50/h.* 24 h.* \$12\.00") as refused:
         conduit_nb.deploy("m/one", runtime="fake", hours=24)
 
     assert "--max-usd" in refused.value.hint
@@ -123,13 +123,14 @@ def test_ones_own_cap_names_nobody_else():
 def test_a_command_of_ones_own_is_read_as_a_shell_would():
     assert read_command(None) == ()
     assert read_command("serve '{model}' --port {port}") == ("serve", "{model}", "--port", "{port}")
-    with pytest.raises(conduit_nb.ArgumentError, match="--command"):
+    with pytest.raises(conduit_nb.ArgumentError, match="serve 'open") as caught:
         read_command("serve 'open")
+    assert caught.value.param == "command"
 
 
 def test_a_command_reaches_what_decides_whether_it_is_followed():
     values = {option.name: option.default for option in DEPLOY_OPTIONS}
     values |= {"runtime": "custom", "image": "i", "command": "run {port}", "dry_run": False}
 
-    with pytest.raises(ArgumentError, match="as a process on local: it is not followed there"):
+    with pytest.raises(ArgumentError, match=r"--command.*\bcustom\b.*\blocal\b"):
         asked_deploy(["m/one"], values)

@@ -45,9 +45,9 @@ def test_the_words_do_what_they_say():
         ("start", ["nobody"], "'nobody'"),
         ("restart", ["nobody"], "'nobody'"),
         ("adopt", ["conduit-nobody"], "conduit-nobody"),
-        ("gc", ["now"], "too many"),
-        ("cost", ["now"], "too many"),
-        ("doctor", ["now"], "too many"),
+        ("gc", ["now"], "'now'"),
+        ("cost", ["now"], "'now'"),
+        ("doctor", ["now"], "'now'"),
     ],
 )
 def test_a_mistake_is_told_with_how_it_is_written(word: str, line: list[str], what: str):

@@ -96,7 +96,8 @@ def test_a_new_column_never_takes_the_name_of_another():
     columns = detail_columns(schema, truncated=True, confidence=True)
     rows = read_rows(pd.DataFrame({"truncated_confidence": [1]}), what="rows")
 
-    with pytest.raises(ArgumentError, match="'truncated_confidence'"):
+    with pytest.raises(ArgumentError, match="'truncated_confidence'") as of_the_rows:
         require_free_names(rows, schema, "", columns)
-    with pytest.raises(ArgumentError, match="has a field 'p_truncated'"):
+    with pytest.raises(ArgumentError, match=r"\bLabel\b.*'p_truncated'") as of_a_field:
         require_free_names(rows, schema, "p_", columns)
+    assert (of_the_rows.value.param, of_a_field.value.param) == ("prefix", "output")

@@ -11,6 +11,7 @@ from conduit_nb.notebook import block_cell, map_cell
 from conduit_nb.notebook.cell import PROVIDED
 from conduit_nb.notebook.help import TOPICS, help_text
 from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS
+from conduit_nb.spelling import did_you_mean
 
 
 def text_on(word: str | None) -> str:
@@ -50,4 +51,4 @@ def test_help_on_an_unknown_word_names_the_nearest():
     with pytest.raises(ArgumentError) as caught:
         text_on("maps")
 
-    assert caught.value.hint == "Did you mean map?"
+    assert caught.value.hint == did_you_mean("map")

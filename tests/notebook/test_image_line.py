@@ -5,23 +5,25 @@ from __future__ import annotations
 import pytest
 
 from conduit_nb.errors import ArgumentError, DeploymentError, ProviderUnreachableError
+from conduit_nb.spelling import did_you_mean
 from tests.notebook.conftest import Cells
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "param", "fact"),
     [
-        ("image biuld", "build"),
-        ("image push", "takes the name"),
-        ("image build one", "build none"),
-        ("image build --cdua", "--cuda"),
-        ("image", "build|push"),
+        ("image biuld", "word", did_you_mean("build")),
+        ("image push", "name", "push"),
+        ("image build one", "name", "build"),
+        ("image build --cdua", None, did_you_mean("--cuda")),
+        ("image", "word", "build|push"),
     ],
 )
-def test_a_mistake_says_what_was_meant(cells: Cells, line: str, said: str):
+def test_a_mistake_says_what_was_meant(cells: Cells, line: str, param: str | None, fact: str):
     error = cells.fail(f"%conduit {line}", ArgumentError)
 
-    assert said in f"{error} {error.hint}"
+    assert error.param == param
+    assert fact in f"{error} {error.hint}"
 
 
 def test_without_an_engine_it_says_how_to_get_one(cells: Cells, monkeypatch: pytest.MonkeyPatch):

@@ -146,6 +146,6 @@ def test_an_interrupt_within_the_word_of_a_line_is_interrupted(cells: Cells):
     finally:
         sys.setprofile(None)
 
-    assert str(error) == "%conduit help was stopped."
-    assert error.hint == "Run it again."
+    assert "%conduit help" in str(error)
+    assert error.hint
     cells.run("%conduit help")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from conduit_nb.spelling import did_you_mean
 from tests.notebook.openai_server import OpenAIServer
 
 pytestmark = pytest.mark.system  # kernels
@@ -191,7 +193,7 @@ def test_what_goes_wrong_at_the_end_of_a_background_map_is_the_last_that_its_dis
         f"%%conduit map rows -o out --background --endpoint {server.url}\n"
         "class V:\n    n: int\n    def __getattribute__(self, name):\n"
         "        if name == 'n' and thread().name == 'conduit map':\n"  # where the frame is made
-        "            raise ZeroDivisionError('by nothing')\n"
+        "            raise ZeroDivisionError('1/0')\n"
         "        return object.__getattribute__(self, name)\n"
     )
     [_, shown] = kernel.contents("display_data")
@@ -203,16 +205,17 @@ def test_what_goes_wrong_at_the_end_of_a_background_map_is_the_last_that_its_dis
     assert (reply["status"], reply["ename"]) == ("error", "RunError")
     last = kernel.contents("update_display_data")[-1]
     assert last["transient"] == shown["transient"]
-    said = "The columns of out could not be made: ZeroDivisionError: by nothing"
-    assert said in last["data"]["text/plain"]
-    assert said in last["data"]["text/html"]
+    for kind in ("text/plain", "text/html"):
+        assert re.search(r"\bout\b.*ZeroDivisionError: 1/0", last["data"][kind])
 
 
 def test_an_error_of_a_magic_is_two_lines_in_the_notebook(kernel: Kernel):
     reply = kernel.run("%conduit pss")
 
     [error] = kernel.contents("error")
-    assert error["traceback"] == ["ArgumentError: There is no %conduit pss.", "  Did you mean ps?"]
+    what, to_do = error["traceback"]
+    assert re.fullmatch("ArgumentError: .*%conduit pss.*", what)
+    assert to_do == f"  {did_you_mean('ps')}"
     assert (reply["status"], reply["ename"]) == ("error", "ArgumentError")
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import conduit_nb
 from conduit_nb.errors import ArgumentError
+from conduit_nb.spelling import did_you_mean
 from tests.notebook.conftest import Cells
 from tests.notebook.openai_server import OpenAIServer
 
@@ -75,7 +76,7 @@ def test_a_name_that_nobody_has_is_still_an_error(cells: Cells):
         "    return get_ipython().run_cell_magic('conduit', 'map prat', 'class V:\\n    n: int')"
     )
 
-    assert "Did you mean part?" in cells.fail("judge()", ArgumentError).hint
+    assert did_you_mean("part") in cells.fail("judge()", ArgumentError).hint
 
 
 def test_a_script_has_the_names_of_its_own(server: OpenAIServer):
@@ -94,8 +95,8 @@ def test_a_script_has_the_names_of_its_own(server: OpenAIServer):
 
 
 def test_a_program_without_ipython_is_told_what_to_do():
-    with pytest.raises(ArgumentError, match="needs IPython") as caught:
+    with pytest.raises(ArgumentError, match="IPython") as caught:
         conduit_nb.load_ipython_extension(None)
     assert "LMLiteBlock" in caught.value.hint
-    with pytest.raises(AttributeError, match="%%conduit map; in Python, LMLiteBlock"):
+    with pytest.raises(AttributeError, match=r"%%conduit map.*LMLiteBlock"):
         conduit_nb.map  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # noqa: B018  # the mistake

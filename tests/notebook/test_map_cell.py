@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass
@@ -115,19 +116,20 @@ def test_input_and_output_may_be_named_from_cells_above(
 
 
 @pytest.mark.parametrize(
-    ("cell", "message"),
+    ("cell", "param", "fact"),
     [
-        ("x = 1\n", "does not say what to fill"),
-        ("class A:\n    b: Optional['B']\nclass B:\n    a: Optional[A]\n", "does not say what"),
-        ("class A:\n    x: int\nclass B:\n    x: int\nclass C:\n    y: int\n", "A, B, C"),
+        ("x = 1\n", "output", ""),
+        ("class A:\n    b: Optional['B']\nclass B:\n    a: Optional[A]\n", "output", ""),
+        ("class A:\n    x: int\nclass B:\n    x: int\nclass C:\n    y: int\n", None, "A, B, C"),
     ],
 )
 def test_a_cell_that_does_not_say_what_is_what_is_refused(
-    cells: Cells, reviews: pd.DataFrame, cell: str, message: str
+    cells: Cells, reviews: pd.DataFrame, cell: str, param: str | None, fact: str
 ):
     error = cells.fail(f"%%conduit map reviews -o out\n{cell}", ArgumentError)
 
-    assert message in str(error)
+    assert error.param == param
+    assert fact in str(error)
     assert "--output" in error.hint
     assert "out" not in cells.names
 
@@ -181,8 +183,8 @@ def test_a_map_in_which_every_row_fails_binds_out_and_fails_the_cell(
 
     error = cells.fail(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}", RunError)
 
-    assert "2 of 2 rows failed; each with RequestRefusedError" in str(error)
-    assert "See %conduit debug out." in error.hint
+    assert re.search(r"\b2\b.*\b2\b.*\bRequestRefusedError", str(error))
+    assert "%conduit debug out" in error.hint
     assert len(cells.names["out"]) == 2
 
 
@@ -218,7 +220,7 @@ def test_a_server_that_cannot_tell_how_sure_it_is_says_so_in_each_row(
         f"%%conduit map rows --endpoint {server.url} --confidence\n{VERDICT}", RunError
     )
 
-    assert "how sure" in str(error)
+    assert getattr(error.__cause__, "param", None) == "confidence"
 
 
 @pytest.mark.parametrize(("limit", "fails"), [(0, True), (1, True), (2, False), (3, False)])
@@ -229,9 +231,8 @@ def test_more_errors_than_allowed_bind_out_and_fail_the_cell(
     cell = f"%%conduit map rows -o out --endpoint {server.url} --max-errors {limit}\n{VERDICT}"
 
     if fails:
-        assert f"2 of 3 rows failed, more than --max-errors {limit}" in str(
-            cells.fail(cell, RunError)
-        )
+        error = cells.fail(cell, RunError)
+        assert re.search(rf"\b2\b.*\b3\b.*--max-errors {limit}\b", str(error))
     else:
         cells.run(cell)
 
@@ -249,7 +250,9 @@ def test_a_map_of_a_map_needs_a_prefix_and_does_not_see_its_errors(
 ):
     cells.run(f"%%conduit map reviews -o one --endpoint {server.url}\n{VERDICT}")
 
-    error = cells.fail(f"%%conduit map one -o two --endpoint {server.url}\n{VERDICT}")
+    error = cells.fail(
+        f"%%conduit map one -o two --endpoint {server.url}\n{VERDICT}", ArgumentError
+    )
     assert "'mood', 'error', 'error_code'" in str(error)
     assert "--prefix" in error.hint
 
@@ -279,30 +282,31 @@ def test_records_go_in_as_they_are(cells: Cells, server: OpenAIServer):
 
 
 @pytest.mark.parametrize(
-    ("rows", "options", "message"),
+    ("rows", "options", "param", "fact"),
     [
-        ("text", "", "rows is str, not rows"),
-        (pd.DataFrame({"a": [1]}), "--columns text", "no column 'text'"),
-        (pd.DataFrame({"a b": [1]}), "", "'a b' cannot be the name"),
-        (pd.DataFrame({"a": [1]}), "-o 1x", "'1x' is no name for a variable"),
-        (pd.DataFrame({"a": [1]}), "-o class", "'class' is no name for a variable"),
-        (pd.DataFrame({"a": [1]}), "--provider moon", "'moon' is not known"),
-        (pd.DataFrame({"a": [1]}), "--api-key-env NOPE", "api_key_env"),
-        (pd.DataFrame({"a": [1]}), "--endpoint ftp://x", "ftp"),
-        (pd.DataFrame({"a": [1]}), "--max-tokens 0", "0 is below 1"),
-        (pd.DataFrame({"a": [1]}), "--model ''", "model_id is empty"),
+        ("text", "", "rows", "str"),
+        (pd.DataFrame({"a": [1]}), "--columns text", "columns", "'text'"),
+        (pd.DataFrame({"a b": [1]}), "", "columns", "'a b'"),
+        (pd.DataFrame({"a": [1]}), "-o 1x", "out", "'1x'"),
+        (pd.DataFrame({"a": [1]}), "-o class", "out", "'class'"),
+        (pd.DataFrame({"a": [1]}), "--provider moon", "compute_provider", "'moon'"),
+        (pd.DataFrame({"a": [1]}), "--api-key-env NOPE", "api_key_env", "api_key_env"),
+        (pd.DataFrame({"a": [1]}), "--endpoint ftp://x", "endpoint", "ftp://x"),
+        (pd.DataFrame({"a": [1]}), "--max-tokens 0", "max_tokens", "0"),
+        (pd.DataFrame({"a": [1]}), "--model ''", "model_id", ""),
     ],
 )
 def test_bad_input_is_an_error_before_anything_is_asked(
-    cells: Cells, server: OpenAIServer, rows: Any, options: str, message: str
+    cells: Cells, server: OpenAIServer, rows: Any, options: str, param: str, fact: str
 ):
     cells.names["rows"] = rows
     has_place = any(option in options for option in ("--endpoint", "--api-key", "--provider"))
     place = "" if has_place else f"--endpoint {server.url}"
 
-    error = cells.fail(f"%%conduit map rows {place} {options}\n{VERDICT}")
+    error = cells.fail(f"%%conduit map rows {place} {options}\n{VERDICT}", ArgumentError)
 
-    assert message in str(error)
+    assert error.param == param
+    assert fact in str(error)
     assert error.hint
     assert "rows_out" not in cells.names
     assert not server.requests
@@ -316,14 +320,16 @@ def test_a_declared_input_without_its_column_is_an_error_that_names_it(
         ArgumentError,
     )
 
-    assert "no column 'body', which R.body names" in str(error)
-    assert "They have: text, stars." in error.hint
+    assert error.param == "columns"
+    assert re.search(r"'body'.*\bR\.body\b", str(error))
+    assert "text, stars" in error.hint
 
 
 def test_a_syntax_error_in_the_cell_is_an_error_with_its_line(cells: Cells, reviews: pd.DataFrame):
     error = cells.fail("%%conduit map reviews\nclass Verdict:\n    mood Literal\n", SchemaError)
 
-    assert "line 3: invalid syntax" in str(error)
+    assert error.line == 3
+    assert isinstance(error.__cause__, SyntaxError)
 
 
 def test_an_output_that_no_model_can_write_is_refused(
@@ -382,8 +388,8 @@ def test_an_interrupt_binds_what_is_finished_and_says_so(cells: Cells, server: O
     error = cells.fail(f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}", Interrupted)
 
     unsubscribe()
-    assert "Stopped after 2 of 3 rows" in str(error)
-    assert "out has what is finished" in error.hint
+    assert re.search(r"\b2\b.*\b3\b", str(error))
+    assert re.search(r"\bout\b.*'error'", error.hint)
     out = cells.names["out"]
     assert list(out["mood"].notna()) == [True, False, True]
     assert isinstance(conduit_nb.errors(out)[1], Interrupted)
@@ -433,7 +439,8 @@ def test_a_limit_takes_the_first_rows(cells: Cells, reviews: pd.DataFrame, serve
 
     assert cells.names["out"]["text"].tolist() == ["good one", "bad one"]
     assert len(server.requests) == 2
-    assert "below 1" in str(cells.fail(f"%%conduit map reviews --limit 0\n{VERDICT}"))
+    error = cells.fail(f"%%conduit map reviews --limit 0\n{VERDICT}", ArgumentError)
+    assert error.param == "limit"
 
 
 @pytest.mark.parametrize(
@@ -450,8 +457,8 @@ def test_a_statement_for_after_the_map_is_refused_with_its_line_on_every_run(
     second = cells.fail(f"{cell}\n{line}\n", ArgumentError)
 
     assert str(first) == str(second)
-    assert str(first).startswith("line 6: Only classes stand in the cell of a map")
-    assert f"Put `{line}` into the next cell." in first.hint
+    assert first.line == 6
+    assert f"`{line}`" in first.hint
     assert len(server.requests) == 3
 
 
@@ -577,7 +584,7 @@ def test_an_interrupt_at_any_stage_is_interrupted_and_binds_out_once_the_rows_ar
     assert error is None or isinstance(error, Interrupted), error
     assert pressed or options  # in the background the frame is made by a thread
     if error is not None and stage in ("the rows are read", "the task is made"):
-        assert "out is what it was before" in error.hint
+        assert "out" not in cells.names
     elif error is not None:
         assert len(cells.names["out"]) == 3
     elif error is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import make_dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.session import Session
+from conduit_nb.spelling import did_you_mean
 from conduit_nb.testing.runpod_server import runpod_server
 from tests.notebook.conftest import Cells
 from tests.notebook.fleet_session import fleet_session
@@ -44,6 +46,11 @@ LINES = {
 NAMES = [f"{word} redaer" for word in ("stop", "start", "restart", "terminate", "extend", "logs")]
 
 
+def asked(meant: str) -> str:
+    """Return how a hint begins that asks whether `meant`, and perhaps others, were meant."""
+    return did_you_mean(meant).removesuffix("?")
+
+
 @pytest.fixture(autouse=True)
 def _offline(own_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the hub and the price lists out of reach."""
@@ -65,7 +72,7 @@ def test_a_magic_names_what_was_meant(cells: Cells, what: str):
 
     error = cells.fail(f"%conduit {line}")
 
-    assert error.hint.startswith(f"Did you mean {meant}"), error.hint
+    assert error.hint.startswith(asked(meant)), error.hint
 
 
 @pytest.mark.parametrize("what", LINES)
@@ -75,8 +82,8 @@ def test_the_shell_names_what_was_meant(capsys: pytest.CaptureFixture[str], what
     assert main(line.split()) in (1, 2)
 
     said, hint = capsys.readouterr().err.splitlines()[-2:]
-    assert "Did you mean" not in said, "once is enough"
-    assert hint.strip().startswith(f"Did you mean {meant}"), hint
+    assert asked("") not in said, "once is enough"
+    assert hint.strip().startswith(asked(meant)), hint
 
 
 PYTHON: dict[str, tuple[Callable[[], object], str]] = {
@@ -100,7 +107,7 @@ def test_python_names_what_was_meant(what: str):
     with pytest.raises(ConduitError) as caught:
         call()
 
-    assert caught.value.hint.startswith(f"Did you mean {meant}"), caught.value.hint
+    assert caught.value.hint.startswith(asked(meant)), caught.value.hint
 
 
 @pytest.mark.parametrize("line", NAMES)
@@ -108,9 +115,9 @@ def test_python_names_what_was_meant(what: str):
 def test_a_deployment_is_compared_with_those_that_run(
     cells: Cells, capsys: pytest.CaptureFixture[str], line: str
 ):
-    assert cells.fail(f"%conduit {line}").hint.startswith("Did you mean reader?")
+    assert cells.fail(f"%conduit {line}").hint.startswith(did_you_mean("reader"))
     assert main(line.split()) == 1
-    assert "\n  Did you mean reader?" in capsys.readouterr().err
+    assert f"\n  {did_you_mean('reader')}" in capsys.readouterr().err
 
 
 def test_a_gpu_that_nobody_makes_is_no_gpu_that_is_sold_out(monkeypatch: pytest.MonkeyPatch):
@@ -120,11 +127,11 @@ def test_a_gpu_that_nobody_makes_is_no_gpu_that_is_sold_out(monkeypatch: pytest.
         with pytest.raises(ConduitError) as caught:
             conduit_nb.deploy(EMBEDDED, provider="runpod", gpu="RTX4O90")
 
-    assert caught.value.hint.startswith("Did you mean RTX 4090"), caught.value.hint
+    assert caught.value.hint.startswith(asked("RTX 4090")), caught.value.hint
 
 
 def test_a_public_name_is_compared_with_those_there_are():
-    with pytest.raises(AttributeError, match=r"Did you mean LMLiteBlock\?"):
+    with pytest.raises(AttributeError, match=re.escape(did_you_mean("LMLiteBlock"))):
         conduit_nb.LmLiteBlok  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]  # it is mistyped
 
 
@@ -153,7 +160,7 @@ def test_a_cell_names_what_was_meant(cells: Cells, what: str):
 
     error = cells.fail(cell)
 
-    assert f"Did you mean {meant}?" in error.hint, error.hint
+    assert did_you_mean(meant) in error.hint, error.hint
 
 
 def test_python_names_a_schema_that_was_meant():
@@ -164,4 +171,4 @@ def test_python_names_a_schema_that_was_meant():
     with pytest.raises(ConduitError) as caught:
         conduit_nb.schema_of(made)
 
-    assert caught.value.hint.startswith("Did you mean Review?"), caught.value.hint
+    assert caught.value.hint.startswith(did_you_mean("Review")), caught.value.hint

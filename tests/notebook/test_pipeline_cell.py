@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from conduit_nb.blocks.pipeline import Pipeline
@@ -12,6 +14,7 @@ from conduit_nb.errors import (
     PipelineError,
     UntrustedBlockError,
 )
+from conduit_nb.spelling import did_you_mean
 from tests.notebook.conftest import Cells
 
 OWN_BLOCKS = """
@@ -75,29 +78,31 @@ def test_statements_before_the_chain_make_blocks_that_need_no_import(cells: Cell
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "message", "hint"),
+    ("body", "kind", "line", "facts", "hint"),
     [
-        ("size >>\n", ArgumentError, "line 2", "ends with a chain"),
-        ("x = size >> double", ArgumentError, "does not end with a chain", ">>"),
-        ("size\n>> double", ArgumentError, "line 3", "ends with a chain"),
-        ("", ArgumentError, "does not end with a chain", ">>"),
-        ("double = 1 / 0\nsize >> 3", BlockError, "line 2: ZeroDivision", "Correct this line"),
-        ("\nsize >> 3", PipelineError, "line 3: int is no block", "Chain blocks with blocks"),
-        ("size >> duoble", BlockError, "line 2: NameError", "Did you mean double?"),
-        ("x = size >> double\nA", PipelineError, "ends with A, which is no block", "Chain blocks"),
-        ("Size", PipelineError, "ends with Size", "Size(...)"),
-        ("size\ndouble", ArgumentError, "line 2: `size` stands on a line", "size >> double"),
-        ("size >> Size", PipelineError, "Size is no block", "make a block of it, Size(...)"),
-        ("(\n  double\n  >> size\n)", PipelineError, "line ", "Put a block between"),
-        ("\ndouble >> size", PipelineError, "line 3: double gives B, but size", "Put a block"),
+        ("size >>\n", ArgumentError, 2, "size >>", ">>"),
+        ("x = size >> double", ArgumentError, None, "", ">>"),
+        ("size\n>> double", ArgumentError, 3, ">> double", ">>"),
+        ("", ArgumentError, None, "", ">>"),
+        ("double = 1 / 0\nsize >> 3", BlockError, 2, "ZeroDivisionError", ""),
+        ("\nsize >> 3", PipelineError, 3, r"\bint\b.*`size >> 3`", ""),
+        ("size >> duoble", BlockError, 2, "NameError.*duoble", did_you_mean("double")),
+        ("x = size >> double\nA", PipelineError, None, r"\bA\b", ""),
+        ("Size", PipelineError, None, r"\bSize\b", "Size(...)"),
+        ("size\ndouble", ArgumentError, 2, "`size`", "size >> double"),
+        ("size >> Size", PipelineError, 2, r"\bSize\b.*`size >> Size`", "Size(...)"),
+        ("(\n  double\n  >> size\n)", PipelineError, 3, r"double.*\bB\b.*size", ""),
+        ("\ndouble >> size", PipelineError, 3, r"double.*\bB\b.*size.*\bA\b", ""),
     ],
 )
 def test_a_mistake_is_an_error_at_its_line(
-    cells: Cells, body: str, kind: type[ConduitError], message: str, hint: str
+    cells: Cells, body: str, kind: type[ConduitError], line: int | None, facts: str, hint: str
 ):
     error = cells.fail(f"%%conduit pipeline p\n{body}", kind)
 
-    assert message in str(error)
+    assert type(error) is kind
+    assert error.line == line
+    assert re.search(facts, str(error))
     assert hint in error.hint
     assert len(error._render_traceback_()) == 2
     assert "p" not in cells.names
@@ -112,14 +117,17 @@ def test_a_block_with_effects_that_nobody_trusts_is_refused_at_its_line(cells: C
 
     error = cells.fail("%%conduit pipeline p\n\nask >> size", UntrustedBlockError)
 
-    assert str(error).startswith("line 3: ask has effects")
-    assert str(error).endswith("in `ask >> size`")
+    assert str(error).startswith("line 3: ask ")
+    assert str(error).endswith("`ask >> size`")
     assert error.line == 3
 
 
 @pytest.mark.parametrize("name", ["1x", "a.b", "for"])
 def test_the_name_is_that_of_a_variable(cells: Cells, name: str):
-    assert "no name for a variable" in str(cells.fail(f"%%conduit pipeline {name}\nsize"))
+    error = cells.fail(f"%%conduit pipeline {name}\nsize", ArgumentError)
+
+    assert error.param == "name"
+    assert repr(name) in str(error)
 
 
 def test_help_shows_how(cells: Cells):

@@ -56,19 +56,27 @@ def test_a_place_is_said_once():
 
 
 @pytest.mark.parametrize(
-    ("cell", "says"),
+    ("cell", "says", "line", "path"),
     [
-        ("%%conduit schema\nclass A:\n    x: int\n    y: list[Any]\n", "line 4: $.y"),
-        ("%%conduit map df\nclass A:\n    x: int\n\n    y: complex\n", "line 5: $.y"),
-        ("%%conduit map df\nclass A:\n    x: int\nclass B:\n    raw: bytes\n", "line 5: $.raw"),
-        ("%%conduit map df\nclass Empty:\n    x = 1\n", "line 2: $: Empty has no fields"),
+        ("%%conduit schema\nclass A:\n    x: int\n    y: list[Any]\n", "line 4: $.y", 4, "$.y[]"),
+        ("%%conduit map df\nclass A:\n    x: int\n\n    y: complex\n", "line 5: $.y", 5, "$.y"),
+        (
+            "%%conduit map df\nclass A:\n    x: int\nclass B:\n    raw: bytes\n",
+            "line 5: $.raw",
+            5,
+            "$.raw",
+        ),
+        ("%%conduit map df\nclass Empty:\n    x = 1\n", "line 2: $: Empty ", 2, "$"),
     ],
 )
-def test_an_error_of_a_schema_points_at_the_cells_line(cells: Cells, cell: str, says: str):
+def test_an_error_of_a_schema_points_at_the_cells_line(
+    cells: Cells, cell: str, says: str, line: int, path: str
+):
     cells.run("df = [{'x': 1}]")
 
     error = cells.fail(cell, SchemaError)
 
+    assert (error.line, error.path) == (line, path)
     assert str(error).startswith(says)
     assert str(error).endswith("`")
     assert len(error._render_traceback_()) == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import conduit_nb
-from conduit_nb.errors import ArgumentError, ModelError, PlanError
+from conduit_nb.errors import ArgumentError, ModelNotFoundError, PlanError
 from tests.notebook.conftest import Cells
 from tests.plans.model_folders import config_folder
 
@@ -34,20 +34,27 @@ def test_json_in_a_cell_is_one_document_and_nothing_else(cells: Cells, llama: Pa
 
 
 @pytest.mark.parametrize(
-    ("line", "kind", "said"),
+    ("line", "kind", "param", "fact"),
     [
-        ("plan", ArgumentError, "required"),
-        ("plan {llama} --tensor-paralel 2", ArgumentError, "no option --tensor-paralel"),
-        ("plan {llama} --tensor-parallel 0", ArgumentError, "below 1"),
-        ("plan {llama} --tensor-parallel 3", PlanError, "32 attention heads"),
-        ("plan {llama} --gpu L40SS", ArgumentError, "L40SS"),
-        ("plan /nowhere/at/all", ModelError, "is not there"),
+        ("plan", ArgumentError, "model_ids", "ID"),
+        ("plan {llama} --tensor-paralel 2", ArgumentError, None, "--tensor-paralel"),
+        ("plan {llama} --tensor-parallel 0", ArgumentError, "tensor_parallel", "0"),
+        ("plan {llama} --tensor-parallel 3", PlanError, "tensor_parallel", "32"),
+        ("plan {llama} --gpu L40SS", ArgumentError, "gpu", "'L40SS'"),
+        ("plan /nowhere/at/all", ModelNotFoundError, None, "/nowhere/at/all"),
     ],
 )
 def test_a_mistake_is_an_error_of_two_lines(
-    cells: Cells, llama: Path, line: str, kind: type[conduit_nb.ConduitError], said: str
+    cells: Cells,
+    llama: Path,
+    line: str,
+    kind: type[conduit_nb.ConduitError],
+    param: str | None,
+    fact: str,
 ):
     error = cells.fail(f"%conduit {line.replace('{llama}', str(llama))}", kind)
 
-    assert said in str(error)
+    assert type(error) is kind
+    assert getattr(error, "param", None) == param
+    assert fact in str(error)
     assert len(error._render_traceback_()) == 2

@@ -144,6 +144,6 @@ def _text(message: Mapping[str, Any], name: str, *, longest: int = 400) -> str:
     value = message.get(name)
     if not isinstance(value, str) or not value.strip() or len(value) > longest:
         raise ArgumentError(
-            f"{name} is missing or longer than {longest:,} letters.", hint="Fill it in."
+            f"{name} is missing or longer than {longest:,} letters.", param=name, hint="Fill it in."
         )
     return value.strip()

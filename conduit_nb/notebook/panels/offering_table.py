@@ -169,7 +169,9 @@ def offering_of(choice: Choice, key: str) -> ComputeOffering:
     for one in _all(choice):
         if key_of(one.offering) == key:
             return one.offering
-    raise ArgumentError("That is not offered any more.", hint="Refresh, and take another.")
+    raise ArgumentError(
+        "That is not offered any more.", param="key", hint="Refresh, and take another."
+    )
 
 
 def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> DeploymentRequest:
@@ -207,14 +209,16 @@ def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> Deploymen
 def _refuse_untold(asked: Mapping[str, Any]) -> None:
     quantization, kv_dtype = asked.get("quantization"), asked.get("kv_dtype") or "auto"
     untold = {
-        "--quantization": quantization if quantization not in (None, *QUANTIZATIONS) else None,
-        "--kv-dtype": kv_dtype if kv_dtype != "auto" else None,
-        "--dtype": "fp8" if _dtype(asked) == "fp8" else None,
+        "quantization": quantization if quantization not in (None, *QUANTIZATIONS) else None,
+        "kv_dtype": kv_dtype if kv_dtype != "auto" else None,
+        "dtype": "fp8" if _dtype(asked) == "fp8" else None,
     }
-    for flag, value in untold.items():
+    for name, value in untold.items():
         if value is not None:
+            flag = f"--{name.replace('_', '-')}"
             raise ArgumentError(
                 f"The plan has {flag} {value}, which a deployment cannot be told.",
+                param=name,
                 hint=f"Plan without {flag}, or deploy a model that is stored that way.",
             )
 

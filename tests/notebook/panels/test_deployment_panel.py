@@ -103,7 +103,8 @@ def test_asking_what_is_gone_is_told_in_its_box(panel: DeploymentPanel, view: Vi
     say(panel, kind="ask", key="gone", model="m/one", text="Say hello.")
 
     told = view.await_("answer", lambda told: told.get("state") == "failed")
-    assert "No deployment is called 'gone'" in told["error"]["message"]
+    assert told["error"]["code"] == "argument"
+    assert "'gone'" in told["error"]["message"]
 
 
 def test_the_log_is_told_while_it_is_open(panel: DeploymentPanel, view: View):
@@ -128,7 +129,7 @@ def test_a_press_on_refresh_plans_on_what_is_offered_now(panel: DeploymentPanel,
 
 def test_from_a_plan_to_a_deployment(panel: DeploymentPanel, view: View):
     say(panel, kind="deploy", key="x")
-    assert "plan first" in view.await_("problem")["hint"]
+    assert view.await_("problem")["code"] == "argument"
     say(panel, kind="plan", model="m/one", runtime="custom")
     table = view.await_("table")
     [row] = table["rows"]
