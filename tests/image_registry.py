@@ -1,6 +1,7 @@
 """A registry of images on a real port: as much of its HTTP protocol as an engine's pull asks.
 
-An image here has one layer with one file; `push` moves a tag, as a registry's owner can.
+An image here has one layer with one file; `push` moves a tag, as a registry's owner can. An engine
+can push what it has pulled from here: the layers are here, and the manifest is taken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 
 class ImageRegistry:
-    """What it holds, and by which names its manifests were asked for.
+    """What it holds, by which names its manifests were asked for, and which were put here.
 
     A test clears `hold` to keep answers back until it is set.
     """
@@ -31,6 +32,7 @@ class ImageRegistry:
         self.tags: dict[str, str] = {}
         self.contents: dict[str, bytes] = {}
         self.asked: list[str] = []
+        self.received: list[str] = []
         self.address = ""
         self.hold = threading.Event()
         self.hold.set()
@@ -82,6 +84,19 @@ def image_registry() -> Iterator[ImageRegistry]:
 
         def do_HEAD(self) -> None:
             self._answer(has_body=False)
+
+        def do_PUT(self) -> None:
+            """Take a manifest of layers that are here: an image that was pulled is pushed."""
+            content = self.rfile.read(int(self.headers["Content-Length"]))
+            tag = self.path.rpartition("/manifests/")[2]
+            digest = _digest(content)
+            registry.contents[digest] = content
+            registry.tags[tag] = digest
+            registry.received.append(tag)
+            self.send_response(201)
+            self.send_header("Docker-Content-Digest", digest)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
