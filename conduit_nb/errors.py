@@ -248,10 +248,31 @@ class ModelError(ConduitError):
     code = "model"
 
 
+NotFoundReason = Literal["missing", "invalid", "access", "unreachable", "offline"]
+
+
 class ModelNotFoundError(ModelError):
-    """The id names nothing that can be had from here; the hint lists what can."""
+    """The id names nothing that can be had from here; the hint lists what can.
+
+    `reason` says why, where that is known: "missing" (there is no such model, revision or folder),
+    "invalid" (it is no id), "access" (the hub refuses the token, or wants one), "unreachable" (the
+    hub or the package index) or "offline" (a setting forbids to ask). `available` are the ids that
+    can be had without a network.
+    """
 
     code = "model_not_found"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: NotFoundReason | None = None,
+        available: tuple[str, ...] = (),
+        hint: str = "",
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason: NotFoundReason | None = reason
+        self.available = available
 
 
 class ModelFilesError(ModelError):

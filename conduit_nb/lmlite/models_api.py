@@ -70,7 +70,9 @@ class ModelsApi:
             if model["id"] == wanted:
                 return json_response(model)
         raise ModelNotFoundError(
-            f"{wanted} is not here.", hint="Ask for it by its id to have it fetched and loaded."
+            f"{wanted} is not here.",
+            reason="missing",
+            hint="Ask for it by its id to have it fetched and loaded.",
         )
 
     async def load(self, request: Request) -> Response:

@@ -177,7 +177,9 @@ class ModelPool:
         entries = [entry for entry in self._entries.values() if entry.key.model_id == model_id]
         if not entries:
             raise ModelNotFoundError(
-                f"{model_id} is not loaded here.", hint="%conduit models lists what is."
+                f"{model_id} is not loaded here.",
+                reason="missing",
+                hint="%conduit models lists what is.",
             )
         if any(entry.task is not None or entry.in_flight for entry in entries):
             raise EndpointBusyError(

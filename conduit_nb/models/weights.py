@@ -138,6 +138,7 @@ def served_tensors(
     if own is not None and quantization is not None and own.method != quantization.method:
         raise ArgumentError(
             f"The files are {own.label}; they cannot be served as {quantization.method}.",
+            param="quantization",
             hint="Leave quantization out, or choose the model's unquantized form.",
         )
     chosen = own or quantization

@@ -15,7 +15,7 @@ from conduit_nb.lmlite.count_parameters import completed_config, counted_tensors
 from conduit_nb.models.config import split_revision
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.models.files import Progress, silent
-from conduit_nb.models.hub import HUB_ID, find_model, hint_for, is_local, local_path
+from conduit_nb.models.hub import HUB_ID, find_model, is_local, local_path, with_alternatives
 from conduit_nb.models.huggingface import cached_snapshot, is_offline
 from conduit_nb.models.safetensors_headers import folder_tensors
 from conduit_nb.models.spec import ModelSpec
@@ -95,7 +95,7 @@ def _read(model_id: str, revision: str | None, progress: Progress) -> tuple[Mode
             return _read_hub(model_id, revision)
         except ModelNotFoundError as err:
             if cached is None:
-                raise ModelNotFoundError(str(err), hint=hint_for(model_id, err.hint)) from err
+                raise with_alternatives(err, model_id) from err
     if cached is not None:
         return _read_folder(cached)
     # It has the words.
@@ -107,6 +107,7 @@ def _read_gguf(path: Path) -> tuple[ModelSpec, Weights]:
     if not path.is_file():
         raise ModelNotFoundError(
             f"{path.absolute()} is not there.",
+            reason="missing",
             hint="Name a folder with a config.json, or a model of the hub as owner/name.",
         )
     others = [other for other in path.parent.glob("*.gguf") if other.name != path.name]

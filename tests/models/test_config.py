@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -36,14 +37,18 @@ def test_a_model_needs_only_its_id():
     ],
 )
 def test_a_value_that_cannot_be_meant_is_an_error_that_names_the_argument(name: str, value: Any):
-    with pytest.raises(ArgumentError, match=name):
+    with pytest.raises(ArgumentError, match=re.escape(f"{name}={value!r}")) as caught:
         LmLiteModelConfig("some/model", **{name: value})
+
+    assert caught.value.param == name
 
 
 @pytest.mark.parametrize("model_id", ["", "  "])
 def test_an_empty_id_is_an_error(model_id: str):
-    with pytest.raises(ArgumentError, match="model_id"):
+    with pytest.raises(ArgumentError) as caught:
         LmLiteModelConfig(model_id)
+
+    assert caught.value.param == "model_id"
 
 
 def test_waiting_for_company_may_be_switched_off():
@@ -76,8 +81,17 @@ def test_a_model_of_the_hub_may_be_written_with_its_revision(
 
 
 @pytest.mark.parametrize(
-    ("written", "revision"), [("owner/name@", None), ("a/b@two words", None), ("a/b@v1", "v2")]
+    ("written", "revision", "param"),
+    [
+        ("owner/name@", None, "model_id"),
+        ("a/b@two words", None, "model_id"),
+        ("a/b@v1", "v2", "revision"),
+    ],
 )
-def test_a_revision_that_is_empty_or_another_one_is_an_error(written: str, revision: str | None):
-    with pytest.raises(ArgumentError, match="revision"):
+def test_a_revision_that_is_empty_or_another_one_is_an_error(
+    written: str, revision: str | None, param: str
+):
+    with pytest.raises(ArgumentError, match=re.escape(repr(written))) as caught:
         LmLiteModelConfig(written, revision=revision)
+
+    assert caught.value.param == param

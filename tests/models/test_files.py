@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 
 import pytest
@@ -21,8 +22,10 @@ def test_a_missing_file_is_named(tmp_path, name):
     files = model_bytes()
     del files[name]
 
-    with pytest.raises(ModelFilesError, match=f"lacks {name}"):
+    with pytest.raises(ModelFilesError, match=re.escape(name)) as caught:
         check_model_folder(write_model(tmp_path, files))
+
+    assert not any(other in str(caught.value) for other in files)
 
 
 def test_everything_that_is_missing_is_named_at_once(tmp_path):
@@ -37,8 +40,10 @@ def test_pickled_weights_are_refused_as_unsafe(tmp_path):
     files = model_bytes()
     files["pytorch_model.bin"] = files.pop("model.safetensors")
 
-    with pytest.raises(ModelFilesError, match=r"pytorch_model\.bin.*run code"):
+    with pytest.raises(ModelFilesError, match=r"pytorch_model\.bin") as caught:
         check_model_folder(write_model(tmp_path, files))
+
+    assert "save_pretrained" in caught.value.hint
 
 
 def test_pickled_weights_beside_safetensors_do_no_harm(tmp_path):
@@ -51,17 +56,25 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
     files["model-1.safetensors"] = files.pop("model.safetensors")
     files["model.safetensors.index.json"] = json.dumps(index).encode()
 
-    with pytest.raises(ModelFilesError, match=r"lacks model-2\.safetensors"):
+    with pytest.raises(ModelFilesError, match=r"model-2\.safetensors") as caught:
         check_model_folder(write_model(tmp_path, files))
+
+    assert "model-1.safetensors" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "index", [b"{", b"[]", b'{"weight_map": {}}', b'{"weight_map": {"a": "../../secret"}}']
+    ("index", "fact"),
+    [
+        (b"{", ""),
+        (b"[]", ""),
+        (b'{"weight_map": {}}', ""),
+        (b'{"weight_map": {"a": "../../secret"}}', r"'\.\./\.\./secret'"),
+    ],
 )
-def test_an_index_that_leads_nowhere_is_an_error(tmp_path, index):
+def test_an_index_that_leads_nowhere_is_an_error(tmp_path, index, fact):
     files = {**model_bytes(), "model.safetensors.index.json": index}
 
-    with pytest.raises(ModelFilesError, match=r"index\.json"):
+    with pytest.raises(ModelFilesError, match=rf"index\.json.*{fact}"):
         check_model_folder(write_model(tmp_path, files))
 
 
@@ -91,7 +104,7 @@ def test_what_is_no_gguf_is_an_error(tmp_path, content):
     path = tmp_path / "model.gguf"
     path.write_bytes(content)
 
-    with pytest.raises(ModelFilesError, match="no GGUF file"):
+    with pytest.raises(ModelFilesError, match=r"model\.gguf.*\bGGUF\b"):
         check_gguf(path)
 
 

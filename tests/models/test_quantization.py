@@ -171,8 +171,10 @@ def test_what_is_to_be_left_alone_is_named_or_matched(ignored):
 
 
 def test_a_method_that_is_asked_for_and_not_known_is_refused_by_name():
-    with pytest.raises(ArgumentError, match="'magic'"):
+    with pytest.raises(ArgumentError, match="'magic'") as caught:
         named_quantization("magic")
+
+    assert caught.value.param == "quantization"
 
 
 def test_a_gguf_mixture_is_named_behind_a_colon():

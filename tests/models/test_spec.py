@@ -58,8 +58,10 @@ def test_a_config_that_is_no_object_is_an_error_that_names_the_file(tmp_path, co
 
 
 def test_a_missing_config_is_an_error_that_names_the_folder(tmp_path):
-    with pytest.raises(ModelFilesError, match=str(tmp_path)):
+    with pytest.raises(ModelFilesError, match=rf"{tmp_path}\b.*config\.json") as caught:
         read_spec(tmp_path)
+
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 @pytest.mark.parametrize(

@@ -404,7 +404,9 @@ def test_a_quantized_model_cannot_be_quantized_in_another_way(tmp_path):
     config = {**SMALL, "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 32}}
     spec, weights = read_model(folder_of(tmp_path, config))
 
-    with pytest.raises(ArgumentError, match="awq"):
+    with pytest.raises(ArgumentError, match=r"(?i)\bawq\b.*\bbitsandbytes\b") as caught:
         served_tensors(
             spec, weights, dtype="bfloat16", quantization=named_quantization("bitsandbytes")
         )
+
+    assert caught.value.param == "quantization"
