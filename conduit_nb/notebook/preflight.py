@@ -135,16 +135,18 @@ def _is_telling(receipt: Receipt) -> bool:
 
 
 def _place(session: Session, task: LlmTask[Any, Any]) -> _Place:
-    request = task.deployment
-    if request is None:
+    target = task.target
+    if target is None:
         return _Place(said="a server of your own", provider=None, usd_per_hour=None)
-    if request.is_shared:
+    if not isinstance(target, str) and target.is_shared:
         return _here(task.model_id)
-    live = session.wait(session.fleet.left_of(request))
+    live = session.wait(session.deployments.find(target))
     if live is not None and live.status == "running":
         said = live.device or live.provider
         return _Place(said=said, provider=live.provider, usd_per_hour=live.usd_per_hour or 0.0)
-    return _rented(session, request)
+    if isinstance(target, str):
+        return _Place(said=target, provider=None, usd_per_hour=None)
+    return _rented(session, target)
 
 
 def _here(model_id: str) -> _Place:
@@ -176,7 +178,7 @@ def _here(model_id: str) -> _Place:
 
 def _rented(session: Session, request: DeploymentRequest) -> _Place:
     """Return what the best offering would be; NoOfferingError where there is none."""
-    quote = session.wait(session.fleet.quote(request))
+    quote = session.wait(session.deployments.quote(request))
     best = quote.servers[0].candidates[0]
     plan: Plan | None = quote.servers[0].plan
     speed = None if plan is None else estimate_tokens_per_s(plan, best.offering.hardware)

@@ -29,7 +29,13 @@ from conduit_nb.child_environment import server_environment
 from conduit_nb.compute.detection import detect_devices, local_offerings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError, StorageError
+from conduit_nb.errors import (
+    ArgumentError,
+    ComputeError,
+    DeploymentError,
+    NameTakenError,
+    StorageError,
+)
 from conduit_nb.private_files import make_private_folder, to_storage_error, write_private_file
 from conduit_nb.providers.base import Capabilities, Listing, Node
 from conduit_nb.providers.guarding import in_process
@@ -113,9 +119,14 @@ class LocalProvider:
         """Return every node that still runs, the oldest first."""
         return await asyncio.to_thread(self._list)
 
-    async def terminate(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # its name is its id
-        """End the process (SIGTERM, then SIGKILL) and everything that it started."""
+    async def terminate(self, name: str, node_id: str | None = None) -> None:
+        """End the process (SIGTERM, then SIGKILL) and everything that it started.
+
+        With an id only that launch: a later one of the same name is left alone.
+        """
         record = await asyncio.to_thread(self._read, name)
+        if record is not None and node_id not in (None, record.launch):
+            return
         if record is None:
             await asyncio.to_thread(self._end_unrecorded, name)
             return
@@ -168,7 +179,7 @@ class LocalProvider:
         with self._locked():
             known = self._read(spec.name)
             if known is not None and is_same_process(known.pid, known.created):
-                raise DeploymentError(
+                raise NameTakenError(
                     f"{spec.name} already runs (process {known.pid}).",
                     hint=f"Use it, or end it first: conduit_nb.stop({spec.name!r}).",
                 )

@@ -40,7 +40,7 @@ def ours(theirs: Bench, tmp_path: Path) -> Bench:
 
 
 async def node_of(bench: Bench, record: DeploymentRecord) -> NodeRecord:
-    (node,) = await bench.tools().read(bench.tools().store.nodes, record.id)
+    (node,) = await bench.context().read(bench.context().store.nodes, record.id)
     return node
 
 
@@ -48,17 +48,17 @@ async def test_a_foreign_node_is_shown_and_can_only_be_ended(theirs: Bench, ours
     name = (await node_of(theirs, await theirs.manager().deploy(request("runpod")))).name
     manager = ours.manager(OTHER)
 
-    (shown,) = await unclaimed(manager.tools)
+    (shown,) = await unclaimed(manager.context)
     record = await manager.adopt(name)
     await manager.reconcile()
     node = await node_of(ours, record)
 
     assert (shown.node.name, shown.is_ours) == (name, False)
-    assert await unclaimed(manager.tools) == []
+    assert await unclaimed(manager.context) == []
     assert (node.status, node.detail) == ("running", OTHER_KEY)
     assert node.usd_per_hour > 0
     assert node.budget_usd == ours.caps.deployment_usd
-    (charge,) = await manager.tools.read(manager.tools.store.charges, record.id)
+    (charge,) = await manager.context.read(manager.context.store.charges, record.id)
     assert (charge.end, charge.begin) == (None, node.created_at)
     with pytest.raises(DeploymentError, match="key of another"):
         await manager.restart(record.name)
@@ -74,7 +74,7 @@ async def test_one_of_ours_whose_row_is_lost_is_adopted_whole(theirs: Bench, our
     name = (await node_of(theirs, before)).name
     manager = ours.manager(INSTALLATION)
 
-    (shown,) = await unclaimed(manager.tools)
+    (shown,) = await unclaimed(manager.context)
     record = await manager.adopt(name)
     node = await node_of(ours, record)
     await manager.extend(record.name, 60)
@@ -101,7 +101,7 @@ async def test_a_stopped_node_is_adopted_as_stopped(theirs: Bench, ours: Bench):
 
     assert record.status == "stopped"
     assert (await node_of(ours, record)).status == "stopped"
-    (charge,) = await manager.tools.read(manager.tools.store.charges, record.id)
+    (charge,) = await manager.context.read(manager.context.store.charges, record.id)
     assert charge.state == "stopped"
     assert charge.usd_per_hour > 0
     await manager.terminate(record.name)
@@ -137,7 +137,7 @@ async def test_a_node_that_was_adopted_as_stopped_costs_what_it_costs_once_it_ru
     await manager.start(record.name)
 
     node = await node_of(ours, record)
-    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    charges = await manager.context.read(manager.context.store.charges, record.id)
     assert node.usd_per_hour == pytest.approx(rate, rel=0.01)
     assert node.not_after is not None
     assert [one.state for one in charges if one.end != one.begin] == ["stopped", "running"]
@@ -150,11 +150,11 @@ async def test_what_a_row_names_and_what_is_not_there_cannot_be_adopted(theirs: 
     name = (await node_of(theirs, await theirs.manager().deploy(request("runpod")))).name
 
     with pytest.raises(ArgumentError, match="already"):
-        await adopt(theirs.tools(), name)
+        await adopt(theirs.context(), name)
     with pytest.raises(ArgumentError, match="No provider has"):
-        await adopt(theirs.tools(), "conduit-" + "a" * 12 + "-abcdefgh-0-1")
+        await adopt(theirs.context(), "conduit-" + "a" * 12 + "-abcdefgh-0-1")
     with pytest.raises(ArgumentError, match="No provider has"):
-        await adopt(theirs.tools(), "somebody-elses-pod")
+        await adopt(theirs.context(), "somebody-elses-pod")
 
 
 async def test_two_that_share_a_database_leave_each_others_nodes_alone(theirs: Bench):
