@@ -27,7 +27,13 @@ from conduit_nb.plans.options import PLANNED_AS, PlanOptions
 from conduit_nb.providers.base import Provider, Timed
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import Installation, load_installation
-from conduit_nb.state.records import DeploymentRecord, DeploymentState, NodeRecord, NodeState
+from conduit_nb.state.records import (
+    BusyError,
+    DeploymentRecord,
+    DeploymentState,
+    NodeRecord,
+    NodeState,
+)
 from conduit_nb.state.summary import read_summary
 
 if TYPE_CHECKING:
@@ -178,13 +184,28 @@ class Context:
                 await task
 
     async def read(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Ask the store, in a thread."""
+        """Ask the store: at once where it is near, else in a thread."""
+        if self.store.is_near:  # who reads waits for nobody
+            return work(*args, **named)
         return await asyncio.to_thread(work, *args, **named)
 
     async def write(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Write to the store, in a thread, and see it through whoever loses interest."""
+        """Write to the store: at once where it is near and nobody else writes, else in a thread.
+
+        It is seen through, whoever loses interest.
+        """
         name = getattr(work, "__name__", "write")
         self.checkpoint(f"before {name}")
+        done = await self._written(work, *args, **named)
+        self.checkpoint(f"after {name}")
+        return done
+
+    async def _written(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        if self.store.is_near:
+            try:
+                return self.store.at_once(work, *args, **named)
+            except BusyError:
+                pass  # waited for in a thread: an event loop must not
         writing = asyncio.ensure_future(asyncio.to_thread(work, *args, **named))
         try:
             done = await asyncio.shield(writing)
@@ -192,7 +213,6 @@ class Context:
             await asyncio.wait([writing])  # who cleans up now must find what was written
             writing.exception()  # the interrupt is what counts
             raise
-        self.checkpoint(f"after {name}")
         return done
 
     async def call(self, name: str, work: Awaitable[T]) -> T:
