@@ -73,6 +73,8 @@ class Desk:
         self._actions: dict[str, Action] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
         self._reading = asyncio.Lock()
+        self.urls: dict[str, str] = {}
+        """Where each thing that runs answers, as of the last overview."""
 
     async def overview(self, since: str | None) -> Document:
         """Return what runs and costs: all of it, or what has changed since a revision of ours.
@@ -82,6 +84,7 @@ class Desk:
         self._look_if_due()
         async with self._reading:
             infos, cost = await self._deployments.snapshot()
+            self.urls = {key_of(one): plain(one.url) for one in infos}
             as_of = self._clock()
             self._note(infos)
         from_revision = self._read_since(since)

@@ -6,10 +6,12 @@ Layer 7.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from conduit_nb import settings
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.detection import local_offerings
 from conduit_nb.compute.request import DeploymentRequest
@@ -92,6 +94,10 @@ class _Place:
     reads_per_s: float | None = None
 
 
+HUB_FOLDERS = ("HF_HOME", "HF_HUB_CACHE")
+_PLANNED: dict[tuple[str | None, ...], _Place] = {}
+
+
 def preflight(
     session: Session,
     task: LlmTask[Any, Any],
@@ -150,14 +156,24 @@ def _place(session: Session, task: LlmTask[Any, Any]) -> _Place:
 
 
 def _here(model_id: str) -> _Place:
-    """Return this machine, as fast as the model's size and the device let it be."""
-    said, provider = "this machine", "local"
-    if resolved_id(model_id) not in available_offline():  # a plan would ask the hub
-        return _Place(said=said, provider=provider, usd_per_hour=0.0)
-    try:
-        plan = make_plan([model_id], PlanOptions(max_concurrency=32))
-    except ConduitError:
-        return _Place(said=said, provider=provider, usd_per_hour=0.0)
+    """Return this machine, as fast as the model's size and the device let it be.
+
+    A model that lies here is planned once: its files do not change from map to map.
+    """
+    key = (model_id, str(settings.cache_dir()), *map(os.environ.get, HUB_FOLDERS))
+    if key not in _PLANNED:
+        here = _Place(said="this machine", provider="local", usd_per_hour=0.0)
+        if resolved_id(model_id) not in available_offline():  # a plan would ask the hub
+            return here
+        try:
+            plan = make_plan([model_id], PlanOptions(max_concurrency=32))
+        except ConduitError:
+            return here
+        _PLANNED[key] = _with_speed(here, plan)
+    return _PLANNED[key]
+
+
+def _with_speed(here: _Place, plan: Plan) -> _Place:
     for offering in local_offerings():
         speed = estimate_tokens_per_s(plan, offering.hardware)
         if speed is not None:
@@ -166,10 +182,8 @@ def _here(model_id: str) -> _Place:
     else:
         weights = sum(model.weights_bytes for model in plan.models)
         writes, ratio = CPU_BYTES_PER_S / max(weights, 1), READS_PER_WRITE
-    return _Place(
-        said=said,
-        provider=provider,
-        usd_per_hour=0.0,
+    return replace(
+        here,
         context_tokens=plan.models[0].max_model_len,
         writes_per_s=writes,
         reads_per_s=writes * ratio,

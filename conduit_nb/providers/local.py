@@ -90,6 +90,7 @@ class LocalProvider:
         self._choose_port = choose_port or _free_port
         self._grace_s = grace_s
         self._children: dict[str, tuple[Record, Child]] = {}
+        self._listening: set[str] = set()
 
     async def offerings(self, *, timeout_s: float = 20) -> Listing:  # noqa: ARG002  # asks nobody
         """Return what this machine can run on, and what of it could not be seen."""
@@ -117,7 +118,12 @@ class LocalProvider:
 
     async def list_nodes(self) -> list[Node]:
         """Return every node that still runs, the oldest first."""
-        return await asyncio.to_thread(self._list)
+        nodes = self._list()  # at once: some small files of this machine
+        for node in nodes:
+            if node.status == "gone":
+                await asyncio.to_thread(self._describe, node.name)  # puts away what is left of it
+        running = [node for node in nodes if node.status != "gone"]
+        return sorted(running, key=lambda node: str(node.started_at))
 
     async def terminate(self, name: str, node_id: str | None = None) -> None:
         """End the process (SIGTERM, then SIGKILL) and everything that it started.
@@ -265,9 +271,8 @@ class LocalProvider:
 
     def _list(self) -> list[Node]:
         names = sorted(path.stem for path in self._folder("nodes").glob("*.json"))
-        nodes = [self._describe(name) for name in names]
-        running = [node for node in nodes if node is not None and node.status != "gone"]
-        return sorted(running, key=lambda node: str(node.started_at))
+        records = [record for record in map(self._read, names) if record is not None]
+        return [self._to_node(record) for record in records]
 
     def _to_node(self, record: Record) -> Node:
         launched = self._children.get(record.name)
@@ -277,7 +282,7 @@ class LocalProvider:
             status = "gone"
             exit_code = launched[1].exit_code() if launched is not None and is_ours else None
         else:
-            status = "running" if is_listening(record.pid, record.port) else "starting"
+            status = "running" if self._listens(record) else "starting"
         return Node(
             name=record.name,
             provider=self.name,
@@ -289,6 +294,12 @@ class LocalProvider:
             exit_code=exit_code,
             log=str(self._log_path(record.name)),
         )
+
+    def _listens(self, record: Record) -> bool:
+        """Say whether the node's own process takes connections; once it did, it goes on to."""
+        if record.launch not in self._listening and is_listening(record.pid, record.port):
+            self._listening.add(record.launch)
+        return record.launch in self._listening
 
     def _read(self, name: str) -> Record | None:
         """Return the record of that name; a broken one, or one of another machine, is none."""

@@ -512,12 +512,15 @@ def _values(row: RowMapping, names: Iterable[str]) -> dict[str, Any]:
 def _value(row: RowMapping, name: str) -> Any:
     if name in _MOMENTS and row[name] is not None:
         return datetime.fromtimestamp(row[name], UTC)
-    return _request(row) if name == "request" else row[name]
+    if name == "request":
+        return _request(row["request"], row["runtime"], row["provider"])
+    return row[name]
 
 
-def _request(row: RowMapping) -> DeploymentRequest:
+@functools.lru_cache(maxsize=256)  # a panel reads the same few every second
+def _request(stored: str, runtime: str, provider: str | None) -> DeploymentRequest:
     """Return what was asked for; where this Conduit cannot read all of it, what the row says."""
     try:
-        return DeploymentRequest.from_json(row["request"])
+        return DeploymentRequest.from_json(stored)
     except (ArgumentError, ValueError, KeyError, TypeError):  # a plugin that is gone, a newer state
-        return DeploymentRequest(runtime=row["runtime"], provider=row["provider"], image="unknown")
+        return DeploymentRequest(runtime=runtime, provider=provider, image="unknown")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any, ClassVar
 
-from conduit_nb.desk.wire import SIDECAR_MARK, key_of, read_hours
+from conduit_nb.desk.wire import SIDECAR_MARK, read_hours
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import offering_of, request_on, table_message
@@ -64,8 +64,7 @@ class DeploymentPanel(Panel):
     async def every_beat(self) -> None:
         """Tell what runs and what it costs, with the logs of what boots or is looked at."""
         overview = await self.desk.overview(None)
-        infos, _ = await self.session.deployments.snapshot()
-        self.tell("overview", **overview, urls={key_of(one): plain(one.url) for one in infos})
+        self.tell("overview", **overview, urls=self.desk.urls)
         for one in overview["deployments"]:
             if one["status"] in BOOTING or one["key"] in self._logs:
                 await self._tell_logs(one["key"])
