@@ -13,6 +13,7 @@ import hashlib
 import secrets
 import string
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, overload
@@ -715,7 +716,7 @@ class Deployments:
                     await provider.terminate(name, one.node.id)
                     info = _to_orphan(one)
                     return replace(info, status="terminated", usd_per_hour=0.0, detail="")
-        raise self._unknown(name, await self._live())
+        raise await self._unknown(name, await self._live())
 
     async def _of_request(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return the live deployment of an equal request, by whichever version of Conduit."""
@@ -731,10 +732,12 @@ class Deployments:
         for record in live:
             if name in (record.id, record.name):
                 return record
-        raise self._unknown(name, live)
+        raise await self._unknown(name, live)
 
-    def _unknown(self, name: str, live: Sequence[DeploymentRecord]) -> ArgumentError:
+    async def _unknown(self, name: str, live: Sequence[DeploymentRecord]) -> ArgumentError:
         names = [record.name for record in live]
+        with suppress(ConduitError):  # that it cannot be seen is not what was asked
+            names = [*await self.shared.names(), *names]
         return ArgumentError(
             f"No deployment named {name!r}.",
             param="name",

@@ -97,11 +97,13 @@ class SharedServer:
         nodes = [one for one in await self._provider.list_nodes() if _is_shared(one.name)]
         return await all_or_none(*map(self._info, nodes))
 
+    async def names(self) -> list[str]:
+        """Return the names of the shared servers that run, without asking them anything."""
+        return [one.name for one in await self._provider.list_nodes() if _is_shared(one.name)]
+
     async def has(self, name: str) -> bool:
-        """Say whether a shared server runs under that name."""
-        return name == self.name or any(
-            name == node.name and _is_shared(name) for node in await self._provider.list_nodes()
-        )
+        """Say whether a shared server has that name: this one, or another that runs."""
+        return name == self.name or name in await self.names()
 
     async def models(self) -> list[ServedModel]:
         """Return the models that shared servers have loaded."""
