@@ -228,7 +228,8 @@ def test_a_lease_is_extended(session: Session):
 def test_logs_of_a_deployment_are_read_by_its_name(session: Session):
     deploy(session)
 
-    assert any("fake LmLite begins" in line for line in session.wait(session.deployments.logs("mine", tail=100)))
+    lines = session.wait(session.deployments.logs("mine", tail=100))
+    assert any("fake LmLite begins" in line for line in lines)
     with pytest.raises(ArgumentError, match="'other'"):
         session.wait(session.deployments.logs("other", tail=100))
 
