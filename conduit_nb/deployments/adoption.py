@@ -21,6 +21,7 @@ from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.intent import money_left
 from conduit_nb.deployments.lease import GuardTold, ask_guard
 from conduit_nb.deployments.owners import this_process
@@ -82,6 +83,36 @@ async def unclaimed(context: Context) -> list[Unclaimed]:
                 Unclaimed(node=node, name=name, is_ours=is_ours, is_of_this_state=is_of_state)
             )
     return found
+
+
+def to_orphan(one: Unclaimed) -> DeploymentInfo:
+    """Return a node that no deployment names as people are told of it."""
+    whose = "of another installation"
+    if one.is_ours:
+        whose = "no row names it, cleanup terminates it"
+        if not one.is_of_this_state:
+            whose = "of another state of this installation, cleanup --force terminates it"
+    return DeploymentInfo(
+        name=one.node.name,
+        provider=one.node.provider,
+        runtime="",
+        status=one.node.status,
+        url=one.node.url,
+        started_at=one.node.started_at,
+        usd_per_hour=one.node.usd_per_hour,
+        detail=f"{whose}; attach takes it over",
+    )
+
+
+async def terminate_orphan(context: Context, name: str) -> DeploymentInfo | None:
+    """Terminate a node of ours whose row is lost, by its own name; None where there is none."""
+    if parse_node_name(name) is None:
+        return None
+    for one in await unclaimed(context):
+        if one.node.name == name and one.is_ours:
+            await context.provider(one.node.provider).terminate(name, one.node.id)
+            return replace(to_orphan(one), status="terminated", usd_per_hour=0.0, detail="")
+    return None
 
 
 async def adopt(context: Context, name: str) -> DeploymentRecord:

@@ -16,14 +16,20 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, overload
+from typing import overload
 
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import S_PER_HOUR, DeploymentRequest
 from conduit_nb.deployments import nodes as node_work
 from conduit_nb.deployments import replicas
-from conduit_nb.deployments.adoption import Unclaimed, adopt, require_known, unclaimed
+from conduit_nb.deployments.adoption import (
+    adopt,
+    require_known,
+    terminate_orphan,
+    to_orphan,
+    unclaimed,
+)
 from conduit_nb.deployments.autoscale import EVERY_S, AutoScale
 from conduit_nb.deployments.connections import Connections
 from conduit_nb.deployments.context import Context
@@ -56,13 +62,15 @@ from conduit_nb.errors import (
     StorageError,
 )
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.providers.naming import DEPLOYMENT_LENGTH, parse_node_name
+from conduit_nb.providers.naming import DEPLOYMENT_LENGTH
 from conduit_nb.spelling import nearest
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.together import Outcome, each
 from conduit_nb.units import dollars, duration, require_hours
 
 ALL = "all"
+LOCAL_SERVER = "local server"
+_DEPLOYMENTS = "deployments"
 LOOK_EVERY_S = 0.25
 
 
@@ -174,7 +182,7 @@ class Deployments:
         """
         if not asks_all and not self.context.has_state():
             return []
-        return [_to_orphan(one) for one in await unclaimed(self.context)]
+        return [to_orphan(one) for one in await unclaimed(self.context)]
 
     # Connecting and deploying.
 
@@ -284,29 +292,12 @@ class Deployments:
         end, with what it still costs. Needs no state: where that cannot be used, the nodes are
         terminated by their names, and StorageError says afterwards what became of them.
         """
-        shared: list[DeploymentInfo] = []
-        try:
-            if name == ALL:
-                shared = await self._stop_every_shared()
-            elif await self.shared.has(name):
-                return await self._stop_shared(name)
-        except ConduitError as err:  # whatever keeps it from being seen keeps nothing from ending
-            self.context.tell(f"The local server could not be stopped: {err}")
-        if name == ALL and not self.context.has_state():
-            return shared
-        try:
-            await self.context.opened()
-        except ConduitError as err:
-            raise await ended_without_state(self.context, name, [err]) from err
-        try:
-            return [*shared, *await self._terminate(name)]
-        except StorageError as err:
-            causes = [err]
-        except PartlyFailedError as err:
-            causes = [one for one in err.failures.values() if isinstance(one, StorageError)]
-            if not causes:
-                raise
-        raise await ended_without_state(self.context, name, causes) from causes[0]
+        if name == ALL:
+            return await self._terminate_all()
+        is_shared = False
+        with suppress(ConduitError):  # that it cannot be seen keeps nothing else from ending
+            is_shared = await self.shared.has(name)
+        return await (self._stop_shared(name) if is_shared else self._terminate(name))
 
     async def extend(self, name: str, hours: float) -> DeploymentInfo:
         """Let the deployment live so long from now on, as far as its budget lasts."""
@@ -653,37 +644,75 @@ class Deployments:
 
     async def _stop_all(self) -> list[DeploymentInfo]:
         """Stop what can be stopped, past what fails, and say what is still billed."""
-        works: dict[str, Any] = {"local server": self._stop_every_shared()}
-        left: dict[str, DeploymentRecord] = {}
+        shared = await each({LOCAL_SERVER: self._stop_every_shared()})
+        deployed: Outcome[DeploymentInfo] = Outcome(done={}, failures={})
+        rate = 0.0
         if self.context.has_state():
             await self.look()
-            for record in await self._live():
-                nodes = await self._nodes(record)
-                if nodes and all(map(self._can_stop, nodes)):
-                    if record.status != "stopped":
-                        works[record.name] = self._as_list(record)
-                else:
-                    left[record.name] = record
-        outcome: Outcome[list[DeploymentInfo]] = await each(works)
-        infos = [info for found in outcome.done.values() for info in found]
-        running = [await self._info(record) for record in left.values()]
-        if running:
+            running = [record for record in await self._live() if record.status != "stopped"]
+            deployed = await each({record.name: self._stop_if_can(record) for record in running})
+            rate = (await self.cost()).usd_per_hour
+        infos = [info for found in shared.done.values() for info in found]
+        infos += deployed.done.values()
+        left = [info.name for info in infos if info.status != "stopped"]
+        if left:
             self.context.tell(f"Left running, as it cannot be stopped: {', '.join(left)}.")
-        rate = (await self.cost()).usd_per_hour if self.context.has_state() else 0.0
         if rate > 0:
             self.context.tell(f"Still billed: {dollars(rate)}/h. To end that: terminate all")
-        outcome.require_done("Stopping all", usd_per_hour=rate)
-        return [*infos, *running]
+        Outcome(
+            done={info.name: info for info in infos if info.status == "stopped"},
+            failures={**shared.failures, **deployed.failures},
+        ).require_done("Stopping all", usd_per_hour=rate)
+        return infos
 
-    async def _as_list(self, record: DeploymentRecord) -> list[DeploymentInfo]:
-        return [await self._stop(record)]
+    async def _stop_if_can(self, record: DeploymentRecord) -> DeploymentInfo:
+        """Stop a deployment, or return it as it runs where its provider cannot."""
+        nodes = await self._nodes(record)
+        if nodes and all(map(self._can_stop, nodes)):
+            return await self._stop(record)
+        return await self._info(record)
+
+    async def _terminate_all(self) -> list[DeploymentInfo]:
+        works = {LOCAL_SERVER: self._stop_every_shared()}
+        if self.context.has_state():
+            works[_DEPLOYMENTS] = self._terminate(ALL)
+        outcome: Outcome[list[DeploymentInfo]] = await each(works)
+        if _DEPLOYMENTS in outcome.failures:
+            if LOCAL_SERVER in outcome.failures:
+                failure = outcome.failures[LOCAL_SERVER]
+                self.context.tell(f"The {LOCAL_SERVER} could not be stopped: {failure}")
+            raise outcome.failures[_DEPLOYMENTS]
+        infos = [info for found in outcome.done.values() for info in found]
+        Outcome(done={info.name: info for info in infos}, failures=outcome.failures).require_done(
+            "Terminating all"
+        )
+        return infos
 
     async def _terminate(self, name: str) -> list[DeploymentInfo]:
+        """Terminate what the state names; where it cannot be used, nodes by their names."""
+        try:
+            await self.context.opened()
+        except ConduitError as err:
+            raise await ended_without_state(self.context, name, [err]) from err
+        try:
+            return await self._terminate_in_state(name)
+        except StorageError as err:
+            causes = [err]
+        except PartlyFailedError as err:
+            causes = [one for one in err.failures.values() if isinstance(one, StorageError)]
+            if not causes:
+                raise
+        raise await ended_without_state(self.context, name, causes) from causes[0]
+
+    async def _terminate_in_state(self, name: str) -> list[DeploymentInfo]:
         if name != ALL:
             try:
                 found = await self._named(name)
             except ArgumentError:
-                return [await self._terminate_orphan(name)]
+                ended = await terminate_orphan(self.context, name)
+                if ended is None:
+                    raise
+                return [ended]
             return [await self._terminate_one(found)]
         records = {record.name: record for record in await self._live()}
         outcome = await each(
@@ -707,17 +736,6 @@ class Deployments:
         # One whose creation may still be under way is looked for again, and may cost until then.
         return replace(info, status=ended.status, usd_per_hour=sum(map(rate_of, nodes)))
 
-    async def _terminate_orphan(self, name: str) -> DeploymentInfo:
-        """Terminate a node of ours whose row is lost, by its own name; else say who is there."""
-        if parse_node_name(name) is not None:
-            for one in await unclaimed(self.context):
-                if one.node.name == name and one.is_ours:
-                    provider = self.context.provider(one.node.provider)
-                    await provider.terminate(name, one.node.id)
-                    info = _to_orphan(one)
-                    return replace(info, status="terminated", usd_per_hour=0.0, detail="")
-        raise await self._unknown(name, await self._live())
-
     async def _of_request(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return the live deployment of an equal request, by whichever version of Conduit."""
         identity = request.identity()
@@ -732,13 +750,10 @@ class Deployments:
         for record in live:
             if name in (record.id, record.name):
                 return record
-        raise await self._unknown(name, live)
-
-    async def _unknown(self, name: str, live: Sequence[DeploymentRecord]) -> ArgumentError:
         names = [record.name for record in live]
         with suppress(ConduitError):  # that it cannot be seen is not what was asked
             names = [*await self.shared.names(), *names]
-        return ArgumentError(
+        raise ArgumentError(
             f"No deployment named {name!r}.",
             param="name",
             hint=nearest(name, names, then=f"Running: {', '.join(names) or 'none'}."),
@@ -780,21 +795,3 @@ def _require_free_name(live: Sequence[DeploymentRecord], name: str) -> None:
             param="name",
             hint="Choose another --name, or terminate it.",
         )
-
-
-def _to_orphan(one: Unclaimed) -> DeploymentInfo:
-    whose = "of another installation"
-    if one.is_ours:
-        whose = "no row names it, cleanup terminates it"
-        if not one.is_of_this_state:
-            whose = "of another state of this installation, cleanup --force terminates it"
-    return DeploymentInfo(
-        name=one.node.name,
-        provider=one.node.provider,
-        runtime="",
-        status=one.node.status,
-        url=one.node.url,
-        started_at=one.node.started_at,
-        usd_per_hour=one.node.usd_per_hour,
-        detail=f"{whose}; attach takes it over",
-    )

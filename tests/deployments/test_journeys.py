@@ -21,12 +21,16 @@ from conduit_nb.errors import (
     ConduitError,
     DeploymentEndedError,
     DeploymentError,
+    PartlyFailedError,
+    ProviderRefusedError,
     SpendCapError,
+    StorageError,
 )
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
 from conduit_nb.providers.base import Node
 from conduit_nb.providers.local import LocalProvider
+from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.session import Session
 from tests import waiting
 from tests.deployments.faulty_cloud import (
@@ -44,11 +48,28 @@ MODEL = LmLiteModelConfig("m/one")
 REQUEST = DeploymentRequest(models=(MODEL,), runtime="fake", name="mine")
 
 
+class KeepingProvider(LocalProvider):
+    """The processes of this machine; while it `keeps` them, no shared server ends."""
+
+    keeps = False
+
+    async def terminate(self, name: str, node_id: str | None = None) -> None:
+        if self.keeps and parse_node_name(name) is None:
+            raise ProviderRefusedError("It is kept.")
+        await super().terminate(name, node_id)
+
+
 @pytest.fixture
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+def provider() -> KeepingProvider:
+    return KeepingProvider(grace_s=1)
+
+
+@pytest.fixture
+def session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: KeepingProvider
+) -> Iterator[Session]:
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
-    provider = LocalProvider(grace_s=1)
     session = Session(
         make_runtime=lambda name: FakeRuntime(name=name),
         make_provider=lambda _: provider,
@@ -214,6 +235,37 @@ def test_stop_all_stops_what_can_be_stopped_and_names_what_cannot(session: Sessi
     assert [one.name for one in ps(session)] == ["mine"]
     assert [text for text in texts if re.search(r"\bmine\b", text)]
     assert not [text for text in texts if "billed" in text], "it costs nothing"
+
+
+def test_terminate_all_ends_what_is_deployed_though_the_shared_server_stays(
+    session: Session, provider: KeepingProvider
+):
+    deploy(session)
+    ask(session, DeploymentRequest())
+    provider.keeps = True
+    with pytest.raises(PartlyFailedError) as raised:
+        session.wait(session.deployments.terminate("all"))
+    provider.keeps = False
+
+    assert raised.value.done == ("mine",)
+    assert [type(error) for error in raised.value.failures.values()] == [ProviderRefusedError]
+    (left,) = ps(session)
+    assert left.id is None
+
+
+def test_stop_all_ends_the_shared_server_though_the_state_cannot_be_read(
+    session: Session, tmp_path: Path
+):
+    ask(session, DeploymentRequest())
+    state = tmp_path / "data/state.sqlite3"
+    state.parent.mkdir(exist_ok=True)
+    state.write_bytes(b"no database at all, " * 500)
+    with pytest.raises(StorageError) as raised:
+        session.wait(session.deployments.stop("all"))
+    state.unlink()
+
+    assert "conduit terminate all" in raised.value.hint
+    assert ps(session) == []
 
 
 def test_a_lease_is_extended(session: Session):
