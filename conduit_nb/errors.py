@@ -356,9 +356,10 @@ class DoesNotFitError(ComputeError):
 
 
 class EndpointError(ConduitError):
-    """A model server did not answer as it should."""
+    """A model server did not answer as it should; `status` is the HTTP status of an error."""
 
     code = "endpoint"
+    status: int | None = None
 
 
 class EndpointUnreachableError(EndpointError):

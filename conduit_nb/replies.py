@@ -21,6 +21,7 @@ from conduit_nb.errors import (
     DoesNotFitError,
     EndpointAuthError,
     EndpointBusyError,
+    EndpointError,
     MissingExtraError,
     ModelError,
     ModelFilesError,
@@ -108,7 +109,10 @@ def to_chat_chunk(text: str, *, server: str, secret_texts: Iterable[str]) -> Cha
     """Read one event of a streamed answer; raise the error that it tells instead."""
     chunk = _object(text, server)
     if chunk.get("error"):
-        raise to_error(500, text.encode(), {}, server=server, secret_texts=secret_texts)
+        error = to_error(500, text.encode(), {}, server=server, secret_texts=secret_texts)
+        if isinstance(error, EndpointError):
+            error.status = None  # the answer began as a good one
+        raise error
     choices: object = chunk.get("choices") or []
     if not isinstance(choices, list):
         raise not_openai(server)
@@ -182,12 +186,16 @@ def to_error(
         return DoesNotFitError(told, **numbers, hint=_without(hint, secret_texts))
     kind = KIND_OF_CODE.get(code or "") or _kind_of_status(status)
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
-    if issubclass(kind, EndpointBusyError):
-        return kind(told, retry_after_s=retry_after_s(headers.get("retry-after")), hint=hint)
     if 300 <= status < 400:
         told = f"{server} sends its callers elsewhere (status {status})."
         hint = "Give the address of the API itself as endpoint=."
-    error = kind(told, hint=hint)
+    if issubclass(kind, EndpointBusyError):
+        wait_s = retry_after_s(headers.get("retry-after"))
+        error: ConduitError = kind(told, retry_after_s=wait_s, hint=hint)
+    else:
+        error = kind(told, hint=hint)
+    if isinstance(error, EndpointError):
+        error.status = status
     if isinstance(error, ReplyBudgetError):
         error.needed_tokens = needed_tokens
     return error

@@ -398,7 +398,7 @@ def _key(request: DeploymentRequest) -> str:
 def _waits_for_itself() -> ArgumentError:
     return ArgumentError(
         "The session was asked to wait for itself, which would never end.",
-        hint="Call this from ordinary code, not from inside asynchronous work of a block.",
+        hint="Hand it to a thread there: `await asyncio.to_thread(session.ps)`, for example.",
     )
 
 

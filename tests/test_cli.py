@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conduit_nb.cli import main
+from conduit_nb.spelling import did_you_mean
 from conduit_nb.testing.runpod_server import runpod_server
 from tests.plans.model_folders import config_folder
 
@@ -118,7 +119,7 @@ def test_a_mistyped_option_is_compared_with_those_there_are(
 ):
     main(["plan", llama, "--tensor-paralel", "2"])
 
-    assert "Did you mean --tensor-parallel" in capsys.readouterr().err
+    assert did_you_mean("--tensor-parallel") in capsys.readouterr().err
 
 
 def test_without_a_word_it_says_what_there_is(capsys: pytest.CaptureFixture[str]):
@@ -209,14 +210,16 @@ def test_a_push_that_fails_is_one_document_and_what_it_says_stands_aside(
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
     assert main(["image", "push", "nowhere.invalid/lmlite:1", "--json"]) == 1
-    assert "Docker" in json.loads(capsys.readouterr().out)["error"]["message"]
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "provider_unreachable"
+    assert "/nowhere/docker.sock" in error["message"]
 
 
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("map", "It stands in a notebook: %%conduit map."),
-        ("panel", "It stands in a notebook: %conduit panel."),
+        ("map", "%%conduit map"),
+        ("panel", " %conduit panel"),
     ],
 )
 def test_a_word_of_notebooks_alone_is_told_to_be_one(
@@ -237,7 +240,7 @@ def test_receipts_of_a_notebook_can_be_read_in_a_shell(
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("status", "Did you mean ps?"), ("run", "It stands in a notebook: %%conduit map.")],
+    [("status", did_you_mean("ps")), ("run", "%%conduit map")],
 )
 def test_a_word_of_another_tool_is_understood(
     word: str, meant: str, capsys: pytest.CaptureFixture[str]
@@ -272,9 +275,9 @@ def test_help_is_a_command_as_well(
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["depoly"], "Did you mean deploy?"),
-        (["image", "biuld"], "build"),
-        (["map"], "It stands in a notebook: %%conduit map."),
+        (["depoly"], did_you_mean("deploy")),
+        (["image", "biuld"], did_you_mean("build")),
+        (["map"], "%%conduit map"),
     ],
 )
 def test_help_on_what_is_no_command_says_what_was_meant(

@@ -79,8 +79,6 @@ SUPPRESSIONS = re.compile(
 STILL_MATCH_PROSE = (
     "tests/lmlite",
     "tests/deployments",
-    "tests/runs",
-    "tests/test_",
 )
 # A value that the user gave, a command, code.
 FACT = re.compile(

@@ -30,7 +30,7 @@ from conduit_nb.desk.wire import (
     key_of,
     plain_document,
 )
-from conduit_nb.errors import ArgumentError, ConduitError
+from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
 from conduit_nb.events import Event, Notice
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import choose
@@ -259,7 +259,8 @@ class Desk:
         return action
 
     async def _carry_out(self, action: Action, work: Callable[[], Awaitable[object]]) -> None:
-        error: Document | None = {"message": "Its process was stopped meanwhile.", "hint": None}
+        stopped = Interrupted("Its process was stopped meanwhile.")
+        error: Document | None = error_document(stopped)["error"]
         try:
             error = await _error_of(work, f"{action.word} {action.target}")
         finally:
@@ -284,7 +285,8 @@ async def _error_of(work: Callable[[], Awaitable[object]], what: str) -> Documen
         return error_document(err)["error"]
     except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
         _LOG.exception("%s failed", what)
-        return {"message": "It failed inside: the log of its process says why.", "hint": None}
+        bug = ConduitError("It failed inside: the log of its process says why.")
+        return error_document(bug)["error"]
     return None
 
 
