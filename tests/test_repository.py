@@ -275,6 +275,11 @@ def test_two_words_in_a_row_are_prose_and_a_fact_is_none(literal: str, is_refuse
         found = list(prose_expected(f"from conduit_nb import PlanError\n{using}"))
         assert bool(found) is is_refused
         assert not list(prose_expected(f"from torch import PlanError\n{using}"))
+    for using in [
+        f"assert {literal!r} in str(cells.fail('x'))",
+        f"error = cells.fail('x')\nassert error.hint == {literal!r}",
+    ]:
+        assert bool(list(prose_expected(using))) is is_refused
 
 
 def test_no_test_expects_the_prose_of_our_errors():
@@ -304,6 +309,13 @@ def prose_expected(source: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.withitem) and _expects_ours(node.context_expr, ours):
             error = f"{ast.unparse(node.optional_vars)}.value" if node.optional_vars else ""
             messages |= {f"str({error})", f"{error}.args[0]", f"{error}.hint"}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".fail"):
+            messages |= {f"str({ast.unparse(node)})", f"{ast.unparse(node)}.hint"}
+        elif isinstance(node, ast.Assign) and ast.unparse(node.value).split("(")[0].endswith(
+            ".fail"
+        ):
+            error = ast.unparse(node.targets[0])
+            messages |= {f"str({error})", f"{error}.hint"}
     for node in ast.walk(tree):
         sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
         if messages & {ast.unparse(side) for side in sides}:
