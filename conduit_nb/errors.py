@@ -509,8 +509,8 @@ class DeploymentError(ConduitError):
 class BootError(DeploymentError):
     """A server's process ended or never became ready; the message has the log's last lines.
 
-    `reason` says which: "exited" (with `exit_code`, where that is known), "gone", "failed" or
-    "deadline". `log` are the last lines.
+    `reason` says which: "exited" (with `exit_code`, where that is known; one below 0 is a signal),
+    "gone", "failed" or "deadline". `log` are the last lines.
     """
 
     code = "boot"

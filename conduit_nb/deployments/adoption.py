@@ -90,8 +90,12 @@ async def adopt(tools: Tools, name: str) -> DeploymentRecord:
     """
     row = await tools.read(tools.store.node, name)
     if row is not None and row.is_live:
+        owner = await tools.read(tools.store.deployment, row.deployment)
         raise ArgumentError(
-            f"{name} is in this state already.", hint="It stands in %conduit ps; use it as it is."
+            f"{name} is in this state already, as a node of"
+            f" {owner.name if owner is not None else row.deployment}.",
+            param="name",
+            hint="It stands in %conduit ps; use it as it is.",
         )
     found = await unclaimed(tools)
     one = next((one for one in found if one.node.name == name), None)
@@ -99,6 +103,7 @@ async def adopt(tools: Tools, name: str) -> DeploymentRecord:
         names = [one.node.name for one in found]
         raise ArgumentError(
             f"No provider has a node {name!r} that could be adopted.",
+            param="name",
             hint=nearest(
                 name, names, then=f"There are: {', '.join(names) or 'none, see %conduit ps'}."
             ),
@@ -118,6 +123,7 @@ async def adopt(tools: Tools, name: str) -> DeploymentRecord:
     except StateConflictError as err:
         raise ArgumentError(
             f"{record.name} has its node number {one.name.replica} already.",
+            param="name",
             hint="End one of them: %conduit ps shows both.",
         ) from err
     return record
@@ -147,6 +153,7 @@ async def _record(tools: Tools, one: Unclaimed) -> DeploymentRecord:
     if known is not None and known.installation != tools.installation.id:
         raise ArgumentError(
             f"{one.node.name} belongs to another installation that shares this database.",
+            param="name",
             hint="Let its owner end it there.",
         )
     if known is not None and known.is_live:

@@ -241,6 +241,7 @@ class DeploymentManager:
             raise ArgumentError(
                 f"{record.name} has money for {max(left_s, 0) / 3600:.1f} h more, and"
                 f" {seconds / 3600:.1f} h are asked for.",
+                param="seconds",
                 hint="Extend it by less, or end it and deploy it with a larger --max-usd.",
             )
         key = self.tools.installation.endpoint_key(record.id)
@@ -548,7 +549,9 @@ def _name_of(request: DeploymentRequest, deployment_id: str) -> str:
 def _require_free_name(live: Sequence[DeploymentRecord], name: str) -> None:
     if any(record.name == name for record in live):
         raise ArgumentError(
-            f"Another deployment is called {name!r}.", hint="Choose another --name, or end it."
+            f"Another deployment is called {name!r}.",
+            param="name",
+            hint="Choose another --name, or end it.",
         )
 
 

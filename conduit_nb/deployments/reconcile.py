@@ -108,7 +108,8 @@ async def _reconcile_provider(
             if await node_work.end_twin(tools, twin.name, twin):
                 looked.ended.append(twin.name)
         except ConduitError as err:
-            tools.tell(f"The second node {twin.name} could not be terminated and charged: {err}")
+            second = f"The second node {twin.name} ({twin.id})"
+            tools.tell(f"{second} could not be terminated and charged: {err}")
             looked.failures[twin.name] = err
     for name in await _charged(tools):
         row = known.get(name)

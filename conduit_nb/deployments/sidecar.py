@@ -200,17 +200,23 @@ class SidecarManager:
         self, provider: Provider, node: Node, found: Found, exit_code: int | None
     ) -> BootError:
         if not found.is_gone:
+            reason = "deadline"
             told = f"was not ready within {settings.boot_timeout_s():g} s and was ended"
             hint = "Set CONDUIT_BOOT_TIMEOUT_S to wait longer."
         elif exit_code == PORT_IN_USE_EXIT_CODE:
+            reason = "exited"
             told = f"found its port in use {PORT_TRIES} times in a row"
             hint = "Another program takes every free port; see `ss -ltnp`."
         else:
+            reason = "exited" if exit_code is not None else "gone"
             told, hint = _ending(exit_code)
         lines = await self.read_logs(provider, node.name, tail=LOG_LINES_SHOWN)
-        shown = "\n".join(["", *lines[_last_start(lines) :]]) if lines else ""
+        lines = lines[_last_start(lines) :]
+        shown = "\n".join(["", *lines]) if lines else ""
         log = f" Its log is {node.log}." if node.log else ""
-        return BootError(f"{node.name} {told}.{shown}", hint=f"{hint}{log}".strip())
+        error = BootError(f"{node.name} {told}.{shown}", hint=f"{hint}{log}".strip())
+        error.reason, error.exit_code, error.log = reason, exit_code, tuple(lines)
+        return error
 
     def _endpoint(self, node: Node, *, dialect: Dialect = "lmlite") -> Endpoint:
         key = self._installation().endpoint_key(node.name)
