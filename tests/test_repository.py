@@ -76,9 +76,7 @@ SUPPRESSIONS = re.compile(
 )
 
 # Folders whose tests still match sentences of our errors: an entry is taken out, never added.
-STILL_MATCH_PROSE = (
-    "tests/lmlite",
-)
+STILL_MATCH_PROSE = ("tests/lmlite",)
 # A value that the user gave, a command, code.
 FACT = re.compile(
     r"`[^`]*`|\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"
