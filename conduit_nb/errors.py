@@ -406,7 +406,10 @@ class RequestRefusedError(EndpointError):
     """
 
     code = "request_refused"
-    param: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
 
 
 class ReplyBudgetError(RequestRefusedError):
@@ -419,11 +422,24 @@ class ReplyBudgetError(RequestRefusedError):
     needed_tokens: int | None = None
 
 
+ServerFailure = Literal["stopping", "load", "step", "grammar", "ended"]
+
+
 class ServerFailedError(EndpointError):
-    """The server failed inside."""
+    """The server failed inside.
+
+    `reason` says where, if the server is LmLite: it is "stopping", the "load" of the model failed,
+    a "step" of it, the "grammar" of the reply, or the model's engine has "ended".
+    """
 
     code = "server_failed"
     retryable = True
+
+    def __init__(
+        self, message: str, *, reason: ServerFailure | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason: ServerFailure | None = reason
 
 
 class ProviderError(ConduitError):

@@ -75,8 +75,6 @@ SUPPRESSIONS = re.compile(
     r"(?P<rest>.*)$"
 )
 
-# Folders whose tests still match sentences of our errors: an entry is taken out, never added.
-STILL_MATCH_PROSE = ("tests/lmlite",)
 # A value that the user gave, a command, code.
 FACT = re.compile(
     r"`[^`]*`|\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"
@@ -284,7 +282,6 @@ def test_no_test_expects_the_prose_of_our_errors():
         f"{name}:{line}: {literal}"
         for name, text in texts()
         if name.startswith("tests/") and name.endswith(".py")
-        if not name.startswith(STILL_MATCH_PROSE)
         for line, literal in prose_expected(text)
     ]
 

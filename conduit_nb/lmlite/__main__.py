@@ -142,7 +142,9 @@ def _take_key() -> str:
     key = os.environ.pop(KEY_VARIABLE, "")
     if not key:
         raise ArgumentError(
-            f"{KEY_VARIABLE} is not set.", hint="Put the key that clients must send into it."
+            f"{KEY_VARIABLE} is not set.",
+            param=KEY_VARIABLE,
+            hint="Put the key that clients must send into it.",
         )
     return key
 
@@ -172,10 +174,13 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     try:
         version = ipaddress.ip_address(address)
     except ValueError as err:
-        raise ArgumentError(f"--host {host} is no address.", hint="Leave --host out.") from err
+        raise ArgumentError(
+            f"--host {host} is no address.", param="host", hint="Leave --host out."
+        ) from err
     if not version.is_loopback:
         raise ArgumentError(
             f"--host {host} would serve other machines, without encryption.",
+            param="host",
             hint="Leave --host out; to serve others, put a proxy with TLS before it.",
         )
     listener = socket.socket(socket.AF_INET6 if version.version == 6 else socket.AF_INET)

@@ -260,7 +260,7 @@ def model_key(checked: Mapping[str, Any]) -> ModelKey:
     try:
         model_id, revision = split_revision(checked["model"], options.get("revision"))
     except ArgumentError as err:
-        raise RequestRefusedError(str(err), hint=err.hint) from err
+        raise RequestRefusedError(str(err), param="model", hint=err.hint) from err
     return ModelKey(
         model_id=model_id,
         revision=revision,
@@ -325,6 +325,7 @@ def _reply_parts(checked: Mapping[str, Any], options: Mapping[str, Any]) -> dict
     if options.get("confidence") and json_schema is None:
         raise RequestRefusedError(
             "conduit.confidence needs a response_format: only the values of a record have one.",
+            param="conduit.confidence",
             hint="Send a response_format of type json_schema, or leave confidence out.",
         )
     if found is not None and checked.get("ignore_eos"):
@@ -366,9 +367,7 @@ def _guided(path: str, value: Any, kind: str) -> Mapping[str, Any] | TextGrammar
 
 def refused(param: str, message: str, hint: str) -> RequestRefusedError:
     """Return the error for a field that is at fault."""
-    error = RequestRefusedError(message, hint=hint)
-    error.param = param
-    return error
+    return RequestRefusedError(message, param=param, hint=hint)
 
 
 def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -80,12 +80,14 @@ def parse_completion(body: bytes) -> TextCall:
     if call.confidence:
         raise RequestRefusedError(
             "conduit.confidence is not told by this endpoint.",
+            param="conduit.confidence",
             hint="Ask /v1/chat/completions, or leave confidence out.",
         )
     if call.replies > MOST_REPLIES:
         raise RequestRefusedError(
             f"prompt and n ask for {call.replies:,} replies; one request gets at most"
             f" {MOST_REPLIES}.",
+            param="n",
             hint="Send fewer prompts at once, or lower n.",
         )
     return call

@@ -65,10 +65,12 @@ class EngineConfig:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ArgumentError(
                     f"{name}={value!r} is not a whole number of at least {least}.",
+                    param=name,
                     hint=f"Leave {name} out to get the default.",
                 )
         if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
             raise ArgumentError(
                 f"dtype={self.dtype!r} is not known.",
+                param="dtype",
                 hint="Use 'auto', 'float32', 'bfloat16' or 'float16'.",
             )

@@ -42,6 +42,7 @@ class Devices:
             if self._memory_bytes is not None and self._memory_bytes > has:
                 raise ArgumentError(
                     f"memory_gib={memory_gib:g} is more than {one} has: {has / GIB:.1f} GiB.",
+                    param="memory_gib",
                     hint="Leave it out to use a share of what is free.",
                 )
 

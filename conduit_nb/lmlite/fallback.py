@@ -102,7 +102,9 @@ class FallbackRunner:
         except FAILURES as err:
             raise self._unserved(f"its first text failed: {first_line(err)}") from err
         if looks_ahead:
-            raise self._unserved("what it says of a text depends on what comes after")
+            raise self._unserved(
+                "it is not causal: what it says of a text depends on what comes after"
+            )
         for self.reading in READINGS:
             self._read.clear()
             try:

@@ -167,6 +167,7 @@ def chosen_device(name: str | None) -> torch.device:
         reason = str(err).splitlines()[0]
         raise ArgumentError(
             f"device={name!r} cannot be used here: {reason}",
+            param="device",
             hint="Leave device out to take what is there.",
         ) from err
     return device
@@ -194,9 +195,11 @@ def _read_config(folder: Path) -> PreTrainedConfig:
 def _check_family(config: PreTrainedConfig) -> None:
     """Refuse what does not write text after text."""
     if config.is_encoder_decoder:
-        raise _unserved(config, "it has an encoder")
+        raise _unserved(config, "it has an encoder (is_encoder_decoder)")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise _unserved(config, "transformers has no form of it that writes text")
+        raise _unserved(
+            config, "transformers has no form of it that writes text (AutoModelForCausalLM)"
+        )
     if not isinstance(getattr(_text_config(config), "vocab_size", None), int):
         raise _unserved(config, "its configuration has no vocab_size")
     packing = _packing(config)

@@ -117,6 +117,7 @@ class ModelPool:
             raise RequestRefusedError(
                 f"The request asks for {replies} replies; this server takes at most"
                 f" {self._max_in_flight} at once.",
+                param="n",
                 hint="Lower n, or send fewer prompts in one request.",
             )
         entry = self._entry(key)
@@ -152,6 +153,7 @@ class ModelPool:
         if replicas > devices:
             raise RequestRefusedError(
                 f"{replicas} replicas need as many devices; there are {devices}.",
+                param="replicas",
                 hint=f"Set replicas to {devices} or less.",
             )
         entry = self._entry(key)
@@ -160,6 +162,7 @@ class ModelPool:
         elif entry.replicas != replicas:
             raise RequestRefusedError(
                 f"{key.model_id} is loaded with replicas={entry.replicas}.",
+                param="replicas",
                 hint="Unload it first to load it with another number.",
             )
         entry.in_flight += 1
@@ -252,7 +255,7 @@ class ModelPool:
             # Whoever asked first may leave: the load is everybody's.
             await asyncio.wait({entry.task})
         if self._closed:
-            raise ServerFailedError("The server is stopping.", hint="Send the request again.")
+            raise stopping()
         if entry.error is not None:
             raise copy.copy(entry.error)
 
@@ -274,6 +277,7 @@ class ModelPool:
             LOG.error("loading %r failed inside", entry.key.model_id, exc_info=error)
             error = ServerFailedError(
                 f"Loading {entry.key.model_id} failed inside ({type(error).__name__}).",
+                reason="load",
                 hint="The server's log has the details (%conduit logs).",
             )
         entry.copies = []
@@ -399,4 +403,11 @@ def _info(entry: _Entry, kind: str) -> ModelInfo:
         created=entry.created,
         owned_by="conduit",
         conduit=loaded,
+    )
+
+
+def stopping() -> ServerFailedError:
+    """Return the error for a request that comes while the server ends."""
+    return ServerFailedError(
+        "The server is stopping.", reason="stopping", hint="Send the request again."
     )

@@ -116,7 +116,9 @@ def attending(model: Any, name: str) -> Generator[None]:
     model.set_attn_implementation(name)
     try:
         if model.config.get_text_config()._attn_implementation != name:
-            raise ModelError("Its attention cannot be replaced.", hint=ROW_BY_ROW)
+            raise ModelError(
+                f"The attention of {type(model).__name__} cannot be replaced.", hint=ROW_BY_ROW
+            )
         yield
     finally:
         model.set_attn_implementation(before)

@@ -68,6 +68,7 @@ def quantize_weights(model: torch.nn.Module) -> None:
     if first is not None and first.device.type != "cpu":
         raise ArgumentError(
             f"quantization='int8' runs on the CPU, and the model is on {first.device}.",
+            param="quantization",
             hint="Leave quantization out, or set CONDUIT_LMLITE_DEVICE=cpu.",
         )
     _quantize_inside(model)

@@ -66,26 +66,32 @@ class SamplingParams:
             if value is not None and not (math.isfinite(value) and least <= value <= most):
                 raise RequestRefusedError(
                     f"{name}={value!r} is not between {least:g} and {most:g}.",
+                    param=name,
                     hint=f"Leave {name} out {without}.",
                 )
         if not 0 < self.top_p <= 1:
             raise RequestRefusedError(
                 f"top_p={self.top_p!r} is not above 0 and at most 1.",
+                param="top_p",
                 hint="Leave top_p out to consider every token.",
             )
         if self.top_k < 0:
             raise RequestRefusedError(
                 f"top_k={self.top_k!r} is below 0.",
+                param="top_k",
                 hint="Leave top_k out to consider every token.",
             )
         if len(self.stop) > MAX_STOP_STRINGS:
             raise RequestRefusedError(
                 f"{len(self.stop)} stop strings are more than {MAX_STOP_STRINGS}.",
+                param="stop",
                 hint="Pass fewer in stop.",
             )
         if any(not text for text in self.stop):
             raise RequestRefusedError(
-                "A stop string is empty.", hint="Remove the empty string from stop."
+                "A stop string is empty.",
+                param="stop",
+                hint="Remove the empty string from stop.",
             )
 
     @property

@@ -29,7 +29,7 @@ from conduit_nb.lmlite.call import Call
 from conduit_nb.lmlite.gate import read_body
 from conduit_nb.lmlite.http_errors import error_reply, json_response
 from conduit_nb.lmlite.metrics import Metrics, ReplyTimes
-from conduit_nb.lmlite.pool import ModelPool
+from conduit_nb.lmlite.pool import ModelPool, stopping
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest, TextGrammar
 from conduit_nb.lmlite.tool_calls import CallGrammar
 from conduit_nb.protocol import Usage
@@ -63,7 +63,7 @@ class Completions:
         call = self._parse(await read_body(Request(scope, receive), self._key))
         scope["conduit_log"]["model"] = call.key.model_id
         if self._activity.is_stopping:
-            raise ServerFailedError("The server is stopping.", hint="Send the request again.")
+            raise stopping()
         with self._activity.request():
             work = self._answer(call, arrived, scope, receive, send)
             if not await _unless_gone(receive, work):
@@ -171,7 +171,9 @@ class _Replies:
         """Return what was read and written; each prompt counts once, whatever follows it."""
         if self._open:
             raise ServerFailedError(
-                "The engine ended without a reason.", hint="Send the request again."
+                "The engine ended without a reason.",
+                reason="ended",
+                hint="Send the request again.",
             )
         return Usage(
             prompt_tokens=self.prompt_tokens,

@@ -234,6 +234,7 @@ class Worker:
         for part in plan.slices:
             failure = ServerFailedError(
                 f"The model failed in a step with {len(plan.slices)} rows: {reason[0]}",
+                reason="step",
                 hint="Lower max_model_concurrency or max_model_len, and see `%conduit logs`.",
             )
             if part.row in self._open:
@@ -270,5 +271,7 @@ class Worker:
 
 def _ended() -> ServerFailedError:
     return ServerFailedError(
-        "The model's engine has ended.", hint="Send the request again; see `%conduit logs`."
+        "The model's engine has ended.",
+        reason="ended",
+        hint="Send the request again; see `%conduit logs`.",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -50,18 +51,27 @@ def test_common_fields_arrive_at_every_endpoint(parse):
 
 @pytest.mark.parametrize("field", ["logit_bias", "max_token"])
 def test_what_is_not_honoured_is_refused_by_name_at_every_endpoint(parse, field):
-    with pytest.raises(RequestRefusedError, match=field):
+    with pytest.raises(RequestRefusedError, match=rf"\b{field}\b") as caught:
         parse(**{field: {"1": 2}})
+
+    assert caught.value.param == field
 
 
 @pytest.mark.parametrize(
-    "name", ["max_token", "temprature", "maxTokens", "top-p", "stop_tokens_ids"]
+    ("name", "meant"),
+    [
+        ("max_token", "max_tokens"),
+        ("temprature", "temperature"),
+        ("maxTokens", "max_tokens"),
+        ("top-p", "top_p"),
+        ("stop_tokens_ids", "stop_token_ids"),
+    ],
 )
-def test_a_mistyped_field_is_refused_with_the_one_that_was_meant(parse, name):
-    with pytest.raises(RequestRefusedError, match="is no field") as caught:
+def test_a_mistyped_field_is_refused_with_the_one_that_was_meant(parse, name, meant):
+    with pytest.raises(RequestRefusedError, match=re.escape(repr(name))) as caught:
         parse(**{name: 1})
 
-    assert "Did you mean" in caught.value.hint
+    assert re.search(rf"\b{meant}\b", caught.value.hint)
     assert caught.value.param == name
 
 
@@ -136,29 +146,52 @@ def test_a_text_may_be_described_in_the_words_of_vllm(parse, fields, grammar):
 
 
 @pytest.mark.parametrize(
-    ("fields", "words"),
+    ("fields", "param", "facts"),
     [
-        ({"guided_json": "{"}, "guided_json is not JSON"),
-        ({"guided_json": "[1]"}, "guided_json is not a JSON Schema"),
-        ({"guided_choice": []}, "guided_choice"),
-        ({"guided_choice": ["a"], "guided_regex": "b"}, "cannot be combined"),
-        ({"guided_json": {}, "response_format": {"type": "json_object"}}, "cannot be combined"),
-        ({"structured_outputs": {"structural_tag": "x"}}, "structured_outputs"),
-        ({"guided_choice": ["a"], "ignore_eos": True}, "ignore_eos"),
-        ({"stop_token_ids": [-1]}, "stop_token_ids"),
-        ({"min_tokens": -1}, "min_tokens"),
-        ({"guided_whitespace_pattern": " "}, "guided_whitespace_pattern is not supported"),
+        ({"guided_json": "{"}, "guided_json", "JSON: .*EOF"),
+        ({"guided_json": "[1]"}, "guided_json", "JSON Schema"),
+        ({"guided_choice": []}, "guided_choice", "guided_choice"),
+        (
+            {"guided_choice": ["a"], "guided_regex": "b"},
+            "guided_choice",
+            r"guided_regex\b.*\bguided_choice\b",
+        ),
+        (
+            {"guided_json": {}, "response_format": {"type": "json_object"}},
+            "guided_json",
+            r"response_format\b.*\bguided_json\b",
+        ),
+        (
+            {"structured_outputs": {"structural_tag": "x"}},
+            "structured_outputs.structural_tag",
+            r"structured_outputs\.structural_tag",
+        ),
+        (
+            {"guided_choice": ["a"], "ignore_eos": True},
+            "ignore_eos",
+            r"ignore_eos\b.*\bguided_choice\b",
+        ),
+        ({"stop_token_ids": [-1]}, "stop_token_ids[0]", "stop_token_ids"),
+        ({"min_tokens": -1}, "min_tokens", "min_tokens"),
+        (
+            {"guided_whitespace_pattern": " "},
+            "guided_whitespace_pattern",
+            "^guided_whitespace_pattern",
+        ),
     ],
     ids=str,
 )
-def test_what_vllm_takes_and_we_do_not_is_refused_by_name(parse, fields, words):
-    with pytest.raises(RequestRefusedError, match=words):
+def test_what_vllm_takes_and_we_do_not_is_refused_by_name(parse, fields, param, facts):
+    with pytest.raises(RequestRefusedError, match=facts) as caught:
         parse(**fields)
+
+    assert caught.value.param == param
 
 
 def test_a_revision_may_follow_the_model(parse):
     key = parse(model="owner/name@v2").key
 
     assert (key.model_id, key.revision) == ("owner/name", "v2")
-    with pytest.raises(RequestRefusedError, match="revision"):
+    with pytest.raises(RequestRefusedError, match="'owner/name@'") as caught:
         parse(model="owner/name@")
+    assert caught.value.param == "model"

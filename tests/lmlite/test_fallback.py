@@ -141,9 +141,9 @@ def test_a_model_that_reads_what_comes_after_is_refused(
     config.num_attention_heads = 6
     copy_model(tiny_model_folder, tmp_path, config)
 
-    with pytest.raises(ModelError, match=r"'\w+' cannot be served: .*what comes after") as failure:
+    with pytest.raises(ModelError, match=rf"'{kind.removesuffix('Config')}.*\bcausal\b") as no:
         load_engine(tmp_path)
-    assert "another model" in failure.value.hint
+    assert no.value.hint
 
 
 async def test_a_model_that_keeps_states_of_its_own_is_not_mixed_up(

@@ -88,8 +88,8 @@ def test_guides_of_one_schema_do_not_share_their_place(grammars: Grammars):
     ("schema", "keyword"),
     [
         ({"type": "array", "uniqueItems": True}, "uniqueItems"),
-        ({"not": {"type": "string"}}, "keyword not is"),
-        ({"if": {"type": "string"}, "then": {"minLength": 1}}, "keyword if is"),
+        ({"not": {"type": "string"}}, "'not'"),
+        ({"if": {"type": "string"}, "then": {"minLength": 1}}, "'if'"),
         ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, "oneOf"),
         ({"type": "string", "pattern": "(?=a)b"}, "look-ahead"),
         ({"type": "shape"}, "shape"),
@@ -107,8 +107,9 @@ def test_a_guide_that_took_a_wrong_token_says_so_ever_after(grammars: Grammars, 
     guide = grammars.guide(FLAG)
     (wrong,) = tokenizer.encode("q")
 
-    with pytest.raises(ServerFailedError, match="grammar of a reply failed"):
+    with pytest.raises(ServerFailedError) as caught:
         guide.accept(wrong)
+    assert caught.value.reason == "grammar"
     Masks(VOCAB_SIZE).forbidden([grammars.guide(FLAG), guide])
     with pytest.raises(ServerFailedError):
         guide.check()
@@ -159,10 +160,10 @@ def test_a_foreign_schema_allows_what_its_clients_read(
 def test_a_set_of_any_texts_is_refused_with_a_way_out(grammars: Grammars):
     schema = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
 
-    with pytest.raises(RequestRefusedError, match="uniqueItems") as refused:
+    with pytest.raises(RequestRefusedError, match=r"'uniqueItems'.*\benum\b") as refused:
         grammars.guide(schema)
 
-    assert "duplicates" in refused.value.hint
+    assert "uniqueItems" in refused.value.hint
 
 
 def properties(count: int) -> dict[str, Any]:

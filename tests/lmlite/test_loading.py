@@ -58,7 +58,7 @@ def test_float32_is_the_default_on_a_cpu_and_another_precision_can_be_asked_for(
 def test_a_file_that_is_missing_is_named(folder: Path, name: str):
     (folder / name).unlink()
 
-    with pytest.raises(ModelFilesError, match="no safetensors" if "model" in name else name):
+    with pytest.raises(ModelFilesError, match="safetensors" if "model" in name else name):
         load_model(folder, CPU)
 
 
@@ -84,7 +84,7 @@ def test_weights_that_are_cut_are_an_error_of_the_files(folder: Path, kept: floa
 def test_weights_that_lack_a_tensor_are_not_filled_with_random_ones(folder: Path):
     change_config(folder, num_hidden_layers=4)
 
-    with pytest.raises(ModelFilesError, match=r"lacks 9 of the model's tensors, model\.layers\.3"):
+    with pytest.raises(ModelFilesError, match=r"\b9\b.*\bmodel\.layers\.3\."):
         load_model(folder, CPU)
 
 
@@ -99,13 +99,15 @@ def test_pickled_weights_are_never_read(folder: Path):
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"anything")
 
-    with pytest.raises(ModelFilesError, match=r"pytorch_model\.bin could run code"):
+    with pytest.raises(ModelFilesError, match=r"safetensors.*pytorch_model\.bin"):
         load_model(folder, CPU)
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_files(tmp_path: Path):
-    with pytest.raises(ModelFilesError, match="not a folder"):
+    with pytest.raises(ModelFilesError, match=str(tmp_path / "nowhere")) as caught:
         load_model(tmp_path / "nowhere", CPU)
+
+    assert "config.json" not in str(caught.value)
 
 
 def test_code_in_a_model_folder_is_not_run(folder: Path):
@@ -116,8 +118,9 @@ def test_code_in_a_model_folder_is_not_run(folder: Path):
     )
     (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')")
 
-    with pytest.raises(ModelError, match="not known here"):
+    with pytest.raises(ModelError, match=rf"{folder}\b.*\bLlamaForCausalLM\b") as caught:
         load_model(folder, CPU)
+    assert "transformers" in caught.value.hint
     assert not (folder / "ran").exists()
 
 
@@ -159,14 +162,17 @@ def test_a_rotation_that_turns_with_the_length_bounds_what_is_steady(
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"model_type": "t5", "architectures": ["T5Model"]}, "'T5Model'.*an encoder"),
-        ({"model_type": "vit", "architectures": ["ViTModel"]}, "'ViTModel'.*writes text"),
+        ({"model_type": "t5", "architectures": ["T5Model"]}, "'T5Model'.*is_encoder_decoder"),
+        ({"model_type": "vit", "architectures": ["ViTModel"]}, "'ViTModel'.*AutoModelForCausalLM"),
         ({"model_type": "mine", "auto_map": {"AutoConfig": "mine.C"}}, "LlamaForCausalLM"),
         (
             {"quantization_config": {"quant_method": "gptq", "bits": 4}},
-            "'LlamaForCausalLM'.*install",
+            "'LlamaForCausalLM'.*(optimum|gptqmodel)",
         ),
-        ({"quantization_config": {"quant_method": "unheard_of"}}, "by 'unheard_of', which is not"),
+        (
+            {"quantization_config": {"quant_method": "unheard_of"}},
+            "'LlamaForCausalLM'.*'unheard_of'",
+        ),
     ],
     ids=["encoder and decoder", "vision only", "code of its own", "a package lacks", "unknown"],
 )
@@ -177,12 +183,14 @@ def test_what_cannot_be_served_is_refused_with_its_name_and_what_to_do(
 
     with pytest.raises(ModelError, match=why) as failure:
         load_model(folder, CPU)
-    assert "hoose a" in failure.value.hint
+    assert failure.value.hint
 
 
 def test_a_device_that_is_not_there_is_an_error_that_names_it(folder: Path):
-    with pytest.raises(ArgumentError, match="device='nonsense'"):
+    with pytest.raises(ArgumentError, match="device='nonsense'") as caught:
         load_model(folder, EngineConfig(device="nonsense"))
+
+    assert caught.value.param == "device"
 
 
 def test_threads_are_no_more_than_the_cores_this_process_may_use():

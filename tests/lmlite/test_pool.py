@@ -156,16 +156,20 @@ async def test_a_failure_is_kept_for_a_moment_and_then_tried_again():
     assert state_of(pool) == "ready"
 
 
+SECRET = "secret detail"
+
+
 async def test_a_mistake_of_ours_is_a_server_failure_whose_text_stays_in_the_log(caplog):
     loader = DescribedSource()
-    loader.failure = ZeroDivisionError("secret detail")
+    loader.failure = ZeroDivisionError(SECRET)
     pool = make_pool(loader)
 
     with pytest.raises(ServerFailedError, match="ZeroDivisionError") as caught:
         await use(pool)
 
-    assert "secret detail" not in str(caught.value)
-    assert "secret detail" in caplog.text
+    assert caught.value.reason == "load"
+    assert SECRET not in str(caught.value)
+    assert SECRET in caplog.text
 
 
 async def test_one_request_too_many_is_told_when_to_come_back():
@@ -188,12 +192,13 @@ async def test_a_request_for_several_replies_takes_as_many_places():
 
     async with pool.engine(KEY, replies=2):
         await use(pool)
-        with pytest.raises(EndpointBusyError, match="2 requests"):
+        with pytest.raises(EndpointBusyError, match=rf"{KEY.model_id} .*\b2\b"):
             async with pool.engine(KEY, replies=2):
                 pass
-    with pytest.raises(RequestRefusedError, match=r"4 replies.*at most 3"):
+    with pytest.raises(RequestRefusedError, match=r"\b4\b.*\b3\b") as caught:
         async with pool.engine(KEY, replies=4):
             pass
+    assert caught.value.param == "n"
 
 
 async def test_ids_that_name_nothing_do_not_pile_up():
@@ -218,10 +223,10 @@ async def test_closing_ends_engines_and_tells_who_waits():
     await loader.has_begun()
 
     await pool.close()
-    with pytest.raises(ServerFailedError, match="stopping"):
-        await waiting
-    with pytest.raises(ServerFailedError, match="stopping"):
-        await use(pool, ModelKey(model_id="new"))
+    for asked in (waiting, use(pool, ModelKey(model_id="new"))):
+        with pytest.raises(ServerFailedError) as caught:
+            await asked
+        assert caught.value.reason == "stopping"
     loader.may_end.set()
 
     assert engine.closed
@@ -272,7 +277,7 @@ async def test_a_model_at_work_is_never_unloaded_and_who_needs_its_room_comes_ba
     loader = DescribedSource(4)
     pool = make_pool(loader)
     async with pool.engine(named("first")) as engine:
-        with pytest.raises(EndpointBusyError, match=r"4.00 GiB.*at work") as caught:
+        with pytest.raises(EndpointBusyError, match=r"\bsecond\b.*4\.00 GiB") as caught:
             await use(pool, named("second"))
         assert not engine.closed
     assert caught.value.retry_after_s > 0
@@ -311,7 +316,7 @@ async def test_what_can_never_fit_is_refused_with_numbers():
     pool = make_pool(loader)
     await_first = named("small")
 
-    with pytest.raises(DoesNotFitError, match=r"needs 5.00 GiB.*4.00 GiB") as caught:
+    with pytest.raises(DoesNotFitError, match=r"\bsmall\b.*5\.00 GiB.*4\.00 GiB") as caught:
         await use(pool, await_first)
 
     assert (caught.value.needed_gib, caught.value.available_gib) == (5.0, 4.0)
@@ -369,8 +374,10 @@ async def test_an_unloaded_model_is_gone_and_its_memory_free():
 
 
 async def test_what_is_not_loaded_cannot_be_unloaded():
-    with pytest.raises(ModelNotFoundError, match="owner/name is not loaded"):
+    with pytest.raises(ModelNotFoundError, match=KEY.model_id) as caught:
         await make_pool(DescribedSource()).unload(KEY.model_id)
+
+    assert caught.value.reason == "missing"
 
 
 async def test_a_model_at_work_or_on_its_way_is_not_unloaded():
@@ -378,13 +385,13 @@ async def test_a_model_at_work_or_on_its_way_is_not_unloaded():
     pool = make_pool(loader)
     loading = asyncio.create_task(use(pool))
     await loader.has_begun()
-    with pytest.raises(EndpointBusyError, match="at work"):
+    with pytest.raises(EndpointBusyError, match=KEY.model_id):
         await pool.unload(KEY.model_id)
     loader.may_end.set()
     await loading
 
     async with pool.engine(KEY) as engine:
-        with pytest.raises(EndpointBusyError, match="at work"):
+        with pytest.raises(EndpointBusyError, match=KEY.model_id):
             await pool.unload(KEY.model_id)
         assert not engine.closed
 
@@ -440,12 +447,13 @@ async def test_a_replica_that_broke_leaves_the_work_to_the_others():
 
 async def test_more_replicas_than_devices_and_a_change_of_their_number_are_refused():
     pool = make_pool(DescribedSource(8, 8))
-    with pytest.raises(RequestRefusedError, match="3 replicas need as many devices; there are 2"):
+    with pytest.raises(RequestRefusedError, match=r"\b3\b.*\b2\b") as too_many:
         await pool.load(KEY, replicas=3)
     await pool.load(KEY, replicas=2)
 
-    with pytest.raises(RequestRefusedError, match="replicas=2"):
+    with pytest.raises(RequestRefusedError, match=f"{KEY.model_id} .*replicas=2") as changed:
         await pool.load(KEY)
+    assert too_many.value.param == changed.value.param == "replicas"
     again = await pool.load(KEY, replicas=2)
 
     assert again["conduit"]["state"] == "ready"
