@@ -89,7 +89,7 @@ class SamplingParams:
             )
         if any(not text for text in self.stop):
             raise RequestRefusedError(
-                "A stop string is empty.",
+                "stop holds an empty string.",
                 param="stop",
                 hint="Remove the empty string from stop.",
             )

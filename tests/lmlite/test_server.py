@@ -254,12 +254,14 @@ async def test_requests_that_come_together_are_answered_together(server, tiny, t
 # What is refused
 
 
-def test_an_unknown_model_is_a_404_that_lists_what_is_here(server):
+def test_an_unknown_model_is_a_404_that_says_why(server):
     response = server.chat("nobody/nothing")
 
     assert response.status_code == 404
     assert error_of(response)["code"] == "model_not_found"
-    assert "here" in error_of(response)["hint"] or "machine" in error_of(response)["hint"]
+    assert error_of(response)["reason"] == "offline"
+    assert "nobody/nothing" in error_of(response)["message"]
+    assert error_of(response)["hint"]
 
 
 def test_a_broken_gguf_is_a_422_and_the_model_stays_failed(server, tmp_path):
