@@ -47,7 +47,9 @@ IN_ALL_WAYS: dict[str, Callable[[], object]] = {
     "stop all in a cell": lambda: commands.stop(SHELL, ["all"], ""),
     "terminate all in Python": lambda: conduit_nb.terminate("all"),
     "stop all in Python": lambda: conduit_nb.stop("all"),
-    "stop all in a panel": lambda: asyncio.run(in_panel(lambda desk: desk.stop_all())),
+    "terminate all in a panel": lambda: asyncio.run(
+        in_panel(lambda desk: desk.act("all", "terminate"))
+    ),
 }
 
 

@@ -42,7 +42,8 @@ T = TypeVar("T")
 
 LOOK_EVERY = timedelta(seconds=30)
 KEPT_ACTIONS = 20
-WORDS = ("start", "stop", "restart", "terminate", "extend")
+ALL = "all"
+"""Stands where a key does: every deployment, and the server beside the kernels."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -122,8 +123,10 @@ class Desk:
         choice = choose(market, constraint=DeploymentConstraint())
         return await asyncio.to_thread(lambda: plain_document(offerings_document(choice)))
 
-    def act(self, key: str, word: str, *, hours: float) -> Action:
-        """Begin what a word says with one thing that runs. Raises ArgumentError."""
+    def act(self, key: str, verb: str, *, hours: float = 1.0) -> Action:
+        """Begin what a verb says with one deployment, or with all of them. Raises ArgumentError."""
+        if key == ALL:
+            return self._act_on_all(verb)
         if key not in self._told:
             raise ArgumentError(
                 f"Nothing that runs is known as {key[:80]!r}.",
@@ -133,13 +136,13 @@ class Desk:
         name = str(self._told[key][1]["name"])
         require_hours("hours", hours)
         if key.startswith(SIDECAR_MARK):
-            if word != "stop":
+            if verb != "stop":
                 raise ArgumentError(
-                    f"A sidecar cannot be told to {word}.",
-                    param="word",
+                    f"A sidecar cannot be told to {verb}.",
+                    param="verb",
                     hint="Stop it; the next block that needs it starts it.",
                 )
-            return self._begin(word, name, lambda: asyncio.to_thread(self._session.stop, name))
+            return self._begin(verb, name, lambda: asyncio.to_thread(self._session.stop, name))
         fleet = self._session.fleet
         works: dict[str, Callable[[], Awaitable[object]]] = {
             "start": lambda: self._on_session(fleet.start(key)),
@@ -148,13 +151,23 @@ class Desk:
             "terminate": lambda: self._on_session(fleet.terminate(key)),
             "extend": lambda: self._on_session(fleet.extend(key, hours * S_PER_HOUR)),
         }
-        if word not in works:
+        if verb not in works:
             raise ArgumentError(
-                f"{word[:40]!r} is nothing that can be done.",
-                param="word",
-                hint=f"One of {', '.join(WORDS)}.",
+                f"Unknown action: {verb[:40]!r}.",
+                param="verb",
+                hint=f"One of {', '.join(works)}.",
             )
-        return self._begin(word, name, works[word])
+        return self._begin(verb, name, works[verb])
+
+    def _act_on_all(self, verb: str) -> Action:
+        if verb != "terminate":
+            raise ArgumentError(
+                f"Only terminate applies to all deployments (got {verb[:40]!r}).",
+                param="verb",
+                hint="Terminate all, or act on one of them by its key.",
+            )
+        # The session's "stop all" ends everything, also the server beside the kernels.
+        return self._begin(verb, ALL, lambda: asyncio.to_thread(self._session.stop, "all"))
 
     def deploy(self, request: DeploymentRequest) -> Action:
         """Begin a deployment; the sidecar loads what is meant for it."""
@@ -163,10 +176,6 @@ class Desk:
             return self._begin("load", target, lambda: self._load(request))
         fleet = self._session.fleet
         return self._begin("deploy", target, lambda: self._on_session(fleet.deploy(request)))
-
-    def stop_all(self) -> Action:
-        """Begin to end everything, so that nothing costs any more."""
-        return self._begin("stop", "all", lambda: asyncio.to_thread(self._session.stop, "all"))
 
     def action(self, action_id: str) -> Action:
         """Return an action as it stands. Raises ArgumentError where it is forgotten."""

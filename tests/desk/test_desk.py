@@ -181,6 +181,28 @@ async def test_a_state_that_cannot_be_read_is_an_error(
     assert (await desk.overview(None))["live"] == []
 
 
+async def test_all_that_runs_is_terminated_the_sidecar_too(desk: Desk, session: Session):
+    await deploy(desk)
+    await asyncio.wrap_future(session.submit(session.endpoint(DeploymentRequest())))
+    assert len((await desk.overview(None))["live"]) == 2
+
+    action = await desk.ended(desk.act("all", "terminate").id)
+
+    assert (action.state, action.word, action.target) == ("done", "terminate", "all")
+    assert (await desk.overview(None))["live"] == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "start", "extend", "explode"])
+async def test_all_can_be_terminated_and_nothing_else(desk: Desk, verb: str):
+    await deploy(desk)
+
+    with pytest.raises(ArgumentError) as raised:
+        desk.act("all", verb)
+
+    assert raised.value.param == "verb"
+    assert len((await desk.overview(None))["live"]) == 1
+
+
 async def test_a_bug_inside_is_told_and_logged(
     desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
@@ -189,7 +211,7 @@ async def test_a_bug_inside_is_told_and_logged(
 
     with monkeypatch.context() as breaking:
         breaking.setattr(session, "stop", broken)
-        action = desk.stop_all()
+        action = desk.act("all", "terminate")
         await until(lambda: desk.action(action.id).state != "running")
 
     error = desk.action(action.id).error
@@ -211,10 +233,10 @@ async def test_what_is_under_way_when_the_server_stops_is_over(desk: Desk):
 
 
 async def test_only_the_last_actions_are_kept(desk: Desk):
-    first = desk.stop_all()
+    first = desk.act("all", "terminate")
     await until(lambda: desk.action(first.id).state == "done", within_s=60)
     for _ in range(KEPT_ACTIONS + 2):
-        action = desk.stop_all()
+        action = desk.act("all", "terminate")
         await until(lambda action=action: desk.action(action.id).state == "done", within_s=60)
 
     assert len((await desk.overview(None))["actions"]) <= KEPT_ACTIONS + 1

@@ -107,14 +107,16 @@ def test_from_a_models_id_to_an_answer_through_a_restart_and_back_to_nothing(
     row.click()
     panel.get_by_role("button", name="Deploy on the selected offering").click()
     panel.get_by_role("button", name="Deploy", exact=True).click()
-    card = panel.get_by_role("article")
+    card = panel.locator(".conduit-item")
     expect(card).to_contain_text("running", timeout=120_000)
 
     card.get_by_text("Try it").click()
     card.get_by_label("Question").fill("Say hello.")
     card.get_by_role("button", name="Ask the model").click()
     expect(card.get_by_label("Answer")).to_have_text(re.compile(r"\w{2,}"), timeout=120_000)
-    card.get_by_text("Log").click()
+    expect(card.locator(".conduit-log")).to_contain_text(re.compile(r"\w+ .*\w+"))
+    card.get_by_role("button", name=re.compile("^Hide logs")).click()
+    expect(card.locator(".conduit-log")).to_have_count(0)
     picture(card, "deployment_panel")
 
     assert lab.serious_findings() == {}
@@ -122,12 +124,12 @@ def test_from_a_models_id_to_an_answer_through_a_restart_and_back_to_nothing(
     state = panel.locator(".conduit-state")
     expect(state).to_contain_text("running")
     lab.restart_kernel()
-    expect(state).to_have_text(re.compile(r"^disconnected, last seen \S+"), timeout=30_000)
-    expect(panel.locator(".conduit-connection")).to_be_visible()
+    expect(state).to_have_text(re.compile(r"^last seen running at \S+"), timeout=30_000)
+    expect(panel.get_by_text("Disconnected, last seen")).to_be_visible()
 
     lab.run_all()
     expect(state).to_contain_text("running", timeout=60_000)
-    card.get_by_role("button", name=re.compile("^Stop ")).click()
+    card.get_by_role("button", name=re.compile("^Stop:")).click()
     card.get_by_role("button", name="Stop", exact=True).click()
     expect(panel).to_contain_text("Nothing runs", timeout=60_000)
 
@@ -146,13 +148,13 @@ class TestDocker:
         lab.open(name)
         lab.run_all()
         panel = panel_of(lab, "Deployments")
-        card = panel.get_by_role("article").filter(has_text="docker")
+        card = panel.locator(".conduit-item").filter(has_text="docker")
         expect(card).to_contain_text("running", timeout=120_000)
         expect(card).to_contain_text("ends in")
 
-        card.get_by_role("button", name=re.compile("^Extend ")).click()
+        card.get_by_role("button", name=re.compile("^Extend 1 h:")).click()
         expect(panel).to_contain_text("extend", timeout=30_000)
-        card.get_by_role("button", name=re.compile("^Terminate ")).click()
+        card.get_by_role("button", name=re.compile("^Terminate:")).click()
         card.get_by_role("button", name="Terminate", exact=True).click()
 
         expect(card).to_have_count(0, timeout=60_000)
