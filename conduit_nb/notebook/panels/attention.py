@@ -2,6 +2,7 @@
 
 A view says that it is seen, again and again while it is. The kernel hears nothing while it runs a
 cell, so that time is no sign of absence.
+Layer 7.
 """
 
 from __future__ import annotations
