@@ -142,7 +142,7 @@ def test_a_mistake_is_two_lines_in_its_cell(lab: LabPage):
     lab.open(lab.server.write("mistake.ipynb", "%load_ext conduit_nb", "%conduit offer"))
     lab.run_all()
 
-    shown = lab.output("There is no %conduit offer.")
+    shown = lab.output("%conduit offer")
 
     assert len(shown.inner_text().strip().splitlines()) == 2
     assert "offerings" in shown.inner_text()
