@@ -95,6 +95,7 @@ def test_what_is_rented_costs_in_the_ticker_until_all_is_terminated(
     sidebar.get_by_role("button", name="Ask every provider for its prices").click()
     row = sidebar.get_by_role("row").filter(has_text="RTX 4090").first
     expect(row).to_be_visible(timeout=60_000)
+    assert lab.serious_findings(OURS) == {}
     row.get_by_role("button", name=re.compile("^Deploy ")).click()
     accept(lab, "Deploy")
     until_true(cloud.account.billing_pods, within_s=120)
