@@ -41,6 +41,8 @@
     ├── DeploymentError             a deployment cannot be started, found or ended
     │   ├── BootError               its process ended or never became ready
     │   ├── DeploymentEndedError    somebody has ended it meanwhile
+    │   ├── NearMatchError          the same models run, but with other options
+    │   ├── NameTakenError          the provider has a node of that name already
     │   ├── NoCapacityError         the provider has no such node left (retryable)
     │   ├── PartlyFailedError       of several things some were done and some were not
     │   └── SpendCapError           it would cost more than the user allows
@@ -539,6 +541,34 @@ class DeploymentEndedError(DeploymentError):
     """Somebody has ended the deployment, or a node of it, while it was worked on."""
 
     code = "deployment_ended"
+
+
+class NameTakenError(DeploymentError):
+    """The provider has a node of that name, which runs: nothing was created."""
+
+    code = "name_taken"
+
+
+class NearMatchError(DeploymentError):
+    """A deployment of the same models runs with other options than those that are asked for.
+
+    `name` is the deployment's; `differences` has by option what it has and what is asked for.
+    """
+
+    code = "near_match"
+
+    def __init__(self, name: str, *, differences: Mapping[str, tuple[str, str]]) -> None:
+        shown = ", ".join(
+            f"{option} is {has} (requested: {asked})"
+            for option, (has, asked) in differences.items()
+        )
+        super().__init__(
+            f"{name} serves the same models with other options: {shown}.",
+            hint=f"Use it with --on {name} (on={name!r} in Python), change the options, or deploy"
+            " another one first with %conduit deploy.",
+        )
+        self.name = name
+        self.differences = dict(differences)
 
 
 class NoCapacityError(DeploymentError):

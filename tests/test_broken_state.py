@@ -6,17 +6,14 @@ import asyncio
 import contextlib
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 import conduit_nb
 from conduit_nb.cli import main
 from conduit_nb.commands import run_line
-from conduit_nb.desk.desk import Desk
 from conduit_nb.desk.wire import Action
 from conduit_nb.errors import ConduitError, StorageError
 from conduit_nb.session import Session, process_session
@@ -24,29 +21,26 @@ from tests import waiting
 from tests.broken_state import broken_session, corrupt
 from tests.deployments.faulty_cloud import FaultyCloud, answering_server
 from tests.deployments.test_failures import wanted, world
+from tests.desk.desk_there import DeskThere
 from tests.small_disk import run_on_small_disk
 
 pytestmark = pytest.mark.system  # each command is a process
 
 ROOT = Path(__file__).resolve().parent.parent
 HOWS = ["corrupt", "torn", "newer", "strange", "nonsense"]
-SHELL: Any = SimpleNamespace(user_ns={})
 
 
-async def in_panel(begin: Callable[[Desk], Action]) -> int:
+async def in_panel(begin: Callable[[DeskThere], Awaitable[Action]]) -> int:
     """Do as a panel does, and return as a command does: 1 where it is told of the state."""
-    desk = Desk(process_session())
-    action = await desk.ended(begin(desk).id)
+    desk = DeskThere(process_session())
+    action = await desk.ended((await begin(desk)).id)
     return int(action.error is not None and action.error["type"] == "StorageError")
 
 
 IN_ALL_WAYS: dict[str, Callable[[], object]] = {
     "terminate all in a shell": lambda: main(["terminate", "all"]),
-    "stop all in a shell": lambda: main(["stop", "all"]),
     "terminate all in a cell": lambda: run_line("line", ["terminate", "all"]),
-    "stop all in a cell": lambda: run_line("line", ["stop", "all"]),
     "terminate all in Python": lambda: conduit_nb.terminate("all"),
-    "stop all in Python": lambda: conduit_nb.stop("all"),
     "terminate all in a panel": lambda: asyncio.run(
         in_panel(lambda desk: desk.act("all", "terminate"))
     ),
@@ -82,7 +76,7 @@ def test_everything_ends_whoever_asks_for_it(
 
 async def each_in_panel(session: Session, path: Path) -> list[Action]:
     """End every row of a panel, one after another, once the state of what it shows is broken."""
-    desk = Desk(session)
+    desk = DeskThere(session)
 
     async def shown() -> list[str] | None:
         overview = await desk.overview(None)
@@ -90,7 +84,7 @@ async def each_in_panel(session: Session, path: Path) -> list[Action]:
 
     keys = await waiting.until(shown)
     corrupt(path)
-    actions = [await desk.ended(desk.act(key, "terminate", hours=1).id) for key in keys]
+    actions = [await desk.ended((await desk.act(key, "terminate")).id) for key in keys]
     await desk.close()
     return actions
 
@@ -160,18 +154,25 @@ def test_a_state_that_somebody_keeps_locked_holds_up_no_end(
                 conduit_nb.terminate("a")
             assert len(cloud.names()) == 1
             with pytest.raises(StorageError, match="locked"):
-                conduit_nb.stop("all")
+                conduit_nb.terminate("all")
             writer.execute("ROLLBACK")
 
         assert cloud.names() == []
-        session.ps()
-        session.ps()
-        assert session.ps() == []
-        assert session.wait(session.fleet.cost()).usd_per_hour == 0
+        conduit_nb.ps()
+        conduit_nb.ps()
+        assert conduit_nb.ps() == []
+        assert session.wait(session.deployments.cost()).usd_per_hour == 0
 
 
 @pytest.mark.parametrize(
-    "word", [conduit_nb.ps, conduit_nb.cost, lambda: conduit_nb.stop("a"), conduit_nb.cleanup]
+    "word",
+    [
+        conduit_nb.ps,
+        conduit_nb.cost,
+        lambda: conduit_nb.stop("a"),
+        lambda: conduit_nb.stop("all"),
+        conduit_nb.cleanup,
+    ],
 )
 def test_every_other_word_names_the_way_out(
     word: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -186,7 +187,7 @@ def test_every_other_word_names_the_way_out(
 
 @pytest.mark.needs("mount")
 @pytest.mark.parametrize("how", ["full", "read_only"])
-@pytest.mark.parametrize("words", [["terminate", "a"], ["stop", "all"]])
+@pytest.mark.parametrize("words", [["terminate", "a"], ["terminate", "all"]])
 def test_a_disk_that_takes_nothing_holds_up_no_end(how: str, words: list[str], tmp_path: Path):
     data = tmp_path / "data"
     done = run_on_small_disk(data, "2m", "tests.broken_state", tmp_path, how, *words)

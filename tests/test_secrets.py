@@ -49,13 +49,13 @@ async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
     shown: list[str] = []
     for provider in ("local", "runpod"):
         record = await manager.deploy(request(provider))
-        nodes = await manager.tools.read(manager.tools.store.nodes, record.id)
+        nodes = await manager.context.read(manager.context.store.nodes, record.id)
         lines = [
             line
             for node in nodes
             async for line in bench.provider(provider).logs(node.name, node.provider_id)
         ]
-        shown += [repr(record), repr(nodes), *lines, repr(await cost_report(manager.tools))]
+        shown += [repr(record), repr(nodes), *lines, repr(await cost_report(manager.context))]
         shown += [repr(await bench.provider(provider).list_nodes())]
         await manager.terminate(record.name)
     cloud.spoil(Fault(answer=500, method="POST", path="/pods", detail=f"no: {cloud.key}", times=9))
@@ -74,7 +74,9 @@ async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
         "the installation's": INSTALLATION.secret.decode(),
         **{
             f"the endpoint's of {one.id}": INSTALLATION.endpoint_key(one.id)
-            for one in await manager.tools.read(manager.tools.store.deployments, live_only=False)
+            for one in await manager.context.read(
+                manager.context.store.deployments, live_only=False
+            )
         },
         **{f"the pod's {pod.name}": pod.key for pod in cloud.account.pods()},
     }

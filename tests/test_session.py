@@ -19,6 +19,7 @@ import pytest
 
 from conduit_nb.blocks.host import current_host
 from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import ArgumentError, BootError, ConduitError, Interrupted
 from conduit_nb.events import Event, Notice
 from conduit_nb.models.config import LmLiteModelConfig
@@ -48,8 +49,20 @@ def make_session(*flags: str) -> Session:
 def session(state_dir: Path) -> Iterator[Session]:
     session = make_session()
     yield session
-    session.stop("all")
+    session.wait(session.deployments.terminate("all"))
     session.close()
+
+
+def ps(session: Session) -> list[DeploymentInfo]:
+    return session.wait(session.deployments.ps())
+
+
+def stop(session: Session, name: str | None = None) -> list[DeploymentInfo]:
+    return session.wait(session.deployments.stop(name))
+
+
+def logs(session: Session, name: str | None = None, *, tail: int = 100) -> list[str]:
+    return session.wait(session.deployments.logs(name, tail=tail))
 
 
 def told(session: Session) -> list[str]:
@@ -81,13 +94,14 @@ def test_work_runs_on_one_thread_of_the_sessions_own(session: Session):
 def test_the_loop_thread_knows_itself_and_refuses_to_wait_for_itself(session: Session):
     async def inside() -> tuple[bool, str]:
         with pytest.raises(ArgumentError) as caught:
-            session.ps()
+            ps(session)
         return session.is_loop_thread(), caught.value.hint
 
     is_inside, hint = session.submit(inside()).result(10)
 
     assert is_inside
-    assert "asyncio.to_thread" in hint
+    assert "block.run(" in hint
+    assert "session.deployments" in hint
 
 
 def test_to_cancel_the_future_is_to_cancel_the_work(session: Session):
@@ -181,7 +195,7 @@ def test_the_first_request_starts_a_server_and_the_next_uses_it(session: Session
 
     assert first == second
     assert first.endswith(": hi")
-    assert len(session.ps()) == 1
+    assert len(ps(session)) == 1
 
 
 def test_requests_at_once_start_one_server(session: Session):
@@ -189,7 +203,7 @@ def test_requests_at_once_start_one_server(session: Session):
         return await asyncio.gather(*[ask(session) for _ in range(64)])
 
     assert len(set(session.submit(many()).result(60))) == 1
-    assert len(session.ps()) == 1
+    assert len(ps(session)) == 1
 
 
 def test_a_fresh_endpoint_is_the_same_while_the_server_answers(session: Session):
@@ -205,14 +219,14 @@ def test_a_fresh_endpoint_is_the_same_while_the_server_answers(session: Session)
 
 def test_a_killed_server_is_replaced_once_for_all_who_ask(session: Session):
     session.submit(ask(session)).result(60)
-    (before,) = session.ps()
+    (before,) = ps(session)
     os.kill(before.pid or 0, signal.SIGKILL)
 
     async def many() -> list[str]:
         return await asyncio.gather(*[ask(session, fresh=True) for _ in range(20)])
 
     assert len(set(session.submit(many()).result(60))) == 1
-    (after,) = session.ps()
+    (after,) = ps(session)
     assert after.pid != before.pid
 
 
@@ -267,10 +281,10 @@ def test_loading_a_model_is_told_while_requests_wait_for_it(session: Session):
 
 
 def test_ps_shows_what_runs_and_stop_ends_it(session: Session):
-    assert session.ps() == []
+    assert ps(session) == []
     session.submit(ask(session)).result(60)
-    (info,) = session.ps()
-    stopped = session.stop()
+    (info,) = ps(session)
+    stopped = stop(session)
 
     assert (info.runtime, info.provider, info.status, info.device) == (
         "lmlite",
@@ -280,62 +294,62 @@ def test_ps_shows_what_runs_and_stop_ends_it(session: Session):
     )
     assert [gone.name for gone in stopped] == [info.name]
     assert stopped[0].status == "stopped"
-    assert session.ps() == []
+    assert ps(session) == []
     assert session.submit(ask(session)).result(60).endswith(": hi")
 
 
 def test_to_stop_when_nothing_runs_is_no_error(session: Session):
-    assert session.stop() == []
-    assert session.stop("all") == []
+    assert stop(session) == []
+    assert stop(session, "all") == []
 
 
 @pytest.mark.parametrize("word", ["all", "name"])
 def test_a_server_is_stopped_by_name_or_with_all_others(session: Session, word: str):
     session.submit(ask(session)).result(60)
-    (info,) = session.ps()
+    (info,) = ps(session)
 
-    assert len(session.stop("all" if word == "all" else info.name)) == 1
-    assert session.ps() == []
+    assert len(stop(session, "all" if word == "all" else info.name)) == 1
+    assert ps(session) == []
 
 
 def test_an_unknown_name_is_an_error_that_lists_what_runs(session: Session):
     session.submit(ask(session)).result(60)
-    (info,) = session.ps()
+    (info,) = ps(session)
 
-    for call in (session.stop, session.logs):
+    for call in (stop, logs):
         with pytest.raises(ArgumentError, match="'nope'") as caught:
-            call("nope")
+            call(session, "nope")
         assert info.name in caught.value.hint
 
 
-def test_logs_are_those_of_the_sidecar_and_stay_when_it_is_gone(session: Session):
-    assert session.logs() == []
+def test_logs_are_those_of_the_shared_server_and_stay_when_it_is_gone(session: Session):
+    assert logs(session) == []
     session.submit(ask(session)).result(60)
-    (info,) = session.ps()
-    session.stop()
+    (info,) = ps(session)
+    stop(session)
 
-    assert "fake LmLite begins" in session.logs()
-    assert session.logs(info.name, tail=1) == session.logs(tail=1) == session.logs()[-1:]
+    assert "fake LmLite begins" in logs(session)
+    assert logs(session, info.name, tail=1) == logs(session, tail=1) == logs(session)[-1:]
 
 
 def test_models_are_the_loaded_ones_then_those_that_can_be_had_here(session: Session):
     session.submit(ask(session)).result(60)
-    models = session.models()
+    models = session.wait(session.models())
 
     assert (models[0].id, models[0].state) == ("loading", "ready")
     assert {model.state for model in models[1:]} <= {"available"}
 
 
-def test_a_model_is_loaded_into_the_sidecar_and_unloaded_again(session: Session):
-    session.load_model(LmLiteModelConfig("owner/name"), replicas=2)
-    loaded = [model.id for model in session.models()]
+def test_a_model_is_loaded_into_the_shared_server_and_unloaded_again(session: Session):
+    session.wait(session.deployments.load(LmLiteModelConfig("owner/name"), replicas=2))
+    loaded = [model.id for model in session.wait(session.models())]
 
-    (unloaded,) = session.unload_model("owner/name")
+    (unloaded,) = session.wait(session.deployments.unload("owner/name"))
 
     assert "owner/name" in loaded
     assert unloaded.id == "owner/name"
-    assert "owner/name" not in [model.id for model in session.models()]
-    assert session.unload_model("owner/name") == []
+    assert "owner/name" not in [model.id for model in session.wait(session.models())]
+    assert session.wait(session.deployments.unload("owner/name")) == []
 
 
 def test_a_call_that_is_waiting_when_the_session_is_closed_is_interrupted(session: Session):

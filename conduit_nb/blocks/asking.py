@@ -98,13 +98,13 @@ class ModelAccess:
         self,
         config: LmLiteModelConfig,
         *,
-        deployment: DeploymentRequest | None,
+        target: DeploymentRequest | str | None,
         url: str | None,
         api_key_env: str | None,
         timeout_s: float,
     ) -> None:
         self.config = config
-        self._deployment = deployment
+        self._target = target
         self._url = url
         self._api_key_env = api_key_env
         self._timeout_s = timeout_s
@@ -117,9 +117,9 @@ class ModelAccess:
             Endpoint(url)  # says now what is wrong with the address
 
     @property
-    def deployment(self) -> DeploymentRequest | None:
-        """What has to run for it; None where a server of somebody's own answers."""
-        return self._deployment if self._url is None else None
+    def target(self) -> DeploymentRequest | str | None:
+        """What has to run for it, or the name of what runs; None where an endpoint was given."""
+        return self._target if self._url is None else None
 
     async def ask(self, question: Question, call: Call) -> Said:
         """Return the whole answer.
@@ -195,8 +195,8 @@ class ModelAccess:
 
     async def _endpoint(self, call: Call, *, fresh: bool) -> Endpoint:
         if self._url is None:
-            assert self._deployment is not None, "a model is at a URL or in a deployment"
-            wanted = call.host.endpoint(self._deployment, fresh=fresh)
+            assert self._target is not None, "a model is at a URL or in a deployment"
+            wanted = call.host.endpoint(self._target, fresh=fresh)
             if call.host.is_loop_thread():
                 return await wanted
             # Awaited on a loop of the user's: what starts servers runs on the session's.
@@ -221,7 +221,7 @@ class ModelAccess:
     def _request(self, question: Question, dialect: Dialect) -> ChatRequest:
         request = ChatRequest(
             # A server that is not ours may have an @ in the names of its models.
-            model=self.config.full_id if self._deployment is None else self.config.model_id,
+            model=self.config.full_id if self._target is None else self.config.model_id,
             messages=list(question.messages),
             temperature=question.temperature,
         )

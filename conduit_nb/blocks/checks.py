@@ -86,6 +86,8 @@ def require_within(constraint: DeploymentConstraint, provider: str | None) -> No
 
     Of this machine all is known; of others their name, until there is an offering to judge.
     """
+    if constraint == DeploymentConstraint():
+        return
     if provider == ComputeProvider.LOCAL:
         here = terms_of(provider, None, "high", False, False, True)
         found = terms_reasons(here, constraint, only_launchable=True)

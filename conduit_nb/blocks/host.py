@@ -43,8 +43,8 @@ class Host(Protocol):
         """Say whether the caller runs on the session's event loop, where it must not wait."""
         ...
 
-    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
-        """Return where the request is served, starting what is missing.
+    async def endpoint(self, target: DeploymentRequest | str, *, fresh: bool = False) -> Endpoint:
+        """Return where a request is served, starting what is missing; or where a name runs.
 
         `fresh` says that the endpoint handed out before does not answer any more: look again.
         """

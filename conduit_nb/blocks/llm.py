@@ -42,11 +42,12 @@ class LlmBlock:
     """Language models behind one name: call it, stream from it, or make typed tasks of it.
 
     `models` says which, by id, and in a LmLiteModelConfig within what bounds. They run on
-    `compute_provider` (a member of ComputeProvider or a registered name), or wherever `endpoint`
-    says: the URL of any OpenAI-compatible server, whose key stands in the environment variable
-    `api_key_env`. The other options are those of a deployment (`gpu`, `replicas`, `max_usd`,
-    `constraint`, …, see DeploymentRequest), and of a model (`max_model_len`, …) that is named by
-    its id. A provider that the constraint rules out is an ArgumentError.
+    `compute_provider` (a member of ComputeProvider or a registered name); or in the running
+    deployment that `on` names; or wherever `endpoint` says: the URL of any OpenAI-compatible
+    server, whose key stands in the environment variable `api_key_env`. The other options are those
+    of a deployment (`gpu`, `replicas`, `max_usd`, `constraint`, …, see DeploymentRequest), and of a
+    model (`max_model_len`, …) that is named by its id. A provider that the constraint rules out is
+    an ArgumentError.
 
     Everywhere, `guidance` is the instruction (by default the output's docstring), `examples` are
     pairs of input and output, `max_tokens` is by default what the context leaves. `model_id` may
@@ -65,6 +66,7 @@ class LlmBlock:
         *,
         endpoint: str | None = None,
         api_key_env: str | None = None,
+        on: str | None = None,
         timeout_seconds: float = 600,
         name: str | None = None,
         **options: Unpack[ComputeOptions],
@@ -83,20 +85,26 @@ class LlmBlock:
                 "provider": str(compute_provider),
             }
         )
-        if endpoint is None:
+        if endpoint is not None and on is not None:
+            raise ArgumentError(
+                "endpoint= and on= both say where the models are.",
+                param="on",
+                hint="Leave one of the two out.",
+            )
+        if endpoint is not None or on is not None:
+            _require_nothing_to_start(request, "endpoint" if on is None else "on")
+        else:
             require_provider(request.provider)
             require_within(request.constraint, request.provider)
             require_served(self.runtime, request.models)
-        else:
-            _require_for_endpoint(request)
         self.name = name or type(self).__name__
         self.models = request.models
         self.constraint = request.constraint
-        deployment = request if endpoint is None else None
+        target = None if endpoint is not None else request if on is None else on
         self._access = {
             config.model_id: ModelAccess(
                 config,
-                deployment=deployment,
+                target=target,
                 url=endpoint,
                 api_key_env=api_key_env,
                 timeout_s=require_positive("timeout_seconds", timeout_seconds),
@@ -339,14 +347,14 @@ async def _chat_stream(name: str, access: ModelAccess, question: Question) -> As
             raise access.truncated(said.text)
 
 
-def _require_for_endpoint(request: DeploymentRequest) -> None:
-    """Raise ArgumentError where an option says what to start, and an endpoint runs already."""
+def _require_nothing_to_start(request: DeploymentRequest, where: str) -> None:
+    """Raise ArgumentError where an option says what to start, and `where` names what runs."""
     plain = DeploymentRequest(
         models=request.models, runtime=request.runtime, provider=request.provider
     )
     for name in (*request.differences(plain), *request.bounds()):
         raise ArgumentError(
-            f"{name} applies to compute that Conduit starts, and endpoint= runs already.",
+            f"{name} applies to compute that Conduit starts, and {where}= names what runs.",
             param=name,
             hint="Leave one of the two out.",
         )

@@ -88,9 +88,12 @@ class LlmTask(Block[In, Out]):
         return self._access.config.max_model_len
 
     @property
-    def deployment(self) -> DeploymentRequest | None:
-        """What has to run for it; None where a server of somebody's own answers."""
-        return self._access.deployment
+    def target(self) -> DeploymentRequest | str | None:
+        """What has to run for it, or the deployment that was named with `on`.
+
+        None where a server of somebody's own answers.
+        """
+        return self._access.target
 
     def messages(self, record: In) -> Sequence[Message]:
         """Return what the model is told for one record."""

@@ -205,6 +205,13 @@ class DeploymentRequest:
             and _comparable(getattr(self, one.name)) != _comparable(getattr(other, one.name))
         )
 
+    def compared(self, other: DeploymentRequest) -> dict[str, tuple[str, str]]:
+        """Return by option in what two requests differ: what this one has, and the other."""
+        return {
+            name: (_shown(getattr(self, name), name), _shown(getattr(other, name), name))
+            for name in self.differences(other)
+        }
+
     def bounds(self) -> tuple[str, ...]:
         """Return the names of the options that are given, and are no part of what it is."""
         return tuple(name for name in _NOT_IDENTITY if getattr(self, name) is not None)
@@ -338,6 +345,13 @@ def _constraint(given: object) -> DeploymentConstraint:
         param="constraint",
         hint="Write DeploymentConstraint(max_usd_per_hour=…, regions=…).",
     )
+
+
+def _shown(value: object, name: str) -> str:
+    plain = _plain(name, value)
+    if plain is None:
+        return "not set"
+    return plain if isinstance(plain, str) else json.dumps(plain)
 
 
 def _comparable(value: object) -> object:

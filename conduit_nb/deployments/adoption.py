@@ -20,10 +20,11 @@ from datetime import timedelta
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.intent import money_left
 from conduit_nb.deployments.lease import GuardTold, ask_guard
 from conduit_nb.deployments.owners import this_process
-from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import (
     ArgumentError,
     ConduitError,
@@ -65,17 +66,18 @@ class _Told:
     guard: GuardTold | None
 
 
-async def unclaimed(tools: Tools) -> list[Unclaimed]:
+async def unclaimed(context: Context) -> list[Unclaimed]:
     """Ask every provider at once; one that does not answer in time is left out."""
-    state_id = await tools.read(tools.store.state_id)
-    rows = await tools.read(tools.store.nodes)
+    await context.opened()
+    state_id = await context.read(context.store.state_id)
+    rows = await context.read(context.store.nodes)
     named = {row.name for row in rows}
-    lists = await asyncio.gather(*(_listed(tools, name) for name in tools.provider_names()))
+    lists = await asyncio.gather(*(_listed(context, name) for name in context.provider_names()))
     found: list[Unclaimed] = []
     for node in (one for listed in lists for one in listed):
         name = parse_node_name(node.name)
         if name is not None and node.name not in named and node.status != "gone":
-            is_ours = name.is_of(tools.installation.id)
+            is_ours = name.is_of(context.installation.id)
             is_of_state = name.is_of_state(state_id)
             found.append(
                 Unclaimed(node=node, name=name, is_ours=is_ours, is_of_this_state=is_of_state)
@@ -83,21 +85,52 @@ async def unclaimed(tools: Tools) -> list[Unclaimed]:
     return found
 
 
-async def adopt(tools: Tools, name: str) -> DeploymentRecord:
+def to_orphan(one: Unclaimed) -> DeploymentInfo:
+    """Return a node that no deployment names as people are told of it."""
+    whose = "of another installation"
+    if one.is_ours:
+        whose = "no row names it, cleanup terminates it"
+        if not one.is_of_this_state:
+            whose = "of another state of this installation, cleanup --force terminates it"
+    return DeploymentInfo(
+        name=one.node.name,
+        provider=one.node.provider,
+        runtime="",
+        status=one.node.status,
+        url=one.node.url,
+        started_at=one.node.started_at,
+        usd_per_hour=one.node.usd_per_hour,
+        detail=f"{whose}; attach takes it over",
+    )
+
+
+async def terminate_orphan(context: Context, name: str) -> DeploymentInfo | None:
+    """Terminate a node of ours whose row is lost, by its own name; None where there is none."""
+    if parse_node_name(name) is None:
+        return None
+    for one in await unclaimed(context):
+        if one.node.name == name and one.is_ours:
+            await context.provider(one.node.provider).terminate(name, one.node.id)
+            return replace(to_orphan(one), status="terminated", usd_per_hour=0.0, detail="")
+    return None
+
+
+async def adopt(context: Context, name: str) -> DeploymentRecord:
     """Write the node of that name into the state, and return the deployment that it is now.
 
     Nodes of one deployment become one again. Raises ArgumentError where there is none to adopt.
     """
-    row = await tools.read(tools.store.node, name)
+    await context.opened()
+    row = await context.read(context.store.node, name)
     if row is not None and row.is_live:
-        owner = await tools.read(tools.store.deployment, row.deployment)
+        owner = await context.read(context.store.deployment, row.deployment)
         raise ArgumentError(
             f"{name} is in this state already, as a node of"
             f" {owner.name if owner is not None else row.deployment}.",
             param="name",
             hint="It stands in %conduit ps; use it as it is.",
         )
-    found = await unclaimed(tools)
+    found = await unclaimed(context)
     one = next((one for one in found if one.node.name == name), None)
     if one is None or row is not None:
         names = [one.node.name for one in found]
@@ -108,15 +141,15 @@ async def adopt(tools: Tools, name: str) -> DeploymentRecord:
                 name, names, then=f"There are: {', '.join(names) or 'none, see %conduit ps'}."
             ),
         )
-    record = await _record(tools, one)
-    told = await _ask(tools, one.node, record.id) if one.node.status == "running" else None
-    node = await _node(tools, one, record, told)  # first: it may raise
-    if await tools.read(tools.store.deployment, record.id) is None:
+    record = await _record(context, one)
+    told = await _ask(context, one.node, record.id) if one.node.status == "running" else None
+    node = await _node(context, one, record, told)  # first: it may raise
+    if await context.read(context.store.deployment, record.id) is None:
         record = _described(record, told)
-        await tools.write(tools.store.insert_deployment, record)
+        await context.write(context.store.insert_deployment, record)
     try:
-        await tools.write(
-            tools.store.insert_node,
+        await context.write(
+            context.store.insert_node,
             node,
             charge="stopped" if node.status == "stopped" else "running",
         )
@@ -139,18 +172,18 @@ def require_known(record: DeploymentRecord, nodes: Sequence[NodeRecord]) -> None
         )
 
 
-async def _listed(tools: Tools, provider: str) -> list[Node]:
+async def _listed(context: Context, provider: str) -> list[Node]:
     try:
         async with asyncio.timeout(LOOK_TIMEOUT_S):
-            return await tools.provider(provider).list_nodes()
+            return await context.provider(provider).list_nodes()
     except (ConduitError, TimeoutError):
         return []  # `doctor` tells what is wrong with it
 
 
-async def _record(tools: Tools, one: Unclaimed) -> DeploymentRecord:
+async def _record(context: Context, one: Unclaimed) -> DeploymentRecord:
     """Return the deployment that the node belongs to: one that lives, else a new one."""
-    known = await tools.read(tools.store.deployment, one.name.deployment)
-    if known is not None and known.installation != tools.installation.id:
+    known = await context.read(context.store.deployment, one.name.deployment)
+    if known is not None and known.installation != context.installation.id:
         raise ArgumentError(
             f"{one.node.name} belongs to another installation that shares this database.",
             param="name",
@@ -159,13 +192,13 @@ async def _record(tools: Tools, one: Unclaimed) -> DeploymentRecord:
     if known is not None and known.is_live:
         return known
     alphabet = string.ascii_lowercase + string.digits
-    now = tools.clock()
+    now = context.clock()
     # Its key comes from its id, so it keeps that.
     taken = known is not None
     new = "".join(secrets.choice(alphabet) for _ in range(8)) if taken else one.name.deployment
     return DeploymentRecord(
         id=new,
-        installation=tools.installation.id,
+        installation=context.installation.id,
         key=hashlib.sha256(f"adopted {one.node.name}".encode()).hexdigest(),
         name=f"adopted-{new}",
         runtime="custom",
@@ -175,7 +208,7 @@ async def _record(tools: Tools, one: Unclaimed) -> DeploymentRecord:
         created_at=now,
         lease_until=now + timedelta(seconds=settings.lease_s()),
         idle_s=settings.idle_s(),
-        max_usd=tools.caps().deployment_usd,
+        max_usd=context.caps().deployment_usd,
         wanted_replicas=1,
         owner=this_process(),
     )
@@ -196,17 +229,17 @@ def _described(record: DeploymentRecord, told: _Told | None) -> DeploymentRecord
 
 
 async def _node(
-    tools: Tools, one: Unclaimed, record: DeploymentRecord, told: _Told | None
+    context: Context, one: Unclaimed, record: DeploymentRecord, told: _Told | None
 ) -> NodeRecord:
-    now, found = tools.clock(), one.node
-    if found.usd_per_hour is None and tools.provider(found.provider).capabilities.is_billable:
+    now, found = context.clock(), one.node
+    if found.usd_per_hour is None and context.provider(found.provider).capabilities.is_billable:
         raise DeploymentError(
             f"{found.provider} does not say what {found.name} costs, so it cannot have a budget.",
             hint=f"Try again later, or end it: %conduit terminate {found.name}.",
         )
     rate = found.usd_per_hour or 0.0
     is_stopped = found.status == "stopped"
-    budget, _ = await money_left(tools, record) if rate > 0 else (None, ())
+    budget, _ = await money_left(context, record) if rate > 0 else (None, ())
     limits = [told.guard.not_after] if told is not None and told.guard else []
     lifetime = lasts(budget, rate) if budget is not None and not is_stopped else None
     if lifetime is not None:
@@ -236,9 +269,9 @@ async def _node(
     )
 
 
-async def _ask(tools: Tools, node: Node, deployment: str) -> _Told | None:
+async def _ask(context: Context, node: Node, deployment: str) -> _Told | None:
     """Ask a node with the key that it has if our secret made it; None where it takes another."""
-    key = tools.installation.endpoint_key(deployment)
+    key = context.installation.endpoint_key(deployment)
     endpoint = Endpoint(node.url, key=key, dialect="openai", name=node.name)
     try:
         infos = await endpoint.models(timeout_s=PROBE_TIMEOUT_S)
@@ -249,5 +282,5 @@ async def _ask(tools: Tools, node: Node, deployment: str) -> _Told | None:
     return _Told(
         models=tuple(info["id"] for info in infos),
         is_lmlite=any("conduit" in info for info in infos),
-        guard=await ask_guard(node.url, key, now=tools.clock()),
+        guard=await ask_guard(node.url, key, now=context.clock()),
     )

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from typing import TYPE_CHECKING
 
 from conduit_nb.compute.request import DeploymentRequest
-from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.routing import RoutedEndpoint
 from conduit_nb.deployments.scaling import wanted_replicas
 from conduit_nb.errors import ConduitError, SpendCapError
+
+if TYPE_CHECKING:
+    from conduit_nb.deployments.service import Deployments
 
 EVERY_S = 5.0
 ROWS_PER_REPLICA = 32
@@ -29,13 +32,13 @@ class AutoScale:
 
     def __init__(
         self,
-        manager: DeploymentManager,
+        deployments: Deployments,
         request: DeploymentRequest,
         endpoint: RoutedEndpoint,
         *,
         every_s: float = EVERY_S,
     ) -> None:
-        self._manager = manager
+        self._deployments = deployments
         self._request = request
         self._name = endpoint.name
         self._endpoints: weakref.WeakSet[RoutedEndpoint] = weakref.WeakSet([endpoint])
@@ -57,19 +60,19 @@ class AutoScale:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
-            record = await self._manager.live(self._request)
+            record = await self._deployments.live(self._request)
             if record is None:
                 return
             in_flight = sum(endpoint.in_flight for endpoint in self._endpoints)
             wanted = self._wanted(record.wanted_replicas, in_flight)
             if wanted < record.wanted_replicas:  # quiet here is not quiet everywhere
-                in_flight = max(in_flight, await self._manager.in_flight(record))
+                in_flight = max(in_flight, await self._deployments.in_flight(record))
                 wanted = max(wanted, self._wanted(record.wanted_replicas, in_flight))
                 wanted = min(wanted, record.wanted_replicas)
             if wanted == record.wanted_replicas:
                 continue
             try:
-                servers = await self._manager.scale(self._request, wanted)
+                servers = await self._deployments.scale(self._request, wanted)
             except ConduitError as err:
                 self._tell(err)
                 continue
@@ -85,4 +88,4 @@ class AutoScale:
         if error.code not in self._told:
             self._told.add(error.code)
             why = "its cap is reached" if isinstance(error, SpendCapError) else str(error)
-            self._manager.tools.tell(f"{self._name} gets no further replica: {why}")
+            self._deployments.context.tell(f"{self._name} gets no further replica: {why}")

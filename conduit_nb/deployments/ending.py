@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from conduit_nb.errors import ConduitError, ProviderUnreachableError
+from conduit_nb.deployments.context import Context
+from conduit_nb.errors import ConduitError, ProviderUnreachableError, StorageError
 from conduit_nb.providers.base import Node, Provider
 from conduit_nb.providers.naming import parse_node_name
-from conduit_nb.state.summary import KnownNode
+from conduit_nb.state.summary import KnownNode, read_summary
 from conduit_nb.together import Outcome, each
 
 ALL = "all"
@@ -29,6 +31,63 @@ class Ended:
     failures: dict[str, ConduitError]
     seen: tuple[str, ...]
     """The nodes of this installation that are left."""
+
+
+async def ended_without_state(
+    context: Context, name: str, causes: Sequence[ConduitError]
+) -> StorageError:
+    """Terminate nodes by their names, and return the error that says what became of it."""
+    installation, known = await _known(context)
+    ended = await end_by_name(
+        name,
+        provider=context.provider,
+        provider_names=context.provider_names(),
+        installation=installation,
+        known=known,
+    )
+    before = [node for one in causes if isinstance(one, StorageError) for node in one.ended]
+    nodes = sorted({*before, *ended.nodes})
+    what = (
+        f"Terminated at the provider: {', '.join(nodes)}."
+        if nodes
+        else (
+            "No nodes of this installation were found."
+            if name == ALL
+            else f"No node of {name!r} was found. There are: {', '.join(ended.seen) or 'none'}."
+        )
+    )
+    failed = "".join(f" {one}: {error}" for one, error in ended.failures.items())
+    error = StorageError(
+        f"{what}{f' Not everything could be asked:{failed}' if failed else ''}"
+        f" The state was not updated: {causes[0]}",
+        hint=causes[0].hint,
+    )
+    error.ended = tuple(nodes)
+    return error
+
+
+async def _known(context: Context) -> tuple[str | None, tuple[KnownNode, ...]]:
+    """Return the installation and its nodes, as far as anything still tells."""
+    summary = read_summary()
+    installation = summary.installation if summary is not None else None
+    known = summary.known if summary is not None else ()
+    with suppress(ConduitError):
+        installation = context.installation.id
+    with suppress(ConduitError):
+        await context.opened()
+        records = await context.read(context.store.deployments, context.installation.id)
+        names = {record.id: record.name for record in records}
+        known = tuple(
+            KnownNode(
+                name=node.name,
+                provider=node.provider,
+                id=node.provider_id,
+                deployment=names[node.deployment],
+            )
+            for node in await context.read(context.store.nodes)
+            if node.deployment in names
+        )
+    return installation or None, known
 
 
 async def end_by_name(

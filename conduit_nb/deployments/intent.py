@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from conduit_nb import credentials, settings
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.deployments import money
+from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.quote import Candidate, ServerQuote
-from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import SpendCapError, StateConflictError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.hub import folder_here, is_open
@@ -36,7 +36,7 @@ class Slot:
     server: ServerQuote
 
 
-async def end_of_money(tools: Tools, node: NodeRecord) -> datetime | None:
+async def end_of_money(context: Context, node: NodeRecord) -> datetime | None:
     """Return until when a node that is started again may run; None where it costs nothing.
 
     Its own budget is what it had, less what it has cost since, stopped or not.
@@ -44,39 +44,39 @@ async def end_of_money(tools: Tools, node: NodeRecord) -> datetime | None:
     """
     if node.budget_usd is None:
         return None
-    charges = await tools.read(tools.store.charges, node.deployment)
-    now = tools.clock()
+    charges = await context.read(context.store.charges, node.deployment)
+    now = context.clock()
     left = _rest(node, charges, now)
     money.require_rest(node.name, left, node.usd_per_hour)
     lifetime = lasts(left, node.usd_per_hour)
     return now + lifetime if lifetime is not None else None
 
 
-async def charged_since(tools: Tools, node: NodeRecord) -> datetime:
+async def charged_since(context: Context, node: NodeRecord) -> datetime:
     """Return since when a node costs what it costs now."""
-    charges = await tools.read(tools.store.charges, node.deployment)
+    charges = await context.read(context.store.charges, node.deployment)
     begun = [one.begin for one in charges if one.node == node.name and one.end is None]
     return max(begun, default=node.created_at)
 
 
-async def money_left(tools: Tools, record: DeploymentRecord) -> tuple[float, list[Charge]]:
+async def money_left(context: Context, record: DeploymentRecord) -> tuple[float, list[Charge]]:
     """Return what the caps leave for one more node of the deployment, and what was counted."""
-    return await _left(tools, record.id, record.max_usd)
+    return await _left(context, record.id, record.max_usd)
 
 
 async def may_spend_usd(
-    tools: Tools, record: DeploymentRecord | None, max_usd: float | None
+    context: Context, record: DeploymentRecord | None, max_usd: float | None
 ) -> float:
     """Return what a deployment may still spend: what its nodes have been given, or a new one gets.
 
     `max_usd` replaces the cap of a deployment, for a new one.
     """
     if record is None:
-        left, _ = await _left(tools, "", max_usd or tools.caps().deployment_usd)
+        left, _ = await _left(context, "", max_usd or context.caps().deployment_usd)
         return left
-    nodes = await tools.read(tools.store.nodes, record.id)
-    charges = await tools.read(tools.store.charges, record.id)
-    return sum(_rest(node, charges, tools.clock()) for node in nodes)
+    nodes = await context.read(context.store.nodes, record.id)
+    charges = await context.read(context.store.charges, record.id)
+    return sum(_rest(node, charges, context.clock()) for node in nodes)
 
 
 def _rest(node: NodeRecord, charges: Iterable[Charge], now: datetime) -> float:
@@ -86,77 +86,79 @@ def _rest(node: NodeRecord, charges: Iterable[Charge], now: datetime) -> float:
     )
 
 
-async def _left(tools: Tools, deployment: str, cap_usd: float) -> tuple[float, list[Charge]]:
-    now = tools.clock()
-    every = await _counted(tools, deployment)
+async def _left(context: Context, deployment: str, cap_usd: float) -> tuple[float, list[Charge]]:
+    now = context.clock()
+    every = await _counted(context, deployment)
     left = money.left_usd(
-        replace(tools.caps(), deployment_usd=cap_usd),
+        replace(context.caps(), deployment_usd=cap_usd),
         deployment=deployment,
         charges=every,
-        nodes=await tools.read(tools.store.nodes),
+        nodes=await context.read(context.store.nodes),
         now=now,
     )
     return left, every
 
 
-async def _counted(tools: Tools, deployment: str) -> list[Charge]:
+async def _counted(context: Context, deployment: str) -> list[Charge]:
     """Return the charges of the day, and all of a deployment's."""
-    since = money.relevant_since(tools.clock())
-    charges = await tools.read(tools.store.charges, since=since)
-    own = await tools.read(tools.store.charges, deployment)
+    since = money.relevant_since(context.clock())
+    charges = await context.read(context.store.charges, since=since)
+    own = await context.read(context.store.charges, deployment)
     return list({(one.node, one.begin): one for one in (*charges, *own)}.values())
 
 
 async def holders_named(
-    tools: Tools, error: SpendCapError, deployment: str, cap_usd: float
+    context: Context, error: SpendCapError, deployment: str, cap_usd: float
 ) -> SpendCapError:
     """Return the error with who holds the day's cap, where that is what keeps a deployment out."""
-    charges, now = await _counted(tools, deployment), tools.clock()
-    nodes = await tools.read(tools.store.nodes)
+    charges, now = await _counted(context, deployment), context.clock()
+    nodes = await context.read(context.store.nodes)
     held = money.held_usd(charges, nodes, now)
     own = spent_usd((one for one in charges if one.deployment == deployment), now)
     own += sum(
         max(_rest(node, charges, now), 0.0) for node in nodes if node.deployment == deployment
     )
-    if tools.caps().day_usd - sum(held.values()) >= cap_usd - own:
+    if context.caps().day_usd - sum(held.values()) >= cap_usd - own:
         return error
-    names = {one.id: one.name for one in await tools.read(tools.store.deployments, live_only=False)}
+    names = {
+        one.id: one.name for one in await context.read(context.store.deployments, live_only=False)
+    }
     others = {
         names.get(one, one): usd
         for one, usd in held.items()
         if one != deployment and usd >= money.LEAST_HELD_USD
     }
-    return money.with_holders(error, others, tools.caps().day_usd) if others else error
+    return money.with_holders(error, others, context.caps().day_usd) if others else error
 
 
 async def intend(
-    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+    context: Context, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
     """Write who is to be created, for how much.
 
     Raises SpendCapError where there is no money, StateConflictError where the place is taken.
     """
     while True:
-        as_of = await tools.read(tools.store.revision)
-        node = await _intent(tools, record, slot, candidate)
+        as_of = await context.read(context.store.revision)
+        node = await _intent(context, record, slot, candidate)
         try:
-            return await tools.write(tools.store.insert_node, node, as_of=as_of)
+            return await context.write(context.store.insert_node, node, as_of=as_of)
         except StateConflictError:
             # Somebody has written meanwhile: the money is counted again, unless that was our node.
-            nodes = await tools.read(tools.store.nodes, record.id)
+            nodes = await context.read(context.store.nodes, record.id)
             if any(one.replica == slot.replica for one in nodes):
                 raise
 
 
 async def _intent(
-    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+    context: Context, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
-    now = tools.clock()
+    now = context.clock()
     rate = candidate.rates.running_usd_per_hour
-    budget = await node_budget(tools, record, rate) if rate > 0 else None
-    attempt = await tools.read(tools.store.last_attempt, record.id) + 1
+    budget = await node_budget(context, record, rate) if rate > 0 else None
+    attempt = await context.read(context.store.last_attempt, record.id) + 1
     name = NodeName(
-        installation=tools.installation.id[:INSTALLATION_LENGTH],
+        installation=context.installation.id[:INSTALLATION_LENGTH],
         deployment=record.id,
         replica=slot.replica,
         attempt=attempt,
@@ -171,7 +173,7 @@ async def _intent(
         status="launching",
         owner=this_process(),
         created_at=now,
-        boot_until=now + timedelta(seconds=boot_s(tools, candidate)),
+        boot_until=now + timedelta(seconds=boot_s(context, candidate)),
         usd_per_hour=rate,
         stopped_usd_per_hour=candidate.rates.stopped_usd_per_hour,
         budget_usd=budget,
@@ -190,36 +192,36 @@ async def _intent(
     )
 
 
-async def node_budget(tools: Tools, record: DeploymentRecord, rate: float) -> float:
+async def node_budget(context: Context, record: DeploymentRecord, rate: float) -> float:
     """Return what one more node of the deployment may spend; SpendCapError without money for it."""
-    left, charges = await money_left(tools, record)
+    left, charges = await money_left(context, record)
     # Each place has its share of the cap, so that one node leaves the others theirs.
-    left = min(left, record.max_usd / _places(tools, record))
-    caps = replace(tools.caps(), deployment_usd=record.max_usd)
-    is_day = money.is_day_the_limit(caps, charges, tools.clock())
+    left = min(left, record.max_usd / _places(context, record))
+    caps = replace(context.caps(), deployment_usd=record.max_usd)
+    is_day = money.is_day_the_limit(caps, charges, context.clock())
     try:
         money.require_money(left, rate, caps=caps, is_day=is_day)
     except SpendCapError as err:
-        raise await holders_named(tools, err, record.id, record.max_usd) from None
+        raise await holders_named(context, err, record.id, record.max_usd) from None
     return left
 
 
-def _places(tools: Tools, record: DeploymentRecord) -> int:
+def _places(context: Context, record: DeploymentRecord) -> int:
     """Return how many nodes the deployment may have at most."""
     request = record.request
-    is_split = tools.runtime(record.runtime).models_per_server is not None
+    is_split = context.runtime(record.runtime).models_per_server is not None
     return request.replicas.max * (len(request.models) if is_split else 1)
 
 
-def boot_s(tools: Tools, candidate: Candidate) -> float:
+def boot_s(context: Context, candidate: Candidate) -> float:
     """Return how long a node may boot; what is rented or in a container may fetch its model."""
-    is_rented = tools.provider(candidate.provider).capabilities.is_billable
+    is_rented = context.provider(candidate.provider).capabilities.is_billable
     is_long = is_rented or candidate.place == "container"
     return settings.node_boot_timeout_s() if is_long else settings.boot_timeout_s()
 
 
 def launch_spec(
-    tools: Tools,
+    context: Context,
     record: DeploymentRecord,
     slot: Slot,
     candidate: Candidate,
@@ -228,7 +230,7 @@ def launch_spec(
     with_hub_token: bool = False,
 ) -> LaunchSpec:
     """Return what the provider is to start, with the deadlines that its guard keeps."""
-    runtime = tools.runtime(record.runtime)
+    runtime = context.runtime(record.runtime)
     request = record.request
     offering = candidate.offering
     spec = runtime.launch_spec(
@@ -251,7 +253,7 @@ def launch_spec(
         boot_until=node.boot_until,
         lease_until=record.lease_until,
         not_after=node.not_after,
-        as_of=tools.clock(),
+        as_of=context.clock(),
     )
     tokens = (HUB_SECRET,) if with_hub_token else ()
     return replace(spec, guard=terms, secrets=(*spec.secrets, *tokens))
@@ -266,7 +268,7 @@ def _model_folder(slot: Slot) -> str | None:
 
 
 async def secrets_of(
-    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+    context: Context, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> dict[str, str]:
     """Return the secrets that a node's spec may name, by name; the hub's token where it is needed.
 
@@ -274,17 +276,17 @@ async def secrets_of(
     secret that the user has stored there, open models do without, and of others that is told: no
     API says whether the secret is there. Raises CredentialsError where a login's file is malformed.
     """
-    key = tools.installation.endpoint_key(record.id)
+    key = context.installation.endpoint_key(record.id)
     secrets = {"CONDUIT_API_KEY": key, "VLLM_API_KEY": key}
     token = credentials.find(credentials.HUB) if candidate.place == "container" else None
     if token is None:
         return secrets
-    if tools.provider(candidate.provider).capabilities.refers_to_secrets:
+    if context.provider(candidate.provider).capabilities.refers_to_secrets:
         models = slot.server.models
         closed = [one for one in models if not await asyncio.to_thread(_is_open, one)]
         if not closed:
             return secrets
-        tools.tell(
+        context.tell(
             f"{closed[0].model_id} is gated or private, as far as can be seen from here. Its node "
             f"reads the token from the secret {HUB_SECRET.lower()} at {candidate.provider}: store "
             "your Hugging Face token there under that name, unless you have."

@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 from conduit_nb import credentials, settings
+from conduit_nb.deployments import boot
+from conduit_nb.deployments.context import Context, ahead_of
 from conduit_nb.deployments.intent import (
     HUB_SECRET,
     Slot,
@@ -28,8 +30,6 @@ from conduit_nb.deployments.lease import ask_guard, extend_lease, renew
 from conduit_nb.deployments.owners import this_process
 from conduit_nb.deployments.probe import LOG_LINES_SHOWN, BootLog, Probe, last_lines
 from conduit_nb.deployments.quote import Candidate
-from conduit_nb.deployments.telling import telling
-from conduit_nb.deployments.tools import Tools, ahead_of
 from conduit_nb.errors import (
     BootError,
     ConduitError,
@@ -58,7 +58,7 @@ CLOCK_TOLERANCE_S = 60.0
 SOON = timedelta(seconds=1)
 
 
-async def fill(tools: Tools, record: DeploymentRecord, slot: Slot) -> NodeRecord:
+async def fill(context: Context, record: DeploymentRecord, slot: Slot) -> NodeRecord:
     """Start a node on the best candidate that can be had, and wait until it answers.
 
     Only missing capacity is a reason to take another offering, and one boot that fails without its
@@ -71,10 +71,10 @@ async def fill(tools: Tools, record: DeploymentRecord, slot: Slot) -> NodeRecord
     was_lost = False
     while True:
         candidate = waiting.pop(0)
-        _tell_price(tools, candidate, quoted)
+        _tell_price(context, candidate, quoted)
         try:
-            node = await create(tools, record, slot, candidate)
-            node = await _boot_new(tools, record, node)
+            node = await create(context, record, slot, candidate)
+            node = await _boot_new(context, record, node)
         except BootError as err:
             if err.reason == "exited" or (failed is not None and failed.reason == err.reason):
                 raise
@@ -89,116 +89,116 @@ async def fill(tools: Tools, record: DeploymentRecord, slot: Slot) -> NodeRecord
             waiting.insert(0, candidate)
         else:
             if was_lost:
-                await end_late_nodes(tools, record)
+                await end_late_nodes(context, record)
             return node
-        tools.tell(f"{candidate.provider} {candidate.offering.id}: {failure}")
+        context.tell(f"{candidate.provider} {candidate.offering.id}: {failure}")
         if not waiting:
             raise failure
         # As quoted first; the sort keeps the order of those that are alike.
         waiting.sort(key=lambda one: one.rates.running_usd_per_hour > quoted * PRICE_TOLERANCE)
 
 
-def _tell_price(tools: Tools, candidate: Candidate, quoted: float) -> None:
+def _tell_price(context: Context, candidate: Candidate, quoted: float) -> None:
     rate = candidate.rates.running_usd_per_hour
     if rate > quoted * PRICE_TOLERANCE:
-        tools.tell(
+        context.tell(
             f"Nothing is free at the quoted ${quoted:.2f}/h: trying {candidate.offering.id} on"
             f" {candidate.provider} at ${rate:.2f}/h."
         )
 
 
-async def _boot_new(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
+async def _boot_new(context: Context, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
     """Boot a node that was just created; whatever breaks that off, it must not go on costing."""
     try:
-        return await boot(tools, record, node)
+        return await boot_node(context, record, node)
     except BootError:
         raise  # it has ended
     except BaseException as err:
         why = str(err) if isinstance(err, ConduitError) else "it was stopped while it booted"
-        await end_at_last(tools, node, why=why)
+        await end_at_last(context, node, why=why)
         raise
 
 
 async def create(
-    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+    context: Context, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
     """Write the intent, create the node, write that it is there."""
-    secrets = await secrets_of(tools, record, slot, candidate)  # first: it may raise
-    node = await _intended(tools, record, slot, candidate)
-    provider = tools.provider(candidate.provider)
+    secrets = await secrets_of(context, record, slot, candidate)  # first: it may raise
+    node = await _intended(context, record, slot, candidate)
+    provider = context.provider(candidate.provider)
     has_token = HUB_SECRET in secrets
-    spec = launch_spec(tools, record, slot, candidate, node, with_hub_token=has_token)
+    spec = launch_spec(context, record, slot, candidate, node, with_hub_token=has_token)
     if isinstance(provider, Telling):
-        provider.tell = tools.tell
+        provider.tell = context.tell
     try:
         if isinstance(provider, Preparing):
-            began = tools.clock()
+            began = context.clock()
             await provider.prepare(spec)
-            if tools.clock() - began > SOON:  # it has fetched something: the boot begins now
-                boot_until = tools.clock() + timedelta(seconds=boot_s(tools, candidate))
-                node = await tools.set_node(node, boot_until=boot_until)
-                spec = launch_spec(tools, record, slot, candidate, node, with_hub_token=has_token)
-        created = await tools.call(
+            if context.clock() - began > SOON:  # it has fetched something: the boot begins now
+                boot_until = context.clock() + timedelta(seconds=boot_s(context, candidate))
+                node = await context.set_node(node, boot_until=boot_until)
+                spec = launch_spec(context, record, slot, candidate, node, with_hub_token=has_token)
+        created = await context.call(
             "launch",
             provider.launch(
                 spec, {name: secrets[name] for name in spec.secrets}, candidate.offering
             ),
         )
-        await _require_own(tools, node, created)
+        await _require_own(context, node, created)
     except ProviderError as err:
         if not err.may_have_arrived:
-            await _never_was(tools, provider, node, str(err))
+            await _never_was(context, provider, node, str(err))
             raise
-        tools.tell(
+        context.tell(
             f"The reply of {candidate.provider} to the creation of {node.name} was lost or"
             " unreadable. Checking whether it exists."
         )
         try:
-            arrived = await _look_for(tools, provider, node)
+            arrived = await _look_for(context, provider, node)
         except BaseException:
-            await end_at_last(tools, node, why=str(err))
+            await end_at_last(context, node, why=str(err))
             raise
         if arrived is None:
-            await end_at_last(tools, node, why=str(err))
+            await end_at_last(context, node, why=str(err))
             raise
         created = arrived
     except ConduitError as err:
-        await _never_was(tools, provider, node, str(err))
+        await _never_was(context, provider, node, str(err))
         raise
     except BaseException:  # the user has stopped it: what may be there must end
-        await end_at_last(tools, node, why="it was stopped while it was created")
+        await end_at_last(context, node, why="it was stopped while it was created")
         raise
-    tell_clock(tools, provider)
+    tell_clock(context, provider)
     try:
-        node = await confirm(tools, node, created)
-        return await reprice(tools, record, node, created, set())
+        node = await confirm(context, node, created)
+        return await reprice(context, record, node, created, set())
     except BaseException as err:  # the state cannot be written, or somebody has ended it
         why = str(err) if isinstance(err, SpendCapError) else f"it could not be confirmed: {err}"
-        await _end_created(tools, node, created, why=why)
+        await _end_created(context, node, created, why=why)
         raise
 
 
 async def _intended(
-    tools: Tools, record: DeploymentRecord, slot: Slot, candidate: Candidate
+    context: Context, record: DeploymentRecord, slot: Slot, candidate: Candidate
 ) -> NodeRecord:
     """Write the intent; one that is interrupted is taken back: nothing was asked for yet."""
     try:
-        return await intend(tools, record, slot, candidate)
+        return await intend(context, record, slot, candidate)
     except asyncio.CancelledError:
-        for node in await tools.read(tools.store.nodes, record.id):
+        for node in await context.read(context.store.nodes, record.id):
             is_own = node.replica == slot.replica and node.owner == this_process()
             if is_own and node.status == "launching":
                 why = "it was stopped before it was created"
-                await tools.set_node(node, status="failed", detail=why, ended_at=tools.clock())
+                await context.set_node(node, status="failed", detail=why, ended_at=context.clock())
         raise
 
 
-async def _require_own(tools: Tools, node: NodeRecord, created: Node) -> None:
+async def _require_own(context: Context, node: NodeRecord, created: Node) -> None:
     """Raise ProviderFailedError where the reply to a creation shows a node that was there before.
 
     Whether the new one exists is not known then.
     """
-    every = await tools.read(tools.store.nodes)
+    every = await context.read(context.store.nodes)
     others = {one.provider_id for one in every if one.provider == node.provider}
     if created.name == node.name and (created.id is None or created.id not in others):
         return
@@ -210,11 +210,11 @@ async def _require_own(tools: Tools, node: NodeRecord, created: Node) -> None:
     raise error
 
 
-async def _end_created(tools: Tools, node: NodeRecord, created: Node, *, why: str) -> None:
+async def _end_created(context: Context, node: NodeRecord, created: Node, *, why: str) -> None:
     """End and count what was created, by its id: no list may show it yet."""
     known = replace(node, provider_id=created.id)
     try:
-        known = await tools.set_node(
+        known = await context.set_node(
             node,
             status="terminating",
             detail=why,
@@ -224,29 +224,29 @@ async def _end_created(tools: Tools, node: NodeRecord, created: Node, *, why: st
         )
     except DeploymentEndedError:  # another client has ended its row before it came
         try:
-            await end_late(tools, node, created)
+            await end_late(context, node, created)
         except ConduitError as err:
-            tools.tell(f"{node.name} could not be terminated yet ({err}). Conduit will retry.")
+            context.tell(f"{node.name} could not be terminated yet ({err}). Conduit will retry.")
         return
     except StorageError:
         pass  # ending needs no state
-    await end_at_last(tools, known, why=why)
+    await end_at_last(context, known, why=why)
 
 
-def tell_clock(tools: Tools, provider: Provider) -> None:
+def tell_clock(context: Context, provider: Provider) -> None:
     """Say where this machine's clock and the provider's are far apart."""
-    ahead_s = ahead_of(provider, tools.clock()).total_seconds()
+    ahead_s = ahead_of(provider, context.clock()).total_seconds()
     if abs(ahead_s) > CLOCK_TOLERANCE_S:
         way = "ahead of" if ahead_s > 0 else "behind"
-        tools.tell(
+        context.tell(
             f"This machine's clock is {duration(abs(ahead_s))} {way} the clock of {provider.name}."
             " Leases are kept as durations; set the clock, so that the times shown are right."
         )
 
 
-async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
+async def confirm(context: Context, node: NodeRecord, found: Node) -> NodeRecord:
     """Write that the provider has the node, and that it costs since it was asked for."""
-    return await tools.set_node(
+    return await context.set_node(
         node,
         status="booting",
         provider_id=found.id,
@@ -257,7 +257,7 @@ async def confirm(tools: Tools, node: NodeRecord, found: Node) -> NodeRecord:
 
 
 async def reprice(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, found: Node, told: set[str]
+    context: Context, record: DeploymentRecord, node: NodeRecord, found: Node, told: set[str]
 ) -> NodeRecord:
     """Count with what the provider says that a running node costs, where that is not the quote.
 
@@ -273,18 +273,18 @@ async def reprice(
         return node
     if real < (_number_of(node.offering, "quoted_usd_per_hour") or 0.0) * LEAST_PRICE:
         _tell_once(  # next to nothing is no price: the quote is the safe side
-            tools,
+            context,
             told,
             f"{node.provider} says that {node.name} costs ${real:.4f}/h, far below the quote:"
             f" ${known:.2f}/h is counted.",
         )
         return node
     # Before it has answered it cannot have had another price.
-    since = tools.clock() if node.ready_at is not None else await charged_since(tools, node)
-    node = await tools.set_node(node, usd_per_hour=real, charge="running", at=since)
-    tools.tell(f"{node.provider} charges ${real:.2f}/h for {node.name}, not ${known:.2f}/h.")
+    since = context.clock() if node.ready_at is not None else await charged_since(context, node)
+    node = await context.set_node(node, usd_per_hour=real, charge="running", at=since)
+    context.tell(f"{node.provider} charges ${real:.2f}/h for {node.name}, not ${known:.2f}/h.")
     _require_price(record, node)
-    return await tools.set_node(node, not_after=await end_of_money(tools, node))
+    return await context.set_node(node, not_after=await end_of_money(context, node))
 
 
 def is_same_price(usd_per_hour: float, node: NodeRecord) -> bool:
@@ -317,23 +317,25 @@ def _number_of(text: str, *path: str) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-async def boot(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
+async def boot_node(context: Context, record: DeploymentRecord, node: NodeRecord) -> NodeRecord:
     """Wait until the node's server answers; end it where it does not by its deadline."""
-    provider = tools.provider(node.provider)
-    at_most = (node.boot_until - tools.clock()).total_seconds()
-    probe = Probe(tools, record)
+    provider = context.provider(node.provider)
+    at_most = (node.boot_until - context.clock()).total_seconds()
+    probe = Probe(context, record)
 
     def say(seconds: float) -> None:
         where = f"{record.name} boots on {node.provider}"
         line = f" | {plain(lines[-1])[:LONGEST_LINE]}" if (lines := probe.log.lines) else ""
-        tools.tell(Step(text=f"{where}: {duration(seconds)} of at most {duration(at_most)}{line}"))
+        context.tell(
+            Step(text=f"{where}: {duration(seconds)} of at most {duration(at_most)}{line}")
+        )
 
-    async with telling(say), _kept_open(provider), aclosing(probe):
-        return await _booted(tools, record, node, provider, probe)
+    async with context.telling(say), _kept_open(provider), aclosing(probe):
+        return await _booted(context, record, node, provider, probe)
 
 
 async def _booted(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, provider: Provider, probe: Probe
+    context: Context, record: DeploymentRecord, node: NodeRecord, provider: Provider, probe: Probe
 ) -> NodeRecord:
     """Look again and again until the server answers, has ended, or its time is up.
 
@@ -343,80 +345,80 @@ async def _booted(
     seen: Node | None = None
     was_seen, is_denied = node.ready_at is not None, False
     # What was just told to start may be shown as it was before, for as long as a list may lag.
-    is_again, began = was_seen, tools.clock()
+    is_again, began = was_seen, context.clock()
     lag = timedelta(seconds=provider.capabilities.list_lag_s)
-    next_look, told = tools.clock(), set[str]()
+    next_look, told = context.clock(), set[str]()
     while True:
-        if tools.clock() >= next_look:
+        if context.clock() >= next_look:
             try:
                 seen = await provider.describe(node.name, node.provider_id)
             except ProviderError as err:
                 if not err.retryable:
                     raise
-                next_look = tools.clock() + timedelta(
+                next_look = context.clock() + timedelta(
                     seconds=min(err.retry_after_s or 0.0, LONGEST_WAIT_S)
                 )
-                _tell_once(tools, told, f"{node.provider} did not answer ({err}). Retrying.")
+                _tell_once(context, told, f"{node.provider} did not answer ({err}). Retrying.")
             else:
                 was_seen = was_seen or seen is not None
                 is_denied = seen is None and (
-                    was_seen or tools.clock() >= settled_at(provider, node)
+                    was_seen or context.clock() >= settled_at(provider, node)
                 )
                 if is_denied:
                     break
         if seen is not None:
             if seen.url != node.url:
-                node = await tools.set_node(node, url=seen.url)
-            node = await _priced(tools, record, node, seen, told)
+                node = await context.set_node(node, url=seen.url)
+            node = await _priced(context, record, node, seen, told)
             if seen.status == "unknown":
                 _tell_once(
-                    tools, told, f"{node.name} is {seen.detail} at {node.provider}. Waiting."
+                    context, told, f"{node.name} is {seen.detail} at {node.provider}. Waiting."
                 )
             if seen.status == "running":
                 if await probe.answers(node):
-                    node = await tools.set_node(node, status="running", ready_at=tools.clock())
-                    await _pass_on_lease(tools, node)
+                    node = await context.set_node(node, status="running", ready_at=context.clock())
+                    await _pass_on_lease(context, node)
                     return node
                 await probe.read_log(node, provider)
-            is_again = is_again and seen.status == "stopped" and tools.clock() < began + lag
+            is_again = is_again and seen.status == "stopped" and context.clock() < began + lag
             if probe.log.has_exited or (
                 seen.status in ("gone", "failed", "stopped") and not is_again
             ):
                 break
-        if tools.clock() >= node.boot_until:
+        if context.clock() >= node.boot_until:
             break
-        await tools.pause(provider.capabilities.poll_s)
-    error = await boot_error(tools, node, seen, probe.log, is_denied=is_denied)
-    await end_at_last(tools, node, why=str(error))
+        await context.pause(provider.capabilities.poll_s)
+    error = await boot_error(context, node, seen, probe.log, is_denied=is_denied)
+    await end_at_last(context, node, why=str(error))
     raise error
 
 
 async def _priced(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, seen: Node, told: set[str]
+    context: Context, record: DeploymentRecord, node: NodeRecord, seen: Node, told: set[str]
 ) -> NodeRecord:
     """Take over a node's price; end it where that is too much."""
     try:
-        return await reprice(tools, record, node, seen, told)
+        return await reprice(context, record, node, seen, told)
     except SpendCapError as err:
-        await end_at_last(tools, node, why=str(err))
+        await end_at_last(context, node, why=str(err))
         raise
 
 
-def _tell_once(tools: Tools, told: set[str], text: str) -> None:
+def _tell_once(context: Context, told: set[str], text: str) -> None:
     if text not in told:
         told.add(text)
-        tools.tell(text)
+        context.tell(text)
 
 
 def _kept_open(provider: Provider) -> AbstractAsyncContextManager[None]:
     return provider.kept_open() if isinstance(provider, KeptOpen) else nullcontext()
 
 
-async def _pass_on_lease(tools: Tools, node: NodeRecord) -> None:
+async def _pass_on_lease(context: Context, node: NodeRecord) -> None:
     """Tell the guard of a lease that was extended, or a price that has risen, meanwhile."""
-    record = await tools.read(tools.store.deployment, node.deployment)
-    key = tools.installation.endpoint_key(node.deployment)
-    now = tools.clock()
+    record = await context.read(context.store.deployment, node.deployment)
+    key = context.installation.endpoint_key(node.deployment)
+    now = context.clock()
     told = await ask_guard(node.url, key, now=now) if node.url is not None else None
     if record is not None and node.url is not None and told is not None:
         is_short = record.lease_until - told.lease_until > SOON  # its clock counts in floats
@@ -431,17 +433,17 @@ async def _pass_on_lease(tools: Tools, node: NodeRecord) -> None:
                     node.url, key, record.lease_until, now=now, not_after=node.not_after
                 )
             except DeploymentError as err:  # the node runs, until its first lease ends
-                tools.tell(f"{record.name}: {err} {err.hint}")
+                context.tell(f"{record.name}: {err} {err.hint}")
 
 
-async def answers(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> bool:
+async def answers(context: Context, record: DeploymentRecord, node: NodeRecord) -> bool:
     """Say whether the node's server takes requests with our key."""
-    async with aclosing(Probe(tools, record)) as probe:
+    async with aclosing(Probe(context, record)) as probe:
         return await probe.answers(node)
 
 
 async def end(
-    tools: Tools, node: NodeRecord, *, why: str = "", is_failed: bool = False
+    context: Context, node: NodeRecord, *, why: str = "", is_failed: bool = False
 ) -> NodeRecord:
     """End a node for good; where its creation may still be under way, as much as can be now.
 
@@ -451,59 +453,59 @@ async def end(
     if not node.is_live:
         return node
     try:
-        return await _end(tools, node, why, is_failed)
+        return await _end(context, node, why, is_failed)
     except DeploymentEndedError:
-        ended = await tools.read(tools.store.node, node.name)
+        ended = await context.read(context.store.node, node.name)
         assert ended is not None, "nodes are never removed"
         if ended.is_live:
             raise
         return ended
 
 
-async def end_at_provider(tools: Tools, node: NodeRecord) -> NodeRecord:
+async def end_at_provider(context: Context, node: NodeRecord) -> NodeRecord:
     """End a node without a word of it in the state, which cannot be written; looks write it."""
-    provider = tools.provider(node.provider)
-    await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+    provider = context.provider(node.provider)
+    await context.call("terminate", provider.terminate(node.name, node.provider_id))
     return node
 
 
-async def end_at_last(tools: Tools, node: NodeRecord, *, why: str) -> None:
+async def end_at_last(context: Context, node: NodeRecord, *, why: str) -> None:
     """End what something else has failed for; that it cannot be ended yet is told, not raised.
 
     The state says then that it is terminating, and every look at the providers tries again.
     """
     try:
-        await end(tools, node, why=why)
+        await end(context, node, why=why)
     except ConduitError as err:
-        tools.tell(f"{node.name} could not be terminated yet ({err}). Conduit will retry.")
+        context.tell(f"{node.name} could not be terminated yet ({err}). Conduit will retry.")
 
 
-async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> NodeRecord:
-    provider = tools.provider(node.provider)
+async def _end(context: Context, node: NodeRecord, why: str, is_failed: bool) -> NodeRecord:
+    provider = context.provider(node.provider)
     try:
-        node = await tools.set_node(node, status="terminating", detail=why)
+        node = await context.set_node(node, status="terminating", detail=why)
     except StorageError:  # ending needs no state: what costs ends first
-        await end_at_provider(tools, node)
+        await end_at_provider(context, node)
         raise
     if node.provider_id is None:
         found = await provider.describe(node.name)
         if found is not None:  # it costs since it was asked for, whoever had noticed
-            node = await tools.set_node(
+            node = await context.set_node(
                 node, provider_id=found.id, charge="running", at=node.created_at
             )
     if node.provider_id is not None and isinstance(provider, EndingOne):
         with suppress(ProviderError):  # what a list that fails hides is found by a later look
             for found in await provider.list_nodes():
                 if found.name == node.name and found.id != node.provider_id:
-                    await end_twin(tools, node.name, found)
-    if not await _terminated(tools, provider, node):
-        tools.tell(f"{node.provider} still has {node.name}. Conduit will retry.")
+                    await end_twin(context, node.name, found)
+    if not await _terminated(context, provider, node):
+        context.tell(f"{node.provider} still has {node.name}. Conduit will retry.")
         return node
-    now = tools.clock()
+    now = context.clock()
     if node.provider_id is None and now < settled_at(provider, node):
         return node
     billed = await _billed(provider, node)
-    return await tools.set_node(
+    return await context.set_node(
         node,
         status="failed" if is_failed else "terminated",
         ended_at=now,
@@ -513,42 +515,42 @@ async def _end(tools: Tools, node: NodeRecord, why: str, is_failed: bool) -> Nod
     )
 
 
-async def _terminated(tools: Tools, provider: Provider, node: NodeRecord) -> bool:
+async def _terminated(context: Context, provider: Provider, node: NodeRecord) -> bool:
     """Terminate a node, and see that it is gone, whatever the reply was."""
     for _ in range(TRIES):
-        await tools.call("terminate", provider.terminate(node.name, node.provider_id))
+        await context.call("terminate", provider.terminate(node.name, node.provider_id))
         if node.provider_id is None:
             return True  # its name is looked for until the list must show it
         try:
             seen = await provider.describe(node.name, node.provider_id)
         except ProviderError:
-            await tools.pause(LOOK_EVERY_S)
+            await context.pause(LOOK_EVERY_S)
             continue
         if seen is None or seen.status == "gone":
             return True
-        await tools.pause(LOOK_EVERY_S)
+        await context.pause(LOOK_EVERY_S)
     return False
 
 
-async def end_late(tools: Tools, node: NodeRecord, found: Node | None) -> bool:
+async def end_late(context: Context, node: NodeRecord, found: Node | None) -> bool:
     """End what a provider has though its row says that it has ended, and charge it until now.
 
     A create call came late, or its end has never come. Returns whether there was anything: a list
     shows what has ended for a while. A charge that a client has left open which died while it did
     this ends, too.
     """
-    provider = tools.provider(node.provider)
+    provider = context.provider(node.provider)
     node_id = found.id if found is not None else node.provider_id
     seen = await provider.describe(node.name, node_id)
     charges = [
         one
-        for one in await tools.read(tools.store.charges, node.deployment)
+        for one in await context.read(context.store.charges, node.deployment)
         if one.node == node.name
     ]
     is_open = any(one.end is None for one in charges)
     if (node_id is not None or found is None) and (seen is None or seen.status == "gone"):
         if is_open:
-            await tools.set_node(node, end_charge=True, at=tools.clock())
+            await context.set_node(node, end_charge=True, at=context.clock())
         return False
     found = seen or found
     assert found is not None, "else it would be gone"
@@ -556,27 +558,27 @@ async def end_late(tools: Tools, node: NodeRecord, found: Node | None) -> bool:
         ends = (one.end for one in charges if one.end is not None and one.twin is None)
         since = max(ends, default=node.created_at)
         rate = found.usd_per_hour or node.usd_per_hour
-        node = await tools.set_node(
+        node = await context.set_node(
             node, provider_id=found.id, usd_per_hour=rate, charge="running", at=since
         )
-    node = await tools.set_node(node, provider_id=found.id)
-    if not await _terminated(tools, provider, node):
+    node = await context.set_node(node, provider_id=found.id)
+    if not await _terminated(context, provider, node):
         raise ProviderFailedError(
             f"{node.provider} still has {node.name}.", hint="Conduit will retry at the next look."
         )
     billed = await _billed(provider, node)
-    await tools.set_node(node, end_charge=True, at=tools.clock(), billed_usd=billed)
+    await context.set_node(node, end_charge=True, at=context.clock(), billed_usd=billed)
     return True
 
 
-async def end_twin(tools: Tools, name: str, found: Node) -> bool:
+async def end_twin(context: Context, name: str, found: Node) -> bool:
     """End a second node of a live node's name, and charge it to that; say whether there was one.
 
     A create call that was refused, and then made again, had been carried out all the same. Its cost
     is recorded first: once it is terminated, no list shows it.
     """
-    node = await tools.read(tools.store.node, name)
-    provider = tools.provider(found.provider)
+    node = await context.read(context.store.node, name)
+    provider = context.provider(found.provider)
     if node is None or found.id is None or not isinstance(provider, EndingOne):
         return False
     if not node.is_live or node.provider_id in (None, found.id):
@@ -586,46 +588,46 @@ async def end_twin(tools: Tools, name: str, found: Node) -> bool:
         return False
     rate = found.usd_per_hour or node.usd_per_hour
     try:
-        await tools.write(tools.store.charge_twin, node, found.id, tools.clock(), rate)
+        await context.write(context.store.charge_twin, node, found.id, context.clock(), rate)
     except StorageError:  # ending needs no state
         await provider.terminate_one(found.id)
         raise
-    await tools.call("terminate", provider.terminate_one(found.id))
-    await tools.write(tools.store.charge_twin, node, found.id, tools.clock(), rate)
-    tools.tell(f"{node.provider} had a second node {name}. It was terminated.")
+    await context.call("terminate", provider.terminate_one(found.id))
+    await context.write(context.store.charge_twin, node, found.id, context.clock(), rate)
+    context.tell(f"{node.provider} had a second node {name}. It was terminated.")
     return True
 
 
-async def end_late_nodes(tools: Tools, record: DeploymentRecord) -> None:
+async def end_late_nodes(context: Context, record: DeploymentRecord) -> None:
     """End nodes of a deployment whose creation was given up, where they have come all the same."""
-    every = await tools.read(tools.store.nodes, record.id, live_only=False)
+    every = await context.read(context.store.nodes, record.id, live_only=False)
     for node in every:
         if node.is_live or node.provider_id is not None:
             continue
         try:
-            found = await tools.provider(node.provider).describe(node.name)
+            found = await context.provider(node.provider).describe(node.name)
             if found is not None:
-                await end_late(tools, node, found)
+                await end_late(context, node, found)
         except ProviderError as err:
-            tools.tell(f"{node.name} could not be looked for ({err}). Conduit will retry.")
+            context.tell(f"{node.name} could not be looked for ({err}). Conduit will retry.")
 
 
-async def stop(tools: Tools, node: NodeRecord) -> NodeRecord:
+async def stop(context: Context, node: NodeRecord) -> NodeRecord:
     """Stop a node and keep its place; it costs as one that runs until it is seen stopped."""
     if node.status == "stopped":
         return node
-    provider = tools.provider(node.provider)
-    node = await tools.set_node(node, status="stopping")
-    await tools.call("stop", provider.stop(node.name, node.provider_id))
-    until = tools.clock() + STOPS_WITHIN
+    provider = context.provider(node.provider)
+    node = await context.set_node(node, status="stopping")
+    await context.call("stop", provider.stop(node.name, node.provider_id))
+    until = context.clock() + STOPS_WITHIN
     while not await _has_stopped(provider, node):
-        if tools.clock() >= until:
+        if context.clock() >= until:
             raise ProviderFailedError(
                 f"{node.provider} was told to stop {node.name}, and it still runs.",
                 hint="Conduit will retry at the next look; or terminate it.",
             )
-        await tools.pause(provider.capabilities.poll_s)
-    return await tools.set_node(node, status="stopped", charge="stopped", at=tools.clock())
+        await context.pause(provider.capabilities.poll_s)
+    return await context.set_node(node, status="stopped", charge="stopped", at=context.clock())
 
 
 async def _has_stopped(provider: Provider, node: NodeRecord) -> bool:
@@ -639,25 +641,25 @@ async def _has_stopped(provider: Provider, node: NodeRecord) -> bool:
 
 
 async def boot_again(
-    tools: Tools, record: DeploymentRecord, node: NodeRecord, word: Literal["start", "restart"]
+    context: Context, record: DeploymentRecord, node: NodeRecord, word: Literal["start", "restart"]
 ) -> NodeRecord:
     """Have a node start its program again, with a boot deadline of its own.
 
     One that was stopped has as long as its money lasts from now on.
     """
-    provider, now = tools.provider(node.provider), tools.clock()
+    provider, now = context.provider(node.provider), context.clock()
     until = now + timedelta(seconds=settings.node_boot_timeout_s())
     changes: dict[str, Any] = {}
     if word == "start":
-        not_after = await end_of_money(tools, node)
+        not_after = await end_of_money(context, node)
         changes = {"charge": "running", "at": now, "not_after": not_after}
-    node = await tools.set_node(
+    node = await context.set_node(
         node, status="booting", boot_until=until, owner=this_process(), **changes
     )
-    await tools.call("renew", renew(provider, node, record.lease_until, as_of=now))
+    await context.call("renew", renew(provider, node, record.lease_until, as_of=now))
     act = provider.start if word == "start" else provider.restart
-    await tools.call(word, act(node.name, node.provider_id))
-    return await boot(tools, record, node)
+    await context.call(word, act(node.name, node.provider_id))
+    return await boot_node(context, record, node)
 
 
 def settled_at(provider: Provider, node: NodeRecord) -> datetime:
@@ -665,7 +667,7 @@ def settled_at(provider: Provider, node: NodeRecord) -> datetime:
     return node.created_at + timedelta(seconds=provider.capabilities.list_lag_s) + SOON
 
 
-async def _look_for(tools: Tools, provider: Provider, node: NodeRecord) -> Node | None:
+async def _look_for(context: Context, provider: Provider, node: NodeRecord) -> Node | None:
     """Look for a node that may have been created, until the list must show it."""
     while True:
         found: Node | None = None
@@ -674,17 +676,17 @@ async def _look_for(tools: Tools, provider: Provider, node: NodeRecord) -> Node 
         except ProviderError as err:
             if not err.retryable:
                 raise
-        if found is not None or tools.clock() >= settled_at(provider, node):
+        if found is not None or context.clock() >= settled_at(provider, node):
             return found
-        await tools.pause(provider.capabilities.poll_s)
+        await context.pause(provider.capabilities.poll_s)
 
 
-async def _never_was(tools: Tools, provider: Provider, node: NodeRecord, why: str) -> None:
+async def _never_was(context: Context, provider: Provider, node: NodeRecord, why: str) -> None:
     """Write that a node was not created; of a failure on this machine half of it may be left."""
     if not provider.capabilities.is_billable:
         with suppress(ConduitError):
             await provider.terminate(node.name)
-    await tools.set_node(node, status="failed", detail=why[:500], ended_at=tools.clock())
+    await context.set_node(node, status="failed", detail=why[:500], ended_at=context.clock())
 
 
 async def _billed(provider: Provider, node: NodeRecord) -> float | None:
@@ -697,7 +699,7 @@ async def _billed(provider: Provider, node: NodeRecord) -> float | None:
 
 
 async def boot_error(
-    tools: Tools,
+    context: Context,
     node: NodeRecord,
     seen: Node | None,
     log: BootLog | None = None,
@@ -706,32 +708,26 @@ async def boot_error(
 ) -> BootError:
     """Return what to say of a node that did not get ready: why, and its last words."""
     log = log or BootLog()
-    lines = log.lines or await last_lines(tools.provider(node.provider), node)
-    lines = _blanked(lines[-LOG_LINES_SHOWN:], tools, node)
+    lines = log.lines or await last_lines(context.provider(node.provider), node)
+    lines = _blanked(lines[-LOG_LINES_SHOWN:], context, node)
     status = "gone" if is_denied else seen.status if seen is not None else "starting"
     code = log.exit_code if log.has_exited else seen.exit_code if seen is not None else None
-    if log.has_exited or code is not None or status == "stopped":
-        reason = "exited"
-        what = f"exited with code {code}" if code is not None else "exited"
-        text = f"Boot failed: the server of {node.name} {what}."
-        hint = "Read the end of its log; change the model, its options or the image."
-    elif status in ("gone", "failed"):
-        reason, text = status, f"Boot failed: {node.name} is {status} at {node.provider}."
-        hint = "Choose another offering, or look at the provider's console."
-    else:
-        reason = "deadline"
-        limit = duration((node.boot_until - node.created_at).total_seconds())
-        text = f"{node.name} did not become ready within {limit}."
-        hint = "Give it longer (CONDUIT_NODE_BOOT_TIMEOUT_S), or choose another offering."
-    said = "\n".join(["", *lines]) if lines else " It wrote no log output."
-    error = BootError(f"{text}{said}", hint=hint)
-    error.reason, error.exit_code, error.log = reason, code, lines
-    return error
+    has_exited = log.has_exited or code is not None or status == "stopped"
+    is_over = status in ("gone", "failed")
+    return boot.boot_error(
+        node.name,
+        reason="exited" if has_exited else status if is_over else "deadline",
+        exit_code=code,
+        lines=lines,
+        within_s=(node.boot_until - node.created_at).total_seconds(),
+        setting="CONDUIT_NODE_BOOT_TIMEOUT_S",
+        provider=node.provider,
+    )
 
 
-def _blanked(lines: Sequence[str], tools: Tools, node: NodeRecord) -> tuple[str, ...]:
+def _blanked(lines: Sequence[str], context: Context, node: NodeRecord) -> tuple[str, ...]:
     """Return the lines without the node's key and the hub's token, whatever the server prints."""
-    secrets = [tools.installation.endpoint_key(node.deployment)]
+    secrets = [context.installation.endpoint_key(node.deployment)]
     with suppress(ConduitError):
         token = credentials.find(credentials.HUB)
         secrets += [token.value] if token is not None else []

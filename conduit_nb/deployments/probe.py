@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 import httpx2
 
 from conduit_nb.client import Endpoint
+from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.lease import ask_guard, guard_client
-from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import ConduitError, EndpointError
 from conduit_nb.providers.base import Provider
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
@@ -43,7 +43,7 @@ class Probe:
     A boot takes minutes, and each new connection to a rented node is a TLS handshake.
     """
 
-    tools: Tools
+    context: Context
     record: DeploymentRecord
     log: BootLog = field(default_factory=BootLog)
     _url: str | None = None
@@ -53,7 +53,7 @@ class Probe:
     async def answers(self, node: NodeRecord) -> bool:
         """Say whether the node's server takes requests with our key."""
         await self._turn_to(node)
-        self._endpoint = self._endpoint or endpoint_of(self.tools, self.record, node)
+        self._endpoint = self._endpoint or endpoint_of(self.context, self.record, node)
         try:
             await self._endpoint.models(timeout_s=PROBE_TIMEOUT_S)
         except EndpointError:
@@ -65,17 +65,17 @@ class Probe:
         log, told = self.log, None
         if node.url:
             await self._turn_to(node)
-            key = self.tools.installation.endpoint_key(node.deployment)
+            key = self.context.installation.endpoint_key(node.deployment)
             self._guard = self._guard or guard_client(node.url)
-            told = await ask_guard(node.url, key, now=self.tools.clock(), client=self._guard)
+            told = await ask_guard(node.url, key, now=self.context.clock(), client=self._guard)
         if told is not None:
             log.lines = told.log or log.lines
             log.has_exited, log.exit_code = told.has_failed, told.exit_code
         elif log.next_look is None:
-            log.next_look = self.tools.clock() + LOG_EVERY
-        elif self.tools.clock() >= log.next_look:
+            log.next_look = self.context.clock() + LOG_EVERY
+        elif self.context.clock() >= log.next_look:
             log.lines = await last_lines(provider, node) or log.lines
-            log.next_look = self.tools.clock() + LOG_EVERY
+            log.next_look = self.context.clock() + LOG_EVERY
 
     async def aclose(self) -> None:
         """Close what is open; it can still be used."""
@@ -91,13 +91,13 @@ class Probe:
         self._url = node.url
 
 
-def endpoint_of(tools: Tools, record: DeploymentRecord, node: NodeRecord) -> Endpoint:
+def endpoint_of(context: Context, record: DeploymentRecord, node: NodeRecord) -> Endpoint:
     """Return the endpoint of a node."""
     assert node.url is not None, "a node that was created has an address"
     return Endpoint(
         node.url,
-        key=tools.installation.endpoint_key(record.id),
-        dialect=tools.runtime(record.runtime).dialect,
+        key=context.installation.endpoint_key(record.id),
+        dialect=context.runtime(record.runtime).dialect,
         name=record.name,
     )
 

@@ -15,8 +15,8 @@ from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.compute.selection import rank_offerings
 from conduit_nb.compute.vram import GIB, Plan
+from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.money import Rates, rates_of
-from conduit_nb.deployments.tools import Tools
 from conduit_nb.errors import ArgumentError, ConduitError, NoOfferingError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.base import Listing, Provider
@@ -55,23 +55,23 @@ class Quote:
     usd_per_hour: float
 
 
-async def make_quote(tools: Tools, request: DeploymentRequest) -> Quote:
+async def make_quote(context: Context, request: DeploymentRequest) -> Quote:
     """Ask the request's providers, all at once.
 
     Raises NoOfferingError where nothing would do, ArgumentError for a GPU that nobody knows and for
     a command that would not be followed.
     """
-    runtime = tools.runtime(request.runtime)
+    runtime = context.runtime(request.runtime)
     runtime.check(request.models)
-    names = [request.provider] if request.provider else tools.provider_names()
-    providers = [tools.provider(name) for name in names]
+    names = [request.provider] if request.provider else context.provider_names()
+    providers = [context.provider(name) for name in names]
     _require_command_followed(request, runtime, providers)
     listings = await asyncio.gather(*(_listed(one, is_only=len(names) == 1) for one in providers))
     if request.gpu is not None:
         _check_gpu(request.gpu, listings)
     servers: list[ServerQuote] = []
     for models in split_models(request.models, runtime):
-        plan = await asyncio.to_thread(tools.plan_of, models, request)
+        plan = await asyncio.to_thread(context.plan_of, models, request)
         disk_gib = _disk_gib(plan)
         candidates = [
             Candidate(

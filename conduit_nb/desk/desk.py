@@ -14,14 +14,12 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from conduit_nb import settings
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.desk.wire import (
-    S_PER_HOUR,
     SIDECAR_MARK,
     Action,
     Document,
@@ -31,14 +29,11 @@ from conduit_nb.desk.wire import (
     plain_document,
 )
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
-from conduit_nb.events import Event, Notice
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document
 from conduit_nb.session import Session
 from conduit_nb.units import require_hours
-
-T = TypeVar("T")
 
 LOOK_EVERY = timedelta(seconds=30)
 KEPT_ACTIONS = 20
@@ -52,7 +47,7 @@ def _now() -> datetime:
 
 
 class Desk:
-    """Answers the panels. Every method is called on its caller's event loop, and never blocks it.
+    """Answers the panels. Every method is called on the session's event loop.
 
     Revisions are its own: they cover the sidecar too, which is in no state store. They begin with
     an epoch, so that a question that was meant for another desk is answered in full.
@@ -66,6 +61,7 @@ class Desk:
         look_every: timedelta = LOOK_EVERY,
     ) -> None:
         self._session = session
+        self._deployments = session.deployments
         self._clock = clock
         self._look_every = look_every
         self._epoch = secrets.token_hex(4)
@@ -78,6 +74,8 @@ class Desk:
         self._actions: dict[str, Action] = {}
         self._carrying: dict[str, asyncio.Task[None]] = {}
         self._reading = asyncio.Lock()
+        self.urls: dict[str, str] = {}
+        """Where each thing that runs answers, as of the last overview."""
 
     async def overview(self, since: str | None) -> Document:
         """Return what runs and costs: all of it, or what has changed since a revision of ours.
@@ -86,7 +84,8 @@ class Desk:
         """
         self._look_if_due()
         async with self._reading:
-            infos, cost = await asyncio.to_thread(self._session.known)
+            infos, cost = await self._deployments.snapshot()
+            self.urls = {key_of(one): plain(one.url) for one in infos}
             as_of = self._clock()
             self._note(infos)
         from_revision = self._read_since(since)
@@ -112,14 +111,11 @@ class Desk:
 
     async def logs(self, key: str, tail: int) -> list[str]:
         """Return the last lines of a log."""
-        if key.startswith(SIDECAR_MARK):
-            name = key.removeprefix(SIDECAR_MARK)
-            return await asyncio.to_thread(self._session.logs, name, tail)
-        return await self._on_session(self._session.fleet.read_logs(key, tail=tail))
+        return await self._deployments.logs(_name_of(key), tail=tail)
 
     async def offerings(self) -> Document:
         """Ask everybody what is offered now, the cheapest by its memory first."""
-        market = await asyncio.to_thread(lambda: self._session.find_offerings(is_fresh=True))
+        market = await self._session.offerings(is_fresh=True)
         choice = choose(market, constraint=DeploymentConstraint())
         return await asyncio.to_thread(lambda: plain_document(offerings_document(choice)))
 
@@ -135,21 +131,20 @@ class Desk:
             )
         name = str(self._told[key][1]["name"])
         require_hours("hours", hours)
-        if key.startswith(SIDECAR_MARK):
-            if verb != "stop":
-                raise ArgumentError(
-                    f"A sidecar cannot be told to {verb}.",
-                    param="verb",
-                    hint="Stop it; the next block that needs it starts it.",
-                )
-            return self._begin(verb, name, lambda: asyncio.to_thread(self._session.stop, name))
-        fleet = self._session.fleet
+        if key.startswith(SIDECAR_MARK) and verb not in ("stop", "terminate"):
+            raise ArgumentError(
+                f"The local server cannot {verb[:40]}.",
+                param="verb",
+                hint="Stop it; the next block that needs it starts it.",
+            )
+        service = self._deployments
+        key = _name_of(key)
         works: dict[str, Callable[[], Awaitable[object]]] = {
-            "start": lambda: self._on_session(fleet.start(key)),
-            "stop": lambda: self._on_session(fleet.stop(key)),
-            "restart": lambda: self._on_session(fleet.restart(key)),
-            "terminate": lambda: self._on_session(fleet.terminate(key)),
-            "extend": lambda: self._on_session(fleet.extend(key, hours * S_PER_HOUR)),
+            "start": lambda: service.start(key),
+            "stop": lambda: service.stop(key),
+            "restart": lambda: service.restart(key),
+            "terminate": lambda: service.terminate(key),
+            "extend": lambda: service.extend(key, hours),
         }
         if verb not in works:
             raise ArgumentError(
@@ -166,16 +161,12 @@ class Desk:
                 param="verb",
                 hint="Terminate all, or act on one of them by its key.",
             )
-        # The session's "stop all" ends everything, also the server beside the kernels.
-        return self._begin(verb, ALL, lambda: asyncio.to_thread(self._session.stop, "all"))
+        return self._begin(verb, ALL, lambda: self._deployments.terminate(ALL))
 
     def deploy(self, request: DeploymentRequest) -> Action:
-        """Begin a deployment; the sidecar loads what is meant for it."""
+        """Begin a deployment."""
         target = ", ".join(model.model_id for model in request.models)
-        if request.is_shared:
-            return self._begin("load", target, lambda: self._load(request))
-        fleet = self._session.fleet
-        return self._begin("deploy", target, lambda: self._on_session(fleet.deploy(request)))
+        return self._begin("deploy", target, lambda: self._deployments.deploy(request))
 
     def action(self, action_id: str) -> Action:
         """Return an action as it stands. Raises ArgumentError where it is forgotten."""
@@ -233,19 +224,17 @@ class Desk:
     async def _look_at_providers(self) -> None:
         """Reconcile with the providers; only a look that reached all of them makes news fresh."""
         failures: list[str] = []
-
-        def heard(event: Event) -> None:
-            if isinstance(event, Notice) and "could not be looked at" in event.text:
-                failures.append(plain(event.text[:500]))
-
         began = self._clock()
-        end = self._session.events.subscribe(heard)
-        try:
-            error = await _error_of(lambda: asyncio.to_thread(self._session.ps), "the look")
-        finally:
-            end()
+
+        async def look() -> None:
+            if self._deployments.context.has_state():
+                looked = await self._deployments.look()
+                failures.extend(f"{name}: {error}" for name, error in looked.failures.items())
+
+        error = await _error_of(look, "the look")
         if error is not None:
-            failures.append(plain(error["message"][:500]))
+            failures.append(error["message"])
+        failures = [plain(one[:500]) for one in failures]
         self._look_failures = failures
         if not failures:
             self._looked_at = began
@@ -277,14 +266,6 @@ class Desk:
             ended = replace(action, state=state, error=error, ended_at=self._clock())
             self._actions[action.id] = ended
 
-    async def _load(self, request: DeploymentRequest) -> None:
-        for model in request.models:
-            await asyncio.to_thread(self._session.load_model, model)
-
-    async def _on_session(self, work: Awaitable[T]) -> T:
-        """Await on this loop what goes on on the session's."""
-        return await asyncio.wrap_future(self._session.submit(_as_coroutine(work)))
-
 
 async def _error_of(work: Callable[[], Awaitable[object]], what: str) -> Document | None:
     """Do it, and return the error that it raised, if any: nobody awaits what it returns."""
@@ -299,5 +280,6 @@ async def _error_of(work: Callable[[], Awaitable[object]], what: str) -> Documen
     return None
 
 
-async def _as_coroutine(work: Awaitable[T]) -> T:
-    return await work
+def _name_of(key: str) -> str:
+    """Return what the service knows a key as: an id, or the name of a shared server."""
+    return key.removeprefix(SIDECAR_MARK)

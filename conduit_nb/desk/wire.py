@@ -24,7 +24,6 @@ ActionState = Literal["running", "done", "failed"]
 LONGEST_BODY_BYTES = 64 * 1024
 LONGEST_TEXT = 2000
 MOST_LOG_LINES = 2000
-S_PER_HOUR = 3600
 SIDECAR_MARK = "sidecar:"
 
 

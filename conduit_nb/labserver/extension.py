@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def _load_jupyter_server_extension(server_app: ServerApp) -> None:  # pyright: ignore[reportUnusedFunction]  # Jupyter calls it by this name
     """Put our addresses beside the server's own."""
-    desk = Desk(process_session())
+    session = process_session()
+    desk = Desk(session)
     web_app = server_app.web_app
-    web_app.add_handlers(".*$", routes(web_app.settings["base_url"], desk))
+    web_app.add_handlers(".*$", routes(web_app.settings["base_url"], session, desk))
     server_app.log.info("Conduit answers JupyterLab's panels.")

@@ -7,6 +7,7 @@ Layer 7.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -36,6 +37,7 @@ from conduit_nb.errors import (
     StorageError,
 )
 from conduit_nb.plans.documents import error_document
+from conduit_nb.session import Session
 
 DEFAULT_TAIL = "200"
 # The first that an error is an instance of; what is none of these lies beyond this server.
@@ -54,8 +56,9 @@ class DeskHandler(APIHandler):
 
     auth_resource = "conduit"
 
-    def initialize(self, desk: Desk) -> None:
-        """Take what every request is answered with."""
+    def initialize(self, session: Session, desk: Desk) -> None:
+        """Take what every request is answered with, and the session on whose loop that is done."""
+        self.session = session
         self.desk = desk
 
     def answer(self, document: Document, status: int = 200) -> None:
@@ -68,7 +71,7 @@ class DeskHandler(APIHandler):
     async def answering(self, work: Callable[[], Awaitable[Document]], status: int = 200) -> None:
         """Answer with what `work` returns, or with the ConduitError that it raises."""
         try:
-            document = await work()
+            document = await asyncio.wrap_future(self.session.submit(_document_of(work)))
         except ConduitError as err:
             self.answer(plain_document(error_document(err)), status_of(err))
         else:
@@ -154,7 +157,13 @@ class VerbHandler(DeskHandler):
         await self.answering(begin, 202)
 
 
-def routes(base_url: str, desk: Desk) -> list[tuple[str, type[DeskHandler], dict[str, Any]]]:
+async def _document_of(work: Callable[[], Awaitable[Document]]) -> Document:
+    return await work()
+
+
+def routes(
+    base_url: str, session: Session, desk: Desk
+) -> list[tuple[str, type[DeskHandler], dict[str, Any]]]:
     """Return every address, under the server's own."""
     addresses: list[tuple[str, type[DeskHandler]]] = [
         ("overview", OverviewHandler),
@@ -165,7 +174,11 @@ def routes(base_url: str, desk: Desk) -> list[tuple[str, type[DeskHandler], dict
         ("actions/([^/]+)", ActionHandler),
     ]
     return [
-        (url_path_join(base_url, "conduit/api", address), handler, {"desk": desk})
+        (
+            url_path_join(base_url, "conduit/api", address),
+            handler,
+            {"session": session, "desk": desk},
+        )
         for address, handler in addresses
     ]
 

@@ -74,6 +74,13 @@ class ModelOptions:
         metavar="PAIRS",
         is_basic=True,
     )
+    on: str | None = option(
+        None,
+        "Running deployment to use, by its name (see %conduit ps).",
+        metavar="NAME",
+        is_basic=True,
+        source="deployment",
+    )
     endpoint: str | None = option(
         None,
         "OpenAI-compatible server, e.g. http://127.0.0.1:11434/v1.",

@@ -166,7 +166,8 @@ def _deployments() -> list[str]:
     if session is None:
         return []
     try:
-        running, _ = session.process_session().known()
+        here = session.process_session()
+        running, _ = here.wait(here.deployments.snapshot())
     except ConduitError:
         return []
     return [info.name for info in running]

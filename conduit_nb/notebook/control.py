@@ -9,7 +9,6 @@ from __future__ import annotations
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.notebook.display import Table
-from conduit_nb.notebook.keeping import unclaimed
 from conduit_nb.session import process_session
 from conduit_nb.units import require_within
 
@@ -22,13 +21,16 @@ def ps(*, all_nodes: bool = False) -> Table[DeploymentInfo]:
     Nodes of other installations in the same accounts come last; `attach` takes one over. Where
     nothing was ever deployed from here, providers are asked for them with `all_nodes` only.
     """
-    listed = [*process_session().ps(), *unclaimed(all_nodes=all_nodes)]
+    session = process_session()
+    listed = session.wait(session.deployments.ps())
+    listed += session.wait(session.deployments.orphans(asks_all=all_nodes))
     return Table(listed, empty="Nothing runs.")
 
 
 def list_models() -> Table[ServedModel]:
     """Return the models that are loaded, and those that can be used without a network."""
-    return Table(process_session().models(), empty="No model is loaded.")
+    session = process_session()
+    return Table(session.wait(session.models()), empty="No model is loaded.")
 
 
 def load_model(model: str | LmLiteModelConfig, *, replicas: int = 1) -> Table[ServedModel]:
@@ -38,21 +40,29 @@ def load_model(model: str | LmLiteModelConfig, *, replicas: int = 1) -> Table[Se
     budget has no room for it beside the models at work.
     """
     config = LmLiteModelConfig(model) if isinstance(model, str) else model
-    process_session().load_model(config, replicas=replicas)
+    session = process_session()
+    session.wait(session.deployments.load(config, replicas=replicas))
     return list_models()
 
 
 def unload_model(model_id: str) -> Table[ServedModel]:
     """Free the memory of a loaded model; return what was unloaded. It must not be at work."""
-    return Table(process_session().unload_model(model_id), empty="It was not loaded.")
+    session = process_session()
+    return Table(session.wait(session.deployments.unload(model_id)), empty="It was not loaded.")
 
 
 def logs(name: str | None = None, *, tail: int = 100) -> list[str]:
     """Return the last `tail` lines that a server wrote; without a name, the local one."""
     require_within("tail", tail, 0, MAX_LOG_LINES)
-    return process_session().logs(name, tail=tail)
+    session = process_session()
+    return session.wait(session.deployments.logs(name, tail=int(tail)))
 
 
 def stop(name: str | None = None) -> Table[DeploymentInfo]:
-    """End a server by its name, or "all"; without a name, the local one. Return what was ended."""
-    return Table(process_session().stop(name), empty="Nothing ran.")
+    """Stop a deployment and keep its disks; "all" stops everything that can be stopped.
+
+    Without a name the shared local server. Returns what was stopped, and of "all" what is left
+    running, as its provider cannot stop it.
+    """
+    session = process_session()
+    return Table(session.wait(session.deployments.stop(name)), empty="Nothing ran.")

@@ -50,12 +50,12 @@ def estimate_deploy(
     Raises what `deploy` would be refused with: NoOfferingError, SpendCapError, a name that is
     taken. Providers are asked; nothing is created.
     """
-    live = session.wait(session.fleet.left_of(request))
+    live = session.wait(session.deployments.find(request))
     if live is not None:
         return Table([live], empty="")
-    left = session.wait(session.fleet.may_spend_usd(request))
-    quote = session.wait(session.fleet.quote(request))
-    session.wait(session.fleet.require_deployable(quote))
+    left = session.wait(session.deployments.may_spend_usd(request))
+    quote = session.wait(session.deployments.quote(request))
+    session.wait(session.deployments.require_deployable(quote))
     return Table(_rows(quote, lease_hours(request), left), empty="")
 
 

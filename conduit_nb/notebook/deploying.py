@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Unpack
 
-from conduit_nb.compute.request import S_PER_HOUR, DeploymentOptions, DeploymentRequest
+from conduit_nb.compute.request import DeploymentOptions, DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.overview import CostReport
 from conduit_nb.errors import ArgumentError
@@ -19,7 +19,6 @@ from conduit_nb.notebook.deploy_estimate import estimate_deploy
 from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.stopping import wait_or_end
 from conduit_nb.session import process_session
-from conduit_nb.units import require_hours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,59 +51,43 @@ def deploy(
             "deploy needs a model.", param="models", hint="Name an id or a folder, or several."
         )
     request = DeploymentRequest.parse({"models": models, **options})
-    return estimate_deploy(process_session(), request) if dry_run else _deploy(request)
-
-
-def _deploy(request: DeploymentRequest) -> Table[DeploymentInfo]:
     session = process_session()
-    if request.is_shared:  # the server beside the kernels is that already: load it there
-        _require_nothing_of_its_own(request)
-        for config in request.models:
-            session.load_model(config)
-        return Table([found for found in session.ps() if found.id is None], empty="Nothing runs.")
-    info = wait_or_end(session, request)
-    return Table([info], empty="Nothing runs.")
-
-
-def _require_nothing_of_its_own(request: DeploymentRequest) -> None:
-    """Raise ArgumentError for an option that the server of all kernels cannot have."""
-    for option in request.bounds():
-        raise ArgumentError(
-            f"{option} does not apply to the local LmLite server, which all notebooks share.",
-            param=option,
-            hint=f"Leave {option} out, or choose another provider (docker) or runtime.",
-        )
+    if dry_run:
+        return estimate_deploy(session, request)
+    return Table([wait_or_end(session, request)], empty="Nothing runs.")
 
 
 def start(name: str) -> Table[DeploymentInfo]:
     """Start a stopped deployment again, with a new lease."""
     session = process_session()
-    return Table([session.wait(session.fleet.start(name))], empty="Nothing runs.")
+    return Table([session.wait(session.deployments.start(name))], empty="Nothing runs.")
 
 
 def restart(name: str) -> Table[DeploymentInfo]:
     """Start the programs of a deployment's nodes anew."""
     session = process_session()
-    return Table([session.wait(session.fleet.restart(name))], empty="Nothing runs.")
+    return Table([session.wait(session.deployments.restart(name))], empty="Nothing runs.")
 
 
 def terminate(name: str) -> Table[DeploymentInfo]:
     """End a deployment for good, or "all"; return what was ended."""
-    return Table(process_session().terminate(name), empty="Nothing was deployed.")
+    session = process_session()
+    return Table(session.wait(session.deployments.terminate(name)), empty="Nothing was deployed.")
 
 
 def extend(name: str, hours: float = 1.0) -> Table[DeploymentInfo]:
     """Let a deployment live so many hours from now on, as far as its money lasts."""
-    require_hours("hours", hours)
     session = process_session()
-    told = session.wait(session.fleet.extend(name, hours * S_PER_HOUR))
+    told = session.wait(session.deployments.extend(name, hours))
     return Table([told], empty="Nothing runs.")
 
 
 def cost() -> Table[CostRow]:
     """Return what every deployment costs and has cost, and the sum with today's."""
     session = process_session()
-    return Table(cost_rows(session.wait(session.fleet.cost())), empty="Nothing costs anything.")
+    return Table(
+        cost_rows(session.wait(session.deployments.cost())), empty="Nothing costs anything."
+    )
 
 
 def cost_rows(report: CostReport) -> list[CostRow]:

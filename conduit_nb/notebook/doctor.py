@@ -133,7 +133,7 @@ def _folder(what: str, folder: Path, variable: str) -> Finding:
 def _state() -> Finding:
     session = process_session()
     try:
-        report = session.wait(session.fleet.cost())
+        report = session.wait(session.deployments.cost())
     except ConduitError as err:
         return Finding(what="state", works="no", seen=str(err), to_do=err.hint)
     return Finding(

@@ -27,7 +27,7 @@ def attach(node_name: str) -> Table[DeploymentInfo]:
     secret it can be stopped and ended here, not asked.
     """
     session = process_session()
-    return Table([session.wait(session.fleet.adopt(node_name))], empty="Nothing runs.")
+    return Table([session.wait(session.deployments.attach(node_name))], empty="Nothing runs.")
 
 
 def cleanup(*, force: bool = False) -> Table[EndedNode]:
@@ -37,10 +37,7 @@ def cleanup(*, force: bool = False) -> Table[EndedNode]:
     with `force` only.
     """
     session = process_session()
-    ended = [EndedNode(name=name) for name in session.wait(session.fleet.gc(force=force))]
+    ended = [
+        EndedNode(name=name) for name in session.wait(session.deployments.cleanup(force=force))
+    ]
     return Table(ended, empty="No orphaned nodes found.")
-
-
-def unclaimed(*, all_nodes: bool = False) -> list[DeploymentInfo]:
-    """Return the nodes in our accounts that no deployment names: see `Session.unclaimed`."""
-    return process_session().unclaimed(all_nodes=all_nodes)

@@ -81,8 +81,8 @@ def map_rows(cell: Cell, rows: str, **options: Any) -> pd.DataFrame | Background
             estimate = preflight(session, job.task, job.run.rows, job.gives)
             if arguments.dry_run:
                 return estimate
-            if estimate.usd and job.task.deployment is not None:
-                session.wait(session.fleet.require_affordable(estimate.usd, job.task.deployment))
+            if estimate.usd and job.task.target is not None:
+                session.wait(session.deployments.require_affordable(estimate.usd, job.task.target))
             show_line(shell, estimate)
         for warning in [*warnings, *job.binding.begin()]:
             show_line(shell, Line(warning))

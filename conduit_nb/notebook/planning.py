@@ -78,8 +78,9 @@ def find_offerings(
             hint="Plan first: find_offerings(plan(ID, …), …).",
         )
     constraint = constraint or DeploymentConstraint()
-    market = process_session().find_offerings(
-        providers=constraint.providers, timeout_s=timeout_s, is_fresh=fresh
+    session = process_session()
+    market = session.wait(
+        session.offerings(providers=constraint.providers, timeout_s=timeout_s, is_fresh=fresh)
     )
     choice = choose(
         market,

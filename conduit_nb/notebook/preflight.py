@@ -6,10 +6,12 @@ Layer 7.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from conduit_nb import settings
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.detection import local_offerings
 from conduit_nb.compute.request import DeploymentRequest
@@ -92,6 +94,10 @@ class _Place:
     reads_per_s: float | None = None
 
 
+HUB_FOLDERS = ("HF_HOME", "HF_HUB_CACHE")
+_PLANNED: dict[tuple[str | None, ...], _Place] = {}
+
+
 def preflight(
     session: Session,
     task: LlmTask[Any, Any],
@@ -135,27 +141,39 @@ def _is_telling(receipt: Receipt) -> bool:
 
 
 def _place(session: Session, task: LlmTask[Any, Any]) -> _Place:
-    request = task.deployment
-    if request is None:
+    target = task.target
+    if target is None:
         return _Place(said="a server of your own", provider=None, usd_per_hour=None)
-    if request.is_shared:
+    if not isinstance(target, str) and target.is_shared:
         return _here(task.model_id)
-    live = session.wait(session.fleet.left_of(request))
+    live = session.wait(session.deployments.find(target))
     if live is not None and live.status == "running":
         said = live.device or live.provider
         return _Place(said=said, provider=live.provider, usd_per_hour=live.usd_per_hour or 0.0)
-    return _rented(session, request)
+    if isinstance(target, str):
+        return _Place(said=target, provider=None, usd_per_hour=None)
+    return _rented(session, target)
 
 
 def _here(model_id: str) -> _Place:
-    """Return this machine, as fast as the model's size and the device let it be."""
-    said, provider = "this machine", "local"
-    if resolved_id(model_id) not in available_offline():  # a plan would ask the hub
-        return _Place(said=said, provider=provider, usd_per_hour=0.0)
-    try:
-        plan = make_plan([model_id], PlanOptions(max_concurrency=32))
-    except ConduitError:
-        return _Place(said=said, provider=provider, usd_per_hour=0.0)
+    """Return this machine, as fast as the model's size and the device let it be.
+
+    A model that lies here is planned once: its files do not change from map to map.
+    """
+    key = (model_id, str(settings.cache_dir()), *map(os.environ.get, HUB_FOLDERS))
+    if key not in _PLANNED:
+        here = _Place(said="this machine", provider="local", usd_per_hour=0.0)
+        if resolved_id(model_id) not in available_offline():  # a plan would ask the hub
+            return here
+        try:
+            plan = make_plan([model_id], PlanOptions(max_concurrency=32))
+        except ConduitError:
+            return here
+        _PLANNED[key] = _with_speed(here, plan)
+    return _PLANNED[key]
+
+
+def _with_speed(here: _Place, plan: Plan) -> _Place:
     for offering in local_offerings():
         speed = estimate_tokens_per_s(plan, offering.hardware)
         if speed is not None:
@@ -164,10 +182,8 @@ def _here(model_id: str) -> _Place:
     else:
         weights = sum(model.weights_bytes for model in plan.models)
         writes, ratio = CPU_BYTES_PER_S / max(weights, 1), READS_PER_WRITE
-    return _Place(
-        said=said,
-        provider=provider,
-        usd_per_hour=0.0,
+    return replace(
+        here,
         context_tokens=plan.models[0].max_model_len,
         writes_per_s=writes,
         reads_per_s=writes * ratio,
@@ -176,7 +192,7 @@ def _here(model_id: str) -> _Place:
 
 def _rented(session: Session, request: DeploymentRequest) -> _Place:
     """Return what the best offering would be; NoOfferingError where there is none."""
-    quote = session.wait(session.fleet.quote(request))
+    quote = session.wait(session.deployments.quote(request))
     best = quote.servers[0].candidates[0]
     plan: Plan | None = quote.servers[0].plan
     speed = None if plan is None else estimate_tokens_per_s(plan, best.offering.hardware)

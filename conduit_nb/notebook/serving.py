@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from conduit_nb.blocks.tasks import LlmTask
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, StorageError
 from conduit_nb.models.hub import resolved_id
 from conduit_nb.protocol import ModelInfo
@@ -47,31 +48,33 @@ class Witness:
         self._title = title
         self._hash = schema_hash(gives)
         self._started = datetime.now(UTC)
-        request = task.deployment
-        self._server = Server() if request is None else Server(runtime=request.runtime)
-        if request is not None and request.is_shared:
-            self._server = replace(self._server, provider="local", usd_per_hour=0.0)
+        self._server = Server()
+        if isinstance(task.target, DeploymentRequest):
+            self._server = Server(runtime=task.target.runtime)
+            if task.target.is_shared:
+                self._server = replace(self._server, provider="local", usd_per_hour=0.0)
 
     async def look(self, run: Run[Any, Any]) -> None:
         """Ask who answers; what cannot be asked stays unknown, and is no error of the map."""
-        request = self._task.deployment
-        if request is None:
+        target = self._task.target
+        if target is None:
             return
         try:
-            if not request.is_shared:
-                info = await self._session.fleet.left_of(request)
+            if isinstance(target, str) or not target.is_shared:
+                info = await self._session.deployments.find(target)
                 if info is None:
                     return
                 self._server = replace(
                     self._server,
+                    runtime=info.runtime,
                     provider=info.provider,
                     deployment=info.name,
                     device=info.device,
                     usd_per_hour=info.usd_per_hour,
-                    runtime_version=request.runtime_version,
+                    runtime_version=None if isinstance(target, str) else target.runtime_version,
                 )
                 run.progress.usd_per_hour = info.usd_per_hour
-            endpoint = await self._session.endpoint(request)
+            endpoint = await self._session.endpoint(target)
             health = await endpoint.health(timeout_s=ASK_S)
             self._server = replace(
                 self._server,

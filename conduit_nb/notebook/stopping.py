@@ -28,10 +28,12 @@ def wait_or_end(session: Session, request: DeploymentRequest) -> DeploymentInfo:
 
     What ran before stays. A second interrupt goes through at once; the ending goes on all the same.
     """
-    before = session.wait(session.fleet.left_of(request))
+    if request.is_shared:  # it costs nothing, and what others use must not end
+        return session.wait(session.deployments.deploy(request))
+    before = session.wait(session.deployments.find(request))
     running = Running()
     try:
-        work = session.submit(running.carry_out(lambda: session.fleet.deploy(request)))
+        work = session.submit(running.carry_out(lambda: session.deployments.deploy(request)))
         return result_of(work)
     except KeyboardInterrupt:
         session.events.emit(Notice(text="Stopping: what was started is being ended."))
@@ -67,8 +69,8 @@ async def _settled(session: Session, request: DeploymentRequest) -> DeploymentIn
     """
     deadline = time.monotonic() + SETTLE_S
     while True:
-        left = await session.fleet.left_of(request)
+        left = await session.deployments.find(request)
         if left is None or left.status != "terminating" or time.monotonic() > deadline:
             return left
         await asyncio.sleep(LOOK_EVERY_S)
-        await session.fleet.list_deployments()
+        await session.deployments.look()

@@ -14,6 +14,7 @@ from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.compute.request import ANY, LMLITE
 from conduit_nb.notebook.cell_options import ModelOptions
 from conduit_nb.options import options_of, parse_options
+from conduit_nb.session import process_session
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -52,7 +53,8 @@ def task_of(
     examples: Sequence[tuple[In, Out]] = (),
 ) -> LlmTask[In, Out]:
     """Return the task that a cell's options stand for."""
-    model_id = options.model.model or settings.default_model()
+    on = options.model.on
+    model_id = options.model.model or _model_of(on) or settings.default_model()
     compute = dict(options.compute)
     runtime = compute.pop("runtime", LMLITE)
     provider = compute.pop("provider", ComputeProvider.LOCAL) or ANY
@@ -61,6 +63,7 @@ def task_of(
         provider,
         endpoint=options.model.endpoint,
         api_key_env=options.model.api_key_env,
+        on=on,
         **compute,
     )
     ask = options.ask
@@ -76,3 +79,12 @@ def task_of(
         confidence=ask.confidence,
         name=name,
     )
+
+
+def _model_of(name: str | None) -> str | None:
+    """Return the first model of a deployment, None where none is named or it says nothing of it."""
+    if name is None:
+        return None
+    session = process_session()
+    info = session.wait(session.deployments.find(name))
+    return next(iter(info.models), None)

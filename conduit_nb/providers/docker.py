@@ -24,7 +24,13 @@ from conduit_nb import settings
 from conduit_nb.compute.detection import Detection, detect_devices, local_offerings
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.errors import ArgumentError, ComputeError, ConduitError, DeploymentError
+from conduit_nb.errors import (
+    ArgumentError,
+    ComputeError,
+    ConduitError,
+    DeploymentError,
+    NameTakenError,
+)
 from conduit_nb.events import Step
 from conduit_nb.private_files import make_private_folder, write_private_file
 from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus, Tell
@@ -220,7 +226,7 @@ class DockerProvider:
     ) -> Node:
         assert spec.image is not None
         if _find(client, spec.name) is not None:
-            raise DeploymentError(
+            raise NameTakenError(
                 f"A container is called {spec.name} already.",
                 hint=f"Use it, or end it first: %conduit terminate, or docker rm -f {spec.name}.",
             )

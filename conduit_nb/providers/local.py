@@ -29,7 +29,13 @@ from conduit_nb.child_environment import server_environment
 from conduit_nb.compute.detection import detect_devices, local_offerings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.errors import ArgumentError, ComputeError, DeploymentError, StorageError
+from conduit_nb.errors import (
+    ArgumentError,
+    ComputeError,
+    DeploymentError,
+    NameTakenError,
+    StorageError,
+)
 from conduit_nb.private_files import make_private_folder, to_storage_error, write_private_file
 from conduit_nb.providers.base import Capabilities, Listing, Node
 from conduit_nb.providers.guarding import in_process
@@ -84,6 +90,7 @@ class LocalProvider:
         self._choose_port = choose_port or _free_port
         self._grace_s = grace_s
         self._children: dict[str, tuple[Record, Child]] = {}
+        self._listening: set[str] = set()
 
     async def offerings(self, *, timeout_s: float = 20) -> Listing:  # noqa: ARG002  # asks nobody
         """Return what this machine can run on, and what of it could not be seen."""
@@ -111,11 +118,21 @@ class LocalProvider:
 
     async def list_nodes(self) -> list[Node]:
         """Return every node that still runs, the oldest first."""
-        return await asyncio.to_thread(self._list)
+        nodes = self._list()  # at once: some small files of this machine
+        for node in nodes:
+            if node.status == "gone":
+                await asyncio.to_thread(self._describe, node.name)  # puts away what is left of it
+        running = [node for node in nodes if node.status != "gone"]
+        return sorted(running, key=lambda node: str(node.started_at))
 
-    async def terminate(self, name: str, node_id: str | None = None) -> None:  # noqa: ARG002  # its name is its id
-        """End the process (SIGTERM, then SIGKILL) and everything that it started."""
+    async def terminate(self, name: str, node_id: str | None = None) -> None:
+        """End the process (SIGTERM, then SIGKILL) and everything that it started.
+
+        With an id only that launch: a later one of the same name is left alone.
+        """
         record = await asyncio.to_thread(self._read, name)
+        if record is not None and node_id not in (None, record.launch):
+            return
         if record is None:
             await asyncio.to_thread(self._end_unrecorded, name)
             return
@@ -168,7 +185,7 @@ class LocalProvider:
         with self._locked():
             known = self._read(spec.name)
             if known is not None and is_same_process(known.pid, known.created):
-                raise DeploymentError(
+                raise NameTakenError(
                     f"{spec.name} already runs (process {known.pid}).",
                     hint=f"Use it, or end it first: conduit_nb.stop({spec.name!r}).",
                 )
@@ -254,9 +271,8 @@ class LocalProvider:
 
     def _list(self) -> list[Node]:
         names = sorted(path.stem for path in self._folder("nodes").glob("*.json"))
-        nodes = [self._describe(name) for name in names]
-        running = [node for node in nodes if node is not None and node.status != "gone"]
-        return sorted(running, key=lambda node: str(node.started_at))
+        records = [record for record in map(self._read, names) if record is not None]
+        return [self._to_node(record) for record in records]
 
     def _to_node(self, record: Record) -> Node:
         launched = self._children.get(record.name)
@@ -266,7 +282,7 @@ class LocalProvider:
             status = "gone"
             exit_code = launched[1].exit_code() if launched is not None and is_ours else None
         else:
-            status = "running" if is_listening(record.pid, record.port) else "starting"
+            status = "running" if self._listens(record) else "starting"
         return Node(
             name=record.name,
             provider=self.name,
@@ -278,6 +294,12 @@ class LocalProvider:
             exit_code=exit_code,
             log=str(self._log_path(record.name)),
         )
+
+    def _listens(self, record: Record) -> bool:
+        """Say whether the node's own process takes connections; once it did, it goes on to."""
+        if record.launch not in self._listening and is_listening(record.pid, record.port):
+            self._listening.add(record.launch)
+        return record.launch in self._listening
 
     def _read(self, name: str) -> Record | None:
         """Return the record of that name; a broken one, or one of another machine, is none."""

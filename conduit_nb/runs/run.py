@@ -207,8 +207,8 @@ class _Watched:
     def is_loop_thread(self) -> bool:
         return self._host.is_loop_thread()
 
-    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
-        endpoint = await self._host.endpoint(request, fresh=fresh)
+    async def endpoint(self, target: DeploymentRequest | str, *, fresh: bool = False) -> Endpoint:
+        endpoint = await self._host.endpoint(target, fresh=fresh)
         if not self._has_endpoint:
             self._has_endpoint = True
             self._when_ready()

@@ -34,6 +34,10 @@ ENDED_NODES: frozenset[NodeState] = frozenset({"terminated", "failed", "lost"})
 """In which nothing of a node is left at its provider, so that nothing bills."""
 
 
+class BusyError(Exception):
+    """Somebody else writes at this moment: see `Store.at_once`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentRecord:
     """One deployment: `request` is what was asked for, `key` what makes it shared.

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import functools
 import os
+import sqlite3
 import string
-from collections.abc import Generator, Iterable, Mapping
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -40,7 +42,14 @@ from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ArgumentError, MissingExtraError, StateConflictError, StorageError
 from conduit_nb.private_files import make_private_folder
-from conduit_nb.state.records import Changes, Charge, ChargeState, DeploymentRecord, NodeRecord
+from conduit_nb.state.records import (
+    BusyError,
+    Changes,
+    Charge,
+    ChargeState,
+    DeploymentRecord,
+    NodeRecord,
+)
 from conduit_nb.state.tables import CHARGES, DEPLOYMENTS, META, MIGRATIONS, NODES
 
 BUSY_TIMEOUT_MS = 15_000
@@ -55,7 +64,10 @@ _MOMENTS = frozenset(
 )
 
 _WRITES = "conduit_writes"
+_IS_NEAR = "conduit_is_near"
 
+T = TypeVar("T")
+P = ParamSpec("P")
 AnyRecord = TypeVar("AnyRecord", DeploymentRecord, NodeRecord)
 
 
@@ -67,10 +79,28 @@ class Store:
         self._engine = _engine(self._url)
         _make_private_file(self._engine)
         self._is_newer = False
+        self._at_once = threading.local()
         self._migrate()
 
     def __repr__(self) -> str:
         return f"Store({make_url(self._url).render_as_string(hide_password=True)!r})"
+
+    @property
+    def is_near(self) -> bool:
+        """Say whether a question takes a millisecond: a file of this machine, and no server."""
+        return bool(self._engine.get_execution_options().get(_IS_NEAR))
+
+    def at_once(self, work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do a piece of this store's work without waiting for anybody who writes.
+
+        Raises BusyError, before anything is done, where somebody does: who can wait in a thread
+        asks there.
+        """
+        self._at_once.is_on = True
+        try:
+            return work(*args, **named)
+        finally:
+            self._at_once.is_on = False
 
     def close(self) -> None:
         """Let go of every connection."""
@@ -259,7 +289,8 @@ class Store:
     def _transaction(self) -> Generator[Connection]:
         """Open a transaction that writes: one after the other, also in SQLite."""
         with self._mapped(), self._engine.connect() as connection:
-            writing = connection.execution_options(**{_WRITES: True})
+            waits = "no" if getattr(self._at_once, "is_on", False) else "yes"
+            writing = connection.execution_options(**{_WRITES: waits})
             with writing.begin():
                 yield writing
 
@@ -287,6 +318,9 @@ class Store:
         except IntegrityError as err:
             raise StateConflictError("Another client was quicker.", hint="Look again.") from err
         except DBAPIError as err:
+            is_busy = getattr(err.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if is_busy and getattr(self._at_once, "is_on", False):
+                raise BusyError from None
             # Its own text may hold values that were written; the driver's does not.
             raise StorageError(
                 f"The state in {self!r} cannot be read or written"
@@ -390,9 +424,12 @@ def _prepare_sqlite(engine: Engine, busy_timeout_ms: int) -> None:
 
     def begin(connection: Connection) -> None:
         # Who only reads sees the last whole state at once, however long somebody writes.
-        is_writing = connection.get_execution_options().get(_WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+        waits = connection.get_execution_options().get(_WRITES)
+        if waits == "no":
+            connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        connection.exec_driver_sql("BEGIN" if waits is None else "BEGIN IMMEDIATE")
 
+    engine.update_execution_options(**{_IS_NEAR: journal == "WAL"})
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begin)
 
@@ -469,12 +506,15 @@ def _values(row: RowMapping, names: Iterable[str]) -> dict[str, Any]:
 def _value(row: RowMapping, name: str) -> Any:
     if name in _MOMENTS and row[name] is not None:
         return datetime.fromtimestamp(row[name], UTC)
-    return _request(row) if name == "request" else row[name]
+    if name == "request":
+        return _request(row["request"], row["runtime"], row["provider"])
+    return row[name]
 
 
-def _request(row: RowMapping) -> DeploymentRequest:
+@functools.lru_cache(maxsize=256)  # a panel reads the same few every second
+def _request(stored: str, runtime: str, provider: str | None) -> DeploymentRequest:
     """Return what was asked for; where this Conduit cannot read all of it, what the row says."""
     try:
-        return DeploymentRequest.from_json(row["request"])
+        return DeploymentRequest.from_json(stored)
     except (ArgumentError, ValueError, KeyError, TypeError):  # a plugin that is gone, a newer state
-        return DeploymentRequest(runtime=row["runtime"], provider=row["provider"], image="unknown")
+        return DeploymentRequest(runtime=runtime, provider=provider, image="unknown")

@@ -14,9 +14,9 @@ import docker
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.context import Context, utc_now
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.money import Caps
-from conduit_nb.deployments.tools import Tools, utc_now
 from conduit_nb.events import Step
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers import rest
@@ -85,13 +85,13 @@ class Bench:
         provider.capabilities = replace(provider.capabilities, list_lag_s=self.list_lag_s)
         return provider
 
-    def tools(self, installation: Installation = INSTALLATION) -> Tools:
+    def context(self, installation: Installation = INSTALLATION) -> Context:
         runtime = FakeRuntime(
             self.flags,
             models_per_server=self.models_per_server,
             in_image=self.engine is not None,
         )
-        return Tools(
+        return Context(
             store=Store(self.url),
             installation=installation,
             provider=self.provider,
@@ -116,7 +116,7 @@ class Bench:
         return [name for name, given in there.items() if given]
 
     def manager(self, installation: Installation = INSTALLATION) -> DeploymentManager:
-        return DeploymentManager(self.tools(installation))
+        return DeploymentManager(self.context(installation))
 
     def running(self) -> list[str]:
         """Return the names of what really exists at the providers."""

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.manager import DeploymentManager
-from conduit_nb.deployments.tools import Tools
 from conduit_nb.providers import rest
 from conduit_nb.providers.base import Provider
 from conduit_nb.providers.runpod import Runpod
@@ -162,8 +162,8 @@ class HostileBench(Bench):
         provider.capabilities = replace(provider.capabilities, list_lag_s=self.list_lag_s)
         return provider
 
-    def tools(self, installation: Installation = INSTALLATION) -> Tools:
-        return replace(super().tools(installation), pause=self.pause)
+    def context(self, installation: Installation = INSTALLATION) -> Context:
+        return replace(super().context(installation), pause=self.pause)
 
     @property
     def server(self) -> RunpodServer:
@@ -182,7 +182,7 @@ class HostileBench(Bench):
 
     def counted_usd(self) -> float:
         """Return what stands in the ledger until now."""
-        return spent_usd(self.tools().store.charges(), self.clock())
+        return spent_usd(self.context().store.charges(), self.clock())
 
     async def settle(self, *, looks: int = 2) -> None:
         """Let another client look, as often as one would in some minutes."""
@@ -202,13 +202,13 @@ class HostileBench(Bench):
                 raise KilledError
 
         with suppress(KilledError):
-            await DeploymentManager(replace(self.tools(), checkpoint=die)).reconcile()
+            await DeploymentManager(replace(self.context(), checkpoint=die)).reconcile()
         assert passed.count(at) >= number, f"{at}: not passed"
 
     async def require_order(self) -> None:
         """Fail where a pod runs unseen or twice, or costs what nobody counts."""
         await self.settle()
-        live = {node.name for node in self.tools().store.nodes()}
+        live = {node.name for node in self.context().store.nodes()}
         assert set(self.billing()) <= live, "a pod runs unseen"
         assert len(self.billing()) <= 1, "a second pod runs beside the first"
         self.clock.advance(hours=1)

@@ -100,8 +100,8 @@ async def work(client: Client, provider: str) -> None:
     if provider != "local":
         await manager.stop(record.name)
         record = await manager.deploy(wanted(provider))
-    tools = manager.tools
-    record = await tools.set_deployment(record, wanted_replicas=2)
+    context = manager.context
+    record = await context.set_deployment(record, wanted_replicas=2)
     await manager.deploy(wanted(provider))
     await manager.terminate(record.name)
 

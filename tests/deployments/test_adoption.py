@@ -41,7 +41,7 @@ def ours(theirs: Bench, tmp_path: Path) -> Bench:
 
 
 async def node_of(bench: Bench, record: DeploymentRecord) -> NodeRecord:
-    (node,) = await bench.tools().read(bench.tools().store.nodes, record.id)
+    (node,) = await bench.context().read(bench.context().store.nodes, record.id)
     return node
 
 
@@ -49,17 +49,17 @@ async def test_a_foreign_node_is_shown_and_can_only_be_ended(theirs: Bench, ours
     name = (await node_of(theirs, await theirs.manager().deploy(request("runpod")))).name
     manager = ours.manager(OTHER)
 
-    (shown,) = await unclaimed(manager.tools)
+    (shown,) = await unclaimed(manager.context)
     record = await manager.adopt(name)
     await manager.reconcile()
     node = await node_of(ours, record)
 
     assert (shown.node.name, shown.is_ours) == (name, False)
-    assert await unclaimed(manager.tools) == []
+    assert await unclaimed(manager.context) == []
     assert (node.status, node.detail) == ("running", OTHER_KEY)
     assert node.usd_per_hour > 0
     assert node.budget_usd == ours.caps.deployment_usd
-    (charge,) = await manager.tools.read(manager.tools.store.charges, record.id)
+    (charge,) = await manager.context.read(manager.context.store.charges, record.id)
     assert (charge.end, charge.begin) == (None, node.created_at)
     with pytest.raises(DeploymentError, match=record.name) as not_ours:
         await manager.restart(record.name)
@@ -78,7 +78,7 @@ async def test_one_of_ours_whose_row_is_lost_is_adopted_whole(theirs: Bench, our
     name = (await node_of(theirs, before)).name
     manager = ours.manager(INSTALLATION)
 
-    (shown,) = await unclaimed(manager.tools)
+    (shown,) = await unclaimed(manager.context)
     record = await manager.adopt(name)
     node = await node_of(ours, record)
     await manager.extend(record.name, 60)
@@ -105,7 +105,7 @@ async def test_a_stopped_node_is_adopted_as_stopped(theirs: Bench, ours: Bench):
 
     assert record.status == "stopped"
     assert (await node_of(ours, record)).status == "stopped"
-    (charge,) = await manager.tools.read(manager.tools.store.charges, record.id)
+    (charge,) = await manager.context.read(manager.context.store.charges, record.id)
     assert charge.state == "stopped"
     assert charge.usd_per_hour > 0
     await manager.terminate(record.name)
@@ -141,7 +141,7 @@ async def test_a_node_that_was_adopted_as_stopped_costs_what_it_costs_once_it_ru
     await manager.start(record.name)
 
     node = await node_of(ours, record)
-    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    charges = await manager.context.read(manager.context.store.charges, record.id)
     assert node.usd_per_hour == pytest.approx(rate, rel=0.01)
     assert node.not_after is not None
     assert [one.state for one in charges if one.end != one.begin] == ["stopped", "running"]
@@ -155,11 +155,11 @@ async def test_what_a_row_names_and_what_is_not_there_cannot_be_adopted(theirs: 
     name = (await node_of(theirs, record)).name
 
     with pytest.raises(ArgumentError, match=record.name) as known:
-        await adopt(theirs.tools(), name)
+        await adopt(theirs.context(), name)
     assert known.value.param == "name"
     for unknown in ("conduit-" + "a" * 12 + "-abcdefgh-0-1", "somebody-elses-pod"):
         with pytest.raises(ArgumentError, match=f"'{unknown}'") as caught:
-            await adopt(theirs.tools(), unknown)
+            await adopt(theirs.context(), unknown)
         assert caught.value.param == "name"
 
 

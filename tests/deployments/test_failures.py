@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
+from conduit_nb.deployments.context import Context, utc_now
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.money import Caps
-from conduit_nb.deployments.tools import Tools, utc_now
 from conduit_nb.desk.desk import Desk
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
@@ -89,7 +89,7 @@ class World:
 
     def later(self) -> DeploymentManager:
         return DeploymentManager(
-            Tools(
+            Context(
                 store=Store(),
                 installation=load_installation(),
                 provider=lambda _: self.cloud,

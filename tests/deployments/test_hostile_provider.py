@@ -213,7 +213,7 @@ class TestCreation:
         bench.server.behaviour.list_lag_s = LIST_LAG_S  # its name is shown too late
 
         def meanwhile(body: bytes) -> bytes:
-            store = bench.tools().store
+            store = bench.context().store
             (node,) = store.nodes()
             node = store.update_node(node, status="terminating")
             if met == "another client has ended it":
@@ -308,7 +308,7 @@ class TestPrice:
             bench.server.spoil(hostile("price NaN", "POST", "/pods"))
         record = await bench.manager().deploy(request("runpod", max_usd=1.0))
 
-        (node,) = bench.tools().store.nodes(record.id)
+        (node,) = bench.context().store.nodes(record.id)
 
         real = bench.server.account.ledger.usd_per_hour()
         assert node.usd_per_hour == pytest.approx(real, rel=0.01)
@@ -326,8 +326,8 @@ class TestPrice:
         bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=edited(cost=0.84)))
         await manager.reconcile()
 
-        (node,) = bench.tools().store.nodes(record.id)
-        report = await cost_report(manager.tools)
+        (node,) = bench.context().store.nodes(record.id)
+        report = await cost_report(manager.context)
         assert node.usd_per_hour == pytest.approx(report.usd_per_hour)
         assert 0.84 < report.usd_per_hour < 0.86
         await manager.terminate(record.id)
@@ -428,7 +428,7 @@ class TestBoot:
             await waiting.until(lambda: len(bench.steps) > told)
             bench.pods.state = "ready" if is_shown() else "booting"
 
-        await DeploymentManager(replace(bench.tools(), pause=pause)).deploy(WANTED)
+        await DeploymentManager(replace(bench.context(), pause=pause)).deploy(WANTED)
 
         assert is_shown()
         logs = [one for one in bench.server.exchanges if one.path.endswith("/logs")]
@@ -446,7 +446,7 @@ class TestBoot:
             bench.pods.state = "booting" if len(at_each_look) < 20 else "ready"
             await bench.pause(seconds)
 
-        await DeploymentManager(replace(bench.tools(), pause=pause)).deploy(WANTED)
+        await DeploymentManager(replace(bench.context(), pause=pause)).deploy(WANTED)
 
         assert len(at_each_look) == 20
         assert at_each_look[-1] - at_each_look[0] < 5
@@ -525,7 +525,7 @@ class TestClock:
     async def test_what_a_clock_has_written_that_was_ahead_costs_from_its_real_beginning(
         self, bench: HostileBench
     ):
-        ahead = replace(bench.tools(), clock=lambda: bench.clock() + timedelta(hours=2))
+        ahead = replace(bench.context(), clock=lambda: bench.clock() + timedelta(hours=2))
         record = await DeploymentManager(ahead).deploy(request("runpod", lease_s=900))
         bench.clock.advance(minutes=10)
 
@@ -547,7 +547,7 @@ class TestClock:
         manager = bench.manager()
         record = await manager.deploy(request("runpod", lease_s=3600))
         (name,) = bench.billing()
-        jumped = replace(bench.tools(), clock=lambda: bench.clock() + timedelta(seconds=jump_s))
+        jumped = replace(bench.context(), clock=lambda: bench.clock() + timedelta(seconds=jump_s))
         for _ in range(2):
             await DeploymentManager(jumped).reconcile()
             bench.clock.advance(minutes=1)
@@ -575,17 +575,17 @@ class TestClock:
             if is_dead:
                 raise KilledError
 
-        client = replace(bench.tools(), pause=pause, checkpoint=checkpoint)
+        client = replace(bench.context(), pause=pause, checkpoint=checkpoint)
         with suppress(KilledError):
             await DeploymentManager(client).deploy(request("runpod", lease_s=7200))
         (name,) = bench.billing()
-        jumped = replace(bench.tools(), clock=lambda: bench.clock() + timedelta(hours=1))
+        jumped = replace(bench.context(), clock=lambda: bench.clock() + timedelta(hours=1))
         await DeploymentManager(jumped).reconcile()
 
         assert bench.billing() == [name]
         bench.pods.state = "ready"
         await DeploymentManager(jumped).reconcile()
-        (node,) = bench.tools().store.nodes()
+        (node,) = bench.context().store.nodes()
         assert node.status == "running"
         await bench.require_order()
 
@@ -618,7 +618,7 @@ async def test_a_list_that_is_older_than_the_node_or_false_changes_nothing(
     await manager.reconcile()
     await manager.reconcile()
 
-    (node,) = bench.tools().store.nodes(record.id)
+    (node,) = bench.context().store.nodes(record.id)
     assert node.status == "running"
     assert bench.billing() == [node.name]
     await bench.require_order()
@@ -666,7 +666,7 @@ async def test_a_bill_that_names_other_pods_too_is_read_for_its_own(bench: Hosti
     bench.server.spoil(Fault(method="GET", path="/billing/pods", falsify=others))
     await manager.terminate(record.id)
 
-    (billed,) = [one.billed_usd for one in bench.tools().store.charges() if one.billed_usd]
+    (billed,) = [one.billed_usd for one in bench.context().store.charges() if one.billed_usd]
     assert billed == pytest.approx(bench.billed_usd(), rel=0.02)
 
 
@@ -702,7 +702,7 @@ async def test_two_clients_that_terminate_at_once_past_lost_calls_leave_nothing(
     await asyncio.gather(*(do(bench.manager(), "terminate") for _ in range(2)))
 
     assert not bench.server.account.billing_pods()
-    assert bench.tools().store.nodes(record.id) == []
+    assert bench.context().store.nodes(record.id) == []
     await bench.require_order()
 
 
@@ -739,7 +739,7 @@ async def test_what_is_never_deleted_stays_terminating_and_goes_on_to_cost(bench
     with suppress(ConduitError):
         await manager.terminate(record.id)
 
-    (node,) = bench.tools().store.nodes(record.id)
+    (node,) = bench.context().store.nodes(record.id)
     assert node.status == "terminating"
     bench.clock.advance(hours=1)
     assert bench.counted_usd() == pytest.approx(bench.billed_usd(), rel=0.01)

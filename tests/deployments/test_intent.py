@@ -22,26 +22,26 @@ async def test_a_place_is_taken_once_and_what_takes_it_has_its_deadlines(
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     bench = Bench(tmp_path)
-    manager, tools = bench.manager(), bench.tools()
+    manager, context = bench.manager(), bench.context()
     await (await manager.ensure(request())).aclose()
     (record,) = await manager.deployments()
     (server,) = (await manager.quote(request())).servers
     candidate = server.candidates[0]
 
     with pytest.raises(StateConflictError):
-        await intend(tools, record, Slot(replica=0, server=server), candidate)
+        await intend(context, record, Slot(replica=0, server=server), candidate)
     slot = Slot(replica=1, server=server)
-    node = await intend(tools, record, slot, candidate)
-    spec = launch_spec(tools, record, slot, candidate, node)
+    node = await intend(context, record, slot, candidate)
+    spec = launch_spec(context, record, slot, candidate, node)
 
     assert (node.status, node.attempt, node.budget_usd) == ("launching", 2, None)
-    assert node in tools.store.nodes(record.id)
+    assert node in context.store.nodes(record.id)
     assert spec.name == node.name
     assert spec.guard is not None
     assert spec.guard.boot_until == node.boot_until
     assert spec.guard.lease_until == record.lease_until
     assert spec.guard.not_after is None  # what costs nothing may run as long as its lease
-    await node_work.end(tools, node)
+    await node_work.end(context, node)
     await manager.terminate(record.id)
 
 
@@ -69,13 +69,13 @@ async def test_a_pod_refers_to_the_stored_token_only_for_models_that_are_not_ope
         cloud = rented(stack, runs=False)
         bench = Bench(tmp_path, cloud=cloud)
         asked = request("runpod", models=(LmLiteModelConfig(model),))
-        manager, tools = bench.manager(), bench.tools()
+        manager, context = bench.manager(), bench.context()
         await (await manager.ensure(request())).aclose()
         (record,) = await manager.deployments()
         (server,) = (await manager.quote(asked)).servers
         slot = Slot(replica=1, server=server)
 
-        node = await node_work.create(tools, record, slot, server.candidates[0])
+        node = await node_work.create(context, record, slot, server.candidates[0])
 
         (call,) = (one for one in cloud.exchanges if (one.method, one.path) == ("POST", "/v2/pods"))
         environment = json.loads(call.body)["env"]
@@ -84,5 +84,5 @@ async def test_a_pod_refers_to_the_stored_token_only_for_models_that_are_not_ope
         )
         assert any("hf_token" in line and model in line for line in bench.told) == is_referred
         assert "hf_mine" not in call.body.decode() + "".join(bench.told)
-        await node_work.end(tools, node)
+        await node_work.end(context, node)
         await manager.terminate(record.id)

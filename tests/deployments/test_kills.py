@@ -119,7 +119,7 @@ async def _put_in_order(world: World) -> None:
         await manager.reconcile()
         await asyncio.sleep(LIST_LAG_S if world.cloud else 0.05)
         bench.clock.advance(seconds=1 + LIST_LAG_S)
-    live = await manager.tools.read(manager.tools.store.nodes)
+    live = await manager.context.read(manager.context.store.nodes)
     _require_order(bench, live)
     await _require_settled(manager)
     for record in await manager.deployments():
@@ -129,9 +129,9 @@ async def _put_in_order(world: World) -> None:
         bench.clock.advance(seconds=1 + LIST_LAG_S)
     assert _of_ours(bench) == [], "something of ours bills"
     assert await manager.deployments() == [], "a deployment lives on"
-    every = await manager.tools.read(manager.tools.store.nodes, live_only=False)
+    every = await manager.context.read(manager.context.store.nodes, live_only=False)
     assert not [node.name for node in every if node.is_live], "a row claims what is gone"
-    charges = await manager.tools.read(manager.tools.store.charges)
+    charges = await manager.context.read(manager.context.store.charges)
     assert all(charge.end is not None for charge in charges), "a charge goes on"
     if world.provider == "docker":
         keys = [path.name for path in (world.folder / "summary" / "docker").glob("*")]
@@ -163,7 +163,7 @@ async def _require_settled(manager: DeploymentManager) -> None:
 
     async def is_settled() -> bool:
         await manager.reconcile()
-        nodes = await manager.tools.read(manager.tools.store.nodes)
+        nodes = await manager.context.read(manager.context.store.nodes)
         left[:] = [
             f"{record.name} is {record.status} with nodes"
             f" {[node.status for node in nodes if node.deployment == record.id]}"

@@ -94,14 +94,14 @@ async def test_the_same_on_rented_compute_with_nothing_changed_but_the_provider(
     answer = await ask(manager, "hello", provider="runpod")
 
     assert answer.endswith("hello")
-    report = await cost_report(manager.tools)
+    report = await cost_report(manager.context)
     (cost,) = report.deployments
     assert cost.usd_per_hour > 0.7
     assert read_summary() is not None
     assert read_summary().usd_per_hour == pytest.approx(cost.usd_per_hour)  # type: ignore[union-attr]  # just asserted
     await manager.terminate(cost.record.name)
     assert bench.running() == []
-    assert (await cost_report(manager.tools)).usd_per_hour == 0
+    assert (await cost_report(manager.context)).usd_per_hour == 0
 
 
 async def test_clients_at_once_make_one_deployment(local: Bench):
@@ -165,7 +165,7 @@ async def test_what_is_sold_out_makes_room_for_the_next_best(stack: ExitStack, t
 
     record = await manager.deploy(request("runpod", gpu=None, gpu_count=1))
 
-    tried = await manager.tools.read(manager.tools.store.nodes, record.id, live_only=False)
+    tried = await manager.context.read(manager.context.store.nodes, record.id, live_only=False)
     assert {node.status for node in tried[:-1]} == {"failed"}
     assert tried[-1].status == "running"
     assert len(bench.running()) == 1
@@ -181,10 +181,12 @@ async def test_a_pod_that_never_boots_ends_at_its_deadline_and_the_next_is_tried
 
     record = await manager.deploy(request("runpod"))
 
-    first, second = await manager.tools.read(manager.tools.store.nodes, record.id, live_only=False)
+    first, second = await manager.context.read(
+        manager.context.store.nodes, record.id, live_only=False
+    )
     assert (first.status, second.status) == ("terminated", "running")
     assert bench.running() == [second.name]
-    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    charges = await manager.context.read(manager.context.store.charges, record.id)
     assert charges[0].node == first.name
     assert charges[0].end is not None
     await end_all(bench)
@@ -241,8 +243,8 @@ class TestMoney:
     ):
         bench = rented_bench(stack, tmp_path)
         record = await bench.manager().deploy(request("runpod", max_usd=1.0))
-        tools = bench.tools()
-        (node,) = await tools.read(tools.store.nodes, record.id)
+        context = bench.context()
+        (node,) = await context.read(context.store.nodes, record.id)
 
         assert node.not_after is not None
         hours = (node.not_after - node.created_at).total_seconds() / 3600
@@ -274,11 +276,11 @@ async def test_a_lease_that_is_extended_during_the_boot_reaches_the_guard(local:
             extended.append(await local.manager().extend(record.name, 3600))
         await asyncio.sleep(0.02)
 
-    tools = replace(local.tools(), pause=extend_once)
-    record = await DeploymentManager(tools).deploy(request(lease_s=60))
-    (node,) = await tools.read(tools.store.nodes, record.id)
+    context = replace(local.context(), pause=extend_once)
+    record = await DeploymentManager(context).deploy(request(lease_s=60))
+    (node,) = await context.read(context.store.nodes, record.id)
     assert node.url is not None
-    told = await ask_guard(node.url, tools.installation.endpoint_key(record.id))
+    told = await ask_guard(node.url, context.installation.endpoint_key(record.id))
 
     assert extended
     assert told is not None
@@ -302,9 +304,9 @@ async def test_stop_and_start_keep_a_pod_and_its_rates_are_in_the_ledger(
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
     stopped = await manager.stop(record.name)
-    cheap = (await cost_report(manager.tools)).usd_per_hour
+    cheap = (await cost_report(manager.context)).usd_per_hour
     again = await manager.deploy(request("runpod"))
-    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    charges = await manager.context.read(manager.context.store.charges, record.id)
 
     assert (stopped.status, again.id, again.status) == ("stopped", record.id, "running")
     assert 0 < cheap < 0.05
@@ -319,12 +321,12 @@ async def test_what_is_started_after_its_first_deadlines_lives_by_new_ones(
     bench = rented_bench(stack, tmp_path)
     manager = bench.manager()
     record = await manager.deploy(request("runpod", lease_s=6))
-    (first,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (first,) = await manager.context.read(manager.context.store.nodes, record.id)
     await manager.stop(record.name)
     await waiting.until(lambda: bench.clock() > record.lease_until + timedelta(seconds=1))
 
     again = await manager.start(record.name)
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     told = await ask_guard(node.url or "", INSTALLATION.endpoint_key(record.id))
 
     assert again.status == "running"
@@ -341,7 +343,7 @@ async def test_what_has_spent_its_budget_is_not_started_again(stack: ExitStack, 
     bench = rented_bench(stack, tmp_path)
     manager = bench.manager()
     record = await manager.deploy(request("runpod", max_usd=1))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     bench.clock.advance(hours=0.99 / node.usd_per_hour)
     await manager.stop(record.name)
 

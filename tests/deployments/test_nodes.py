@@ -29,7 +29,7 @@ async def test_what_has_to_be_fetched_first_takes_nothing_from_the_boot(
     bench.local = Fetching(state_dir=tmp_path / "nodes", grace_s=1)
     manager = bench.manager()
     record = await manager.deploy(request())
-    (node,) = bench.tools().store.nodes(record.id)
+    (node,) = bench.context().store.nodes(record.id)
 
     assert node.status == "running"
     assert node.boot_until - node.created_at > timedelta(seconds=2.9 * settings.boot_timeout_s())
@@ -44,12 +44,12 @@ async def test_a_node_that_others_end_at_the_same_time_is_ended(
     manager = bench.manager()
     endpoint = await manager.ensure(request())
     await endpoint.aclose()
-    tools = bench.tools()
+    context = bench.context()
     (record,) = await manager.deployments()
-    (seen,) = tools.store.nodes(record.id)
+    (seen,) = context.store.nodes(record.id)
 
-    together = await asyncio.gather(*(node_work.end(tools, seen) for _ in range(3)))
-    later = await node_work.end(tools, seen)  # by what was read before somebody ended it
+    together = await asyncio.gather(*(node_work.end(context, seen) for _ in range(3)))
+    later = await node_work.end(context, seen)  # by what was read before somebody ended it
 
     assert {node.status for node in (*together, later)} == {"terminated"}
     assert later.ended_at is not None

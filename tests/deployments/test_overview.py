@@ -17,17 +17,17 @@ async def test_costs_are_told_for_each_deployment_and_the_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    tools = Bench(tmp_path).tools()
-    begun = tools.clock() - timedelta(hours=1)
-    record = tools.store.insert_deployment(
+    context = Bench(tmp_path).context()
+    begun = context.clock() - timedelta(hours=1)
+    record = context.store.insert_deployment(
         deployment(installation=INSTALLATION.id, lease_until=begun + timedelta(hours=2))
     )
-    made = tools.store.insert_node(node(deployment=record.id, usd_per_hour=0.5))
-    tools.store.update_node(made, status="booting", charge="running", at=begun)
-    tools.store.insert_deployment(deployment(id="foreign1", installation="another", key="k2"))
+    made = context.store.insert_node(node(deployment=record.id, usd_per_hour=0.5))
+    context.store.update_node(made, status="booting", charge="running", at=begun)
+    context.store.insert_deployment(deployment(id="foreign1", installation="another", key="k2"))
 
-    report = await cost_report(tools)
-    await write_overview(tools)
+    report = await cost_report(context)
+    await write_overview(context)
 
     (cost,) = report.deployments
     assert (cost.record.id, cost.usd_per_hour) == (record.id, 0.5)
@@ -43,6 +43,6 @@ async def test_where_nothing_runs_there_is_nothing_to_pay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    report = await cost_report(Bench(tmp_path).tools())
+    report = await cost_report(Bench(tmp_path).context())
 
     assert (report.deployments, report.usd_per_hour, report.today_usd) == ((), 0, 0)

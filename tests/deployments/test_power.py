@@ -31,7 +31,7 @@ async def states(bench: Bench) -> tuple[str, list[str]]:
     other = bench.manager()
     await other.reconcile()
     (record,) = await other.deployments()
-    nodes = await other.tools.read(other.tools.store.nodes, record.id)
+    nodes = await other.context.read(other.context.store.nodes, record.id)
     return record.status, [node.status for node in nodes]
 
 
@@ -86,7 +86,7 @@ async def test_one_node_that_cannot_stop_keeps_no_other_from_stopping(bench: Ben
     assert len(raised.value.done) == 1
     assert raised.value.usd_per_hour > 0.7
 
-    store = bench.tools().store
+    store = bench.context().store
     assert sorted(node.status for node in store.nodes(record.id)) == ["stopped", "stopping"]
     assert await states(bench) == ("stopped", ["stopped", "stopped"])
 
@@ -99,7 +99,7 @@ async def test_what_another_client_has_taken_over_stays_its_own(bench: Bench):
 
     def take_over(name: str) -> None:
         if name == "before stop":
-            store = bench.tools().store
+            store = bench.context().store
             now = store.deployment(record.id)
             assert now is not None
             store.update_deployment(now, owner="elsewhere|1|1.0")

@@ -12,7 +12,7 @@ from tests.state.stores import deployment, node
 
 
 async def test_a_node_is_asked_where_it_is_now(tmp_path: Path):
-    async with aclosing(Probe(Bench(tmp_path).tools(), deployment())) as probe:
+    async with aclosing(Probe(Bench(tmp_path).context(), deployment())) as probe:
         with answering_server() as first:
             before = node(url=first.url)
             assert await probe.answers(before)

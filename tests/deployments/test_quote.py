@@ -34,7 +34,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 async def test_the_best_price_per_gib_comes_first_and_nothing_is_created(bench: Bench):
-    quote = await make_quote(bench.tools(), request("runpod", gpu=None))
+    quote = await make_quote(bench.context(), request("runpod", gpu=None))
 
     prices = [round(one.offering.usd_per_gib_hour, 9) for one in quote.servers[0].candidates]
     assert prices == sorted(prices)
@@ -45,15 +45,15 @@ async def test_the_best_price_per_gib_comes_first_and_nothing_is_created(bench: 
 @pytest.mark.parametrize("gib", [None, 20])
 async def test_one_device_goes_before_three_at_three_times_the_price(bench: Bench, gib: int | None):
     plan = None if gib is None else made_plan(gib, runtime="lmlite")
-    tools = replace(bench.tools(), plan_of=lambda *_: plan)
-    quote = await make_quote(tools, request("runpod", gpu="A100"))
+    context = replace(bench.context(), plan_of=lambda *_: plan)
+    quote = await make_quote(context, request("runpod", gpu="A100"))
 
     assert quote.servers[0].candidates[0].offering.count == 1
 
 
 async def test_a_plan_leaves_what_holds_it(bench: Bench):
-    tools = replace(bench.tools(), plan_of=lambda *_: made_plan(70, runtime="lmlite"))
-    quote = await make_quote(tools, request("runpod", gpu=None))
+    context = replace(bench.context(), plan_of=lambda *_: made_plan(70, runtime="lmlite"))
+    quote = await make_quote(context, request("runpod", gpu=None))
 
     (server,) = quote.servers
     assert {one.offering.hardware.memory_gib >= 70 for one in server.candidates} == {True}
@@ -61,7 +61,7 @@ async def test_a_plan_leaves_what_holds_it(bench: Bench):
 
 async def test_price_and_number_are_the_users_to_bound(bench: Bench):
     quote = await make_quote(
-        bench.tools(),
+        bench.context(),
         request(
             "runpod",
             gpu=None,
@@ -82,7 +82,7 @@ async def test_price_and_number_are_the_users_to_bound(bench: Bench):
 async def test_of_all_providers_those_that_answer_count(bench: Bench):
     assert bench.cloud is not None
     bench.cloud.url = "http://127.0.0.1:9/v2"
-    quote = await make_quote(bench.tools(), replace(request("local"), provider=None))
+    quote = await make_quote(bench.context(), replace(request("local"), provider=None))
 
     assert {one.provider for one in quote.servers[0].candidates} == {"local"}
 
@@ -90,14 +90,14 @@ async def test_of_all_providers_those_that_answer_count(bench: Bench):
 async def test_nothing_that_would_do_says_how_much_was_looked_at(bench: Bench):
     constraint = DeploymentConstraint(max_usd_per_hour=0.01)
     with pytest.raises(NoOfferingError, match="runpod") as caught:
-        await make_quote(bench.tools(), request("runpod", gpu=None, constraint=constraint))
+        await make_quote(bench.context(), request("runpod", gpu=None, constraint=constraint))
 
     assert caught.value.considered > 5
 
 
 async def test_a_gpu_that_nobody_knows_is_an_error(bench: Bench):
     with pytest.raises((ArgumentError, NoOfferingError)):
-        await make_quote(bench.tools(), request("runpod", gpu="Q9000"))
+        await make_quote(bench.context(), request("runpod", gpu="Q9000"))
 
 
 def test_models_are_split_as_the_runtime_serves_them():
@@ -121,25 +121,25 @@ def test_models_are_split_as_the_runtime_serves_them():
 async def test_a_command_that_would_be_ignored_is_refused_before_anything_is_written(
     bench: Bench, runtime: Runtime, provider: str | None, names: set[str], instead: set[str]
 ):
-    tools = replace(bench.tools(), runtime=lambda _: runtime)
+    context = replace(bench.context(), runtime=lambda _: runtime)
     asked = replace(request("runpod"), provider=provider, command=("mine", "{port}"))
-    before = tools.store.revision()
+    before = context.store.revision()
 
     with pytest.raises(ArgumentError, match="--command") as caught:
-        await DeploymentManager(tools).deploy(asked)
+        await DeploymentManager(context).deploy(asked)
 
     assert caught.value.param == "command"
     assert names <= set(re.findall(r"\w+", str(caught.value)))
     assert instead <= set(re.findall(r"\w+", caught.value.hint))
-    assert (tools.store.revision(), bench.running()) == (before, [])
-    assert tools.store.deployments(INSTALLATION.id, live_only=False) == []
+    assert (context.store.revision(), bench.running()) == (before, [])
+    assert context.store.deployments(INSTALLATION.id, live_only=False) == []
     assert bench.cloud is not None
     assert [one for one in bench.cloud.exchanges if one.method != "GET"] == []
 
 
 async def test_of_all_providers_those_that_follow_the_command_count(bench: Bench):
     asked = replace(request("runpod"), provider=None, gpu=None, command=("mine", "{port}"))
-    quote = await make_quote(bench.tools(), asked)
+    quote = await make_quote(bench.context(), asked)
 
     assert {one.provider for one in quote.servers[0].candidates} == {"runpod"}
 
@@ -149,7 +149,7 @@ async def test_a_command_is_what_runs_in_the_pod_with_model_and_port_put_in(
     bench: Bench, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    manager = DeploymentManager(replace(bench.tools(), runtime=lambda _: runtime))
+    manager = DeploymentManager(replace(bench.context(), runtime=lambda _: runtime))
     says = (
         "sh",
         "-c",
@@ -165,7 +165,7 @@ async def test_a_command_is_what_runs_in_the_pod_with_model_and_port_put_in(
     assert "hi" in reply["choices"][0]["message"]["content"]
     assert bench.cloud is not None
     (pod,) = bench.cloud.account.pods()
-    (node,) = await manager.tools.read(manager.tools.store.nodes)
+    (node,) = await manager.context.read(manager.context.store.nodes)
     lines = [line async for line in bench.provider("runpod").logs(node.name, pod.id)]
     assert any("serves m/one" in line for line in lines), lines
     await manager.terminate((await manager.deployments())[0].id)

@@ -46,35 +46,35 @@ def behaviour(bench: Bench) -> Behaviour:
 async def test_a_node_that_a_list_does_not_show_is_not_given_up_at_once(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     assert bench.cloud is not None
     bench.cloud.vanish(node.provider_id or "")
 
     await manager.reconcile()
-    (missing,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (missing,) = await manager.context.read(manager.context.store.nodes, record.id)
     assert missing.status == "running"
     assert missing.missing_since is not None
     bench.clock.advance(seconds=31)
     await manager.reconcile()
 
     assert await manager.deployments() == []
-    lost = await manager.tools.read(manager.tools.store.node, node.name)
+    lost = await manager.context.read(manager.context.store.node, node.name)
     assert lost is not None
     assert lost.status == "lost"
-    (charge,) = await manager.tools.read(manager.tools.store.charges, record.id)
+    (charge,) = await manager.context.read(manager.context.store.charges, record.id)
     assert charge.end == missing.missing_since
 
 
 async def test_one_that_is_seen_again_was_never_lost(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
-    await manager.tools.set_node(node, missing_since=bench.clock())
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    await manager.context.set_node(node, missing_since=bench.clock())
     bench.clock.advance(seconds=60)
 
     await manager.reconcile()
 
-    (again,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (again,) = await manager.context.read(manager.context.store.nodes, record.id)
     assert (again.status, again.missing_since) == ("running", None)
 
 
@@ -96,7 +96,7 @@ async def test_nodes_of_another_installation_are_left_alone(bench: Bench):
 async def test_a_node_of_ours_whose_row_is_lost_is_ended_by_gc_alone(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     with closing(sqlite3.connect(bench.folder / "state.sqlite3", isolation_level=None)) as state:
         state.execute("DELETE FROM conduit_nodes")
         state.execute("DELETE FROM conduit_deployments")
@@ -112,7 +112,7 @@ async def test_a_node_of_ours_whose_row_is_lost_is_ended_by_gc_alone(bench: Benc
 async def test_what_another_state_of_the_installation_runs_ends_only_by_force(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     other = Bench(bench.folder / "other", cloud=bench.cloud, url="sqlite://")
     other.folder.mkdir()
     other.url = f"sqlite:///{other.folder / 'empty.sqlite3'}"
@@ -130,12 +130,12 @@ async def test_what_another_state_of_the_installation_runs_ends_only_by_force(be
 async def test_a_node_that_comes_after_its_row_has_ended_is_ended_too(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
-    await manager.tools.set_node(node, status="terminating")
-    current = await manager.tools.read(manager.tools.store.node, node.name)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    await manager.context.set_node(node, status="terminating")
+    current = await manager.context.read(manager.context.store.node, node.name)
     assert current is not None
     now = bench.clock()
-    await manager.tools.set_node(
+    await manager.context.set_node(
         current, status="terminated", ended_at=now, end_charge=True, at=now
     )
 
@@ -147,14 +147,14 @@ async def test_a_node_that_comes_after_its_row_has_ended_is_ended_too(bench: Ben
 async def test_a_pod_that_stopped_by_itself_is_charged_as_stopped(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     assert bench.cloud is not None
     bench.cloud.account.act(node.provider_id or "", "stop")
 
     await manager.reconcile()
 
-    (stopped,) = await manager.tools.read(manager.tools.store.nodes, record.id)
-    charges = await manager.tools.read(manager.tools.store.charges, record.id)
+    (stopped,) = await manager.context.read(manager.context.store.nodes, record.id)
+    charges = await manager.context.read(manager.context.store.charges, record.id)
     assert stopped.status == "stopped"
     assert [charge.state for charge in charges] == ["running", "stopped"]
 
@@ -162,7 +162,7 @@ async def test_a_pod_that_stopped_by_itself_is_charged_as_stopped(bench: Bench):
 async def test_what_has_stopped_by_itself_is_started_again_by_whoever_asks_next(bench: Bench):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     assert bench.cloud is not None
     bench.cloud.account.act(node.provider_id or "", "stop")
     await manager.reconcile()
@@ -170,7 +170,7 @@ async def test_what_has_stopped_by_itself_is_started_again_by_whoever_asks_next(
 
     endpoint = await manager.ensure(request("runpod"))
 
-    (again,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (again,) = await manager.context.read(manager.context.store.nodes, record.id)
     assert (again.name, again.status) == (node.name, "running")
     assert (await manager.find(record.id)).status == "running"
     await endpoint.aclose()
@@ -202,17 +202,17 @@ async def test_a_provider_that_is_not_installed_here_stops_no_look_at_the_others
 ):
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     if not is_live:
         await manager.terminate(record.id)
-        node = await manager.tools.read(manager.tools.store.node, node.name)
+        node = await manager.context.read(manager.context.store.node, node.name)
     assert node is not None
-    node = await manager.tools.set_node(node, provider="uninstalled")
+    node = await manager.context.set_node(node, provider="uninstalled")
 
     await manager.reconcile()
     assert len(await manager.deployments()) == is_live
 
-    await manager.tools.set_node(node, provider="runpod")
+    await manager.context.set_node(node, provider="runpod")
 
 
 @pytest.mark.needs("docker")
@@ -229,7 +229,7 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     assert client.code == -signal.SIGKILL, client.stderr
     bench = Bench(tmp_path, engine=engine)
     manager = bench.manager()
-    (node,) = await manager.tools.read(manager.tools.store.nodes)
+    (node,) = await manager.context.read(manager.context.store.nodes)
     assert bench.running() == [node.name]
 
     # Nobody of ours looks: it is the engine that tells when its first process ends.
@@ -248,11 +248,11 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     assert bench.running() == []
     assert not list((tmp_path / "state" / "docker").glob("*")), "its key stays on the disk"
     assert await manager.deployments() == []
-    record = await manager.tools.read(manager.tools.store.deployment, node.deployment)
+    record = await manager.context.read(manager.context.store.deployment, node.deployment)
     assert record is not None
     assert record.status == "failed"
     assert said.splitlines()[-1] in record.detail
-    gone = await manager.tools.read(manager.tools.store.node, node.name)
+    gone = await manager.context.read(manager.context.store.node, node.name)
     assert gone is not None
     assert gone.status == "terminated"
 
@@ -281,7 +281,7 @@ async def test_a_client_that_died_while_it_stopped_or_started_leaves_it_stopped(
     await manager.reconcile()
 
     (record,) = await manager.deployments()
-    (node,) = await manager.tools.read(manager.tools.store.nodes, record.id)
+    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
     (pod,) = cloud.account.pods()
     assert (record.status, node.status, pod.status) == ("stopped", "stopped", "EXITED")
     assert (await manager.start(record.name)).status == "running"

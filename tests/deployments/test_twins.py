@@ -70,7 +70,7 @@ async def test_it_is_not_taken_for_the_node_where_it_stands_alone_in_a_list(benc
     bench.server.spoil(Fault(method="GET", path="/pods", falsify=alone))
     await manager.reconcile()
 
-    (node,) = bench.tools().store.nodes(record.id)
+    (node,) = bench.context().store.nodes(record.id)
     assert (first.is_up, second.is_up) == (False, True)
     assert second.id == node.provider_id
     assert second.id in (node.url or "")

@@ -85,7 +85,7 @@ def far_session(
     monkeypatch.setattr(session_module, "_made", lambda: session)
     yield session
     far.is_silent = False
-    session.stop("all")
+    session.wait(session.deployments.terminate("all"))
     session.close()
 
 

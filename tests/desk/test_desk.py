@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from conduit_nb.compute.request import DeploymentRequest
-from conduit_nb.desk.desk import KEPT_ACTIONS, LOOK_EVERY, Desk
+from conduit_nb.desk.desk import KEPT_ACTIONS, LOOK_EVERY
+from conduit_nb.desk.wire import Action
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.base import Listing
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.providers.sources import Remembered
 from conduit_nb.session import Session
+from tests.desk.desk_there import DeskThere
 from tests.desk.far_provider import FarProvider, put_far_node
 from tests.plans.described_market import offered
 from tests.waiting import until
@@ -45,20 +47,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def desk(session: Session, clock: Clock) -> AsyncIterator[Desk]:
-    desk = Desk(session, clock=clock)
+async def desk(session: Session, clock: Clock) -> AsyncIterator[DeskThere]:
+    desk = DeskThere(session, clock=clock)
     yield desk
     await desk.close()
 
 
-async def deploy(desk: Desk) -> str:
-    action = desk.deploy(REQUEST)
-    await until(lambda: desk.action(action.id).state != "running", within_s=60)
-    assert desk.action(action.id).state == "done"
+async def deploy(desk: DeskThere) -> str:
+    action = await desk.ended((await desk.deploy(REQUEST)).id)
+    assert action.state == "done"
     return (await desk.overview(None))["live"][0]
 
 
-async def test_only_what_has_changed_is_told_again(desk: Desk):
+async def test_only_what_has_changed_is_told_again(desk: DeskThere):
     await deploy(desk)
     first = await desk.overview(None)
 
@@ -69,7 +70,7 @@ async def test_only_what_has_changed_is_told_again(desk: Desk):
     assert same["revision"] == first["revision"]
 
 
-async def test_whoever_asks_with_another_servers_revision_is_told_everything(desk: Desk):
+async def test_whoever_asks_with_another_servers_revision_is_told_everything(desk: DeskThere):
     await deploy(desk)
     first = await desk.overview(None)
     epoch = first["revision"].partition(".")[0]
@@ -78,10 +79,10 @@ async def test_whoever_asks_with_another_servers_revision_is_told_everything(des
         assert (await desk.overview(since))["whole"], since
 
 
-async def test_what_ended_is_a_new_revision(desk: Desk, session: Session):
+async def test_what_ended_is_a_new_revision(desk: DeskThere, session: Session):
     key = await deploy(desk)
     before = await desk.overview(None)
-    await asyncio.wrap_future(session.submit(session.fleet.terminate(key)))
+    await asyncio.wrap_future(session.submit(session.deployments.terminate(key)))
 
     after = await desk.overview(before["revision"])
 
@@ -90,7 +91,7 @@ async def test_what_ended_is_a_new_revision(desk: Desk, session: Session):
 
 
 async def test_providers_are_looked_at_every_half_minute_while_somebody_asks(
-    desk: Desk, clock: Clock, far: FarProvider
+    desk: DeskThere, clock: Clock, far: FarProvider
 ):
     put_far_node(far, await deploy(desk))
 
@@ -110,7 +111,9 @@ async def test_providers_are_looked_at_every_half_minute_while_somebody_asks(
     assert far.looks == seen + 1
 
 
-async def test_what_costs_is_told_with_what_it_has_cost(desk: Desk, clock: Clock, far: FarProvider):
+async def test_what_costs_is_told_with_what_it_has_cost(
+    desk: DeskThere, clock: Clock, far: FarProvider
+):
     key = await deploy(desk)
     before = await desk.overview(None)
     put_far_node(far, key)
@@ -123,7 +126,7 @@ async def test_what_costs_is_told_with_what_it_has_cost(desk: Desk, clock: Clock
     assert told["today_usd"] > 0
 
 
-async def test_a_node_that_vanished_is_told_after_a_look(desk: Desk, clock: Clock):
+async def test_a_node_that_vanished_is_told_after_a_look(desk: DeskThere, clock: Clock):
     await deploy(desk)
     provider = LocalProvider(grace_s=1)
     for node in await provider.list_nodes():
@@ -138,7 +141,7 @@ async def test_a_node_that_vanished_is_told_after_a_look(desk: Desk, clock: Cloc
 
 
 async def test_a_provider_that_does_not_answer_leaves_the_news_old(
-    desk: Desk, clock: Clock, far: FarProvider
+    desk: DeskThere, clock: Clock, far: FarProvider
 ):
     put_far_node(far, await deploy(desk))
     await until(lambda: _looked_at(desk))
@@ -156,21 +159,21 @@ async def test_a_provider_that_does_not_answer_leaves_the_news_old(
     await until(lambda: _without_failures(desk))
 
 
-async def _looked_at(desk: Desk) -> str | None:
+async def _looked_at(desk: DeskThere) -> str | None:
     return (await desk.overview(None))["looked_at"]
 
 
-async def _without_failures(desk: Desk) -> bool:
+async def _without_failures(desk: DeskThere) -> bool:
     return not (await desk.overview(None))["look_failures"]
 
 
-async def _with_failures(desk: Desk):
+async def _with_failures(desk: DeskThere):
     told = await desk.overview(None)
     return told if told["look_failures"] else None
 
 
 async def test_a_state_that_cannot_be_read_is_an_error(
-    desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch
+    desk: DeskThere, session: Session, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as setting:
         setting.setenv("CONDUIT_DB_URI", "postgresql+nothing://nowhere/x")
@@ -181,67 +184,72 @@ async def test_a_state_that_cannot_be_read_is_an_error(
     assert (await desk.overview(None))["live"] == []
 
 
-async def test_all_that_runs_is_terminated_the_sidecar_too(desk: Desk, session: Session):
+async def test_all_that_runs_is_terminated_the_shared_server_too(desk: DeskThere, session: Session):
     await deploy(desk)
     await asyncio.wrap_future(session.submit(session.endpoint(DeploymentRequest())))
     assert len((await desk.overview(None))["live"]) == 2
 
-    action = await desk.ended(desk.act("all", "terminate").id)
+    action = await desk.ended((await desk.act("all", "terminate")).id)
 
     assert (action.state, action.word, action.target) == ("done", "terminate", "all")
     assert (await desk.overview(None))["live"] == []
 
 
 @pytest.mark.parametrize("verb", ["stop", "start", "extend", "explode"])
-async def test_all_can_be_terminated_and_nothing_else(desk: Desk, verb: str):
+async def test_all_can_be_terminated_and_nothing_else(desk: DeskThere, verb: str):
     await deploy(desk)
 
     with pytest.raises(ArgumentError) as raised:
-        desk.act("all", verb)
+        await desk.act("all", verb)
 
     assert raised.value.param == "verb"
     assert len((await desk.overview(None))["live"]) == 1
 
 
 async def test_a_bug_inside_is_told_and_logged(
-    desk: Desk, session: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    desk: DeskThere,
+    session: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ):
-    def broken(name: str | None = None) -> list[object]:
+    async def broken(name: str) -> list[object]:
         raise ZeroDivisionError("a bug")
 
     with monkeypatch.context() as breaking:
-        breaking.setattr(session, "stop", broken)
-        action = desk.act("all", "terminate")
-        await until(lambda: desk.action(action.id).state != "running")
+        breaking.setattr(session.deployments, "terminate", broken)
+        action = await desk.ended((await desk.act("all", "terminate")).id)
 
-    error = desk.action(action.id).error
+    error = action.error
     assert error is not None
     assert error["code"] == "conduit"
     assert "a bug" not in error["message"]
     assert "a bug" in caplog.text
 
 
-async def test_what_is_under_way_when_the_server_stops_is_over(desk: Desk):
-    action = desk.deploy(REQUEST)
-    await asyncio.sleep(0)
-    await desk.close()
+async def test_what_is_under_way_when_the_server_stops_is_over(desk: DeskThere):
+    async def begun_and_closed() -> Action:
+        action = desk.desk.deploy(REQUEST)
+        await asyncio.sleep(0)
+        await desk.desk.close()
+        return desk.desk.action(action.id)
 
-    assert desk.action(action.id).state == "failed"
-    error = desk.action(action.id).error
+    action = await desk.there(begun_and_closed())
+
+    assert action.state == "failed"
+    error = action.error
     assert error is not None
     assert error["code"] == "interrupted"
 
 
-async def test_only_the_last_actions_are_kept(desk: Desk):
-    first = desk.act("all", "terminate")
-    await until(lambda: desk.action(first.id).state == "done", within_s=60)
+async def test_only_the_last_actions_are_kept(desk: DeskThere):
+    first = await desk.act("all", "terminate")
+    assert (await desk.ended(first.id)).state == "done"
     for _ in range(KEPT_ACTIONS + 2):
-        action = desk.act("all", "terminate")
-        await until(lambda action=action: desk.action(action.id).state == "done", within_s=60)
+        assert (await desk.ended((await desk.act("all", "terminate")).id)).state == "done"
 
     assert len((await desk.overview(None))["actions"]) <= KEPT_ACTIONS + 1
     with pytest.raises(ArgumentError):
-        desk.action(first.id)
+        await desk.action(first.id)
 
 
 def test_a_change_at_a_provider_is_told_within_a_minute():
@@ -254,7 +262,7 @@ def test_a_change_at_a_provider_is_told_within_a_minute():
 
 
 async def test_a_look_that_does_not_end_keeps_no_change_of_ours_back(
-    desk: Desk, clock: Clock, far: FarProvider
+    desk: DeskThere, clock: Clock, far: FarProvider
 ):
     put_far_node(far, await deploy(desk))
     await until(lambda: _looked_at(desk))
@@ -264,7 +272,7 @@ async def test_a_look_that_does_not_end_keeps_no_change_of_ours_back(
         await until(lambda: far.is_asked)
 
         told = await asyncio.wait_for(desk.overview(None), 30)
-        action = desk.act(told["live"][0], "extend", hours=1)
+        action = await desk.act(told["live"][0], "extend", hours=1)
         ended = await asyncio.wait_for(desk.ended(action.id), 30)
         after = await asyncio.wait_for(desk.overview(told["revision"]), 30)
 
@@ -284,7 +292,7 @@ async def test_every_question_for_prices_asks_the_providers():
 
     source = Source()
     asking = Session(make_sources=lambda: [Remembered(source)])
-    desk = Desk(asking)
+    desk = DeskThere(asking)
 
     prices = [(await desk.offerings())["offerings"][0]["usd_per_hour"] for _ in range(2)]
 

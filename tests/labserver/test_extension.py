@@ -174,7 +174,7 @@ def test_where_lab_is_elsewhere_than_the_kernel_the_light_package_is_enough(
     try:
         with light_lab(tmp_path) as client:
             before = client.get("overview").json()
-            kernel.submit(kernel.fleet.deploy(request)).result(60)
+            kernel.submit(kernel.deployments.deploy(request)).result(60)
             told = client.get("overview", params={"since": before["revision"]}).json()
             (mine,) = told["deployments"]
             assert (before["live"], mine["name"], mine["status"]) == ([], "mine", "running")
@@ -193,5 +193,5 @@ def test_where_lab_is_elsewhere_than_the_kernel_the_light_package_is_enough(
             assert ended["state"] == "done", ended
             assert client.get("overview").json()["live"] == []
     finally:
-        kernel.stop("all")
+        kernel.wait(kernel.deployments.terminate("all"))
         kernel.close()

@@ -59,7 +59,7 @@ async def test_a_deployment_is_begun_told_extended_and_ended(panel: Panel):
 
 async def test_what_a_kernel_changes_is_told_at_the_next_question(panel: Panel, session: Session):
     before = await panel.told("overview")
-    session.submit(session.fleet.deploy(REQUEST)).result(60)
+    session.submit(session.deployments.deploy(REQUEST)).result(60)
 
     told = await panel.told(f"overview?since={before['revision']}")
 
@@ -90,24 +90,27 @@ async def test_what_cannot_be_done_is_the_actions_error(panel: Panel):
     assert "%conduit terminate mine" in action["error"]["hint"]
 
 
-async def test_a_model_of_this_machine_is_loaded_by_the_sidecar(panel: Panel, session: Session):
+async def test_a_model_of_this_machine_is_loaded_by_the_shared_server(
+    panel: Panel, session: Session
+):
     begun = await panel.done(await panel.post("deployments", {"models": ["m/one"]}))
-    assert (begun["word"], begun["target"], begun["state"]) == ("load", "m/one", "done"), begun
+    assert (begun["word"], begun["target"], begun["state"]) == ("deploy", "m/one", "done"), begun
 
-    (sidecar,) = (await panel.told("overview"))["deployments"]
+    (shared,) = (await panel.told("overview"))["deployments"]
 
-    assert (sidecar["id"], sidecar["status"]) == (None, "running")
-    assert await asyncio.to_thread(session.unload_model, "m/one"), "it was loaded"
+    assert (shared["id"], shared["status"]) == (None, "running")
+    unloading = session.submit(session.deployments.unload("m/one"))
+    assert await asyncio.wrap_future(unloading), "it was loaded"
 
 
-async def test_the_sidecar_is_told_and_stopped(panel: Panel, session: Session):
+async def test_the_shared_server_is_told_and_stopped(panel: Panel, session: Session):
     session.submit(session.endpoint(DeploymentRequest())).result(60)
-    (sidecar,) = (await panel.told("overview"))["deployments"]
-    assert sidecar["key"] == f"sidecar:{sidecar['name']}"
+    (shared,) = (await panel.told("overview"))["deployments"]
+    assert shared["key"] == f"sidecar:{shared['name']}"
 
-    refused = await panel.post(f"deployments/{sidecar['key']}/restart")
+    refused = await panel.post(f"deployments/{shared['key']}/restart")
     assert refused.status_code == 400
-    await panel.done(await panel.post(f"deployments/{sidecar['key']}/stop"))
+    await panel.done(await panel.post(f"deployments/{shared['key']}/stop"))
 
     assert (await panel.told("overview"))["live"] == []
 

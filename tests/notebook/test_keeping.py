@@ -17,7 +17,7 @@ async def _theirs(folder: Path) -> str:
     bench = Bench(folder)
     bench.local = LocalProvider(grace_s=1)
     record = await bench.manager().deploy(request())
-    (node,) = await bench.tools().read(bench.tools().store.nodes, record.id)
+    (node,) = await bench.context().read(bench.context().store.nodes, record.id)
     return node.name
 
 

@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from conduit_nb.compute.request import DeploymentRequest
-from conduit_nb.desk.wire import SIDECAR_MARK, key_of, read_hours
+from conduit_nb.desk.wire import SIDECAR_MARK, read_hours
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import offering_of, request_on, table_message
@@ -62,8 +61,7 @@ class DeploymentPanel(Panel):
     async def every_beat(self) -> None:
         """Tell what runs and what it costs, with the logs of what boots or is looked at."""
         overview = await self.desk.overview(None)
-        infos, _ = await asyncio.to_thread(self.session.known)
-        self.tell("overview", **overview, urls={key_of(one): plain(one.url) for one in infos})
+        self.tell("overview", **overview, urls=self.desk.urls)
         opened = {key for view, key in self._logs if self.attention.sees(view)}
         for one in overview["deployments"]:
             if one["status"] in BOOTING or one["key"] in opened:
@@ -118,10 +116,7 @@ class DeploymentPanel(Panel):
         key, model = _text(message, "key"), _text(message, "model")
         question = _text(message, "text", longest=LONGEST_QUESTION)
         try:
-            if key.startswith(SIDECAR_MARK):
-                endpoint = await self.session.endpoint(DeploymentRequest())
-            else:
-                endpoint = await self.session.fleet.reach(key)
+            endpoint = await self.session.endpoint(key.removeprefix(SIDECAR_MARK))
             request = ChatRequest(
                 model=model,
                 messages=[{"role": "user", "content": question}],

@@ -1,4 +1,4 @@
-"""The sidecar's life among kernels: started once, found again, killed, replaced, stopped.
+"""The shared server's life among kernels: started once, found again, killed, replaced, stopped.
 
 Kernels are processes of their own, the server is LmLite itself with a tiny model.
 """
@@ -24,6 +24,7 @@ pytest.importorskip("torch")
 
 from conduit_nb.blocks.host import use_host
 from conduit_nb.blocks.runtime_blocks import LMLiteBlock
+from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.processes import MARK
@@ -52,7 +53,7 @@ print(json.dumps("ready"), flush=True)
 for line in sys.stdin:
     began = time.perf_counter()
     found, tokens = session.submit(ask(json.loads(line))).result(120)
-    (info,) = session.ps()
+    (info,) = session.wait(session.deployments.ps())
     answer = {"pid": info.pid, "name": info.name, "found_s": found, "tokens": tokens}
     print(json.dumps(answer), flush=True)
 """
@@ -60,7 +61,7 @@ for line in sys.stdin:
 
 @dataclass
 class Kernel:
-    """A process that asks the sidecar when it is told to."""
+    """A process that asks the shared server when it is told to."""
 
     process: subprocess.Popen[str] = field(
         default_factory=lambda: subprocess.Popen(
@@ -111,17 +112,21 @@ def state_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def session(state_dir: Path) -> Iterator[Session]:
     session = Session()
     yield session
-    session.stop("all")
+    session.wait(session.deployments.terminate("all"))
     session.close()
 
 
 @pytest.fixture
 def kernels(session: Session) -> Iterator[list[Kernel]]:
-    """Put kernels here; they are killed at the end, before the sidecar is stopped."""
+    """Put kernels here; they are killed at the end, before the server is stopped."""
     started: list[Kernel] = []
     yield started
     for kernel in started:
         kernel.kill()
+
+
+def ps(session: Session) -> list[DeploymentInfo]:
+    return session.wait(session.deployments.ps())
 
 
 def processes_of(state_dir: Path) -> list[int]:
@@ -136,7 +141,7 @@ def processes_of(state_dir: Path) -> list[int]:
     return found
 
 
-def test_kernels_that_start_at_once_and_one_that_comes_when_they_were_killed_get_one_sidecar(
+def test_kernels_that_start_at_once_and_one_that_comes_when_they_were_killed_get_one_server(
     model: Path, state_dir: Path, kernels: list[Kernel]
 ):
     kernels += [Kernel(), Kernel()]
@@ -161,7 +166,7 @@ def test_kernels_that_start_at_once_and_one_that_comes_when_they_were_killed_get
     assert after["found_s"] < 10
 
 
-async def test_a_sidecar_that_is_killed_amid_a_call_is_replaced_and_the_call_ends(
+async def test_a_shared_server_that_is_killed_amid_a_call_is_replaced_and_the_call_ends(
     model: Path, state_dir: Path, session: Session
 ):
     block = LMLiteBlock(models=[LmLiteModelConfig(str(model))])
@@ -176,7 +181,8 @@ async def test_a_sidecar_that_is_killed_amid_a_call_is_replaced_and_the_call_end
 
     def running_pid() -> int | None:
         assert not any(future.done() for future in calls), [future.result() for future in calls]
-        return session.ps()[0].pid if any(found.running for found in session.models()) else None
+        is_at_work = any(found.running for found in session.wait(session.models()))
+        return ps(session)[0].pid if is_at_work else None
 
     with ThreadPoolExecutor() as threads:
         calls = [threads.submit(call) for _ in range(4)]
@@ -185,15 +191,15 @@ async def test_a_sidecar_that_is_killed_amid_a_call_is_replaced_and_the_call_end
         answers = [future.result(timeout=120) for future in calls]
 
     print("ended with", [type(answer).__name__ for answer in answers])
-    (replaced,) = session.ps()
+    (replaced,) = ps(session)
     assert replaced.pid != killed
     assert processes_of(state_dir) == [replaced.pid]
-    session.stop()
+    session.wait(session.deployments.stop())
     assert processes_of(state_dir) == []
     assert not psutil.pid_exists(killed or 0)
 
 
-def test_a_sidecar_ends_by_itself_when_nobody_asks_and_the_next_call_gets_another(
+def test_a_shared_server_ends_by_itself_when_nobody_asks_and_the_next_call_gets_another(
     model: Path, state_dir: Path, kernels: list[Kernel], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CONDUIT_SIDECAR_IDLE_S", "3")

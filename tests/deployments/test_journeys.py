@@ -1,8 +1,9 @@
-"""fleet.py: what users do with deployments, through a session, with real processes."""
+"""What users do with deployments, through a session, with real processes."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,19 +14,23 @@ import pytest
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.compute.request import DeploymentRequest, Replicas
+from conduit_nb.deployments.context import plan_of_request
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import (
     ArgumentError,
     ConduitError,
     DeploymentEndedError,
     DeploymentError,
+    PartlyFailedError,
+    ProviderRefusedError,
     SpendCapError,
+    StorageError,
 )
-from conduit_nb.fleet import plan_of
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
 from conduit_nb.providers.base import Node
 from conduit_nb.providers.local import LocalProvider
+from conduit_nb.providers.naming import parse_node_name
 from conduit_nb.session import Session
 from tests import waiting
 from tests.deployments.faulty_cloud import (
@@ -43,11 +48,28 @@ MODEL = LmLiteModelConfig("m/one")
 REQUEST = DeploymentRequest(models=(MODEL,), runtime="fake", name="mine")
 
 
+class KeepingProvider(LocalProvider):
+    """The processes of this machine; while it `keeps` them, no shared server ends."""
+
+    keeps = False
+
+    async def terminate(self, name: str, node_id: str | None = None) -> None:
+        if self.keeps and parse_node_name(name) is None:
+            raise ProviderRefusedError("It is kept.")
+        await super().terminate(name, node_id)
+
+
 @pytest.fixture
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+def provider() -> KeepingProvider:
+    return KeepingProvider(grace_s=1)
+
+
+@pytest.fixture
+def session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: KeepingProvider
+) -> Iterator[Session]:
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
-    provider = LocalProvider(grace_s=1)
     session = Session(
         make_runtime=lambda name: FakeRuntime(name=name),
         make_provider=lambda _: provider,
@@ -55,12 +77,16 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
         hung_after_s=1.0,
     )
     yield session
-    session.stop("all")
+    session.wait(session.deployments.terminate("all"))
     session.close()
 
 
 def deploy(session: Session, request: DeploymentRequest = REQUEST) -> DeploymentInfo:
-    return session.wait(session.fleet.deploy(request))
+    return session.wait(session.deployments.deploy(request))
+
+
+def ps(session: Session) -> list[DeploymentInfo]:
+    return session.wait(session.deployments.ps())
 
 
 def ask(session: Session, request: DeploymentRequest = REQUEST) -> str:
@@ -81,13 +107,13 @@ def test_what_is_deployed_is_told_with_what_it_costs(session: Session):
     assert (info.name, info.status, info.nodes) == ("mine", "running", "1/1")
     assert (info.usd_per_hour, info.spent_usd) == (0, 0)
     assert info.lease_until is not None
-    assert [found.name for found in session.ps()] == ["mine"]
+    assert [found.name for found in ps(session)] == ["mine"]
     assert info.models == {"m/one": "ready"}
 
 
 def test_a_block_asks_what_is_deployed_and_deploys_what_is_not(session: Session):
     first = ask(session)
-    deployed = session.ps()
+    deployed = ps(session)
 
     assert ask(session) == first
     assert len(deployed) == 1
@@ -103,20 +129,20 @@ def test_many_who_ask_at_once_share_one_deployment(session: Session):
         thread.join()
 
     assert len(set(said)) == 1
-    assert len(session.ps()) == 1
+    assert len(ps(session)) == 1
 
 
 def test_words_that_end_it(session: Session):
     deploy(session)
     with pytest.raises(DeploymentError, match=r"\blocal\b.*\bmine\b") as refused:
-        session.stop("mine")
+        session.wait(session.deployments.stop("mine"))
     assert "%conduit terminate mine" in refused.value.hint
-    (ended,) = session.wait(session.fleet.terminate("mine"))
+    (ended,) = session.wait(session.deployments.terminate("mine"))
 
     assert ended.status == "terminated"
-    assert session.ps() == []
+    assert ps(session) == []
     with pytest.raises(ArgumentError, match="'mine'"):
-        session.wait(session.fleet.terminate("mine"))
+        session.wait(session.deployments.terminate("mine"))
 
 
 @dataclass
@@ -147,9 +173,9 @@ def test_what_cannot_be_ended_yet_is_told_with_what_it_costs(
         cloud.may_create.set()
         with world(tmp_path, cloud, monkeypatch) as here:
             here.deployed(wanted("a"))
-            (before,) = here.do(here.session.fleet.terminate(word))
+            (before,) = here.do(here.session.deployments.terminate(word))
             cloud.may_end = True
-            (after,) = here.do(here.session.fleet.terminate(word))
+            (after,) = here.do(here.session.deployments.terminate(word))
 
     assert (before.status, before.usd_per_hour) == ("terminating", USD_PER_HOUR)
     assert (after.status, after.usd_per_hour) == ("terminated", 0)
@@ -163,32 +189,88 @@ def test_what_may_still_be_created_is_told_with_what_it_costs(
         lagging = replace(CAPABILITIES, list_lag_s=60)
         cloud = LazyCloud(server.url, capabilities=lagging, may_end=True)
         with world(tmp_path, cloud, monkeypatch) as here:
-            deploying = here.session.submit(here.session.fleet.deploy(wanted("a")))
+            deploying = here.session.submit(here.session.deployments.deploy(wanted("a")))
             waiting.until_true(lambda: "is asked" in cloud.calls)
-            (info,) = here.do(here.session.fleet.terminate("a"))
+            (info,) = here.do(here.session.deployments.terminate("a"))
             cloud.may_create.set()
             with pytest.raises(ConduitError):
                 deploying.result(20)
-            assert here.session.ps() == []
+            assert ps(here.session) == []
 
     assert (info.status, info.usd_per_hour) == ("terminating", USD_PER_HOUR)
     assert (len(cloud.ended), cloud.names()) == (1, [])
 
 
-def test_stop_all_ends_everything(session: Session):
+def told(session: Session) -> list[str]:
+    texts: list[str] = []
+    session.events.subscribe(lambda event: texts.append(getattr(event, "text", "")))
+    return texts
+
+
+def test_terminate_all_ends_everything_the_shared_server_too(session: Session):
     deploy(session)
     ask(session, DeploymentRequest())
 
-    assert len(session.ps()) == 2
-    stopped = session.stop("all")
+    assert len(ps(session)) == 2
+    ended = session.wait(session.deployments.terminate("all"))
 
-    assert len(stopped) == 2
-    assert session.ps() == []
+    assert [(one.id is None, one.status) for one in ended] == [
+        (True, "stopped"),
+        (False, "terminated"),
+    ]
+    assert ps(session) == []
+
+
+def test_stop_all_stops_what_can_be_stopped_and_names_what_cannot(session: Session):
+    deploy(session)
+    ask(session, DeploymentRequest())
+    texts = told(session)
+    stopped = session.wait(session.deployments.stop("all"))
+
+    # A process of this machine cannot be stopped and started again.
+    assert [(one.id is None, one.status) for one in stopped] == [
+        (True, "stopped"),
+        (False, "running"),
+    ]
+    assert [one.name for one in ps(session)] == ["mine"]
+    assert [text for text in texts if re.search(r"\bmine\b", text)]
+    assert not [text for text in texts if "billed" in text], "it costs nothing"
+
+
+def test_terminate_all_ends_what_is_deployed_though_the_shared_server_stays(
+    session: Session, provider: KeepingProvider
+):
+    deploy(session)
+    ask(session, DeploymentRequest())
+    provider.keeps = True
+    with pytest.raises(PartlyFailedError) as raised:
+        session.wait(session.deployments.terminate("all"))
+    provider.keeps = False
+
+    assert raised.value.done == ("mine",)
+    assert [type(error) for error in raised.value.failures.values()] == [ProviderRefusedError]
+    (left,) = ps(session)
+    assert left.id is None
+
+
+def test_stop_all_ends_the_shared_server_though_the_state_cannot_be_read(
+    session: Session, tmp_path: Path
+):
+    ask(session, DeploymentRequest())
+    state = tmp_path / "data/state.sqlite3"
+    state.parent.mkdir(exist_ok=True)
+    state.write_bytes(b"no database at all, " * 500)
+    with pytest.raises(StorageError) as raised:
+        session.wait(session.deployments.stop("all"))
+    state.unlink()
+
+    assert "conduit terminate all" in raised.value.hint
+    assert ps(session) == []
 
 
 def test_a_lease_is_extended(session: Session):
     before = deploy(session).lease_until
-    after = session.wait(session.fleet.extend("mine", 7200)).lease_until
+    after = session.wait(session.deployments.extend("mine", 2)).lease_until
 
     assert before is not None
     assert after is not None
@@ -198,14 +280,15 @@ def test_a_lease_is_extended(session: Session):
 def test_logs_of_a_deployment_are_read_by_its_name(session: Session):
     deploy(session)
 
-    assert any("fake LmLite begins" in line for line in session.logs("mine"))
+    lines = session.wait(session.deployments.logs("mine", tail=100))
+    assert any("fake LmLite begins" in line for line in lines)
     with pytest.raises(ArgumentError, match="'other'"):
-        session.logs("other")
+        session.wait(session.deployments.logs("other", tail=100))
 
 
 def test_a_deployment_that_lost_its_server_is_replaced_for_whoever_asks(session: Session):
     first = ask(session)
-    (info,) = session.ps()
+    (info,) = ps(session)
     nodes = session.wait(LocalProvider(grace_s=1).list_nodes())
     session.wait(LocalProvider(grace_s=1).terminate(nodes[0].name))
 
@@ -223,29 +306,29 @@ def test_a_deployment_that_lost_its_server_is_replaced_for_whoever_asks(session:
 
 def test_what_was_ended_on_purpose_is_not_rented_anew_by_rows_on_their_way(session: Session):
     ask(session)
-    name = session.ps()[0].name
-    session.wait(session.fleet.terminate(name))
+    name = ps(session)[0].name
+    session.wait(session.deployments.terminate(name))
 
     with pytest.raises(DeploymentEndedError, match=name):
         session.wait(session.endpoint(REQUEST, fresh=True))
-    assert session.ps() == []
+    assert ps(session) == []
     assert deploy(session).status == "running"  # asked for again, it is there again
 
 
 def test_an_estimate_above_what_is_left_names_the_knob(session: Session):
-    session.wait(session.fleet.require_affordable(4.0, REQUEST))
+    session.wait(session.deployments.require_affordable(4.0, REQUEST))
     with pytest.raises(SpendCapError) as caught:
-        session.wait(session.fleet.require_affordable(6.0, REQUEST))
+        session.wait(session.deployments.require_affordable(6.0, REQUEST))
 
     assert "--max-usd" in caught.value.hint
-    session.wait(session.fleet.require_affordable(6.0, replace(REQUEST, max_usd=7.0)))
+    session.wait(session.deployments.require_affordable(6.0, replace(REQUEST, max_usd=7.0)))
     with pytest.raises(SpendCapError):
-        session.wait(session.fleet.require_affordable(11.0, replace(REQUEST, max_usd=70.0)))
+        session.wait(session.deployments.require_affordable(11.0, replace(REQUEST, max_usd=70.0)))
 
 
 def test_a_plan_is_made_for_runtimes_whose_memory_is_known(tmp_path: Path):
-    assert plan_of((MODEL,), DeploymentRequest(models=(MODEL,), runtime="custom")) is None
-    assert plan_of((), DeploymentRequest()) is None
+    assert plan_of_request((MODEL,), DeploymentRequest(models=(MODEL,), runtime="custom")) is None
+    assert plan_of_request((), DeploymentRequest()) is None
 
 
 def test_replicas_are_told(session: Session):
