@@ -1,4 +1,4 @@
-"""How an engine is to run: device, precision, limits, threads. Knows no model and no torch.
+"""Which model an engine loads, and how it runs: device, precision, limits, threads. No torch.
 
 Layer 3.
 """
@@ -12,6 +12,16 @@ from conduit_nb.models.config import DType, WeightQuantization
 
 OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "kept_tokens")
 """Limits that the engine finds itself where they are None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelKey:
+    """What tells one loaded model from another."""
+
+    model_id: str
+    revision: str | None = None
+    dtype: DType = "auto"
+    quantization: WeightQuantization | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ Layer 3: llguidance and numpy, no torch.
 
 from __future__ import annotations
 
+import codecs
 import json
 import random
 import re
@@ -21,11 +22,11 @@ from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer, gramm
 from numpy.typing import NDArray
 
 from conduit_nb.errors import ReplyBudgetError, RequestRefusedError, SchemaError, ServerFailedError
-from conduit_nb.lmlite.budget import Closer
 from conduit_nb.lmlite.request import TextGrammar
 from conduit_nb.lmlite.tool_calls import CallCloser, CallGrammar
 from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.foreign import patterns, servable
+from conduit_nb.schemas.reader import JsonReader
 
 CACHED_GRAMMARS = 256
 WORD_BITS = 32
@@ -41,6 +42,63 @@ PROBES, PROBE_TOKENS = 4, 24
 LARGE_REPEAT = re.compile(r"\{[0-9]*,?[0-9]{3,}\}")
 LONGEST_REASON = 300
 UNIMPLEMENTED = re.compile(r"Unimplemented keys: \[(.*)\]")
+
+
+class RecordCloser:
+    """Ends one guided reply in time: what is open is closed with the tokens that are left.
+
+        closer.admits(tokens, left)   # may they be written, and `left` tokens still end the reply?
+        closer.closing()              # else these end it
+
+    A token after which the record could not be closed any more is not written; what closes the
+    record takes its place. So a reply is valid whatever its budget, and untouched where the budget
+    suffices. Cheap while there is much left: then it only reads along.
+    """
+
+    def __init__(self, completer: Completer, tokenizer: LLTokenizer) -> None:
+        self._completer = completer
+        self._tokenizer = tokenizer
+        self._reader = JsonReader()
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._written: list[int] = []
+        self._closing: bytes | None = None
+        self._is_lost = False
+
+    def admits(self, tokens: Sequence[int], left: int) -> bool:
+        """Read on where `left` tokens can close the record after these; else ask for `closing`.
+
+        Where it is not known how to close it, everything is admitted, and the limit cuts it.
+        """
+        if self._is_lost:
+            return True
+        self._reader.feed(self._decoder.decode(self._tokenizer.decode_bytes(list(tokens))))
+        closing = None
+        if self._completer.most_bytes(self._reader) > left:
+            closing = self._found()
+            self._is_lost = closing is None
+            if closing is not None and not self._fits(closing, left):
+                return False
+        self._written.extend(tokens)
+        self._closing = closing
+        return True
+
+    def closing(self) -> list[int]:
+        """Return the tokens that close what was admitted; call it once, at the end."""
+        if self._closing is None:
+            self._reader = JsonReader()
+            self._decoder.reset()
+            written = self._tokenizer.decode_bytes(self._written)
+            self._reader.feed(self._decoder.decode(written))
+            self._closing = self._found()
+        return self._tokenizer.tokenize_bytes(self._closing or b"")
+
+    def _found(self) -> bytes | None:
+        half, _ = self._decoder.getstate()
+        return self._completer.closing_of(self._reader, half)
+
+    def _fits(self, closing: bytes, left: int) -> bool:
+        # A token stands for at least one byte.
+        return len(closing) <= left or len(self._tokenizer.tokenize_bytes(closing)) <= left
 
 
 class Guide:
@@ -66,9 +124,9 @@ class Guide:
         self.completer = completer
         self._calls = closer
         self._is_json = is_json
-        self.closer: Closer | CallCloser | None = closer
+        self.closer: RecordCloser | CallCloser | None = closer
         if completer and not closer:
-            self.closer = Closer(completer, tokenizer)
+            self.closer = RecordCloser(completer, tokenizer)
         self.least_tokens = least_tokens
 
     @property

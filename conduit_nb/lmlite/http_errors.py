@@ -162,7 +162,7 @@ async def _conduit_error(request: Request, error: Exception) -> Response:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer for a path or a method that is not there."""
+    """Return the error for a path or a method that is not there."""
     assert isinstance(error, HTTPException)
     path: str = request.scope["path"]
     message, hint = f"{request.method} {path}: {error.detail}.", SERVED
@@ -201,7 +201,7 @@ async def _client_left(_request: Request, _error: Exception) -> Response:
 
 
 async def _unforeseen(_request: Request, error: Exception) -> Response:
-    """Answer for a mistake of ours; Starlette logs its traceback, which stays on this side."""
+    """Return the error for a bug of ours; Starlette logs its traceback, which is not sent."""
     reply = ErrorReply(
         error=ErrorDetail(
             message=f"The server failed inside ({type(error).__name__}).",

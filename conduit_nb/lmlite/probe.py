@@ -15,7 +15,7 @@ from transformers import DynamicCache
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.kv_cache import LayerShape
-from conduit_nb.lmlite.loading import LoadedModel, first_line
+from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that a short text shows as they are; sparse ones choose among many tokens."""

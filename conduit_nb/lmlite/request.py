@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.logprobs import TokenLogprob
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.tool_calls import CallGrammar
 from conduit_nb.protocol import FinishReason
 

@@ -9,29 +9,33 @@ from typing import Any
 import pytest
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.call import ANY_OBJECT
-from conduit_nb.lmlite.chat import ChatCall, parse_chat
-from conduit_nb.lmlite.sampling import SamplingParams
-from conduit_nb.lmlite.source import ModelKey
+from conduit_nb.lmlite.api_request import ANY_OBJECT
+from conduit_nb.lmlite.chat import ChatCompletionRequest, parse_chat
+from conduit_nb.lmlite.config import ModelKey
+from conduit_nb.lmlite.sampling_params import SamplingParams
 
 USER = {"role": "user", "content": "hi"}
 
 
-def parse(**fields: Any) -> ChatCall:
+def parse(**fields: Any) -> ChatCompletionRequest:
     return parse_chat(json.dumps({"model": "m", "messages": [USER], **fields}).encode())
 
 
 def test_a_bare_request_asks_for_the_likeliest_text_to_the_end_of_the_context():
-    call = parse()
+    request = parse()
 
-    assert call.key == ModelKey(model_id="m", revision=None, dtype="auto")
-    assert call.messages == [USER]
-    assert (call.max_tokens, call.max_model_len, call.json_schema) == (None, None, None)
-    assert (call.stream, call.include_usage, call.sampling.is_greedy) == (False, False, True)
+    assert request.key == ModelKey(model_id="m", revision=None, dtype="auto")
+    assert request.messages == [USER]
+    assert (request.max_tokens, request.max_model_len, request.json_schema) == (None, None, None)
+    assert (request.stream, request.include_usage, request.sampling.is_greedy) == (
+        False,
+        False,
+        True,
+    )
 
 
 def test_every_field_arrives():
-    call = parse(
+    request = parse(
         max_tokens=7,
         temperature=0.5,
         top_p=0.9,
@@ -48,15 +52,21 @@ def test_every_field_arrives():
         },
     )
 
-    assert call.key == ModelKey(model_id="m", revision="v1", dtype="bfloat16", quantization="int8")
-    assert (call.max_tokens, call.max_model_len, call.batch_timeout_ms) == (7, 99, 0)
-    assert (call.sampling.temperature, call.sampling.top_p, call.sampling.seed) == (0.5, 0.9, -3)
-    assert call.sampling.stop == ("a", "b")
-    assert (call.stream, call.include_usage) == (True, True)
+    assert request.key == ModelKey(
+        model_id="m", revision="v1", dtype="bfloat16", quantization="int8"
+    )
+    assert (request.max_tokens, request.max_model_len, request.batch_timeout_ms) == (7, 99, 0)
+    assert (request.sampling.temperature, request.sampling.top_p, request.sampling.seed) == (
+        0.5,
+        0.9,
+        -3,
+    )
+    assert request.sampling.stop == ("a", "b")
+    assert (request.stream, request.include_usage) == (True, True)
 
 
 def test_the_ways_to_sample_arrive_by_the_names_of_openai_and_vllm():
-    call = parse(
+    request = parse(
         n=3,
         top_k=40,
         min_p=0.05,
@@ -68,8 +78,8 @@ def test_the_ways_to_sample_arrive_by_the_names_of_openai_and_vllm():
         conduit={"deadline_s": 2.5},
     )
 
-    assert (call.n, call.replies, call.deadline_s) == (3, 3, 2.5)
-    assert call.sampling == SamplingParams(
+    assert (request.n, request.replies, request.deadline_s) == (3, 3, 2.5)
+    assert request.sampling == SamplingParams(
         top_k=40,
         min_p=0.05,
         repetition_penalty=1.1,
@@ -85,7 +95,7 @@ def test_log_probabilities_may_be_asked_for_without_alternatives():
 
 
 def test_fields_that_are_null_are_fields_left_out():
-    call = parse(
+    request = parse(
         max_tokens=None,
         temperature=None,
         top_p=None,
@@ -99,7 +109,7 @@ def test_fields_that_are_null_are_fields_left_out():
         tools=None,
     )
 
-    assert call == parse()
+    assert request == parse()
 
 
 def test_a_whole_number_is_a_temperature():
@@ -117,9 +127,9 @@ def test_the_newer_name_of_max_tokens_is_understood():
 def test_text_in_parts_is_joined_and_the_developer_is_the_system():
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
 
-    call = parse(messages=[{"role": "developer", "content": parts}, USER])
+    request = parse(messages=[{"role": "developer", "content": parts}, USER])
 
-    assert call.messages == [{"role": "system", "content": "one two"}, USER]
+    assert request.messages == [{"role": "system", "content": "one two"}, USER]
 
 
 @pytest.mark.parametrize(
@@ -191,9 +201,9 @@ def test_an_effort_is_shown_to_the_chat_template(effort, shown):
 def test_what_the_templates_arguments_say_of_an_effort_counts_more():
     given = {"reasoning_effort": "high"}
 
-    call = parse(reasoning_effort="low", chat_template_kwargs=given)
+    request = parse(reasoning_effort="low", chat_template_kwargs=given)
 
-    assert call.prompt.template_kwargs == given
+    assert request.prompt.template_kwargs == given
 
 
 def test_an_effort_that_is_none_is_refused_by_name():

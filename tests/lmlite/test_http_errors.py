@@ -31,7 +31,7 @@ from conduit_nb.lmlite.http_errors import NOT_OFFERED, BodyTooLargeError, error_
 from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.server import make_app
 from conduit_nb.replies import to_error
-from tests.lmlite.described_source import DescribedSource
+from tests.lmlite.described_loader import DescribedLoader
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -45,8 +45,8 @@ class BrokenEngine:
         raise ZeroDivisionError("the secret of " + messages[0]["content"])
 
 
-async def answer_of(source: DescribedSource) -> httpx2.Response:
-    pool = ModelPool(source, max_in_flight=4)
+async def answer_of(loader: DescribedLoader) -> httpx2.Response:
+    pool = ModelPool(loader, max_in_flight=4)
     app = make_app(pool, Activity(), key="k", version="1")
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(
@@ -56,10 +56,10 @@ async def answer_of(source: DescribedSource) -> httpx2.Response:
 
 
 async def test_a_mistake_of_ours_is_a_500_without_a_traceback():
-    source = DescribedSource()
-    source.make = lambda device: BrokenEngine()
+    loader = DescribedLoader()
+    loader.make = lambda device: BrokenEngine()
 
-    response = await answer_of(source)
+    response = await answer_of(loader)
 
     assert response.status_code == 500
     error = response.json()["error"]
@@ -71,10 +71,10 @@ async def test_a_mistake_of_ours_is_a_500_without_a_traceback():
 
 
 async def test_an_error_of_the_load_arrives_with_its_hint():
-    source = DescribedSource()
-    source.failure = StorageError("No space is left.", hint="Set CONDUIT_CACHE_DIR.")
+    loader = DescribedLoader()
+    loader.failure = StorageError("No space is left.", hint="Set CONDUIT_CACHE_DIR.")
 
-    response = await answer_of(source)
+    response = await answer_of(loader)
 
     assert response.status_code == 507
     assert response.json()["error"]["message"] == "No space is left. Set CONDUIT_CACHE_DIR."
@@ -82,10 +82,10 @@ async def test_an_error_of_the_load_arrives_with_its_hint():
 
 
 async def test_a_model_that_does_not_fit_is_told_in_numbers_that_a_client_reads():
-    source = DescribedSource(4)
-    source.needs_gib = 5
+    loader = DescribedLoader(4)
+    loader.needs_gib = 5
 
-    response = await answer_of(source)
+    response = await answer_of(loader)
     error = to_error(response.status_code, response.content, {}, server="here", secret_texts=[])
 
     assert response.status_code == 507
@@ -176,7 +176,7 @@ def test_the_field_at_fault_is_named_where_it_is_known():
     ],
 )
 async def test_a_path_that_is_not_served_says_what_is(method, path, facts):
-    app = make_app(ModelPool(DescribedSource(), max_in_flight=4), Activity(), key="k", version="1")
+    app = make_app(ModelPool(DescribedLoader(), max_in_flight=4), Activity(), key="k", version="1")
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(app), base_url="http://test"
     ) as client:

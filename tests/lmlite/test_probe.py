@@ -14,7 +14,7 @@ from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.attention import NAME, register_attention
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.kv_cache import LayerShape
-from conduit_nb.lmlite.loading import LoadedModel, load_model
+from conduit_nb.lmlite.model_loader import LoadedModel, load_model
 from conduit_nb.lmlite.probe import (
     PROBE_WINDOW,
     attending,

@@ -19,7 +19,15 @@ def test_a_request_must_have_something_to_read_and_to_write():
 
 
 def test_what_a_request_is_made_of_loads_no_torch():
-    modules = ("config", "request", "sampling", "scheduler", "pages", "detokenizer", "logprobs")
+    modules = (
+        "config",
+        "request",
+        "sampling_params",
+        "scheduler",
+        "page_pool",
+        "detokenizer",
+        "logprobs",
+    )
     imports = "; ".join(f"import conduit_nb.lmlite.{module}" for module in modules)
 
     loaded = subprocess.run(

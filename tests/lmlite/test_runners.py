@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
-from conduit_nb.lmlite.loading import load_model
+from conduit_nb.lmlite.model_loader import load_model
 from conduit_nb.lmlite.runners import choose_runner
 from tests.lmlite.conftest import LoadEngine
 

@@ -18,13 +18,13 @@ import torch
 from conduit_nb.errors import ConduitError, ServerFailedError
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
-from conduit_nb.lmlite.loading import load_model
-from conduit_nb.lmlite.loops import LoopGuard
-from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.model_loader import load_model
+from conduit_nb.lmlite.page_pool import PagePool
+from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.runners import choose_runner
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.scheduler import Row, Scheduler
 from conduit_nb.lmlite.worker import Job, Worker
 from tests.lmlite.conftest import LoadEngine
@@ -173,7 +173,7 @@ def test_a_worker_whose_pages_do_not_add_up_when_it_is_idle_ends(tiny_model_fold
             guide=None,
             detokenizer=Detokenizer(str),
             end_tokens=frozenset(),
-            loop_guard=LoopGuard(lambda text: None),
+            repetition_guard=RepetitionGuard(lambda text: None),
         ),
         batch_timeout_s=0,
         deliver=deliver,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conduit_nb.lmlite.loops import LEAST_CHARACTERS, LoopGuard, cycle_of
+from conduit_nb.lmlite.repetition import LEAST_CHARACTERS, RepetitionGuard, cycle_of
 
 VOCABULARY = ['"', "]", "}", ",", "0", "x"]
-GUARD = LoopGuard(lambda text: VOCABULARY.index(text) if text in VOCABULARY else None)
+GUARD = RepetitionGuard(lambda text: VOCABULARY.index(text) if text in VOCABULARY else None)
 ITEM = '{"name":"a.txt","bytes":100}'
 
 
@@ -18,7 +18,7 @@ def allowing(characters: str) -> NDArray[np.bool_]:
 
 
 def chosen(text: str, characters: str) -> str | None:
-    token = GUARD.way_out(text, allowing(characters))
+    token = GUARD.escape_token(text, allowing(characters))
     return None if token is None else VOCABULARY[token]
 
 
@@ -80,9 +80,9 @@ def test_where_the_grammar_lets_nothing_close_the_model_goes_on():
 
 
 def test_a_model_without_such_tokens_is_never_stopped():
-    guard = LoopGuard(lambda _: None)
+    guard = RepetitionGuard(lambda _: None)
 
-    assert guard.way_out("0" * 500, allowing("0")) is None
+    assert guard.escape_token("0" * 500, allowing("0")) is None
 
 
 def test_a_cycle_of_several_items_that_end_alike_is_found_whole():

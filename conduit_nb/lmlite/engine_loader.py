@@ -9,19 +9,19 @@ import gc
 from collections.abc import Mapping
 from dataclasses import replace
 
-from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.config import EngineConfig, ModelKey
 from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.devices import Devices, release_unused
 from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.log import log_event
 from conduit_nb.lmlite.memory_budget import Asked, estimate
 from conduit_nb.lmlite.placement import Place
-from conduit_nb.lmlite.source import Found, ModelKey
+from conduit_nb.lmlite.pool import ResolvedModel
 from conduit_nb.models.files import Progress
 from conduit_nb.models.hub import find_model
 
 
-class EngineSource:
+class EngineLoader:
     """Loads engines by one configuration, on the devices that there are."""
 
     def __init__(self, config: EngineConfig, devices: Devices) -> None:
@@ -33,7 +33,7 @@ class EngineSource:
         """Return what the models on each device may take together, in bytes."""
         return self._devices.budgets()
 
-    def find(self, key: ModelKey, max_model_len: int | None, progress: Progress) -> Found:
+    def find(self, key: ModelKey, max_model_len: int | None, progress: Progress) -> ResolvedModel:
         """Return the model's folder, fetching what is not here, and what the model needs."""
         files = find_model(key.model_id, revision=key.revision, progress=progress)
         folder = converted(files, progress=progress)
@@ -44,9 +44,9 @@ class EngineSource:
             max_model_len=max_model_len,
             max_concurrency=self._config.max_concurrency,
         )
-        return Found(folder=folder, estimate=estimate(key.model_id, folder, asked))
+        return ResolvedModel(folder=folder, estimate=estimate(key.model_id, folder, asked))
 
-    def load(self, key: ModelKey, found: Found, place: Place) -> Engine:
+    def load(self, key: ModelKey, found: ResolvedModel, place: Place) -> Engine:
         """Load a copy of the model at its place."""
         config = replace(
             self._config,

@@ -16,8 +16,8 @@ from transformers import DynamicCache
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.loading import LoadedModel, first_line
 from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 from conduit_nb.lmlite.probe import (
     FAILURES,
     accepted,

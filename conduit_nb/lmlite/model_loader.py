@@ -33,7 +33,7 @@ from transformers.utils.logging import disable_progress_bar
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
 from conduit_nb.lmlite.blocked_linear import block_weights
 from conduit_nb.lmlite.config import EngineConfig
-from conduit_nb.lmlite.quantized import quantize_weights
+from conduit_nb.lmlite.quantization import quantize_weights
 
 DEFAULT_CONTEXT_TOKENS = 2048
 STEADY_ROPE = ("default", "linear", "llama3", "yarn", "proportional", "dynamic")

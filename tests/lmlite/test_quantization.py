@@ -1,4 +1,4 @@
-"""lmlite/quantized.py: a quarter of the memory, nearly the same numbers, and nobody's neighbour."""
+"""lmlite/quantization.py: a quarter of the memory, nearly the same numbers, alone or in a batch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch
 from conduit_nb.errors import ArgumentError
 from conduit_nb.lmlite.blocked_linear import BlockedLinear
 from conduit_nb.lmlite.config import EngineConfig
-from conduit_nb.lmlite.loading import load_model
 from conduit_nb.lmlite.memory_budget import Asked, estimate
-from conduit_nb.lmlite.quantized import Int8Linear, quantize_weights
+from conduit_nb.lmlite.model_loader import load_model
+from conduit_nb.lmlite.quantization import Int8Linear, quantize_weights
 from tests.lmlite.conftest import DEVICE
 from tests.lmlite.generation import PROMPTS, request, write, write_all
 

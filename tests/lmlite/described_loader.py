@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from conduit_nb.lmlite.config import ModelKey
 from conduit_nb.lmlite.memory_budget import Estimate
 from conduit_nb.lmlite.placement import Need, Place
-from conduit_nb.lmlite.source import Found, ModelKey
+from conduit_nb.lmlite.pool import ResolvedModel
 
 GIB = 2**30
 
@@ -33,7 +34,7 @@ class SomeEngine:
         self.closed = True
 
 
-class DescribedSource:
+class DescribedLoader:
     """Loads when told to, and counts. `gib` are the budgets of its devices."""
 
     kind = "cpu"
@@ -57,7 +58,7 @@ class DescribedSource:
 
     def find(
         self, key: ModelKey, max_model_len: int | None, progress: Callable[[str], None]
-    ) -> Found:
+    ) -> ResolvedModel:
         self.loads.append(key)
         self.lengths.append(max_model_len)
         progress("half way")
@@ -66,14 +67,14 @@ class DescribedSource:
         if self.failure is not None:
             raise self.failure
         need = Need(fixed_bytes=self.needs_gib * GIB - 1, least_cache_bytes=1, most_cache_bytes=1)
-        return Found(
+        return ResolvedModel(
             folder=Path(key.model_id),
             estimate=Estimate(
                 model_id=key.model_id, need=need, tokens=2048, weight_bytes=GIB, plan=None
             ),
         )
 
-    def load(self, key: ModelKey, found: Found, place: Place) -> Any:
+    def load(self, key: ModelKey, found: ResolvedModel, place: Place) -> Any:
         self.given.append(place)
         return self.make(place.device)
 

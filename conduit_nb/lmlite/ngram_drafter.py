@@ -1,4 +1,4 @@
-"""What a row will probably write next: what followed the last time its text stood at this point.
+"""Drafts for speculative decoding by n-gram lookup: what followed the last tokens the time before.
 
 Records copy from what they are made of, and small models repeat themselves. A guess is read in
 the same step as the row's next token; where the model chooses what was guessed, the row is that
@@ -29,7 +29,7 @@ Measured on two cores with 135M parameters: among 1, 8 and 32 rows 0.05, 0.3 and
 """
 
 
-class Drafter:
+class NgramDrafter:
     """Guesses for one row, and learns from what came how far to trust its guesses."""
 
     def __init__(self) -> None:

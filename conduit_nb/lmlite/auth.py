@@ -1,4 +1,4 @@
-"""Who may ask, and how much they may send. Knows HTTP and nothing of what is asked.
+"""Authentication, and the limits of a request's body. Knows HTTP and nothing of the content.
 
 Layer 3.
 """

@@ -1,4 +1,4 @@
-"""lmlite/call.py: the fields that every endpoint knows mean the same at each."""
+"""lmlite/api_request.py: the fields that every endpoint knows mean the same at each."""
 
 from __future__ import annotations
 
@@ -6,25 +6,36 @@ import json
 import re
 from typing import Any
 
+import pydantic_core
 import pytest
+from openai.types import Completion
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.call import Call
-from conduit_nb.lmlite.chat import parse_chat
-from conduit_nb.lmlite.completion import parse_completion
+from conduit_nb.lmlite.api_request import ApiRequest, ApiResponse, CompletionOutput
+from conduit_nb.lmlite.chat import ChatCompletionResponse, parse_chat
+from conduit_nb.lmlite.completion import CompletionResponse, parse_completion
+from conduit_nb.lmlite.logprobs import TokenLogprob
 from conduit_nb.lmlite.request import TextGrammar
+from conduit_nb.protocol import Usage
 
 ENDPOINTS = {
     parse_chat: {"messages": [{"role": "user", "content": "hi"}]},
     parse_completion: {"prompt": "hi"},
 }
+USAGE = Usage(prompt_tokens=3, completion_tokens=2, total_tokens=5)
+ENTRY = TokenLogprob(token=b"\xc3", logprob=-0.5, top=((b"\xc3", -0.5), (b"a", -1.5)))
+OUTPUTS = (
+    CompletionOutput(index=0, text="ß", logprobs=(ENTRY,), finish_reason="stop"),
+    CompletionOutput(index=1, text="", finish_reason="length"),
+)
 
 
 @pytest.fixture(params=ENDPOINTS, ids=lambda parse: parse.__name__)
 def parse(request) -> Any:
-    """Return a function that makes a call of fields, for one endpoint after the other."""
+    """Return a function that makes a request of fields, for one endpoint after the other."""
 
-    def made(**fields: Any) -> Call:
+    def made(**fields: Any) -> ApiRequest:
         body = {"model": "m", **ENDPOINTS[request.param], **fields}
         return request.param(json.dumps(body).encode())
 
@@ -32,7 +43,7 @@ def parse(request) -> Any:
 
 
 def test_common_fields_arrive_at_every_endpoint(parse):
-    call = parse(
+    request = parse(
         n=2,
         top_k=-1,
         seed=4,
@@ -43,10 +54,10 @@ def test_common_fields_arrive_at_every_endpoint(parse):
         response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": {}}},
     )
 
-    assert (call.n, call.replies, call.key.revision) == (2, 2, "v1")
-    assert (call.sampling.top_k, call.sampling.seed, call.sampling.stop) == (0, 4, ("x",))
-    assert (call.stream, call.include_usage, call.json_schema) == (True, True, {})
-    assert (call.deadline_s, call.max_model_len, call.batch_timeout_ms) == (1.0, 9, None)
+    assert (request.n, request.replies, request.key.revision) == (2, 2, "v1")
+    assert (request.sampling.top_k, request.sampling.seed, request.sampling.stop) == (0, 4, ("x",))
+    assert (request.stream, request.include_usage, request.json_schema) == (True, True, {})
+    assert (request.deadline_s, request.max_model_len, request.batch_timeout_ms) == (1.0, 9, None)
 
 
 @pytest.mark.parametrize("field", ["logit_bias", "max_token"])
@@ -76,9 +87,9 @@ def test_a_mistyped_field_is_refused_with_the_one_that_was_meant(parse, name, me
 
 
 def test_a_field_that_nobody_knows_is_passed_over_and_told(parse):
-    call = parse(session_id="a", provider={"order": ["x"]}, nothing=None)
+    request = parse(session_id="a", provider={"order": ["x"]}, nothing=None)
 
-    assert call.ignored == ("session_id", "provider")
+    assert request.ignored == ("session_id", "provider")
 
 
 @pytest.mark.parametrize(
@@ -195,3 +206,29 @@ def test_a_revision_may_follow_the_model(parse):
     with pytest.raises(RequestRefusedError, match="'owner/name@'") as caught:
         parse(model="owner/name@")
     assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize("has_logprobs", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "whole", "event"),
+    [
+        (ChatCompletionResponse, ChatCompletion, ChatCompletionChunk),
+        (CompletionResponse, Completion, Completion),
+    ],
+)
+def test_openais_client_reads_what_we_write(
+    kind: type[ApiResponse], whole: Any, event: Any, has_logprobs: bool
+):
+    response = kind("id-1", "m", has_logprobs=has_logprobs)
+    opening = response.opening(0)
+    said = [
+        (whole, response.whole(OUTPUTS, USAGE)),
+        *[(event, response.event(output)) for output in OUTPUTS if output.logprobs],
+        (event, response.usage_event(USAGE)),
+        *([(event, opening)] if opening else []),
+    ]
+
+    for theirs, ours in said:
+        read = theirs.model_validate_json(pydantic_core.to_json(ours))
+        assert not read.model_extra
+        assert read.to_dict(exclude_unset=True) == ours

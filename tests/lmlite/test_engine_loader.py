@@ -1,4 +1,4 @@
-"""lmlite/engine_source.py: a model's memory is what was planned, and is given back."""
+"""lmlite/engine_loader.py: a model's memory is what was planned, and is given back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import torch
 
 from conduit_nb.compute.host_memory import own_memory_bytes
 from conduit_nb.errors import ContextLengthError
-from conduit_nb.lmlite.config import EngineConfig
+from conduit_nb.lmlite.config import EngineConfig, ModelKey
 from conduit_nb.lmlite.devices import Devices
-from conduit_nb.lmlite.engine_source import EngineSource
+from conduit_nb.lmlite.engine_loader import EngineLoader
 from conduit_nb.lmlite.pool import ModelPool
-from conduit_nb.lmlite.source import ModelKey
 from tests.lmlite.generation import request, write, write_all
 
 MIB = 2**20
@@ -25,8 +24,8 @@ MIB = 2**20
 
 def make_pool(**config: int) -> ModelPool:
     devices = Devices("cpu", memory_gib=4)
-    source = EngineSource(EngineConfig(device="cpu", threads=1, **config), devices)
-    return ModelPool(source, max_in_flight=4)
+    loader = EngineLoader(EngineConfig(device="cpu", threads=1, **config), devices)
+    return ModelPool(loader, max_in_flight=4)
 
 
 async def test_a_models_cache_is_as_large_as_its_place_allows(tiny_model):
@@ -42,11 +41,11 @@ async def test_a_models_cache_is_as_large_as_its_place_allows(tiny_model):
 
 async def test_a_tight_budget_shortens_the_context_and_not_the_life_of_the_process(tiny_model):
     key = ModelKey(model_id=str(tiny_model(context_tokens=8192)))
-    source = EngineSource(EngineConfig(device="cpu", threads=1), Devices("cpu"))
-    found = source.find(key, 1024, print)
+    loader = EngineLoader(EngineConfig(device="cpu", threads=1), Devices("cpu"))
+    found = loader.find(key, 1024, print)
     budget = found.estimate.need.least_bytes + 128
 
-    class Tight(EngineSource):
+    class Tight(EngineLoader):
         def budgets(self) -> dict[str, int]:
             return {"cpu": budget}
 
@@ -81,8 +80,8 @@ async def test_an_unloaded_model_gives_its_memory_back(embedded_model_folder: Pa
 @pytest.mark.model
 async def test_on_a_gpu_a_model_takes_what_was_planned(embedded_model_folder: Path):
     torch.cuda.reset_peak_memory_stats(0)
-    source = EngineSource(EngineConfig(device="cuda:0", max_concurrency=4), Devices("cuda:0"))
-    pool = ModelPool(source, max_in_flight=4)
+    loader = EngineLoader(EngineConfig(device="cuda:0", max_concurrency=4), Devices("cuda:0"))
+    pool = ModelPool(loader, max_in_flight=4)
     key = ModelKey(model_id=str(embedded_model_folder))
     async with pool.engine(key) as engine:
         room = engine.context_tokens - 8
@@ -101,8 +100,8 @@ async def test_on_a_gpu_a_model_takes_what_was_planned(embedded_model_folder: Pa
 @pytest.mark.gpu
 @pytest.mark.skipif("torch.cuda.device_count() < 2", reason="needs two CUDA devices")
 async def test_on_two_gpus_replicas_write_the_same(tiny_model):
-    source = EngineSource(EngineConfig(device="cuda", dtype="float32"), Devices("cuda"))
-    pool = ModelPool(source, max_in_flight=4)
+    loader = EngineLoader(EngineConfig(device="cuda", dtype="float32"), Devices("cuda"))
+    pool = ModelPool(loader, max_in_flight=4)
     key = ModelKey(model_id=str(tiny_model()), dtype="float32")
     await pool.load(key, replicas=2)
 

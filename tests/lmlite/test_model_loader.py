@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from conduit_nb.errors import ArgumentError, ModelError, ModelFilesError
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.engine import Engine
-from conduit_nb.lmlite.loading import default_threads, load_model
+from conduit_nb.lmlite.model_loader import default_threads, load_model
 
 CPU = EngineConfig(device="cpu", threads=1)
 

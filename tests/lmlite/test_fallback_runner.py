@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.config import EngineConfig
-from conduit_nb.lmlite.fallback import FallbackRunner
-from conduit_nb.lmlite.loading import load_model
+from conduit_nb.lmlite.fallback_runner import FallbackRunner
+from conduit_nb.lmlite.model_loader import load_model
 from tests.lmlite.conftest import LoadEngine
 from tests.lmlite.generation import PROMPTS, Recorder, Reference, request, write, write_all
 

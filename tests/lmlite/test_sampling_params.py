@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 
 
 @pytest.mark.parametrize(

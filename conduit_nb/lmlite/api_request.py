@@ -1,15 +1,15 @@
-"""What a request asks for, whichever endpoint it came to: the fields that all know, checked.
+"""Requests and responses of both endpoints: the fields that they share, checked.
 
-What cannot be honoured is refused by name; what has no effect on the text (`user`, `metadata`) is
-passed over. A field that nobody here knows is passed over as well, as in vLLM, and named in the
-log and in a header of the answer, unless it looks like a mistyped one. Knows no HTTP and no model.
+A field that cannot be honoured is refused by name; one that has no effect on the text (`user`,
+`metadata`) is ignored. An unknown field is ignored as well, as in vLLM, and named in the log and in
+a header of the response, unless it looks like a typo. Knows no HTTP and no model.
 Layer 3.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,11 +17,12 @@ import pydantic_core
 from pydantic_core import SchemaValidator, core_schema
 
 from conduit_nb.errors import ArgumentError, RequestRefusedError
-from conduit_nb.lmlite.answer import Answer
+from conduit_nb.lmlite.config import ModelKey
+from conduit_nb.lmlite.logprobs import TokenLogprob
 from conduit_nb.lmlite.request import TextGrammar
-from conduit_nb.lmlite.sampling import MAX_TOP_LOGPROBS, SamplingParams
-from conduit_nb.lmlite.source import ModelKey
+from conduit_nb.lmlite.sampling_params import MAX_TOP_LOGPROBS, SamplingParams
 from conduit_nb.models.config import QUANTIZATIONS, split_revision
+from conduit_nb.protocol import FinishReason, Usage
 from conduit_nb.spelling import nearest
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ _GUIDES = ("guided_json", "guided_regex", "guided_choice", "guided_grammar")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call(ABC):
-    """A request that makes sense by itself; whether it fits the model is not known yet.
+class ApiRequest(ABC):
+    """A valid request; whether it fits the model is not known yet.
 
     `n` replies are written to each of its prompts; `deadline_s` is counted from its arrival.
     """
@@ -139,13 +140,53 @@ class Call(ABC):
         """Return the tokens of each prompt; takes its time."""
 
     @abstractmethod
-    def answer(self, request_id: str, engine: Engine) -> Answer:
-        """Return what puts the replies of an engine into the endpoint's words."""
+    def response(self, request_id: str, engine: Engine) -> ApiResponse:
+        """Return what formats an engine's replies for this endpoint."""
 
 
-class CallForm:
-    """The fields that an endpoint honours, and those that it takes only where they ask for what
-    happens anyway (`neutral`, by name the values that do). `hint` names where fields are told.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionOutput:
+    """A part of the reply number `index`, or all of it; the last part has a `finish_reason`."""
+
+    index: int
+    text: str
+    logprobs: tuple[TokenLogprob, ...] = ()
+    confidence: Mapping[str, float] | None = None
+    finish_reason: FinishReason | None = None
+
+
+class ApiResponse(ABC):
+    """Formats the replies to one request, with their `logprobs` or without."""
+
+    def __init__(self, response_id: str, model: str, *, has_logprobs: bool) -> None:
+        self.response_id = response_id
+        self.model = model
+        self.has_logprobs = has_logprobs
+
+    @abstractmethod
+    def whole(self, replies: Sequence[CompletionOutput], usage: Usage) -> Mapping[str, Any]:
+        """Return the body with all replies, for a request that is not streamed."""
+
+    @abstractmethod
+    def opening(self, index: int) -> Mapping[str, Any] | None:
+        """Return the event that begins a streamed reply; None where none is needed."""
+
+    @abstractmethod
+    def event(self, output: CompletionOutput) -> Mapping[str, Any]:
+        """Return the event for an output; call it for the outputs of one reply in order."""
+
+    def events(self, output: CompletionOutput) -> Sequence[Mapping[str, Any]]:
+        """Return the events for an output: one, unless the endpoint needs several or none."""
+        return [self.event(output)]
+
+    @abstractmethod
+    def usage_event(self, usage: Usage) -> Mapping[str, Any]:
+        """Return the last event of a stream, where the request wants the usage."""
+
+
+class RequestValidator:
+    """Checks the fields of an endpoint: those that it honours, and those that it accepts only with
+    values that change nothing (`neutral`, by name). `hint` says where the fields are documented.
     """
 
     def __init__(
@@ -238,7 +279,7 @@ class CallForm:
 
 
 def common_parts(checked: Mapping[str, Any], *, top_logprobs: int | None) -> dict[str, Any]:
-    """Return what a Call takes from the fields that every endpoint knows."""
+    """Return the arguments of an ApiRequest that come from fields of every endpoint."""
     options = _part(checked, "conduit")
     return {
         "key": model_key(checked),

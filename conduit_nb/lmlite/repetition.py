@@ -1,4 +1,4 @@
-"""The way out of a loop: what to write when a guided reply only repeats itself.
+"""Ends endless repetition: which token to write when a guided reply only repeats itself.
 
 A small model that writes JSON may fall into a cycle that the grammar allows for ever (the same
 file again and again, a number of endless zeros) and would fill its whole context with it. Once the
@@ -25,7 +25,7 @@ CLOSING = ('"', "]", "}", ",")
 ESCAPED = re.compile(r"\\.", re.DOTALL)
 
 
-class LoopGuard:
+class RepetitionGuard:
     """Which single-character tokens of one model end a string, a list, an object, a value."""
 
     def __init__(self, token_to_id: Callable[[str], int | None]) -> None:
@@ -34,7 +34,7 @@ class LoopGuard:
             character: token for character, token in found.items() if token is not None
         }
 
-    def way_out(self, text: str, forbidden: NDArray[np.bool_]) -> int | None:
+    def escape_token(self, text: str, forbidden: NDArray[np.bool_]) -> int | None:
         """Return the token to write now, None where `text` does not loop or cannot leave yet.
 
         `forbidden` is `[vocab]`: true where the grammar allows no such token.

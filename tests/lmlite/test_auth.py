@@ -1,4 +1,4 @@
-"""lmlite/gate.py: only who has the key is read, and never more than a body may have."""
+"""lmlite/auth.py: only who has the key is read, and never more than a body may have."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ pytest.importorskip("starlette")
 from starlette.requests import Request
 
 from conduit_nb.errors import EndpointAuthError
-from conduit_nb.lmlite import gate
-from conduit_nb.lmlite.gate import BODY_LIMIT_BYTES, DISCARD_LIMIT_BYTES, read_body, require_key
+from conduit_nb.lmlite import auth
+from conduit_nb.lmlite.auth import BODY_LIMIT_BYTES, DISCARD_LIMIT_BYTES, read_body, require_key
 from conduit_nb.lmlite.http_errors import BodyTooLargeError, BodyTooSlowError, status_of
 
 PIECE = b"x" * 2**20
@@ -63,7 +63,7 @@ async def test_nobody_can_send_for_ever(key: str, error: type[Exception]):
 
 @pytest.mark.parametrize("key", ["k", "other"])
 async def test_nobody_can_hold_a_place_by_a_body_that_does_not_come(key: str, monkeypatch):
-    monkeypatch.setattr(gate, "BODY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(auth, "BODY_TIMEOUT_S", 0.05)
     headers = [(b"authorization", b"Bearer k")]
 
     async def never() -> dict[str, object]:
