@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup check test test-gpu test-vllm test-clients demo notebooks lab bench soak
+.PHONY: help setup check test test-gpu test-vllm test-clients demo notebooks lab bench journeys soak
 
 help: ## Say what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -44,6 +44,9 @@ lab: setup ## Open JupyterLab with the notebooks
 bench: setup ## Every benchmark in turn, some minutes; all of each, hours: make bench FULL=1
 	@for file in $(sort $(wildcard benchmarks/*.py)); do \
 	  echo "== $$file"; CONDUIT_BENCH_FULL=$(FULL) $(BIN)/python $$file || exit 1; done
+
+journeys: setup ## How many files, functions and thread hops a map, a deploy and a click take
+	@$(BIN)/python scripts/journeys.py --files
 
 soak: setup ## The tests with full counts (long)
 	@CONDUIT_SOAK=1 $(BIN)/python scripts/run_tests.py

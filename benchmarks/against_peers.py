@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from conduit_nb.errors import ConduitError
-from conduit_nb.lmlite.loading import default_threads
+from conduit_nb.lmlite.model_loader import default_threads
 from harness.peers import Peer, start, start_lmlite
 from harness.results import append, cpu_s, memory_gib, spread
 from harness.workloads import WORKLOADS, Question, Workload

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.engine import Engine
-from conduit_nb.lmlite.loading import default_threads
+from conduit_nb.lmlite.model_loader import default_threads
 from conduit_nb.lmlite.request import GenerationRequest
 from harness.peers import model_folder, start_lmlite
 from harness.results import append, spread

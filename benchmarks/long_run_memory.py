@@ -14,7 +14,7 @@ import asyncio
 import os
 import time
 
-from conduit_nb.lmlite.loading import default_threads
+from conduit_nb.lmlite.model_loader import default_threads
 from harness.peers import start_lmlite
 from harness.results import append, memory_gib
 from harness.workloads import CLASSIFY

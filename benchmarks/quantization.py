@@ -32,9 +32,9 @@ from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.devices import release_unused
 from conduit_nb.lmlite.engine import Engine
-from conduit_nb.lmlite.loading import default_threads, load_model
+from conduit_nb.lmlite.model_loader import default_threads, load_model
 from conduit_nb.lmlite.request import GenerationRequest
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.models.config import WeightQuantization
 from conduit_nb.models.hub import EMBEDDED_MODEL_ID, find_model
 from harness.results import append, spread

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 
-from conduit_nb.lmlite.loading import default_threads
+from conduit_nb.lmlite.model_loader import default_threads
 from harness.peers import Server, start, start_lmlite
 from harness.results import append, spread
 from harness.workloads import CHAT

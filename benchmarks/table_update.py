@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from conduit_nb.compute.constraints import DeploymentConstraint  # noqa: E402  # after the path
 from conduit_nb.notebook.offerings_display import OfferingsView  # noqa: E402  # after the path
 from conduit_nb.notebook.panels.offering_table import table_message  # noqa: E402  # after the path
-from conduit_nb.notebook.panels.widget import HERE, bundled  # noqa: E402  # after the path
+from conduit_nb.notebook.panels.widget import read_bundle  # noqa: E402  # after the path
 from conduit_nb.plans.choice import choose  # noqa: E402  # after the path
 from conduit_nb.providers.sources import Market  # noqa: E402  # after the path
 from tests.compute.made_plans import made_plan  # noqa: E402  # after the path
@@ -94,8 +94,8 @@ def main() -> None:
     plan = made_plan(20, runtime="lmlite")
     with sync_playwright() as playwright, browser_of(playwright) as browser:
         page = browser.new_page()
-        page.set_content(PAGE.format(style=(HERE / "panels.css").read_text()))
-        page.evaluate(SETUP, bundled("offering_table.js"))
+        page.set_content(PAGE.format(style=read_bundle("panels.css")))
+        page.evaluate(SETUP, read_bundle("offering_table.js"))
         for size in SIZES:
             kernel, drawn, whole = [], [], []
             for step in range(TIMES):

@@ -358,9 +358,10 @@ class DoesNotFitError(ComputeError):
 
 
 class EndpointError(ConduitError):
-    """A model server did not answer as it should."""
+    """A model server did not answer as it should; `status` is the HTTP status of an error."""
 
     code = "endpoint"
+    status: int | None = None
 
 
 class EndpointUnreachableError(EndpointError):
@@ -407,7 +408,10 @@ class RequestRefusedError(EndpointError):
     """
 
     code = "request_refused"
-    param: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
 
 
 class ReplyBudgetError(RequestRefusedError):
@@ -420,11 +424,24 @@ class ReplyBudgetError(RequestRefusedError):
     needed_tokens: int | None = None
 
 
+ServerFailure = Literal["stopping", "load", "step", "grammar", "ended"]
+
+
 class ServerFailedError(EndpointError):
-    """The server failed inside."""
+    """The server failed inside.
+
+    `reason` says where, if the server is LmLite: it is "stopping", the "load" of the model failed,
+    a "step" of it, the "grammar" of the reply, or the model's engine has "ended".
+    """
 
     code = "server_failed"
     retryable = True
+
+    def __init__(
+        self, message: str, *, reason: ServerFailure | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason: ServerFailure | None = reason
 
 
 class ProviderError(ConduitError):
@@ -510,8 +527,8 @@ class DeploymentError(ConduitError):
 class BootError(DeploymentError):
     """A server's process ended or never became ready; the message has the log's last lines.
 
-    `reason` says which: "exited" (with `exit_code`, where that is known), "gone", "failed" or
-    "deadline". `log` are the last lines.
+    `reason` says which: "exited" (with `exit_code`, where that is known; one below 0 is a signal),
+    "gone", "failed" or "deadline". `log` are the last lines.
     """
 
     code = "boot"

@@ -17,6 +17,7 @@ _UNSEEN = re.compile(
 def plain(text: str) -> str:
     """Return text whose control characters and direction marks are seen instead of obeyed.
 
-    A message may hold what a model, a server or a file says.
+    A message may hold what a model, a server or a file says. `extension/src/shared/text.ts` does
+    the same in the browser.
     """
     return _UNSEEN.sub("\ufffd", text)

@@ -230,7 +230,8 @@ class ErrorDetail(TypedDict):
     """What went wrong. `code` is a ConduitError's code where the server is ours, and the message
     ends with the `hint`.
 
-    `needed_tokens` is ours too: what the shortest record takes where max_tokens leaves less.
+    `needed_tokens` is ours too: what the shortest record takes where max_tokens leaves less; and
+    so is `reason`, which tells errors of one code apart.
     """
 
     message: str
@@ -240,6 +241,7 @@ class ErrorDetail(TypedDict):
     hint: NotRequired[str]
     conduit: NotRequired[Misfit]
     needed_tokens: NotRequired[int]
+    reason: NotRequired[str]
 
 
 class ErrorReply(TypedDict):

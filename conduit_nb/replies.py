@@ -11,7 +11,7 @@ import email.utils
 import json
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from conduit_nb.errors import (
     ArgumentError,
@@ -21,13 +21,16 @@ from conduit_nb.errors import (
     DoesNotFitError,
     EndpointAuthError,
     EndpointBusyError,
+    EndpointError,
     MissingExtraError,
     ModelError,
     ModelFilesError,
     ModelNotFoundError,
+    NotFoundReason,
     ReplyBudgetError,
     RequestRefusedError,
     ServerFailedError,
+    ServerFailure,
     StorageError,
 )
 from conduit_nb.protocol import (
@@ -46,6 +49,7 @@ from conduit_nb.protocol import (
 )
 
 ERROR_TEXT_LIMIT = 500
+LONGEST_PARAM = 100
 
 # What servers put into `error.code`: our own, and those of OpenAI that say more than a status.
 KIND_OF_CODE: Mapping[str, type[ConduitError]] = {
@@ -108,7 +112,10 @@ def to_chat_chunk(text: str, *, server: str, secret_texts: Iterable[str]) -> Cha
     """Read one event of a streamed answer; raise the error that it tells instead."""
     chunk = _object(text, server)
     if chunk.get("error"):
-        raise to_error(500, text.encode(), {}, server=server, secret_texts=secret_texts)
+        error = to_error(500, text.encode(), {}, server=server, secret_texts=secret_texts)
+        if isinstance(error, EndpointError):
+            error.status = None  # the answer began as a good one
+        raise error
     choices: object = chunk.get("choices") or []
     if not isinstance(choices, list):
         raise not_openai(server)
@@ -175,21 +182,32 @@ def to_error(
 
     What the answer repeats of `secret_texts` (the key, the request's messages) is blanked out.
     """
-    said, code, hint, needed_tokens = _error_detail(text)
+    said, code, hint, fields = _error_detail(text)
     said = _without(said, secret_texts)[:ERROR_TEXT_LIMIT]
     told = f"{server}: {said}" if said else f"{server} answered with status {status}."
     if code == DoesNotFitError.code and (numbers := _misfit(text)):
         return DoesNotFitError(told, **numbers, hint=_without(hint, secret_texts))
     kind = KIND_OF_CODE.get(code or "") or _kind_of_status(status)
     hint = _without(hint, secret_texts) or HINTS.get(kind, "")
-    if issubclass(kind, EndpointBusyError):
-        return kind(told, retry_after_s=retry_after_s(headers.get("retry-after")), hint=hint)
     if 300 <= status < 400:
         told = f"{server} sends its callers elsewhere (status {status})."
         hint = "Give the address of the API itself as endpoint=."
-    error = kind(told, hint=hint)
-    if isinstance(error, ReplyBudgetError):
+    if issubclass(kind, EndpointBusyError):
+        wait_s = retry_after_s(headers.get("retry-after"))
+        error: ConduitError = kind(told, retry_after_s=wait_s, hint=hint)
+    else:
+        error = kind(told, hint=hint)
+    if isinstance(error, EndpointError):
+        error.status = status
+    reason, needed_tokens = fields.get("reason"), fields.get("needed_tokens")
+    if isinstance(error, RequestRefusedError | ArgumentError):
+        error.param = _without(_text(fields.get("param")), secret_texts)[:LONGEST_PARAM] or None
+    if isinstance(error, ReplyBudgetError) and isinstance(needed_tokens, int):
         error.needed_tokens = needed_tokens
+    if isinstance(error, ModelNotFoundError) and reason in get_args(NotFoundReason):
+        error.reason = cast("NotFoundReason", reason)
+    if isinstance(error, ServerFailedError) and reason in get_args(ServerFailure):
+        error.reason = cast("ServerFailure", reason)
     return error
 
 
@@ -306,25 +324,24 @@ def _kind_of_status(status: int) -> type[ConduitError]:
     return ServerFailedError if status >= 500 else RequestRefusedError
 
 
-def _error_detail(text: bytes) -> tuple[str, str | None, str, int | None]:
-    """Return message, code, hint and needed tokens of an error, in the forms that servers use."""
+def _error_detail(text: bytes) -> tuple[str, str | None, str, Mapping[str, object]]:
+    """Return message, code, hint and all fields of an error, in the forms that servers use."""
     try:
         detail: object = json.loads(text)
     except (ValueError, RecursionError):
-        return "", None, "", None
+        return "", None, "", {}
     if isinstance(detail, dict):
         fields = cast("dict[str, object]", detail)
         detail = fields.get("error") or fields.get("detail") or fields
     if isinstance(detail, str):
-        return detail, None, "", None
+        return detail, None, "", {}
     fields = cast("dict[str, object]", detail) if isinstance(detail, dict) else {}
-    code, needed_tokens = fields.get("code"), fields.get("needed_tokens")
-    hint = _text(fields.get("hint"))
+    code, hint = fields.get("code"), _text(fields.get("hint"))
     return (
         _text(fields.get("message")).removesuffix(hint).rstrip(),
         code if isinstance(code, str) else None,
         hint,
-        needed_tokens if isinstance(needed_tokens, int) else None,
+        fields,
     )
 
 

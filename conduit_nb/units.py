@@ -5,7 +5,7 @@ Also what a number that people give may be. Layer 0: imports only errors.
 
 from __future__ import annotations
 
-from math import isnan
+from math import isfinite, isnan
 
 from conduit_nb.errors import ArgumentError
 
@@ -75,8 +75,24 @@ def counted(number: int, noun: str) -> str:
 
 
 def dollars(usd: float) -> str:
-    """Return an amount as people say it: small ones are not nothing."""
-    return f"${usd:,.2f}" if usd >= 0.995 or usd == 0 else f"${usd:,.4f}"
+    """Return an amount as people write it: "$0.42", "$0.0042", "$1,234.50".
+
+    Below 10 cents it has four digits; what they too would round to nothing is "<$0.0001".
+    """
+    size, sign = abs(usd), "-" if usd < 0 else ""
+    if not isfinite(size):
+        return f"{sign}${size}"
+    if 0 < size < 0.00005:
+        return f"{sign}<$0.0001"
+    return f"{sign}${_rounded(size, 4 if 0 < size < 0.09995 else 2)}"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Round half away from zero by the exact value, as JavaScript's toFixed does."""
+    numerator, denominator = value.as_integer_ratio()
+    scale = 10**digits
+    units = (2 * numerator * scale + denominator) // (2 * denominator)
+    return f"{units // scale:,}.{units % scale:0{digits}}"
 
 
 def how_far(done_bytes: float, total_bytes: float, seconds: float) -> str:

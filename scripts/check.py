@@ -40,7 +40,7 @@ CHECKS = (
     Check(
         "TypeScript",
         (sys.executable, "scripts/extension.py", "check"),
-        ("extension/*.*", "extension/[st]*/**/*.*", "conduit_nb/notebook/panels/*.*"),
+        ("extension/*.*", "extension/[st]*/**/*.*", "conduit_nb/notebook/panels/bundles/*"),
     ),
     Check("lint", (str(BIN / "ruff"), "check", ".")),
     Check("formatting", (str(BIN / "ruff"), "format", "--check", ".")),

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Build and check JupyterLab's part, `extension/`: `extension.py build | check`.
+"""Build and check the TypeScript of `extension/`: `extension.py build | check`.
 
-build   make extension/labextension, unless it is made of these very sources; put it where the
+build   bundle the notebook's panels into the package, where they are committed; make
+        extension/labextension, unless it is made of these very sources, and put it where the
         JupyterLab of this environment looks
-check   formatting, lint, types and unit tests of the TypeScript; then build
+check   formatting, lint, types and unit tests, and whether the committed bundles of the panels are
+        what a build makes; then build extension/labextension
 
 Needs node and npm. Where they are missing it says so and goes on; with CI=true that is a failure.
 The build of a wheel calls `build_extension`, so: the standard library only, and jupyter-builder.
@@ -17,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,8 +30,12 @@ PACKAGES = EXTENSION / "node_modules"
 PACKAGES_STAMP = PACKAGES / "conduit-lock.sha256"
 LOCK = EXTENSION / "package-lock.json"
 OLDEST_NODE = 20
-# What a bundle is made of; tests and linters are not in it.
-SOURCES = ("package.json", "package-lock.json", "tsconfig*.json", "schema/*", "src/**/*", "style/*")
+# What JupyterLab's part is made of; tests, linters and the panels are not in it.
+SOURCES = (
+    *("package.json", "package-lock.json", "tsconfig*.json", "schema/*", "style/*"),
+    *("src/lab/**/*", "src/shared/**/*"),
+)
+BUNDLES = ROOT / "conduit_nb/notebook/panels/bundles"
 INSTALLED = "share/jupyter/labextensions/conduit-nb"
 SERVER_CONFIG = "etc/jupyter/jupyter_server_config.d/conduit_nb.json"
 
@@ -49,6 +56,8 @@ def main() -> int:
     try:
         if what == "check":
             check_extension()
+        else:
+            build_panels()
         build_extension()
         install_extension(Path(sys.prefix))
     except NoNodeError as error:
@@ -77,14 +86,40 @@ def build_extension() -> None:
     STAMP.write_text(wanted)
 
 
+def build_panels(folder: Path | None = None) -> None:
+    """Bundle the panels into BUNDLES, or another folder. Raises ExtensionError."""
+    install_packages()
+    target = BUNDLES if folder is None else folder
+    shutil.rmtree(target, ignore_errors=True)
+    run("bundling the panels", "node", "bundle_panels.js", target)
+
+
+def check_panels() -> None:
+    """Raise ExtensionError where the committed bundles are not what a build makes."""
+    with tempfile.TemporaryDirectory() as folder:
+        fresh = Path(folder, "bundles")
+        build_panels(fresh)
+        made, committed = contents(fresh), contents(BUNDLES)
+    stale = sorted(name for name in made | committed if made.get(name) != committed.get(name))
+    if stale:
+        raise ExtensionError(
+            f"{', '.join(stale)} in {BUNDLES.name} is not what its sources make.\n"
+            "  Run scripts/extension.py build, and commit what it writes."
+        )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return what stands in the files of a folder, by name."""
+    return {path.name: path.read_bytes() for path in folder.glob("*")}
+
+
 def check_extension() -> None:
-    """Check formatting, lint and types, and run the unit tests. Raises ExtensionError."""
+    """Check formatting, lint, types, unit tests and the panels' bundles. Raises ExtensionError."""
     install_packages()
     for title, command in {
         "formatting (npm run format)": (
             "prettier/bin/prettier.cjs",
             *("--config", "package.json", "--check", "."),
-            "../conduit_nb/notebook/panels",
         ),
         "lint": ("eslint/bin/eslint.js", "--max-warnings", "0", "."),
         "types": ("typescript/bin/tsc", "--noEmit"),
@@ -92,6 +127,8 @@ def check_extension() -> None:
     }.items():
         said = run(title, "node", PACKAGES / command[0], *command[1:])
         print(f"extension: {title}: {said.strip().splitlines()[-1] if said.strip() else 'ok'}")
+    check_panels()
+    print("extension: bundles of the panels: ok")
 
 
 def install_packages() -> None:

@@ -21,6 +21,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+LAST_WORDS = "no such device"
+"""What it prints before it dies."""
+
 
 def _version() -> str:
     try:
@@ -176,7 +179,7 @@ def main() -> None:
         code = "import time; time.sleep(1000)"
         subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
     if arguments.dies is not None:
-        print("no such device", flush=True)
+        print(LAST_WORDS, flush=True)
         sys.exit(arguments.dies)
     if arguments.never_listens:
         threading.Event().wait()

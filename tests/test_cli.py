@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conduit_nb.cli import main
+from conduit_nb.spelling import did_you_mean
 from conduit_nb.testing.runpod_server import runpod_server
 from tests.plans.model_folders import config_folder
 
@@ -65,9 +66,9 @@ def test_what_does_not_fit_is_an_answer_and_no_error(
 
 def test_every_option_of_a_plan_reaches_it(llama: str, capsys: pytest.CaptureFixture[str]):
     asked = "--pipeline-parallel 2 --dtype float16 --kv-dtype fp8 --max-model-len 4096"
-    more = "--concurrency 8 --runtime sglang --runtime-version 0.5 --replicas 3 --quantization fp8"
+    more = "--max-concurrency 8 --runtime sglang --runtime-version 0.5 --replicas 3"
 
-    main(["plan", llama, *asked.split(), *more.split(), "--json"])
+    main(["plan", llama, *asked.split(), *more.split(), "--quantization", "fp8", "--json"])
 
     document = json.loads(capsys.readouterr().out)
     [model] = document["models"]
@@ -118,7 +119,7 @@ def test_a_mistyped_option_is_compared_with_those_there_are(
 ):
     main(["plan", llama, "--tensor-paralel", "2"])
 
-    assert "Did you mean --tensor-parallel" in capsys.readouterr().err
+    assert did_you_mean("--tensor-parallel") in capsys.readouterr().err
 
 
 def test_without_a_word_it_says_what_there_is(capsys: pytest.CaptureFixture[str]):
@@ -136,8 +137,8 @@ def test_help_loads_no_planner():
 
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    loaded = set(ran.stderr.split())
-    assert not loaded & {"conduit_nb.session", "conduit_nb.compute", "IPython", "httpx2", "pandas"}
+    planner = {"conduit_nb.session", "conduit_nb.compute.planning"}
+    assert not set(ran.stderr.split()) & {*planner, "IPython", "httpx2", "pandas"}
 
 
 def test_help_loads_nothing_heavy():
@@ -209,14 +210,16 @@ def test_a_push_that_fails_is_one_document_and_what_it_says_stands_aside(
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
     assert main(["image", "push", "nowhere.invalid/lmlite:1", "--json"]) == 1
-    assert "Docker" in json.loads(capsys.readouterr().out)["error"]["message"]
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "provider_unreachable"
+    assert "/nowhere/docker.sock" in error["message"]
 
 
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("map", "It stands in a notebook: %%conduit map."),
-        ("panel", "It stands in a notebook: %conduit panel."),
+        ("map", "%%conduit map"),
+        ("panel", " %conduit panel"),
     ],
 )
 def test_a_word_of_notebooks_alone_is_told_to_be_one(
@@ -237,7 +240,7 @@ def test_receipts_of_a_notebook_can_be_read_in_a_shell(
 
 @pytest.mark.parametrize(
     ("word", "meant"),
-    [("status", "Did you mean ps?"), ("run", "It stands in a notebook: %%conduit map.")],
+    [("status", did_you_mean("ps")), ("run", "%%conduit map")],
 )
 def test_a_word_of_another_tool_is_understood(
     word: str, meant: str, capsys: pytest.CaptureFixture[str]
@@ -269,12 +272,20 @@ def test_help_is_a_command_as_well(
     assert shown.err == ""
 
 
+def test_help_on_a_command_of_notebooks_is_shown_in_a_shell_too(
+    capsys: pytest.CaptureFixture[str],
+):
+    assert main(["help", "map"]) == 0
+
+    assert capsys.readouterr().out.startswith("Usage: %%conduit map ROWS")
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["depoly"], "Did you mean deploy?"),
-        (["image", "biuld"], "build"),
-        (["map"], "It stands in a notebook: %%conduit map."),
+        (["depoly"], did_you_mean("deploy")),
+        (["image", "biuld"], did_you_mean("build")),
+        (["mapp"], did_you_mean("map")),
     ],
 )
 def test_help_on_what_is_no_command_says_what_was_meant(
@@ -291,7 +302,7 @@ def test_cleaning_up_is_no_failure_where_providers_were_never_set_up(
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
-    assert main(["gc", "--json"]) == 0
+    assert main(["cleanup", "--json"]) == 0
 
     shown = capsys.readouterr()
     assert json.loads(shown.out) == []
@@ -303,7 +314,7 @@ def test_cleaning_up_names_a_provider_with_a_key_that_does_not_answer(
     monkeypatch.setenv("RUNPOD_API_KEY", "k")
     monkeypatch.setenv("CONDUIT_RUNPOD_API_URL", "http://127.0.0.1:9")
 
-    assert main(["gc", "--json"]) == 1
+    assert main(["cleanup", "--json"]) == 1
 
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "partly_failed"

@@ -112,6 +112,7 @@ def test_what_is_no_address_is_refused_at_once(url: str):
     with pytest.raises(ArgumentError) as caught:
         Endpoint(url)
 
+    assert caught.value.param == "endpoint"
     assert "endpoint=" in caught.value.hint
 
 
@@ -119,6 +120,7 @@ def test_an_address_with_a_password_is_refused_without_showing_it():
     with pytest.raises(ArgumentError) as caught:
         Endpoint("http://me:hunter2@host/v1")
 
+    assert caught.value.param == "endpoint"
     assert "hunter2" not in str(caught.value)
     assert "api_key_env" in caught.value.hint
 
@@ -178,33 +180,39 @@ async def test_a_stream_that_breaks_off_is_an_error_and_not_an_end():
 
 
 async def test_an_error_in_the_middle_of_a_stream_is_raised_as_what_it_is():
-    broken = {"error": {"message": "out of pages", "type": "x", "code": "server_failed"}}
+    broken = {"error": {"message": "E17", "type": "x", "code": "server_failed"}}
     async with served(stream_answer(events(chunk("a"), broken))) as (_server, endpoint):
-        with pytest.raises(ServerFailedError, match="out of pages"):
+        with pytest.raises(ServerFailedError, match="E17"):
             _ = [one async for one in endpoint.stream(REQUEST)]
 
 
 async def test_an_error_instead_of_a_stream_is_raised_as_what_it_is():
     body = {"error": {"message": "5001 tokens", "type": "x", "code": "context_length"}}
     async with served(json_answer(body, status=400)) as (_server, endpoint):
-        with pytest.raises(ContextLengthError, match="5001 tokens"):
+        with pytest.raises(ContextLengthError, match="5001"):
             _ = [one async for one in endpoint.stream(REQUEST)]
 
 
 async def test_an_answer_that_is_no_reply_is_an_error_of_the_server():
     async with served(json_answer(b"<html>")) as (_server, endpoint):
-        with pytest.raises(ServerFailedError, match="no OpenAI reply"):
+        with pytest.raises(ServerFailedError) as answered:
             await endpoint.chat(REQUEST)
-        with pytest.raises(ServerFailedError, match="no OpenAI reply"):
+        with pytest.raises(ServerFailedError) as streamed:
             await anext(endpoint.stream(REQUEST))
+
+    for caught in (answered, streamed):
+        assert caught.value.status is None
+        assert "endpoint=" in caught.value.hint
 
 
 async def test_an_answer_that_sends_elsewhere_is_not_followed():
     head = "Location: http://127.0.0.1:9/\r\n"
     async with served(json_answer({}, status=307, headers=head)) as (server, endpoint):
-        with pytest.raises(RequestRefusedError, match="elsewhere"):
+        with pytest.raises(RequestRefusedError) as caught:
             await endpoint.chat(REQUEST)
 
+    assert caught.value.status == 307
+    assert "endpoint=" in caught.value.hint
     assert len(server.heads) == 1
 
 
@@ -224,9 +232,9 @@ async def test_a_model_is_loaded_and_unloaded_by_its_id():
 
 async def test_a_model_that_does_not_fit_is_an_error_with_the_numbers():
     numbers = {"needed_gib": 15.5, "available_gib": 8, "largest_model_len": 512}
-    error = {"message": "too large", "code": "does_not_fit", "hint": "less", "conduit": numbers}
+    error = {"message": "E17", "code": "does_not_fit", "hint": "less", "conduit": numbers}
     async with served(json_answer({"error": error}, status=507)) as (_, endpoint):
-        with pytest.raises(DoesNotFitError, match="too large") as caught:
+        with pytest.raises(DoesNotFitError, match="E17") as caught:
             await endpoint.load_model(LoadRequest(model="owner/name"))
 
     assert (caught.value.needed_gib, caught.value.available_gib) == (15.5, 8.0)
@@ -235,9 +243,9 @@ async def test_a_model_that_does_not_fit_is_an_error_with_the_numbers():
 
 
 async def test_a_misfit_without_its_numbers_is_a_failure_of_the_server():
-    error = {"message": "too large", "code": "does_not_fit"}
+    error = {"message": "E17", "code": "does_not_fit"}
     async with served(json_answer({"error": error}, status=507)) as (_, endpoint):
-        with pytest.raises(ServerFailedError, match="too large"):
+        with pytest.raises(ServerFailedError, match="E17"):
             await endpoint.load_model(LoadRequest(model="owner/name"))
 
 
@@ -280,26 +288,27 @@ async def test_a_port_where_nobody_listens_is_unreachable():
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         async with opened(url) as endpoint:
-            with pytest.raises(
-                EndpointUnreachableError, match="Nothing takes connections"
-            ) as caught:
+            with pytest.raises(EndpointUnreachableError, match=url) as caught:
                 await endpoint.chat(REQUEST)
 
+    assert isinstance(caught.value.__cause__, httpx2.ConnectError)
     assert caught.value.retryable
 
 
 @pytest.mark.parametrize("pieces", [[HANG_UP], [b"HTTP/1.1 200 OK\r\nContent-Le", HANG_UP]])
 async def test_a_connection_that_breaks_is_unreachable(pieces: list[bytes]):
     async with served(pieces) as (_server, endpoint):
-        with pytest.raises(EndpointUnreachableError, match="broke"):
+        with pytest.raises(EndpointUnreachableError) as caught:
             await endpoint.chat(REQUEST)
+
+    assert isinstance(caught.value.__cause__, httpx2.RemoteProtocolError | httpx2.ReadError)
 
 
 async def test_a_server_that_does_not_answer_is_given_up_in_time():
     async with served(stays=True) as (_server, endpoint):
-        with pytest.raises(EndpointTimeoutError, match=r"within 0\.1 s"):
+        with pytest.raises(EndpointTimeoutError, match=r"0\.1 s"):
             await endpoint.chat(REQUEST, timeout_s=0.1)
-        with pytest.raises(EndpointTimeoutError, match=r"within 0\.1 s"):
+        with pytest.raises(EndpointTimeoutError, match=r"0\.1 s"):
             _ = [one async for one in endpoint.stream(REQUEST, timeout_s=0.1)]
 
 

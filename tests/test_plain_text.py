@@ -1,13 +1,18 @@
+"""plain_text.py: what text of others holds is seen, not obeyed."""
+
 from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
 
 from conduit_nb.plain_text import plain
 
+# The same table is held against the browser's side: extension/tests/shared/words.test.ts.
+CASES = json.loads((Path(__file__).parent.parent / "extension/tests/words.json").read_text())
 
-def test_control_characters_and_direction_marks_are_seen_instead_of_obeyed():
-    assert plain("a\x1b[31mb\u202ec\x00") == "a\ufffd[31mb\ufffdc\ufffd"
 
-
-def test_lines_tabs_and_letters_of_all_scripts_stay():
-    text = "Zeile\n\tשלום 日本語 🎉"
-
-    assert plain(text) == text
+@pytest.mark.parametrize(("text", "said"), CASES["plain"])
+def test_what_would_be_obeyed_is_seen_as_in_the_browser_and_all_else_stays(text: str, said: str):
+    assert plain(text) == said

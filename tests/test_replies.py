@@ -17,6 +17,7 @@ from conduit_nb.errors import (
     ContextLengthError,
     EndpointAuthError,
     EndpointBusyError,
+    EndpointError,
     EndpointUnreachableError,
     ModelFilesError,
     ModelNotFoundError,
@@ -80,9 +81,10 @@ def test_only_length_is_length():
     [b"<html>", b"", b"[]", b'{"choices":[]}', b'{"choices":[7]}', b"\xff\xfe", b"[" * 100_000],
 )
 def test_an_answer_that_is_no_reply_is_an_error_of_the_server(text: bytes):
-    with pytest.raises(ServerFailedError, match="no OpenAI reply") as caught:
+    with pytest.raises(ServerFailedError, match=r"\bS\b") as caught:
         to_chat_reply(text, server="S")
 
+    assert caught.value.status is None
     assert "endpoint=" in caught.value.hint
 
 
@@ -112,7 +114,7 @@ def test_a_chunk_may_be_usage_alone():
 
 def test_a_chunk_that_tells_an_error_is_raised_as_that():
     said = {"error": {"message": "5001 tokens", "code": "context_length"}}
-    with pytest.raises(ContextLengthError, match="5001 tokens"):
+    with pytest.raises(ContextLengthError, match="5001"):
         to_chat_chunk(json.dumps(said), server="S", secret_texts=[])
 
 
@@ -142,6 +144,7 @@ def test_an_error_is_known_by_its_code_and_else_by_its_status(
 
     assert type(made) is kind
     assert made.hint
+    assert not isinstance(made, EndpointError) or made.status == status
     assert status == 307 or str(made) == "S: it says why"
 
 
@@ -153,7 +156,7 @@ def test_an_error_is_read_in_the_forms_that_servers_use(body: dict[str, Any]):
 
 
 def test_an_error_without_words_tells_its_status():
-    assert "status 502" in str(error(502, None))
+    assert "502" in str(error(502, None))
 
 
 def test_the_hint_of_a_server_is_kept():
@@ -210,8 +213,9 @@ def test_health_is_read_and_something_else_is_not_taken_for_it():
     body = {"status": "ok", "version": "1", "device": "cpu", "idle_s": 2, "models": {"m": "ready"}}
 
     assert to_health(json.dumps(body).encode(), server="S") == body
-    with pytest.raises(ServerFailedError, match="server of Conduit"):
+    with pytest.raises(ServerFailedError, match=r"\bS\b") as caught:
         to_health(b'{"status": "up"}', server="S")
+    assert "%conduit ps" in caught.value.hint
 
 
 def test_every_kind_that_a_code_names_can_be_made_and_has_a_hint():

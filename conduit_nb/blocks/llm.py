@@ -99,6 +99,7 @@ class LlmBlock:
             require_served(self.runtime, request.models)
         self.name = name or type(self).__name__
         self.models = request.models
+        self.constraint = request.constraint
         target = None if endpoint is not None else request if on is None else on
         self._access = {
             config.model_id: ModelAccess(

@@ -123,8 +123,12 @@ async def adopt(context: Context, name: str) -> DeploymentRecord:
     await context.opened()
     row = await context.read(context.store.node, name)
     if row is not None and row.is_live:
+        owner = await context.read(context.store.deployment, row.deployment)
         raise ArgumentError(
-            f"{name} is in this state already.", hint="It stands in %conduit ps; use it as it is."
+            f"{name} is in this state already, as a node of"
+            f" {owner.name if owner is not None else row.deployment}.",
+            param="name",
+            hint="It stands in %conduit ps; use it as it is.",
         )
     found = await unclaimed(context)
     one = next((one for one in found if one.node.name == name), None)
@@ -132,6 +136,7 @@ async def adopt(context: Context, name: str) -> DeploymentRecord:
         names = [one.node.name for one in found]
         raise ArgumentError(
             f"No provider has a node {name!r} that could be adopted.",
+            param="name",
             hint=nearest(
                 name, names, then=f"There are: {', '.join(names) or 'none, see %conduit ps'}."
             ),
@@ -151,6 +156,7 @@ async def adopt(context: Context, name: str) -> DeploymentRecord:
     except StateConflictError as err:
         raise ArgumentError(
             f"{record.name} has its node number {one.name.replica} already.",
+            param="name",
             hint="End one of them: %conduit ps shows both.",
         ) from err
     return record
@@ -180,6 +186,7 @@ async def _record(context: Context, one: Unclaimed) -> DeploymentRecord:
     if known is not None and known.installation != context.installation.id:
         raise ArgumentError(
             f"{one.node.name} belongs to another installation that shares this database.",
+            param="name",
             hint="Let its owner end it there.",
         )
     if known is not None and known.is_live:

@@ -134,12 +134,14 @@ def _require_command_followed(
         raise ArgumentError(
             f"{runtime.name} starts its server by a command of its own, so command= (--command) is"
             " not followed.",
+            param="command",
             hint="Leave it out; a server of your own is runtime custom, with image= and command=.",
         )
     if found := [one.name for one in providers if _place(runtime, one) is not None]:
         raise ArgumentError(
             f"command= (--command) says what is started in a container, and {runtime.name} runs as"
             f" a process on {', '.join(found)}: it is not followed there.",
+            param="command",
             hint="Leave it out, or take a provider of containers (docker, runpod).",
         )
 

@@ -111,7 +111,8 @@ async def _reconcile_provider(
             if await node_work.end_twin(context, twin.name, twin):
                 looked.ended.append(twin.name)
         except ConduitError as err:
-            context.tell(f"The second node {twin.name} could not be terminated and charged: {err}")
+            second = f"The second node {twin.name} ({twin.id})"
+            context.tell(f"{second} could not be terminated and charged: {err}")
             looked.failures[twin.name] = err
     for name in await _charged(context):
         row = known.get(name)

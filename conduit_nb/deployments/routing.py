@@ -65,7 +65,7 @@ class RoutedEndpoint(Endpoint):
                     return await server.endpoint.chat(request, timeout_s=timeout_s)
             except EndpointUnreachableError as err:
                 server.away_until, failure = self._clock() + AWAY_S, err
-        raise failure or self._nobody()
+        raise failure or self._nobody(request["model"])
 
     async def stream(
         self, request: ChatRequest, *, timeout_s: float = 600
@@ -89,7 +89,7 @@ class RoutedEndpoint(Endpoint):
                 server.away_until, failure = self._clock() + AWAY_S, err
             else:
                 return
-        raise failure or self._nobody()
+        raise failure or self._nobody(request["model"])
 
     async def models(self, *, timeout_s: float = 10) -> list[ModelInfo]:
         """Return what all nodes have that answer; raise the error of one where none does."""
@@ -120,7 +120,7 @@ class RoutedEndpoint(Endpoint):
             able[0].turn = next(self._turns)
         return able
 
-    def _nobody(self) -> EndpointUnreachableError:
+    def _nobody(self, model: str) -> EndpointUnreachableError:
         return EndpointUnreachableError(
-            f"No node of {self.name} has that model.", hint="Look at %conduit ps."
+            f"No node of {self.name} has the model {model!r:.200}.", hint="Look at %conduit ps."
         )

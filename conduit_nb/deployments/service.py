@@ -490,7 +490,7 @@ class Deployments:
         return DeploymentRecord(
             id=deployment_id,
             installation=self.context.installation.id,
-            key=hashlib.sha256(request.identity().encode()).hexdigest(),
+            key=_key_of(request),
             name=request.name or _name_of(request, deployment_id),
             runtime=request.runtime,
             provider=request.provider,
@@ -738,9 +738,9 @@ class Deployments:
 
     async def _of_request(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return the live deployment of an equal request, by whichever version of Conduit."""
-        identity = request.identity()
+        identity, key = request.identity(), _key_of(request)
         for record in await self._live():
-            if record.request.identity() == identity:
+            if record.key == key or record.request.identity() == identity:
                 return record
         return None
 
@@ -775,6 +775,10 @@ class Deployments:
         raise ArgumentError(
             f"{record.name} has ended meanwhile.", param="name", hint="Look at %conduit ps."
         )
+
+
+def _key_of(request: DeploymentRequest) -> str:
+    return hashlib.sha256(request.identity().encode()).hexdigest()
 
 
 def _lease(seconds: float | None) -> timedelta:

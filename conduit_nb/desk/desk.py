@@ -28,7 +28,7 @@ from conduit_nb.desk.wire import (
     key_of,
     plain_document,
 )
-from conduit_nb.errors import ArgumentError, ConduitError
+from conduit_nb.errors import ArgumentError, ConduitError, Interrupted
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document
@@ -37,7 +37,8 @@ from conduit_nb.units import require_hours
 
 LOOK_EVERY = timedelta(seconds=30)
 KEPT_ACTIONS = 20
-WORDS = ("start", "stop", "restart", "terminate", "extend")
+ALL = "all"
+"""Stands where a key does: every deployment, and the server beside the kernels."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -118,8 +119,10 @@ class Desk:
         choice = choose(market, constraint=DeploymentConstraint())
         return await asyncio.to_thread(lambda: plain_document(offerings_document(choice)))
 
-    def act(self, key: str, word: str, *, hours: float) -> Action:
-        """Begin what a word says with one thing that runs. Raises ArgumentError."""
+    def act(self, key: str, verb: str, *, hours: float = 1.0) -> Action:
+        """Begin what a verb says with one deployment, or with all of them. Raises ArgumentError."""
+        if key == ALL:
+            return self._act_on_all(verb)
         if key not in self._told:
             raise ArgumentError(
                 f"Nothing that runs is known as {key[:80]!r}.",
@@ -128,10 +131,10 @@ class Desk:
             )
         name = str(self._told[key][1]["name"])
         require_hours("hours", hours)
-        if key.startswith(SIDECAR_MARK) and word not in ("stop", "terminate"):
+        if key.startswith(SIDECAR_MARK) and verb not in ("stop", "terminate"):
             raise ArgumentError(
-                f"The local server cannot {word}.",
-                param="word",
+                f"The local server cannot {verb[:40]}.",
+                param="verb",
                 hint="Stop it; the next block that needs it starts it.",
             )
         service = self._deployments
@@ -143,22 +146,27 @@ class Desk:
             "terminate": lambda: service.terminate(key),
             "extend": lambda: service.extend(key, hours),
         }
-        if word not in works:
+        if verb not in works:
             raise ArgumentError(
-                f"{word[:40]!r} is nothing that can be done.",
-                param="word",
-                hint=f"One of {', '.join(WORDS)}.",
+                f"Unknown action: {verb[:40]!r}.",
+                param="verb",
+                hint=f"One of {', '.join(works)}.",
             )
-        return self._begin(word, name, works[word])
+        return self._begin(verb, name, works[verb])
+
+    def _act_on_all(self, verb: str) -> Action:
+        if verb != "terminate":
+            raise ArgumentError(
+                f"Only terminate applies to all deployments (got {verb[:40]!r}).",
+                param="verb",
+                hint="Terminate all, or act on one of them by its key.",
+            )
+        return self._begin(verb, ALL, lambda: self._deployments.terminate(ALL))
 
     def deploy(self, request: DeploymentRequest) -> Action:
         """Begin a deployment."""
         target = ", ".join(model.model_id for model in request.models)
         return self._begin("deploy", target, lambda: self._deployments.deploy(request))
-
-    def stop_all(self) -> Action:
-        """Begin to end everything, so that nothing costs any more."""
-        return self._begin("terminate", "all", lambda: self._deployments.terminate("all"))
 
     def action(self, action_id: str) -> Action:
         """Return an action as it stands. Raises ArgumentError where it is forgotten."""
@@ -249,7 +257,8 @@ class Desk:
         return action
 
     async def _carry_out(self, action: Action, work: Callable[[], Awaitable[object]]) -> None:
-        error: Document | None = {"message": "Its process was stopped meanwhile.", "hint": None}
+        stopped = Interrupted("Its process was stopped meanwhile.")
+        error: Document | None = error_document(stopped)["error"]
         try:
             error = await _error_of(work, f"{action.word} {action.target}")
         finally:
@@ -266,7 +275,8 @@ async def _error_of(work: Callable[[], Awaitable[object]], what: str) -> Documen
         return error_document(err)["error"]
     except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
         _LOG.exception("%s failed", what)
-        return {"message": "It failed inside: the log of its process says why.", "hint": None}
+        bug = ConduitError("It failed inside: the log of its process says why.")
+        return error_document(bug)["error"]
     return None
 
 

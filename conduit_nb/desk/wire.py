@@ -1,4 +1,4 @@
-"""What the panels are told and what they ask, as JSON: `extension/src/api.ts` has the other side.
+"""What the panels are told and what they ask, as JSON; `extension/src/shared/wire.ts` has the same.
 
 Amounts are US dollars, times ISO 8601. Knows no web server.
 Layer 6.

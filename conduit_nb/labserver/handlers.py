@@ -142,31 +142,17 @@ class DeployHandler(DeskHandler):
         await self.answering(begin, 202)
 
 
-class WordHandler(DeskHandler):
-    """`POST deployments/KEY/WORD`: 202, and it goes on."""
+class VerbHandler(DeskHandler):
+    """`POST deployments/KEY/VERB`, with `all` as a key: 202, and it goes on."""
 
     @web.authenticated
     @authorized
-    async def post(self, key: str, word: str) -> None:
-        """Begin what the word says."""
+    async def post(self, key: str, verb: str) -> None:
+        """Begin what the verb says."""
 
         async def begin() -> Document:
             hours = read_hours(read_body(self.request.body))
-            return action_document(self.desk.act(key, word, hours=hours))
-
-        await self.answering(begin, 202)
-
-
-class StopAllHandler(DeskHandler):
-    """`POST stop-all`: 202, and it goes on."""
-
-    @web.authenticated
-    @authorized
-    async def post(self) -> None:
-        """Begin to end everything."""
-
-        async def begin() -> Document:
-            return action_document(self.desk.stop_all())
+            return action_document(self.desk.act(key, verb, hours=hours))
 
         await self.answering(begin, 202)
 
@@ -184,9 +170,8 @@ def routes(
         ("offerings", OfferingsHandler),
         ("deployments", DeployHandler),
         ("deployments/([^/]+)/logs", LogsHandler),
-        ("deployments/([^/]+)/([a-z]+)", WordHandler),
+        ("deployments/([^/]+)/([a-z]+)", VerbHandler),
         ("actions/([^/]+)", ActionHandler),
-        ("stop-all", StopAllHandler),
     ]
     return [
         (

@@ -35,7 +35,7 @@ from conduit_nb.lmlite.pool import ModelPool
 from conduit_nb.lmlite.server import make_app
 
 if TYPE_CHECKING:
-    from conduit_nb.lmlite.engine_source import EngineSource
+    from conduit_nb.lmlite.engine_loader import EngineLoader
 
 try:
     import resource
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConduitError, OSError) as err:
         return _started_wrongly(err, chosen)
     try:
-        source = _source(config, chosen.memory_gib)
+        loader = _loader(config, chosen.memory_gib)
     except ConduitError as err:
         listener.close()
         return _started_wrongly(err, chosen)
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logging()
     _allow_connections()
     # Not asyncio.run: it would wait for threads that load, see _exit.
-    asyncio.Runner().run(_serve(listener, key, source, chosen))
+    asyncio.Runner().run(_serve(listener, key, loader, chosen))
     return 0
 
 
@@ -142,7 +142,9 @@ def _take_key() -> str:
     key = os.environ.pop(KEY_VARIABLE, "")
     if not key:
         raise ArgumentError(
-            f"{KEY_VARIABLE} is not set.", hint="Put the key that clients must send into it."
+            f"{KEY_VARIABLE} is not set.",
+            param=KEY_VARIABLE,
+            hint="Put the key that clients must send into it.",
         )
     return key
 
@@ -156,14 +158,14 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _source(config: EngineConfig, memory_gib: float | None) -> EngineSource:
+def _loader(config: EngineConfig, memory_gib: float | None) -> EngineLoader:
     """Return what loads engines on the devices of this machine."""
     # Not imported at the top: torch and transformers take seconds, and what is wrong with the
     # arguments or the port is known without them.
     with heavy_imports():
         from conduit_nb.lmlite.devices import Devices
-        from conduit_nb.lmlite.engine_source import EngineSource
-    return EngineSource(config, Devices(config.device, memory_gib=memory_gib))
+        from conduit_nb.lmlite.engine_loader import EngineLoader
+    return EngineLoader(config, Devices(config.device, memory_gib=memory_gib))
 
 
 def _bound_socket(host: str, port: int) -> socket.socket:
@@ -172,10 +174,13 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     try:
         version = ipaddress.ip_address(address)
     except ValueError as err:
-        raise ArgumentError(f"--host {host} is no address.", hint="Leave --host out.") from err
+        raise ArgumentError(
+            f"--host {host} is no address.", param="host", hint="Leave --host out."
+        ) from err
     if not version.is_loopback:
         raise ArgumentError(
             f"--host {host} would serve other machines, without encryption.",
+            param="host",
             hint="Leave --host out; to serve others, put a proxy with TLS before it.",
         )
     listener = socket.socket(socket.AF_INET6 if version.version == 6 else socket.AF_INET)
@@ -189,10 +194,10 @@ def _bound_socket(host: str, port: int) -> socket.socket:
 
 
 async def _serve(
-    listener: socket.socket, key: str, source: EngineSource, chosen: argparse.Namespace
+    listener: socket.socket, key: str, loader: EngineLoader, chosen: argparse.Namespace
 ) -> None:
     activity = Activity()
-    pool = ModelPool(source, max_in_flight=chosen.max_concurrency + chosen.max_waiting)
+    pool = ModelPool(loader, max_in_flight=chosen.max_concurrency + chosen.max_waiting)
     version = importlib.metadata.version("conduit-nb")
     ended = asyncio.Event()
     server = _Server(
@@ -217,7 +222,7 @@ async def _serve(
         pid=os.getpid(),
         version=version,
         device=pool.device,
-        budget_mib=sum(source.budgets().values()) >> 20,
+        budget_mib=sum(loader.budgets().values()) >> 20,
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

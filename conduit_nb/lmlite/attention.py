@@ -93,11 +93,15 @@ def pack_attention(
     share of the weights and gives nothing (gpt-oss).
     """
     if lmlite_step is None:
-        raise _unserved("its layers are not told which rows they work on")
+        raise _unserved("its layers are not told which rows they work on (lmlite_step)")
     if isinstance(attention_mask, OtherMask | torch.Tensor):
-        raise _unserved("its attention mask is neither causal nor a sliding window")
+        kind = type(attention_mask).__name__
+        raise _unserved(f"its attention mask ({kind}) is neither causal nor a sliding window")
     if sliding_window is not None and attention_mask is None:
-        raise _unserved("its layers and its masks do not agree on which of them slide")
+        raise _unserved(
+            "its layers and its masks do not agree on which of them slide"
+            f" (sliding_window={sliding_window})"
+        )
     heads, tokens, _dim = query.shape[1:]
     kv_heads, value_dim = value.shape[0], value.shape[2]
     rows = query[0].transpose(0, 1)  # [tokens, heads, key_dim]

@@ -1,4 +1,4 @@
-"""A chat request in, checked field by field; replies and chunks out, in OpenAI's words.
+"""OpenAI's chat completions: the request checked field by field, replies whole or as chunks.
 
 Knows no HTTP and no model.
 Layer 3.
@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import core_schema
 
-from conduit_nb.lmlite.answer import Answer, Piece
-from conduit_nb.lmlite.call import (
+from conduit_nb.lmlite.api_request import (
     COUNT,
     TOP_LOGPROBS,
-    Call,
-    CallForm,
+    ApiRequest,
+    ApiResponse,
+    CompletionOutput,
+    RequestValidator,
     common_parts,
     optional,
     refused,
@@ -85,7 +86,7 @@ RESERVED = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChatCall(Call):
+class ChatCompletionRequest(ApiRequest):
     """A request for replies to a chat."""
 
     messages: list[ChatMessage]
@@ -123,8 +124,8 @@ class ChatCall(Call):
             return [engine.encode_chat(self.messages)]
         return [engine.encode_chat(self.messages, options)]
 
-    def answer(self, request_id: str, engine: Engine) -> ChatAnswer:
-        """Return what puts the replies into chat completions."""
+    def response(self, request_id: str, engine: Engine) -> ChatCompletionResponse:
+        """Return what formats the replies as chat completions."""
         reader = None
         if self.tools:
             reader = partial(
@@ -133,7 +134,7 @@ class ChatCall(Call):
                 is_anywhere=self.json_schema is None,
                 prefix=self._reply_begin(engine),
             )
-        return ChatAnswer(
+        return ChatCompletionResponse(
             f"chatcmpl-{request_id}",
             self.key.model_id,
             has_logprobs=self.sampling.top_logprobs is not None,
@@ -149,12 +150,12 @@ class ChatCall(Call):
         return form.head(forced.name) if forced else form.begin
 
 
-def parse_chat(body: bytes) -> ChatCall:
+def parse_chat(body: bytes) -> ChatCompletionRequest:
     """Return what `body` asks for.
 
     Raises RequestRefusedError that names every field that is wrong.
     """
-    checked = CHAT_FORM.read(body)
+    checked = CHAT_VALIDATOR.read(body)
     top_logprobs: int | None = checked.get("top_logprobs")
     if top_logprobs and not checked.get("logprobs"):
         raise refused(
@@ -168,7 +169,7 @@ def parse_chat(body: bytes) -> ChatCall:
     )
     if tools:
         _check_combination(common, tools, checked)
-    return ChatCall(
+    return ChatCompletionRequest(
         **common,
         max_tokens=checked.get("max_completion_tokens") or checked.get("max_tokens"),
         messages=read_messages(checked["messages"]),
@@ -231,27 +232,27 @@ def _prompt_options(checked: Mapping[str, Any], tools: ToolUse | None) -> Prompt
     )
 
 
-class ChatAnswer(Answer):
+class ChatCompletionResponse(ApiResponse):
     """Chat completions, whole or in chunks; `reader` makes what finds calls in a reply."""
 
     def __init__(
         self,
-        answer_id: str,
+        response_id: str,
         model: str,
         *,
         has_logprobs: bool,
         reader: Callable[[], CallReader] | None = None,
         is_legacy: bool = False,
     ) -> None:
-        super().__init__(answer_id, model, has_logprobs=has_logprobs)
+        super().__init__(response_id, model, has_logprobs=has_logprobs)
         self._make_reader = reader
         self._readers: dict[int, CallReader] = {}
         self._is_legacy = is_legacy
 
-    def whole(self, replies: Sequence[Piece], usage: Usage) -> Mapping[str, Any]:
+    def whole(self, replies: Sequence[CompletionOutput], usage: Usage) -> Mapping[str, Any]:
         """Return the body of a request that is not streamed."""
         return {
-            "id": self.answer_id,
+            "id": self.response_id,
             "object": "chat.completion",
             "created": int(time.time()),
             "model": self.model,
@@ -261,41 +262,43 @@ class ChatAnswer(Answer):
 
     def opening(self, index: int) -> Mapping[str, Any]:
         """Return the chunk that says who speaks."""
-        return self._chunk(Piece(index=index, text=""), {"role": "assistant", "content": ""})
+        return self._chunk(
+            CompletionOutput(index=index, text=""), {"role": "assistant", "content": ""}
+        )
 
-    def event(self, piece: Piece) -> Mapping[str, Any]:
+    def event(self, output: CompletionOutput) -> Mapping[str, Any]:
         """Return one chunk."""
-        return self._chunk(piece, {"content": piece.text} if piece.text else {})
+        return self._chunk(output, {"content": output.text} if output.text else {})
 
-    def events(self, piece: Piece) -> Sequence[Mapping[str, Any]]:
-        """Return the chunks of a piece: text, beginnings of calls, arguments, each its own."""
+    def events(self, output: CompletionOutput) -> Sequence[Mapping[str, Any]]:
+        """Return the chunks of an output: text, beginnings of calls, arguments, each its own."""
         if self._make_reader is None:
-            return [self.event(piece)]
-        deltas = [self._delta(part) for part in self._parts(piece)]
-        if not deltas and not piece.logprobs and not piece.finish_reason:
+            return [self.event(output)]
+        deltas = [self._delta(part) for part in self._parts(output)]
+        if not deltas and not output.logprobs and not output.finish_reason:
             return []
-        if piece.finish_reason or not deltas:
+        if output.finish_reason or not deltas:
             deltas.append({})
-        bare = replace(piece, logprobs=(), confidence=None, finish_reason=None)
+        bare = replace(output, logprobs=(), confidence=None, finish_reason=None)
         return [
             *(self._chunk(bare, delta) for delta in deltas[:-1]),
-            self._chunk(piece, deltas[-1]),
+            self._chunk(output, deltas[-1]),
         ]
 
     def usage_event(self, usage: Usage) -> Mapping[str, Any]:
         """Return the chunk that has no choices."""
         return {**self.opening(0), "choices": [], "usage": usage}
 
-    def _parts(self, piece: Piece) -> list[CallPart]:
-        """Return what a piece adds to its reply."""
+    def _parts(self, output: CompletionOutput) -> list[CallPart]:
+        """Return what an output adds to its reply."""
         assert self._make_reader is not None
-        reader = self._readers.get(piece.index)
+        reader = self._readers.get(output.index)
         parts: list[CallPart] = []
         if reader is None:
-            reader = self._readers[piece.index] = self._make_reader()
+            reader = self._readers[output.index] = self._make_reader()
             parts += reader.opening()
-        parts += reader.feed(piece.text)
-        if piece.finish_reason:
+        parts += reader.feed(output.text)
+        if output.finish_reason:
             parts += reader.end()
         return parts
 
@@ -314,14 +317,14 @@ class ChatAnswer(Answer):
             case ArgumentsPart(index=index, text=text):
                 return {"tool_calls": [ToolCall(index=index, function={"arguments": text})]}
 
-    def _reason(self, piece: Piece) -> str | None:
+    def _reason(self, output: CompletionOutput) -> str | None:
         """Return why a reply ended, as OpenAI says it of one with calls."""
-        reader = self._readers.get(piece.index)
-        if piece.finish_reason != "stop" or reader is None or not reader.calls:
-            return piece.finish_reason
+        reader = self._readers.get(output.index)
+        if output.finish_reason != "stop" or reader is None or not reader.calls:
+            return output.finish_reason
         return "function_call" if self._is_legacy else "tool_calls"
 
-    def _message(self, reply: Piece) -> dict[str, Any]:
+    def _message(self, reply: CompletionOutput) -> dict[str, Any]:
         """Return the message of a whole reply."""
         if self._make_reader is None:
             return {"role": "assistant", "content": reply.text}
@@ -344,7 +347,7 @@ class ChatAnswer(Answer):
             )
         return message
 
-    def _choice(self, reply: Piece) -> dict[str, Any]:
+    def _choice(self, reply: CompletionOutput) -> dict[str, Any]:
         message = self._message(reply)
         choice: dict[str, Any] = {
             "index": reply.index,
@@ -356,17 +359,17 @@ class ChatAnswer(Answer):
             choice["conduit"] = ReplyDetails(confidence=dict(reply.confidence))
         return choice
 
-    def _chunk(self, piece: Piece, delta: Mapping[str, Any]) -> dict[str, Any]:
+    def _chunk(self, output: CompletionOutput, delta: Mapping[str, Any]) -> dict[str, Any]:
         choice: dict[str, Any] = {
-            "index": piece.index,
+            "index": output.index,
             "delta": delta,
-            "logprobs": self._logprobs(piece.logprobs) if piece.logprobs else None,
-            "finish_reason": self._reason(piece),
+            "logprobs": self._logprobs(output.logprobs) if output.logprobs else None,
+            "finish_reason": self._reason(output),
         }
-        if piece.confidence is not None:
-            choice["conduit"] = ReplyDetails(confidence=dict(piece.confidence))
+        if output.confidence is not None:
+            choice["conduit"] = ReplyDetails(confidence=dict(output.confidence))
         return {
-            "id": self.answer_id,
+            "id": self.response_id,
             "object": "chat.completion.chunk",
             "created": int(time.time()),
             "model": self.model,
@@ -400,7 +403,7 @@ def _ignored_in_messages(request: Mapping[str, Any]) -> list[str]:
     return ignored_fields(request.get("messages"))
 
 
-CHAT_FORM = CallForm(
+CHAT_VALIDATOR = RequestValidator(
     {
         "messages": required(MESSAGES),
         **TOOL_FIELDS,

@@ -73,7 +73,7 @@ class ChatTemplate:
         """
         if not self._tokenizer.chat_template:
             raise ModelError(
-                "The model has no chat template: it was not made for messages.",
+                "The model has no chat_template: it was not made for messages.",
                 hint="Choose an instruct or chat version of the model.",
             )
         try:
@@ -81,6 +81,7 @@ class ChatTemplate:
         except TEMPLATE_ERRORS as err:
             raise RequestRefusedError(
                 f"The model's chat template refuses the messages: {str(err)[:300]}",
+                param="messages",
                 hint="Check the order and the roles of the messages.",
             ) from err
 
@@ -112,9 +113,11 @@ class ChatTemplate:
             elif piece:
                 tokens += self._fast.encode(piece, add_special_tokens=False).ids
         if len(found) < len(marks.texts):
+            hidden = next(text for index, text in enumerate(marks.texts) if index not in found)
             raise RequestRefusedError(
-                "A message holds a control token of the model, and the model's chat template"
-                " does not show where that message stands.",
+                f"A message holds {hidden!r}, a control token of the model, and the model's chat"
+                " template does not show where that message stands.",
+                param="messages",
                 hint="Take the control token out of the text.",
             )
         return tokens

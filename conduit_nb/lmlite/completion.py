@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, cast
 from pydantic_core import PydanticCustomError, core_schema
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.answer import Answer, Piece
-from conduit_nb.lmlite.call import (
+from conduit_nb.lmlite.api_request import (
     MOST_REPLIES,
     TOP_LOGPROBS,
-    Call,
-    CallForm,
+    ApiRequest,
+    ApiResponse,
+    CompletionOutput,
+    RequestValidator,
     common_parts,
     optional,
     required,
@@ -46,7 +47,7 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextCall(Call):
+class CompletionRequest(ApiRequest):
     """A request for what follows each of `prompts`."""
 
     prompts: tuple[str, ...]
@@ -60,45 +61,49 @@ class TextCall(Call):
         """Return the tokens of each prompt, control tokens that it spells included."""
         return [engine.encode_text(prompt) for prompt in self.prompts]
 
-    def answer(self, request_id: str, engine: Engine) -> TextAnswer:  # noqa: ARG002  # text is text
+    def response(self, request_id: str, engine: Engine) -> CompletionResponse:  # noqa: ARG002  # text is text
         """Return what puts the replies into completions."""
         has_logprobs = self.sampling.top_logprobs is not None
-        return TextAnswer(f"cmpl-{request_id}", self.key.model_id, has_logprobs=has_logprobs)
+        return CompletionResponse(
+            f"cmpl-{request_id}", self.key.model_id, has_logprobs=has_logprobs
+        )
 
 
-def parse_completion(body: bytes) -> TextCall:
+def parse_completion(body: bytes) -> CompletionRequest:
     """Return what `body` asks for.
 
     Raises RequestRefusedError that names every field that is wrong.
     """
-    checked = TEXT_FORM.read(body)
-    call = TextCall(
+    checked = COMPLETION_VALIDATOR.read(body)
+    request = CompletionRequest(
         **common_parts(checked, top_logprobs=checked.get("logprobs")),
         max_tokens=checked.get("max_tokens") or DEFAULT_MAX_TOKENS,
         prompts=checked["prompt"],
     )
-    if call.confidence:
+    if request.confidence:
         raise RequestRefusedError(
             "conduit.confidence is not told by this endpoint.",
+            param="conduit.confidence",
             hint="Ask /v1/chat/completions, or leave confidence out.",
         )
-    if call.replies > MOST_REPLIES:
+    if request.replies > MOST_REPLIES:
         raise RequestRefusedError(
-            f"prompt and n ask for {call.replies:,} replies; one request gets at most"
+            f"prompt and n ask for {request.replies:,} replies; one request gets at most"
             f" {MOST_REPLIES}.",
+            param="n",
             hint="Send fewer prompts at once, or lower n.",
         )
-    return call
+    return request
 
 
-class TextAnswer(Answer):
+class CompletionResponse(ApiResponse):
     """Completions, whole or in events of the same shape."""
 
-    def __init__(self, answer_id: str, model: str, *, has_logprobs: bool) -> None:
-        super().__init__(answer_id, model, has_logprobs=has_logprobs)
+    def __init__(self, response_id: str, model: str, *, has_logprobs: bool) -> None:
+        super().__init__(response_id, model, has_logprobs=has_logprobs)
         self._told: dict[int, int] = defaultdict(int)
 
-    def whole(self, replies: Sequence[Piece], usage: Usage) -> TextReply:
+    def whole(self, replies: Sequence[CompletionOutput], usage: Usage) -> TextReply:
         """Return the body of a request that is not streamed."""
         return {**self._reply([self._choice(reply) for reply in replies]), "usage": usage}
 
@@ -106,9 +111,9 @@ class TextAnswer(Answer):
         """Begin with the first text."""
         return
 
-    def event(self, piece: Piece) -> TextReply:
+    def event(self, output: CompletionOutput) -> TextReply:
         """Return one event."""
-        return self._reply([self._choice(piece)])
+        return self._reply([self._choice(output)])
 
     def usage_event(self, usage: Usage) -> TextReply:
         """Return the event that has no choices."""
@@ -116,31 +121,31 @@ class TextAnswer(Answer):
 
     def _reply(self, choices: list[TextChoice]) -> TextReply:
         return TextReply(
-            id=self.answer_id,
+            id=self.response_id,
             object="text_completion",
             created=int(time.time()),
             model=self.model,
             choices=choices,
         )
 
-    def _choice(self, piece: Piece) -> TextChoice:
+    def _choice(self, output: CompletionOutput) -> TextChoice:
         return TextChoice(
-            index=piece.index,
-            text=piece.text,
-            logprobs=self._logprobs(piece) if self.has_logprobs else None,
-            finish_reason=piece.finish_reason,
+            index=output.index,
+            text=output.text,
+            logprobs=self._logprobs(output) if self.has_logprobs else None,
+            finish_reason=output.finish_reason,
         )
 
-    def _logprobs(self, piece: Piece) -> TextLogprobs:
+    def _logprobs(self, output: CompletionOutput) -> TextLogprobs:
         """Return the entries as columns; offsets are characters of the reply's whole text."""
         offsets: list[int] = []
-        for entry in piece.logprobs:
-            offsets.append(self._told[piece.index])
-            self._told[piece.index] += _characters(entry.token) if entry.is_text else 0
+        for entry in output.logprobs:
+            offsets.append(self._told[output.index])
+            self._told[output.index] += _characters(entry.token) if entry.is_text else 0
         return TextLogprobs(
-            tokens=[_text(entry.token) for entry in piece.logprobs],
-            token_logprobs=[entry.logprob for entry in piece.logprobs],
-            top_logprobs=[_top(entry) for entry in piece.logprobs],
+            tokens=[_text(entry.token) for entry in output.logprobs],
+            token_logprobs=[entry.logprob for entry in output.logprobs],
+            top_logprobs=[_top(entry) for entry in output.logprobs],
             text_offset=offsets,
         )
 
@@ -177,7 +182,7 @@ def _prompts(value: object) -> tuple[str, ...]:
     )
 
 
-TEXT_FORM = CallForm(
+COMPLETION_VALIDATOR = RequestValidator(
     {
         "prompt": required(core_schema.no_info_plain_validator_function(_prompts)),
         "logprobs": optional(TOP_LOGPROBS),

@@ -1,4 +1,4 @@
-"""How an engine is to run: device, precision, limits, threads. Knows no model and no torch.
+"""Which model an engine loads, and how it runs: device, precision, limits, threads. No torch.
 
 Layer 3.
 """
@@ -12,6 +12,16 @@ from conduit_nb.models.config import DType, WeightQuantization
 
 OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "kept_tokens")
 """Limits that the engine finds itself where they are None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelKey:
+    """What tells one loaded model from another."""
+
+    model_id: str
+    revision: str | None = None
+    dtype: DType = "auto"
+    quantization: WeightQuantization | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +75,12 @@ class EngineConfig:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ArgumentError(
                     f"{name}={value!r} is not a whole number of at least {least}.",
+                    param=name,
                     hint=f"Leave {name} out to get the default.",
                 )
         if self.dtype not in ("auto", "float32", "bfloat16", "float16"):
             raise ArgumentError(
                 f"dtype={self.dtype!r} is not known.",
+                param="dtype",
                 hint="Use 'auto', 'float32', 'bfloat16' or 'float16'.",
             )

@@ -53,7 +53,7 @@ class Connection(H11Protocol):
             self._stalled = None
 
     def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no request, and close."""
+        """Answer bytes that are not an HTTP request with an error, and close."""
         error = RequestRefusedError(msg, hint="Send HTTP/1.1, its headers within 64 KiB.")
         body = pydantic_core.to_json(error_reply(error))
         headers = [

@@ -16,7 +16,7 @@ from conduit_nb.compute.host_memory import free_memory_bytes, own_memory_bytes
 from conduit_nb.compute.overheads import overheads_of
 from conduit_nb.compute.vram import GIB
 from conduit_nb.errors import ArgumentError
-from conduit_nb.lmlite.loading import chosen_device
+from conduit_nb.lmlite.model_loader import chosen_device
 
 BUDGET_SHARE = {"cuda": 0.9, "mps": 0.8, "cpu": 0.8}
 """Share of what is free that models may take: main memory has other users, who come and go."""
@@ -42,6 +42,7 @@ class Devices:
             if self._memory_bytes is not None and self._memory_bytes > has:
                 raise ArgumentError(
                     f"memory_gib={memory_gib:g} is more than {one} has: {has / GIB:.1f} GiB.",
+                    param="memory_gib",
                     hint="Leave it out to use a share of what is free.",
                 )
 

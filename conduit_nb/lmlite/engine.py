@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,16 @@ from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Guide
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
-from conduit_nb.lmlite.loading import LoadedModel, load_model
 from conduit_nb.lmlite.logprobs import LogprobTrail
-from conduit_nb.lmlite.loops import LoopGuard
 from conduit_nb.lmlite.messages import ChatMessage, PromptOptions
-from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.model_loader import LoadedModel, load_model
+from conduit_nb.lmlite.page_pool import PagePool
+from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest, TextGrammar
 from conduit_nb.lmlite.runners import Attention, choose_runner
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.scheduler import Row, Scheduler
-from conduit_nb.lmlite.stats import EngineStats
 from conduit_nb.lmlite.tool_calls import CallFormat, CallGrammar
 from conduit_nb.lmlite.worker import Job, Worker
 from conduit_nb.protocol import Message
@@ -39,6 +39,30 @@ from conduit_nb.protocol import Message
 KEPT_SHARE = 8
 """On the CPU one page in so many is kept for rows to come: there, memory is taken when it is first
 written, and a cache that keeps all it can would grow to its full size with the first large job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStats:
+    """A reading of everything at about one moment.
+
+    `read_tokens` are those of prompts (again after a row had to give up its pages), without the
+    `reused_tokens`; of the `written_tokens` the grammar forced `forced_tokens`, and
+    `drafted_tokens` were guessed and needed no step of their own.
+    """
+
+    running: int
+    waiting: int
+    steps_by_rows: tuple[int, ...]
+    read_tokens: int
+    written_tokens: int
+    forced_tokens: int
+    drafted_tokens: int
+    reused_tokens: int
+    preemptions: int
+    pages: int
+    used_pages: int
+    grammar_hits: int
+    grammar_misses: int
 
 
 class Engine:
@@ -57,7 +81,7 @@ class Engine:
         self._end_tokens = loaded.end_tokens
         self._chat = ChatTemplate(loaded.tokenizer)
         self._fast = loaded.tokenizer.backend_tokenizer
-        self._loop_guard = LoopGuard(self._fast.token_to_id)
+        self._repetition_guard = RepetitionGuard(self._fast.token_to_id)
         self._grammars = Grammars(loaded.grammar_tokenizer)
         self._vocabulary = loaded.grammar_tokenizer
         self._numbers = itertools.count()
@@ -191,7 +215,7 @@ class Engine:
             end_tokens=self._ends(request.sampling),
             logprobs=self._trail(request.sampling.top_logprobs),
             confidence=self._confidence(guide) if request.confidence else None,
-            loop_guard=self._loop_guard,
+            repetition_guard=self._repetition_guard,
         )
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[GenerationDelta | ConduitError] = asyncio.Queue()

@@ -7,6 +7,7 @@ Layer 3: llguidance and numpy, no torch.
 
 from __future__ import annotations
 
+import codecs
 import json
 import random
 import re
@@ -21,11 +22,11 @@ from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer, gramm
 from numpy.typing import NDArray
 
 from conduit_nb.errors import ReplyBudgetError, RequestRefusedError, SchemaError, ServerFailedError
-from conduit_nb.lmlite.budget import Closer
 from conduit_nb.lmlite.request import TextGrammar
 from conduit_nb.lmlite.tool_calls import CallCloser, CallGrammar
 from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.foreign import patterns, servable
+from conduit_nb.schemas.reader import JsonReader
 
 CACHED_GRAMMARS = 256
 WORD_BITS = 32
@@ -41,6 +42,63 @@ PROBES, PROBE_TOKENS = 4, 24
 LARGE_REPEAT = re.compile(r"\{[0-9]*,?[0-9]{3,}\}")
 LONGEST_REASON = 300
 UNIMPLEMENTED = re.compile(r"Unimplemented keys: \[(.*)\]")
+
+
+class RecordCloser:
+    """Ends one guided reply in time: what is open is closed with the tokens that are left.
+
+        closer.admits(tokens, left)   # may they be written, and `left` tokens still end the reply?
+        closer.closing()              # else these end it
+
+    A token after which the record could not be closed any more is not written; what closes the
+    record takes its place. So a reply is valid whatever its budget, and untouched where the budget
+    suffices. Cheap while there is much left: then it only reads along.
+    """
+
+    def __init__(self, completer: Completer, tokenizer: LLTokenizer) -> None:
+        self._completer = completer
+        self._tokenizer = tokenizer
+        self._reader = JsonReader()
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._written: list[int] = []
+        self._closing: bytes | None = None
+        self._is_lost = False
+
+    def admits(self, tokens: Sequence[int], left: int) -> bool:
+        """Read on where `left` tokens can close the record after these; else ask for `closing`.
+
+        Where it is not known how to close it, everything is admitted, and the limit cuts it.
+        """
+        if self._is_lost:
+            return True
+        self._reader.feed(self._decoder.decode(self._tokenizer.decode_bytes(list(tokens))))
+        closing = None
+        if self._completer.most_bytes(self._reader) > left:
+            closing = self._found()
+            self._is_lost = closing is None
+            if closing is not None and not self._fits(closing, left):
+                return False
+        self._written.extend(tokens)
+        self._closing = closing
+        return True
+
+    def closing(self) -> list[int]:
+        """Return the tokens that close what was admitted; call it once, at the end."""
+        if self._closing is None:
+            self._reader = JsonReader()
+            self._decoder.reset()
+            written = self._tokenizer.decode_bytes(self._written)
+            self._reader.feed(self._decoder.decode(written))
+            self._closing = self._found()
+        return self._tokenizer.tokenize_bytes(self._closing or b"")
+
+    def _found(self) -> bytes | None:
+        half, _ = self._decoder.getstate()
+        return self._completer.closing_of(self._reader, half)
+
+    def _fits(self, closing: bytes, left: int) -> bool:
+        # A token stands for at least one byte.
+        return len(closing) <= left or len(self._tokenizer.tokenize_bytes(closing)) <= left
 
 
 class Guide:
@@ -66,9 +124,9 @@ class Guide:
         self.completer = completer
         self._calls = closer
         self._is_json = is_json
-        self.closer: Closer | CallCloser | None = closer
+        self.closer: RecordCloser | CallCloser | None = closer
         if completer and not closer:
-            self.closer = Closer(completer, tokenizer)
+            self.closer = RecordCloser(completer, tokenizer)
         self.least_tokens = least_tokens
 
     @property
@@ -97,6 +155,7 @@ class Guide:
             error = ReplyBudgetError(
                 f"The shortest record of the schema takes {self.least_tokens:,} tokens, "
                 f"and the reply may have {max_tokens:,}.",
+                param="max_tokens",
                 hint=f"Raise max_tokens to at least {self.least_tokens:,} (or max_model_len, or "
                 "shorten the input, where the context is full), or ask for fewer fields.",
             )
@@ -220,22 +279,22 @@ class Grammars:
         try:
             schema = servable(json_schema)
         except SchemaError as err:
-            raise _refused(str(err), err.hint) from err
+            raise _refused(str(err), hint=err.hint) from err
         try:
             grammar = LLMatcher.grammar_from_json_schema(
                 json.dumps(schema), overrides={"whitespace_flexible": False}
             )
+            matcher = self._matcher(grammar, is_large=any(map(_is_large, patterns(schema))))
         except ValueError as err:
             raise _refused(str(err)) from err
-        matcher = self._matcher(grammar, is_large=any(map(_is_large, patterns(schema))))
         return self._with_closing(matcher, schema)
 
     def _text(self, grammar: TextGrammar) -> _Compiled:
         try:
             matcher = self._matcher(_of_text(grammar), is_large=True)
-        except RequestRefusedError as err:
-            message = str(err).replace("the JSON Schema", f"the {grammar.kind}", 1)
-            raise RequestRefusedError(message, hint=f"Correct the {grammar.kind}.") from err
+        except ValueError as err:
+            hint = f"Correct the {grammar.kind}."
+            raise _refused(str(err), described_by=grammar.kind, hint=hint) from err
         return _Compiled(matcher=matcher, is_json=False)
 
     def _calls(self, grammar: CallGrammar) -> _Compiled:
@@ -248,11 +307,16 @@ class Grammars:
             try:
                 completer = self._found(schema)[1].completer
             except RequestRefusedError as err:
-                raise RequestRefusedError(f"The function {name}: {err}", hint=err.hint) from err
+                raise RequestRefusedError(
+                    f"The function {name}: {err}", param="tools", hint=err.hint
+                ) from err
             if completer:
                 completers[name] = completer
         record = None if grammar.record is None else self._found(grammar.record)[1].completer
-        matcher = self._matcher(LLMatcher.grammar_from_lark(grammar.lark(servable)))
+        try:
+            matcher = self._matcher(LLMatcher.grammar_from_lark(grammar.lark(servable)))
+        except ValueError as err:
+            raise _refused(str(err)) from err
 
         def closer() -> CallCloser:
             return CallCloser(
@@ -283,9 +347,10 @@ class Grammars:
         return _Compiled(matcher=matcher, completer=completer, least_tokens=len(shortest))
 
     def _matcher(self, grammar: str, *, is_large: bool = False) -> LLMatcher:
+        """Return what follows the grammar. Raises ValueError where it cannot be followed."""
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         if matcher.is_error():
-            raise _refused(_reason(matcher))
+            raise ValueError(_reason(matcher))
         self._try(matcher, PROBES if is_large else 1)
         return matcher
 
@@ -298,11 +363,11 @@ class Grammars:
                 bits = np.frombuffer(ahead.compute_bitmask(), dtype=np.uint8)
                 tokens = np.flatnonzero(np.unpackbits(bits, bitorder="little"))
                 if ahead.is_error():
-                    raise _refused(_reason(ahead))
+                    raise ValueError(_reason(ahead))
                 if not len(tokens) or ahead.is_stopped():
                     break
                 if not ahead.consume_token(int(draws.choice(tokens))):
-                    raise _refused(_reason(ahead))
+                    raise ValueError(_reason(ahead))
 
 
 class Masks:
@@ -328,17 +393,14 @@ class Masks:
 
 
 def _of_text(grammar: TextGrammar) -> str:
-    """Return a grammar of text in llguidance's words."""
+    """Return a grammar of text in llguidance's words. Raises ValueError where it is none."""
     match grammar.kind:
         case "choice":
             return "start: " + " | ".join(map(json.dumps, grammar.options))
         case "regex":
             return LLMatcher.grammar_from_regex(grammar.text)
         case "grammar":
-            try:
-                return grammar_from("grammar", grammar.text)
-            except ValueError as err:
-                raise _refused(str(err)) from err
+            return grammar_from("grammar", grammar.text)
 
 
 def _is_large(pattern: str) -> bool:
@@ -351,27 +413,31 @@ def _reason(matcher: LLMatcher) -> str:
     return matcher.get_error().partition("\n<")[0]
 
 
-def _refused(reason: str, hint: str = "") -> RequestRefusedError:
+def _refused(
+    reason: str, *, described_by: str = "JSON Schema", hint: str = ""
+) -> RequestRefusedError:
     text = " ".join(reason.split()).removesuffix(".")
     if keywords := UNIMPLEMENTED.match(text):
-        names = ", ".join(re.findall(r"[\w$]+", keywords[1]))
-        text = f"the keyword {names} is not supported"
-        if names == "uniqueItems":
+        names = re.findall(r"[\w$]+", keywords[1])
+        text = f"the keyword {', '.join(map(repr, names))} is not supported"
+        if names == ["uniqueItems"]:
             text += " for items that are not an enum of a few values"
             hint = "Leave uniqueItems out, and drop the duplicates from the reply."
     elif text.startswith("oneOf"):
         text = "oneOf is supported only where a value can fit no more than one of its members"
         hint = "Write anyOf instead, or give each member a const property of its own."
     return RequestRefusedError(
-        f"No grammar can be made of the JSON Schema: {text[:LONGEST_REASON]}.",
+        f"No grammar can be made of the {described_by}: {text[:LONGEST_REASON]}.",
         hint=hint or "Take the keyword out of the schema, or say it in a way that is supported.",
     )
 
 
 def _lost(matcher: LLMatcher) -> RequestRefusedError | ServerFailedError:
     """Return the error for a grammar that broke: the schema's fault where it is too complex."""
-    kind = RequestRefusedError if matcher.stop_reason() in TOO_COMPLEX else ServerFailedError
-    return kind(
-        f"The grammar of a reply failed: {' '.join(_reason(matcher).split())[:LONGEST_REASON]}.",
-        hint="Simplify the schema (fewer alternatives, shorter patterns).",
+    message = (
+        f"The grammar of a reply failed: {' '.join(_reason(matcher).split())[:LONGEST_REASON]}."
     )
+    hint = "Simplify the schema (fewer alternatives, shorter patterns)."
+    if matcher.stop_reason() in TOO_COMPLEX:
+        return RequestRefusedError(message, hint=hint)
+    return ServerFailedError(message, reason="grammar", hint=hint)

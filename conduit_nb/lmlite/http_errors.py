@@ -14,11 +14,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from conduit_nb.errors import (
+    ArgumentError,
     ConduitError,
     DoesNotFitError,
     EndpointBusyError,
+    ModelNotFoundError,
     ReplyBudgetError,
     RequestRefusedError,
+    ServerFailedError,
 )
 from conduit_nb.protocol import ErrorDetail, ErrorReply, Misfit
 
@@ -107,10 +110,11 @@ def error_reply(error: ConduitError) -> ErrorReply:
 
     The message ends with the hint, as other clients show nothing but that.
     """
+    has_param = isinstance(error, RequestRefusedError | ArgumentError)
     detail = ErrorDetail(
         message=f"{error} {error.hint}".rstrip(),
         type=_type(status_of(error)),
-        param=error.param if isinstance(error, RequestRefusedError) else PARAM_OF.get(error.code),
+        param=error.param if has_param else PARAM_OF.get(error.code),
         code=WIRE_CODE_OF.get(error.code, error.code),
         hint=error.hint,
     )
@@ -123,6 +127,8 @@ def error_reply(error: ConduitError) -> ErrorReply:
         )
     if isinstance(error, ReplyBudgetError) and error.needed_tokens is not None:
         detail["needed_tokens"] = error.needed_tokens
+    if isinstance(error, ModelNotFoundError | ServerFailedError) and error.reason is not None:
+        detail["reason"] = error.reason
     return ErrorReply(error=detail)
 
 
@@ -156,7 +162,7 @@ async def _conduit_error(request: Request, error: Exception) -> Response:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer for a path or a method that is not there."""
+    """Return the error for a path or a method that is not there."""
     assert isinstance(error, HTTPException)
     path: str = request.scope["path"]
     message, hint = f"{request.method} {path}: {error.detail}.", SERVED
@@ -195,7 +201,7 @@ async def _client_left(_request: Request, _error: Exception) -> Response:
 
 
 async def _unforeseen(_request: Request, error: Exception) -> Response:
-    """Answer for a mistake of ours; Starlette logs its traceback, which stays on this side."""
+    """Return the error for a bug of ours; Starlette logs its traceback, which is not sent."""
     reply = ErrorReply(
         error=ErrorDetail(
             message=f"The server failed inside ({type(error).__name__}).",

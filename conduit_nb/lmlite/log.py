@@ -76,7 +76,7 @@ class RequestLog:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by the application inside."""
+        """Pass the request on to the application inside."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -128,7 +128,7 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
 
 
 def served_dtype(spec: ModelSpec, asked: Asked) -> ModelDtype:
-    """Return the precision that a model is loaded in: lmlite/loading.py's rule."""
+    """Return the precision that a model is loaded in: lmlite/model_loader.py's rule."""
     if asked.dtype != "auto":
         return asked.dtype
     return "float32" if asked.device == "cpu" or spec.dtype is None else spec.dtype

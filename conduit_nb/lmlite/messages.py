@@ -16,7 +16,7 @@ from typing import Any, cast
 from pydantic_core import PydanticCustomError, core_schema
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.call import optional, refused, required
+from conduit_nb.lmlite.api_request import optional, refused, required
 
 MAX_MESSAGES = 10_000
 ChatMessage = dict[str, Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import (
@@ -22,7 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conduit_nb.lmlite.http_errors import CLIENT_LEFT
 from conduit_nb.lmlite.pool import ModelPool
-from conduit_nb.lmlite.stats import EngineStats
+
+if TYPE_CHECKING:
+    from conduit_nb.lmlite.engine import EngineStats  # loads torch, which this file does not need
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MODEL_LABELS = ("model", "revision", "dtype", "device")
@@ -119,7 +121,7 @@ class RequestCounts:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by the application inside."""
+        """Pass the request on to the application inside."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

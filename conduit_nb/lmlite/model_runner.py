@@ -14,8 +14,8 @@ from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.attention import NAME, register_attention
 from conduit_nb.lmlite.guided import Masks
 from conduit_nb.lmlite.kv_cache import KvCache, LayerShape
-from conduit_nb.lmlite.loading import LoadedModel, first_line
 from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 from conduit_nb.lmlite.probe import (
     FAILURES,
     PROBE_TOKENS,

@@ -14,18 +14,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from conduit_nb.errors import ModelNotFoundError, ServerFailedError
+from conduit_nb.errors import ModelNotFoundError
 from conduit_nb.lmlite.activity import Activity
-from conduit_nb.lmlite.call import MODEL_FIELDS, CallForm, model_key, optional
-from conduit_nb.lmlite.gate import read_body, require_key
+from conduit_nb.lmlite.api_request import MODEL_FIELDS, RequestValidator, model_key, optional
+from conduit_nb.lmlite.auth import read_body, require_key
 from conduit_nb.lmlite.http_errors import json_response
-from conduit_nb.lmlite.pool import ModelPool
+from conduit_nb.lmlite.pool import ModelPool, stopping
 from conduit_nb.models.hub import available_offline
 from conduit_nb.protocol import ModelDeleted, ModelInfo, ModelList, ServerMemory
 
 MOST_REPLICAS = 64
 
-_LOAD = CallForm(
+_LOAD = RequestValidator(
     {"replicas": optional(core_schema.int_schema(ge=1, le=MOST_REPLICAS))},
     {},
     common=MODEL_FIELDS,
@@ -82,7 +82,7 @@ class ModelsApi:
         key = model_key(checked)
         request.scope["conduit_log"]["model"] = key.model_id
         if self._activity.is_stopping:
-            raise ServerFailedError("The server is stopping.", hint="Send the request again.")
+            raise stopping()
         with self._activity.request():
             loaded = await self._pool.load(
                 key,

@@ -13,10 +13,11 @@ import contextlib
 import copy
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from conduit_nb.compute.vram import GIB
 from conduit_nb.errors import (
@@ -27,10 +28,11 @@ from conduit_nb.errors import (
     RequestRefusedError,
     ServerFailedError,
 )
+from conduit_nb.lmlite.config import ModelKey
 from conduit_nb.lmlite.log import log_event
 from conduit_nb.lmlite.memory_budget import Estimate
 from conduit_nb.lmlite.placement import Place, Room, Tenant, all_idle, largest_free_bytes, places
-from conduit_nb.lmlite.source import ModelKey, Source
+from conduit_nb.models.files import Progress
 from conduit_nb.protocol import DeviceMemory, LoadedModel, ModelInfo
 
 if TYPE_CHECKING:
@@ -43,6 +45,39 @@ FAILURE_KEPT_S = 5.0
 FAILED_KEPT, FAILURE_TOLD_S = 32, 300.0
 RETRY_AFTER_S = 2.0
 LOADS_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedModel:
+    """A model that is on this machine: where, and what it needs."""
+
+    folder: Path
+    estimate: Estimate
+
+
+class Loader(Protocol):
+    """Loads engines. `find`, `load` and `release` block; they are called in threads."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of the devices: "cpu", "cuda" or "mps"."""
+        ...
+
+    def budgets(self) -> Mapping[str, int]:
+        """Return what the models on each device may take together, in bytes; quick."""
+        ...
+
+    def find(self, key: ModelKey, max_model_len: int | None, progress: Progress) -> ResolvedModel:
+        """Return where the model is and what it needs for a context of that length."""
+        ...
+
+    def load(self, key: ModelKey, found: ResolvedModel, place: Place) -> Engine:
+        """Return an engine at its place."""
+        ...
+
+    def release(self) -> None:
+        """Give back the memory of engines that nobody has any more."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -77,20 +112,20 @@ class _Entry:
 
 
 class ModelPool:
-    """Hands out engines. For one event loop; what `source` does takes place in threads.
+    """Hands out engines. For one event loop; what `loader` does takes place in threads.
 
     `max_in_flight` bounds the requests of one copy of a model that run or wait.
     """
 
     def __init__(
         self,
-        source: Source,
+        loader: Loader,
         *,
         max_in_flight: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.device = source.kind
-        self._source = source
+        self.device = loader.kind
+        self._loader = loader
         self._max_in_flight = max_in_flight
         self._clock = clock
         self._entries: dict[ModelKey, _Entry] = {}
@@ -117,6 +152,7 @@ class ModelPool:
             raise RequestRefusedError(
                 f"The request asks for {replies} replies; this server takes at most"
                 f" {self._max_in_flight} at once.",
+                param="n",
                 hint="Lower n, or send fewer prompts in one request.",
             )
         entry = self._entry(key)
@@ -148,10 +184,11 @@ class ModelPool:
         Raises what `engine` raises, and RequestRefusedError where it is there with another number
         of replicas, or there are fewer devices.
         """
-        devices = len(self._source.budgets())
+        devices = len(self._loader.budgets())
         if replicas > devices:
             raise RequestRefusedError(
                 f"{replicas} replicas need as many devices; there are {devices}.",
+                param="replicas",
                 hint=f"Set replicas to {devices} or less.",
             )
         entry = self._entry(key)
@@ -160,6 +197,7 @@ class ModelPool:
         elif entry.replicas != replicas:
             raise RequestRefusedError(
                 f"{key.model_id} is loaded with replicas={entry.replicas}.",
+                param="replicas",
                 hint="Unload it first to load it with another number.",
             )
         entry.in_flight += 1
@@ -252,7 +290,7 @@ class ModelPool:
             # Whoever asked first may leave: the load is everybody's.
             await asyncio.wait({entry.task})
         if self._closed:
-            raise ServerFailedError("The server is stopping.", hint="Send the request again.")
+            raise stopping()
         if entry.error is not None:
             raise copy.copy(entry.error)
 
@@ -274,6 +312,7 @@ class ModelPool:
             LOG.error("loading %r failed inside", entry.key.model_id, exc_info=error)
             error = ServerFailedError(
                 f"Loading {entry.key.model_id} failed inside ({type(error).__name__}).",
+                reason="load",
                 hint="The server's log has the details (%conduit logs).",
             )
         entry.copies = []
@@ -288,14 +327,14 @@ class ModelPool:
             entry.detail = line
             log_event("loading", model=entry.key.model_id, doing=line)
 
-        found = await self._in_thread(self._source.find, entry.key, max_model_len, tell)
+        found = await self._in_thread(self._loader.find, entry.key, max_model_len, tell)
         async with self._placing:  # so that two loads do not count on the same leavers
             entry.copies, leaving = self._placed(entry, found.estimate)
             if leaving:
                 await self._end(leaving)
         tell("loading the weights")
         for one in entry.copies:
-            one.engine = await self._in_thread(self._source.load, entry.key, found, one.place)
+            one.engine = await self._in_thread(self._loader.load, entry.key, found, one.place)
 
     def _placed(self, entry: _Entry, estimate: Estimate) -> tuple[list[_Copy], list[_Copy]]:
         """Return the entry's copies, and those that leave for them; these are forgotten."""
@@ -343,7 +382,7 @@ class ModelPool:
                     if one.place.device == device
                 ),
             )
-            for device, budget in self._source.budgets().items()
+            for device, budget in self._loader.budgets().items()
         )
 
     async def _end(self, copies: Sequence[_Copy]) -> None:
@@ -355,7 +394,7 @@ class ModelPool:
         def end() -> None:  # all in one thread: nothing may hold an engine when memory is released
             while engines:
                 engines.pop().close()
-            self._source.release()
+            self._loader.release()
 
         await asyncio.to_thread(end)
 
@@ -399,4 +438,11 @@ def _info(entry: _Entry, kind: str) -> ModelInfo:
         created=entry.created,
         owned_by="conduit",
         conduit=loaded,
+    )
+
+
+def stopping() -> ServerFailedError:
+    """Return the error for a request that comes while the server ends."""
+    return ServerFailedError(
+        "The server is stopping.", reason="stopping", hint="Send the request again."
     )

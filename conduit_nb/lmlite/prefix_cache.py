@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.page_pool import PagePool
 
 CANDIDATES = 64
 """How many of the latest pages are looked at for one that begins as a row goes on."""

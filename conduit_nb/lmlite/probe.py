@@ -15,7 +15,7 @@ from transformers import DynamicCache
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.kv_cache import LayerShape
-from conduit_nb.lmlite.loading import LoadedModel, first_line
+from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that a short text shows as they are; sparse ones choose among many tokens."""
@@ -116,7 +116,9 @@ def attending(model: Any, name: str) -> Generator[None]:
     model.set_attn_implementation(name)
     try:
         if model.config.get_text_config()._attn_implementation != name:
-            raise ModelError("Its attention cannot be replaced.", hint=ROW_BY_ROW)
+            raise ModelError(
+                f"The attention of {type(model).__name__} cannot be replaced.", hint=ROW_BY_ROW
+            )
         yield
     finally:
         model.set_attn_implementation(before)

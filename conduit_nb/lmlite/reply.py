@@ -15,9 +15,9 @@ from conduit_nb.lmlite.confidence import ConfidenceTrail
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
 from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
-from conduit_nb.lmlite.loops import LoopGuard
+from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.request import GenerationDelta
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
 from conduit_nb.protocol import FinishReason
 
@@ -34,7 +34,7 @@ class Reply:
         guide: Guide | None,
         detokenizer: Detokenizer,
         end_tokens: frozenset[int],
-        loop_guard: LoopGuard,
+        repetition_guard: RepetitionGuard,
         logprobs: LogprobTrail | None = None,
         confidence: ConfidenceTrail | None = None,
     ) -> None:
@@ -47,7 +47,7 @@ class Reply:
         self._detokenizer = detokenizer
         self._stops = StopStrings(sampling.stop, includes=sampling.includes_stop)
         self.end_tokens = end_tokens
-        self._loop_guard = loop_guard
+        self._repetition_guard = repetition_guard
         self._logprobs = logprobs
         self._confidence = confidence
         self._closer = guide.closer if guide else None
@@ -94,14 +94,14 @@ class Reply:
         assert delta is not None
         return delta
 
-    def way_out(self, forbidden: NDArray[np.bool_]) -> int | None:
+    def escape_token(self, forbidden: NDArray[np.bool_]) -> int | None:
         """Return the token that leads out of a loop, None where there is none to leave.
 
         `forbidden` is `[vocab]`: what the grammar does not allow next.
         """
         if self.guide is None or not self.guide.is_json:
             return None
-        return self._loop_guard.way_out(self._text, forbidden)
+        return self._repetition_guard.escape_token(self._text, forbidden)
 
     def _extend(self, chosen: Chosen | None) -> GenerationDelta | None:
         """Write what was chosen and accepted, and what the grammar forces after it."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.logprobs import TokenLogprob
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.tool_calls import CallGrammar
 from conduit_nb.protocol import FinishReason
 
@@ -50,10 +50,13 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         if not self.prompt_tokens:
-            raise RequestRefusedError("The prompt is empty.", hint="Send at least one message.")
+            raise RequestRefusedError(
+                "The prompt is empty.", param="messages", hint="Send at least one message."
+            )
         if self.max_tokens < 1:
             raise RequestRefusedError(
                 f"max_tokens={self.max_tokens} leaves nothing to write.",
+                param="max_tokens",
                 hint="Raise max_tokens, or leave it out.",
             )
 

@@ -14,10 +14,10 @@ import torch
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.devices import free_bytes
-from conduit_nb.lmlite.fallback import FallbackRunner
+from conduit_nb.lmlite.fallback_runner import FallbackRunner
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
-from conduit_nb.lmlite.loading import LoadedModel
 from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.model_loader import LoadedModel
 from conduit_nb.lmlite.model_runner import ModelRunner
 from conduit_nb.lmlite.placement import CACHE_SHARE
 from conduit_nb.lmlite.probe import layer_shapes

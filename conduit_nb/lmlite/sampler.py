@@ -13,7 +13,7 @@ import torch
 from conduit_nb.lmlite.guided import Masks
 from conduit_nb.lmlite.logprobs import Chosen
 from conduit_nb.lmlite.reply import Reply
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 
 
 def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) -> list[Chosen]:
@@ -27,7 +27,7 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
         guides = [guide for reply in replies if (guide := reply.guide)]
         not_allowed = masks.forbidden(guides)
         for row, index in enumerate(guided):
-            token = replies[index].way_out(not_allowed[row])
+            token = replies[index].escape_token(not_allowed[row])
             if token is not None:
                 not_allowed[row] = True
                 not_allowed[row, token] = False

@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import insort
 from dataclasses import dataclass, field, replace
 
-from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.page_pool import PagePool
 from conduit_nb.lmlite.prefix_cache import Found, PrefixCache
 
 HEADROOM_TOKENS = 64

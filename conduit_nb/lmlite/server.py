@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from conduit_nb.lmlite.activity import Activity
+from conduit_nb.lmlite.auth import require_key
 from conduit_nb.lmlite.chat import parse_chat
 from conduit_nb.lmlite.completion import parse_completion
-from conduit_nb.lmlite.gate import require_key
 from conduit_nb.lmlite.http_errors import HANDLERS, json_response
 from conduit_nb.lmlite.log import RequestLog
 from conduit_nb.lmlite.metrics import CONTENT_TYPE, Metrics, RequestCounts

@@ -1,6 +1,6 @@
-"""Answers requests for replies: from the body to the last byte, whichever endpoint it came to.
+"""Answers requests for replies, from the body to the last byte, at either endpoint.
 
-Knows HTTP and the pool of models; the words of an endpoint are its Call's and its Answer's.
+Knows HTTP and the pool of models; ApiRequest and ApiResponse know the format of an endpoint.
 Layer 3.
 """
 
@@ -24,12 +24,11 @@ from conduit_nb.errors import (
     ServerFailedError,
 )
 from conduit_nb.lmlite.activity import Activity
-from conduit_nb.lmlite.answer import Piece
-from conduit_nb.lmlite.call import Call
-from conduit_nb.lmlite.gate import read_body
+from conduit_nb.lmlite.api_request import ApiRequest, CompletionOutput
+from conduit_nb.lmlite.auth import read_body
 from conduit_nb.lmlite.http_errors import error_reply, json_response
 from conduit_nb.lmlite.metrics import Metrics, ReplyTimes
-from conduit_nb.lmlite.pool import ModelPool
+from conduit_nb.lmlite.pool import ModelPool, stopping
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest, TextGrammar
 from conduit_nb.lmlite.tool_calls import CallGrammar
 from conduit_nb.protocol import Usage
@@ -39,13 +38,13 @@ if TYPE_CHECKING:
 
 
 class Completions:
-    """One endpoint. An ASGI application, so that one piece of code holds a model, its replies and
-    the connection for as long as each lasts.
+    """One endpoint. An ASGI application, so that one function holds a model, its replies and the
+    connection for as long as each lasts.
     """
 
     def __init__(
         self,
-        parse: Callable[[bytes], Call],
+        parse: Callable[[bytes], ApiRequest],
         pool: ModelPool,
         activity: Activity,
         metrics: Metrics,
@@ -60,51 +59,53 @@ class Completions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or give it up when its client is gone."""
         arrived = asyncio.get_running_loop().time()
-        call = self._parse(await read_body(Request(scope, receive), self._key))
-        scope["conduit_log"]["model"] = call.key.model_id
+        request = self._parse(await read_body(Request(scope, receive), self._key))
+        scope["conduit_log"]["model"] = request.key.model_id
         if self._activity.is_stopping:
-            raise ServerFailedError("The server is stopping.", hint="Send the request again.")
+            raise stopping()
         with self._activity.request():
-            work = self._answer(call, arrived, scope, receive, send)
+            work = self._respond(request, arrived, scope, receive, send)
             if not await _unless_gone(receive, work):
                 scope["conduit_log"]["client"] = "left"
 
-    async def _answer(
-        self, call: Call, arrived: float, scope: Scope, receive: Receive, send: Send
+    async def _respond(
+        self, request: ApiRequest, arrived: float, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Send the replies.
 
-        A streamed answer begins with the first text: what fails before has a status of its own,
+        A streamed response begins with the first text: what fails before has a status of its own,
         what fails later is an event of the stream, and `[DONE]` does not follow.
         """
         headers: dict[str, str] = {}
-        if call.ignored:  # their names are the client's own text: none of it goes into the log
-            names = (quote(name, safe="[]", errors="replace") for name in call.ignored)
+        if request.ignored:  # their names are the client's own text: none of it goes into the log
+            names = (quote(name, safe="[]", errors="replace") for name in request.ignored)
             headers["x-conduit-ignored"] = ", ".join(names)
-            scope["conduit_log"]["ignored"] = len(call.ignored)
+            scope["conduit_log"]["ignored"] = len(request.ignored)
         events = _Events(send, headers)
-        times = ReplyTimes(self._metrics, call.key.model_id, arrived)
-        replies = _Replies(call.replies)
+        times = ReplyTimes(self._metrics, request.key.model_id, arrived)
+        replies = _Replies(request.replies)
         try:
             async with (
-                _within(call.deadline_s, arrived),
+                _within(request.deadline_s, arrived),
                 self._pool.engine(
-                    call.key, replies=call.replies, max_model_len=call.max_model_len
+                    request.key, replies=request.replies, max_model_len=request.max_model_len
                 ) as engine,
             ):
-                answer = call.answer(scope["conduit_request_id"], engine)
-                wanted = await _generations(engine, call)
-                replies.prompt_tokens = sum(len(one.prompt_tokens) for one in wanted[:: call.n])
-                texts = [engine.generate(one) for one in wanted]
+                response = request.response(scope["conduit_request_id"], engine)
+                generations = await _generations(engine, request)
+                replies.prompt_tokens = sum(
+                    len(one.prompt_tokens) for one in generations[:: request.n]
+                )
+                texts = [engine.generate(one) for one in generations]
                 async with contextlib.aclosing(merged(texts)) as deltas:
                     async for index, delta in deltas:
                         times.note(index, delta.tokens)
-                        piece = replies.add(index, delta, keep=not call.stream)
-                        if call.stream:
-                            opening = answer.opening(index) if replies.is_new(index) else None
+                        output = replies.add(index, delta, keep=not request.stream)
+                        if request.stream:
+                            opening = response.opening(index) if replies.is_new(index) else None
                             await events.send(opening)
-                            if piece.text or piece.logprobs or piece.finish_reason:
-                                for event in answer.events(piece):
+                            if output.text or output.logprobs or output.finish_reason:
+                                for event in response.events(output):
                                     await events.send(event)
             usage = replies.usage()
         except ConduitError as err:
@@ -115,12 +116,12 @@ class Completions:
             return
         scope["conduit_log"]["prompt_tokens"] = usage["prompt_tokens"]
         scope["conduit_log"]["completion_tokens"] = usage["completion_tokens"]
-        if call.stream:
-            await events.send(answer.usage_event(usage) if call.include_usage else None)
+        if request.stream:
+            await events.send(response.usage_event(usage) if request.include_usage else None)
             await events.end()
         else:
-            response = json_response(answer.whole(replies.whole(), usage), headers=headers)
-            await response(scope, receive, send)
+            http_response = json_response(response.whole(replies.whole(), usage), headers=headers)
+            await http_response(scope, receive, send)
 
 
 class _Replies:
@@ -129,13 +130,13 @@ class _Replies:
     def __init__(self, count: int) -> None:
         self.prompt_tokens = 0
         self._written_tokens = 0
-        self._pieces: list[list[Piece]] = [[] for _ in range(count)]
+        self._outputs: list[list[CompletionOutput]] = [[] for _ in range(count)]
         self._begun: set[int] = set()
         self._open = count
 
-    def add(self, index: int, delta: GenerationDelta, *, keep: bool) -> Piece:
+    def add(self, index: int, delta: GenerationDelta, *, keep: bool) -> CompletionOutput:
         """Count what was written of a reply, and return it; only what is kept is part of it."""
-        piece = Piece(
+        output = CompletionOutput(
             index=index,
             text=delta.text,
             logprobs=delta.logprobs,
@@ -145,8 +146,8 @@ class _Replies:
         self._written_tokens += delta.tokens
         self._open -= delta.finish_reason is not None
         if keep:
-            self._pieces[index].append(piece)
-        return piece
+            self._outputs[index].append(output)
+        return output
 
     def is_new(self, index: int) -> bool:
         """Whether this is the first time that one asks for this reply."""
@@ -154,24 +155,26 @@ class _Replies:
         self._begun.add(index)
         return is_new
 
-    def whole(self) -> list[Piece]:
+    def whole(self) -> list[CompletionOutput]:
         """Return the replies."""
         return [
-            Piece(
+            CompletionOutput(
                 index=index,
-                text="".join(piece.text for piece in pieces),
-                logprobs=tuple(entry for piece in pieces for entry in piece.logprobs),
-                confidence=pieces[-1].confidence,
-                finish_reason=pieces[-1].finish_reason,
+                text="".join(output.text for output in outputs),
+                logprobs=tuple(entry for output in outputs for entry in output.logprobs),
+                confidence=outputs[-1].confidence,
+                finish_reason=outputs[-1].finish_reason,
             )
-            for index, pieces in enumerate(self._pieces)
+            for index, outputs in enumerate(self._outputs)
         ]
 
     def usage(self) -> Usage:
         """Return what was read and written; each prompt counts once, whatever follows it."""
         if self._open:
             raise ServerFailedError(
-                "The engine ended without a reason.", hint="Send the request again."
+                "The engine ended without a reason.",
+                reason="ended",
+                hint="Send the request again.",
             )
         return Usage(
             prompt_tokens=self.prompt_tokens,
@@ -244,24 +247,24 @@ async def merged(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _generations(engine: Engine, call: Call) -> list[GenerationRequest]:
+async def _generations(engine: Engine, request: ApiRequest) -> list[GenerationRequest]:
     """Return what the engine is to do; tokenises in a thread, so that others go on meanwhile."""
     limit = engine.context_tokens
-    if call.max_model_len is not None:
-        if call.max_model_len > limit:
+    if request.max_model_len is not None:
+        if request.max_model_len > limit:
             raise ContextLengthError(
-                f"max_model_len={call.max_model_len:,} is more than {call.key.model_id} "
+                f"max_model_len={request.max_model_len:,} is more than {request.key.model_id} "
                 f"can do: {limit:,} tokens.",
                 hint=f"Lower max_model_len to at most {limit:,}, or leave it out.",
             )
-        limit = call.max_model_len
-    grammar = call.grammar(engine)
+        limit = request.max_model_len
+    grammar = request.grammar(engine)
     if grammar is not None:  # a schema that cannot be served is refused before anything is read
         await asyncio.to_thread(engine.check_grammar, grammar)
-    prompts = await asyncio.to_thread(call.encode, engine)
+    prompts = await asyncio.to_thread(request.encode, engine)
     return [
         _generation(
-            call,
+            request,
             grammar,
             tuple(tokens),
             context_tokens=engine.context_tokens,
@@ -269,12 +272,12 @@ async def _generations(engine: Engine, call: Call) -> list[GenerationRequest]:
             number=number,
         )
         for tokens in prompts
-        for number in range(call.n)
+        for number in range(request.n)
     ]
 
 
 def _generation(
-    call: Call,
+    request: ApiRequest,
     grammar: Mapping[str, Any] | TextGrammar | CallGrammar | None,
     tokens: tuple[int, ...],
     *,
@@ -290,18 +293,18 @@ def _generation(
             f" {len(tokens):,} tokens; with the reply it must fit into {limit:,}.",
             hint="Shorten the input, or raise max_model_len where the model allows more.",
         )
-    sampling = call.sampling
+    sampling = request.sampling
     if number and sampling.seed is not None:
         sampling = dataclasses.replace(sampling, seed=sampling.seed + number)
     return GenerationRequest(
         prompt_tokens=tokens,
         # What is asked for is an upper bound: a reply that the context cuts says "length".
-        max_tokens=min(call.max_tokens or room, room),
+        max_tokens=min(request.max_tokens or room, room),
         sampling=sampling,
         json_schema=grammar if isinstance(grammar, Mapping) else None,
         grammar=None if isinstance(grammar, Mapping) else grammar,
-        confidence=call.confidence,
-        batch_timeout_ms=call.batch_timeout_ms,
+        confidence=request.confidence,
+        batch_timeout_ms=request.batch_timeout_ms,
     )
 
 

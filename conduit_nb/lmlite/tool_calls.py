@@ -251,7 +251,7 @@ class CallReader:
 
 
 class CallCloser:
-    """Ends a reply with calls in time, as `budget.Closer` ends a record.
+    """Ends a reply with calls in time, as `guided.RecordCloser` ends a record.
 
     A call that was begun is ended with the shortest arguments that go on from what is there; one
     that could not be ended any more is not begun.

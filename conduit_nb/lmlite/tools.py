@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 from pydantic_core import core_schema
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.call import optional, refused, required
+from conduit_nb.lmlite.api_request import optional, refused, required
 
 Mode = Literal["auto", "required"]
 

@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from conduit_nb.errors import ConduitError, ServerFailedError
-from conduit_nb.lmlite.drafts import Drafter
 from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.ngram_drafter import NgramDrafter
 from conduit_nb.lmlite.prefix_cache import common_length
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.runners import Runner
 from conduit_nb.lmlite.scheduler import Plan, Row, Scheduler
-from conduit_nb.lmlite.stats import StepCounts
 
 FAILED_STEPS_ALLOWED = 3
 """After so many steps in a row that failed, the engine is broken and ends."""
@@ -40,6 +39,17 @@ class Job:
     deliver: Callable[[GenerationDelta | ConduitError], None]
 
 
+@dataclass(slots=True)
+class StepCounts:
+    """Counts of the thread that steps; `steps_by_rows[n]` steps had n rows."""
+
+    steps_by_rows: list[int]
+    read_tokens: int = 0
+    written_tokens: int = 0
+    forced_tokens: int = 0
+    drafted_tokens: int = 0
+
+
 class Worker:
     """Owns the scheduler and the model; everything but the thread itself talks to it by lists."""
 
@@ -57,7 +67,7 @@ class Worker:
         self._is_closing = False
         self._has_ended = False
         self._failed_steps = 0
-        self._drafters: dict[Row, Drafter] = {}
+        self._drafters: dict[Row, NgramDrafter] = {}
         self._drafts = drafts and runner.attention == "packed"
         self._thread = threading.Thread(target=self._run, name="lmlite-engine", daemon=True)
         self._thread.start()
@@ -215,7 +225,7 @@ class Worker:
         for row in rows:
             if row.is_reading:
                 continue
-            drafter = self._drafters.setdefault(row, Drafter())
+            drafter = self._drafters.setdefault(row, NgramDrafter())
             most = self._open[row].reply.left - 1
             row.draft = drafter.draft(row.tokens, rows=len(rows), most=most)
 
@@ -234,6 +244,7 @@ class Worker:
         for part in plan.slices:
             failure = ServerFailedError(
                 f"The model failed in a step with {len(plan.slices)} rows: {reason[0]}",
+                reason="step",
                 hint="Lower max_model_concurrency or max_model_len, and see `%conduit logs`.",
             )
             if part.row in self._open:
@@ -270,5 +281,7 @@ class Worker:
 
 def _ended() -> ServerFailedError:
     return ServerFailedError(
-        "The model's engine has ended.", hint="Send the request again; see `%conduit logs`."
+        "The model's engine has ended.",
+        reason="ended",
+        hint="Send the request again; see `%conduit logs`.",
     )

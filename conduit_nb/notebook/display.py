@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from conduit_nb.plain_text import plain
+from conduit_nb.units import dollars
 
 T = TypeVar("T")
 
@@ -168,7 +169,7 @@ def _shown(value: object, name: str = "") -> str:
     if value is None:
         return ""
     if "usd" in name and isinstance(value, float | int):
-        return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+        return dollars(value)
     if isinstance(value, float):
         return f"{value:,.1f}"
     if isinstance(value, datetime):

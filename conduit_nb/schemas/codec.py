@@ -60,7 +60,8 @@ class Codec:
             errors = err.errors(include_url=False)
             problems = to_problems(errors, self._root)
             if errors[0]["type"] in ("json_invalid", "string_unicode"):
-                problems = tuple(replace(one, path=_place_of(text, one)) for one in problems)
+                said = str(errors[0].get("ctx", {}).get("error", ""))
+                problems = tuple(replace(one, path=_place_of(text, one, said)) for one in problems)
                 raise ValidationError(problems, subject="text", text=text) from err
         problems += duplicate_keys(text)
         if problems:
@@ -187,14 +188,14 @@ def _objects(value: Any, keys: list[str | int]) -> list[tuple[list[str | int], A
     return found_
 
 
-def _place_of(text: str, problem: Problem) -> str:
+def _place_of(text: str, problem: Problem, said: str) -> str:
     """Return where in its values a text stops being JSON, for what JSON writers do write.
 
-    Numbers of many digits and halves of characters have a place; for other mistakes the column
-    that the message names says more.
+    Numbers of many digits, of which the parser `said` so, and halves of characters have a place;
+    for other mistakes the column that the message names says more.
     """
     half = _HALF.search(text)
-    long = _LONG_NUMBER.search(text) if "number" in problem.message else None
+    long = _LONG_NUMBER.search(text) if "number" in said else None
     mistake = long or half
     if mistake is None:
         return problem.path

@@ -1,1 +1,2 @@
+import './shared.css';
 import './base.css';

@@ -1,7 +1,9 @@
 /** Answers of the server, and a clock that stands still, for tests. */
 
-import type { Deployment, Offering, Overview } from '../src/api.js';
-import type { Time } from '../src/store.js';
+import type { Offering } from '../src/lab/api.js';
+import { Store } from '../src/shared/store.js';
+import type { Time } from '../src/shared/store.js';
+import type { Deployment, Overview } from '../src/shared/wire.js';
 
 export const NOW = Date.parse('2026-11-27T12:00:00Z');
 
@@ -105,6 +107,19 @@ export class StoppedTime implements Time {
       timer.then();
     }
   }
+}
+
+/** A store that has been told this overview. */
+export function storeOf(told: Overview, time: Time = new StoppedTime()): Store {
+  const store = new Store(time);
+  store.take(told);
+  return store;
+}
+
+/** Presses the button of that action, of the thing with that key where one is given. */
+export function press(root: ParentNode, action: string, key?: string): void {
+  const within = key === undefined ? root : found(root, `[data-key="${key}"]`);
+  found(within, `[data-do="${action}"]`).click();
 }
 
 /** Lets everything that is promised by now come true. */

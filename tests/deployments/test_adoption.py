@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from conduit_nb.deployments.adoption import OTHER_KEY, adopt, unclaimed
@@ -60,10 +61,13 @@ async def test_a_foreign_node_is_shown_and_can_only_be_ended(theirs: Bench, ours
     assert node.budget_usd == ours.caps.deployment_usd
     (charge,) = await manager.context.read(manager.context.store.charges, record.id)
     assert (charge.end, charge.begin) == (None, node.created_at)
-    with pytest.raises(DeploymentError, match="key of another"):
+    with pytest.raises(DeploymentError, match=record.name) as not_ours:
         await manager.restart(record.name)
-    with pytest.raises(DeploymentError, match="longer lease"):
+    assert (not_ours.value.code, not_ours.value.__cause__) == ("deployment", None)
+    assert f"%conduit terminate {record.name}" in not_ours.value.hint
+    with pytest.raises(DeploymentError) as not_taken:
         await manager.extend(record.name, 60)
+    assert isinstance(not_taken.value.__cause__, httpx2.HTTPStatusError)
     assert (await manager.find(record.name)).lease_until == record.lease_until
     await manager.terminate(record.name)
     assert ours.running() == []
@@ -147,14 +151,16 @@ async def test_a_node_that_was_adopted_as_stopped_costs_what_it_costs_once_it_ru
 
 
 async def test_what_a_row_names_and_what_is_not_there_cannot_be_adopted(theirs: Bench):
-    name = (await node_of(theirs, await theirs.manager().deploy(request("runpod")))).name
+    record = await theirs.manager().deploy(request("runpod"))
+    name = (await node_of(theirs, record)).name
 
-    with pytest.raises(ArgumentError, match="already"):
+    with pytest.raises(ArgumentError, match=record.name) as known:
         await adopt(theirs.context(), name)
-    with pytest.raises(ArgumentError, match="No provider has"):
-        await adopt(theirs.context(), "conduit-" + "a" * 12 + "-abcdefgh-0-1")
-    with pytest.raises(ArgumentError, match="No provider has"):
-        await adopt(theirs.context(), "somebody-elses-pod")
+    assert known.value.param == "name"
+    for unknown in ("conduit-" + "a" * 12 + "-abcdefgh-0-1", "somebody-elses-pod"):
+        with pytest.raises(ArgumentError, match=f"'{unknown}'") as caught:
+            await adopt(theirs.context(), unknown)
+        assert caught.value.param == "name"
 
 
 async def test_two_that_share_a_database_leave_each_others_nodes_alone(theirs: Bench):

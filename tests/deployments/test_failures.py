@@ -53,7 +53,7 @@ def wanted(name: str, replicas: int = 1, most: int | None = None) -> DeploymentR
         gpu="L40S",
         max_usd=20,
         name=name,
-        replicas=Replicas(least=replicas, most=most or replicas),
+        replicas=Replicas(min=replicas, max=most or replicas),
         # Deployments of the same request are one: the version tells these apart.
         runtime_version=name,
     )
@@ -203,7 +203,7 @@ def lost_rows(here: World) -> None:
 
 async def from_panel(here: World) -> None:
     desk = Desk(here.session)
-    action = await desk.ended(desk.stop_all().id)
+    action = await desk.ended(desk.act("all", "terminate").id)
     if action.error is not None:
         raise ConduitError(action.error["message"])
 
@@ -214,7 +214,7 @@ OPERATIONS: dict[str, Operation] = {
     "terminate all": Operation(
         several, lambda w: w.session.terminate("all"), ALL, ALL, ("terminate",)
     ),
-    "panel stop all": Operation(
+    "panel terminate all": Operation(
         several, lambda w: asyncio.run(from_panel(w)), ALL, ALL, ("terminate",)
     ),
     "terminate": Operation(
@@ -298,7 +298,7 @@ def test_a_failure_in_the_middle_leaves_nothing_unseen_nothing_ended_and_a_true_
     monkeypatch: pytest.MonkeyPatch,
 ):
     operation = OPERATIONS[name]
-    if name == "panel stop all" and way != "refused":
+    if name == "panel terminate all" and way != "refused":
         return  # it is `stop all`, begun in another thread, which nobody interrupts
     for number in range(1, MOST_CALLS):
         with beginnings.copy(operation.before, tmp_path / str(number), monkeypatch) as here:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 
 from conduit_nb.deployments.lease import ask_guard, extend_lease
@@ -23,14 +24,17 @@ async def test_the_guard_says_until_when_it_lets_the_node_live():
     assert bounded < now + timedelta(seconds=710)
 
 
-@pytest.mark.parametrize("key", [KEY, "wrong"])
-async def test_a_guard_that_does_not_take_it_is_an_error(key: str):
+@pytest.mark.parametrize(
+    ("key", "cause"), [(KEY, httpx2.ConnectError), ("wrong", httpx2.HTTPStatusError)]
+)
+async def test_a_guard_that_does_not_take_it_is_an_error(key: str, cause: type[Exception]):
     with guarded() as node:
         node.wait_ready()
         url = node.url if key == "wrong" else "http://127.0.0.1:9"
-        with pytest.raises(DeploymentError, match="longer lease") as caught:
+        with pytest.raises(DeploymentError, match=cause.__name__) as caught:
             await extend_lease(url, key, datetime.now(UTC))
 
+    assert isinstance(caught.value.__cause__, cause)
     assert key not in str(caught.value)
 
 

@@ -180,12 +180,12 @@ async def test_a_provider_that_does_not_answer_is_told_and_changes_nothing(bench
     manager = bench.manager()
     record = await manager.deploy(request("runpod"))
     assert bench.cloud is not None
-    there = bench.cloud.url
-    bench.cloud.url = "http://127.0.0.1:9/v2"
+    there, nowhere = bench.cloud.url, "http://127.0.0.1:9/v2"
+    bench.cloud.url = nowhere
     await manager.reconcile()
     bench.cloud.url = there
 
-    assert any("runpod could not be looked at" in text for text in bench.told)
+    assert any("runpod" in text and nowhere in text for text in bench.told)
     (left,) = await manager.deployments()
     assert left == replace(record, revision=left.revision)
 
@@ -240,7 +240,7 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
         finished = datetime.fromisoformat(f"{container.attrs['State']['FinishedAt'][:19]}+00:00")
         said = container.logs().decode()
     assert ended["StatusCode"] == 0
-    assert "not ready in time" in said
+    assert "ready" in said.splitlines()[-1], "the guard's last words"
     assert timedelta(seconds=-1) <= finished - node.boot_until < timedelta(seconds=60)
 
     await manager.reconcile()
@@ -251,7 +251,7 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     record = await manager.context.read(manager.context.store.deployment, node.deployment)
     assert record is not None
     assert record.status == "failed"
-    assert "not ready in time" in record.detail
+    assert said.splitlines()[-1] in record.detail
     gone = await manager.context.read(manager.context.store.node, node.name)
     assert gone is not None
     assert gone.status == "terminated"

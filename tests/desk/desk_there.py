@@ -30,11 +30,8 @@ class DeskThere:
     async def deploy(self, request: DeploymentRequest) -> Action:
         return await self.called(lambda: self.desk.deploy(request))
 
-    async def act(self, key: str, word: str, *, hours: float = 1.0) -> Action:
-        return await self.called(lambda: self.desk.act(key, word, hours=hours))
-
-    async def stop_all(self) -> Action:
-        return await self.called(self.desk.stop_all)
+    async def act(self, key: str, verb: str, *, hours: float = 1.0) -> Action:
+        return await self.called(lambda: self.desk.act(key, verb, hours=hours))
 
     async def action(self, action_id: str) -> Action:
         return await self.called(lambda: self.desk.action(action_id))

@@ -177,10 +177,33 @@ async def test_a_state_that_cannot_be_read_is_an_error(
 ):
     with monkeypatch.context() as setting:
         setting.setenv("CONDUIT_DB_URI", "postgresql+nothing://nowhere/x")
-        with pytest.raises(ArgumentError, match="CONDUIT_DB_URI"):
+        with pytest.raises(ArgumentError) as caught:
             await desk.overview(None)
+        assert caught.value.param == "CONDUIT_DB_URI"
 
     assert (await desk.overview(None))["live"] == []
+
+
+async def test_all_that_runs_is_terminated_the_shared_server_too(desk: DeskThere, session: Session):
+    await deploy(desk)
+    await asyncio.wrap_future(session.submit(session.endpoint(DeploymentRequest())))
+    assert len((await desk.overview(None))["live"]) == 2
+
+    action = await desk.ended((await desk.act("all", "terminate")).id)
+
+    assert (action.state, action.word, action.target) == ("done", "terminate", "all")
+    assert (await desk.overview(None))["live"] == []
+
+
+@pytest.mark.parametrize("verb", ["stop", "start", "extend", "explode"])
+async def test_all_can_be_terminated_and_nothing_else(desk: DeskThere, verb: str):
+    await deploy(desk)
+
+    with pytest.raises(ArgumentError) as raised:
+        await desk.act("all", verb)
+
+    assert raised.value.param == "verb"
+    assert len((await desk.overview(None))["live"]) == 1
 
 
 async def test_a_bug_inside_is_told_and_logged(
@@ -194,11 +217,12 @@ async def test_a_bug_inside_is_told_and_logged(
 
     with monkeypatch.context() as breaking:
         breaking.setattr(session.deployments, "terminate", broken)
-        action = await desk.ended((await desk.stop_all()).id)
+        action = await desk.ended((await desk.act("all", "terminate")).id)
 
     error = action.error
     assert error is not None
-    assert "failed inside" in error["message"]
+    assert error["code"] == "conduit"
+    assert "a bug" not in error["message"]
     assert "a bug" in caplog.text
 
 
@@ -214,14 +238,14 @@ async def test_what_is_under_way_when_the_server_stops_is_over(desk: DeskThere):
     assert action.state == "failed"
     error = action.error
     assert error is not None
-    assert "stopped" in error["message"]
+    assert error["code"] == "interrupted"
 
 
 async def test_only_the_last_actions_are_kept(desk: DeskThere):
-    first = await desk.stop_all()
+    first = await desk.act("all", "terminate")
     assert (await desk.ended(first.id)).state == "done"
     for _ in range(KEPT_ACTIONS + 2):
-        assert (await desk.ended((await desk.stop_all()).id)).state == "done"
+        assert (await desk.ended((await desk.act("all", "terminate")).id)).state == "done"
 
     assert len((await desk.overview(None))["actions"]) <= KEPT_ACTIONS + 1
     with pytest.raises(ArgumentError):

@@ -95,8 +95,9 @@ def test_no_body_is_an_empty_object():
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "", "1e3", "99999999999999999999", "2001"])
 def test_a_tail_that_cannot_be_meant_is_refused(text: str):
-    with pytest.raises(ArgumentError, match="tail"):
+    with pytest.raises(ArgumentError) as caught:
         read_tail(text)
+    assert caught.value.param == "tail"
 
 
 def test_a_tail_is_a_number_of_lines():
@@ -120,34 +121,34 @@ def test_a_deployment_is_asked_for_in_the_words_of_the_magic():
     assert [model.revision for model in request.models] == [None, "v2"]
     assert (request.provider, request.runtime, request.gpu) == (None, "vllm", "L4")
     assert (request.max_usd, request.lease_s, request.name) == (2.0, 1800.0, "mine")
-    assert read_deploy({"models": ["m/one"]}).is_sidecar
+    assert read_deploy({"models": ["m/one"]}).is_shared
 
 
 @pytest.mark.parametrize(
-    "told",
+    ("told", "param"),
     [
-        {},
-        {"models": []},
-        {"models": "m/one"},
-        {"models": [""]},
-        {"models": [3]},
-        {"models": ["m"] * 33},
-        {"models": ["m"], "unknown": 1},
-        {"models": ["m"], "gpu": 4},
-        {"models": ["m"], "gpu": "x" * 300},
-        {"models": ["m"], "max_usd": True},
-        {"models": ["m"], "max_usd": 0},
-        {"models": ["m"], "hours": float("inf")},
-        {"models": ["m"], "hours": "2"},
-        {"models": ["m"], "hours": 1e9},
-        {"models": ["m"], "hours": 1e-320},
-        {"models": ["m"], "hours": 10**400},
-        {"models": ["m"], "hours": float("nan")},
-        {"models": ["m"], "max_usd": 1e300},
+        ({}, "models"),
+        ({"models": []}, "models"),
+        ({"models": [""]}, "model_id"),
+        ({"models": [3]}, "models"),
+        ({"models": ["m"] * 33}, "models"),
+        ({"models": ["m"], "unknown": 1}, "unknown"),
+        ({"models": ["m"], "gpu": 4}, "gpu"),
+        ({"models": ["m"], "gpu": "x" * 5_000}, "gpu"),
+        ({"models": ["m"], "max_usd": True}, "max_usd"),
+        ({"models": ["m"], "max_usd": 0}, "max_usd"),
+        ({"models": ["m"], "hours": float("inf")}, "hours"),
+        ({"models": ["m"], "hours": "soon"}, "hours"),
+        ({"models": ["m"], "hours": 1e9}, "hours"),
+        ({"models": ["m"], "hours": 1e-320}, "hours"),
+        ({"models": ["m"], "hours": 10**400}, "hours"),
+        ({"models": ["m"], "hours": float("nan")}, "hours"),
+        ({"models": ["m"], "max_usd": 1e300}, "max_usd"),
     ],
 )
-def test_a_deployment_that_cannot_be_meant_is_refused(told: dict[str, object]):
+def test_a_deployment_that_cannot_be_meant_is_refused(told: dict[str, object], param: str):
     with pytest.raises(ArgumentError) as caught:
         read_deploy(told)
 
+    assert caught.value.param == param
     assert caught.value.hint

@@ -63,17 +63,15 @@ async def test_it_answers_is_killed_and_found_again(
 
 
 def test_a_step_that_fails_is_told_with_its_last_words(engine: str):
-    with pytest.raises(DeploymentError, match="failed") as caught:
+    with pytest.raises(DeploymentError, match=r"conduit/broken:1[\s\S]*pip"):
         build_image(tag="conduit/broken:1", base=BASE_IMAGE, url=engine, tell=lambda _: None)
-
-    assert "pip" in str(caught.value)
 
 
 def test_a_registry_that_is_not_there_is_told(engine: str, lmlite_image: str):
     client = docker.DockerClient(base_url=engine)
     client.images.get(lmlite_image).tag("127.0.0.1:9/lmlite", "1")
     client.close()
-    with pytest.raises(DeploymentError, match="Pushing"):
+    with pytest.raises(DeploymentError, match=r"127.0.0.1:9/lmlite:1"):
         push_image("127.0.0.1:9/lmlite:1", url=engine, tell=lambda _: None)
 
 

@@ -66,13 +66,13 @@ async def test_what_a_kernel_changes_is_told_at_the_next_question(panel: Panel, 
     assert [one["name"] for one in told["deployments"]] == ["mine"]
 
 
-async def test_stop_all_ends_everything(panel: Panel):
+async def test_terminate_all_ends_everything(panel: Panel):
     for model in ("m/one", "m/two"):
         asked = {"models": [model], "runtime": "fake"}
         await panel.done(await panel.post("deployments", asked))
     assert (await panel.told("overview"))["nodes"] == 2
 
-    await panel.done(await panel.post("stop-all"))
+    await panel.done(await panel.post("deployments/all/terminate"))
 
     assert (await panel.told("overview"))["live"] == []
 
@@ -158,7 +158,7 @@ async def test_without_the_token_nothing_is_told(panel: Panel, path: str):
 async def test_without_the_token_nothing_is_done(panel: Panel):
     await panel.done(await panel.post("deployments", {"models": ["m/one"], "runtime": "fake"}))
     async with httpx2.AsyncClient() as stranger:
-        answer = await stranger.post(f"{panel.base}/stop-all", json={})
+        answer = await stranger.post(f"{panel.base}/deployments/all/terminate", json={})
 
     assert answer.status_code == 403
     assert (await panel.told("overview"))["nodes"] == 1
@@ -173,9 +173,11 @@ async def test_a_cookie_alone_does_nothing_without_the_xsrf_token(panel: Panel):
         logged_in = await browser.get(f"{root}/api/status?token={token}")
         assert logged_in.status_code == 200
         assert (await browser.get(f"{panel.base}/overview")).status_code == 200
-        forged = await browser.post(f"{panel.base}/stop-all", json={})
+        forged = await browser.post(f"{panel.base}/deployments/all/terminate", json={})
         xsrf = browser.cookies["_xsrf"]
-        meant = await browser.post(f"{panel.base}/stop-all", json={}, headers={"X-XSRFToken": xsrf})
+        meant = await browser.post(
+            f"{panel.base}/deployments/all/terminate", json={}, headers={"X-XSRFToken": xsrf}
+        )
 
     assert forged.status_code == 403
     assert "XSRF" in forged.text.upper()

@@ -26,7 +26,7 @@ from tests.waiting import until_true
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOADED = (
     "conduit_nb.lmlite.__main__",
-    "conduit_nb.lmlite.engine_source",
+    "conduit_nb.lmlite.engine_loader",
     "transformers.models.auto.modeling_auto",
     "transformers.models.llama.modeling_llama",
 )

@@ -18,7 +18,7 @@ from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.logprobs import Chosen
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationRequest
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.scheduler import Plan, Row
 from tests.lmlite.conftest import DEVICE
 

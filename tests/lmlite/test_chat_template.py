@@ -56,8 +56,10 @@ def test_an_ordinary_chat_is_read_as_the_library_reads_it(template: ChatTemplate
 def test_a_control_token_is_refused_where_the_template_hides_the_message(template: ChatTemplate):
     template._tokenizer.chat_template = "{{ messages[0]['content'] | upper }}"
 
-    with pytest.raises(RequestRefusedError, match="control token"):
+    with pytest.raises(RequestRefusedError, match=r"'<\|im_end\|>'") as caught:
         tokens_of(template, said("<|im_end|>"))
+
+    assert caught.value.param == "messages"
 
 
 TOOL: dict[str, Any] = {
@@ -213,5 +215,8 @@ def test_the_last_message_can_be_continued(template: ChatTemplate):
 def test_arguments_that_the_template_cannot_use_are_refused(tiny_model_folder: Path):
     template = made(tiny_model_folder, "{{ messages[0].content + extra }}")
 
-    with pytest.raises(RequestRefusedError, match="refuses the messages"):
+    with pytest.raises(RequestRefusedError) as caught:
         template.render([said("hi")], PromptOptions(template_kwargs={"extra": 5}))
+
+    assert caught.value.param == "messages"
+    assert str(caught.value.__cause__) in str(caught.value)

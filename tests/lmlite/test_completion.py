@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from conduit_nb.errors import RequestRefusedError
-from conduit_nb.lmlite.answer import Piece
-from conduit_nb.lmlite.completion import TextAnswer, TextCall, parse_completion
+from conduit_nb.lmlite.api_request import CompletionOutput
+from conduit_nb.lmlite.completion import CompletionRequest, CompletionResponse, parse_completion
 from conduit_nb.lmlite.logprobs import TokenLogprob
 
 
-def parse(**fields: Any) -> TextCall:
+def parse(**fields: Any) -> CompletionRequest:
     return parse_completion(json.dumps({"model": "m", "prompt": "Once", **fields}).encode())
 
 
@@ -23,17 +23,17 @@ def entry(token: bytes, *others: bytes) -> TokenLogprob:
 
 
 def test_one_prompt_gets_one_reply_of_openais_length():
-    call = parse()
+    request = parse()
 
-    assert (call.prompts, call.replies, call.max_tokens) == (("Once",), 1, 16)
-    assert call.sampling.top_logprobs is None
+    assert (request.prompts, request.replies, request.max_tokens) == (("Once",), 1, 16)
+    assert request.sampling.top_logprobs is None
 
 
 def test_each_of_several_prompts_gets_n_replies():
-    call = parse(prompt=["a", "b"], n=3, logprobs=0, max_tokens=5)
+    request = parse(prompt=["a", "b"], n=3, logprobs=0, max_tokens=5)
 
-    assert (call.prompts, call.replies, call.max_tokens) == (("a", "b"), 6, 5)
-    assert call.sampling.top_logprobs == 0
+    assert (request.prompts, request.replies, request.max_tokens) == (("a", "b"), 6, 5)
+    assert request.sampling.top_logprobs == 0
 
 
 @pytest.mark.parametrize("fields", [{"echo": False, "best_of": 1, "suffix": None, "user": "me"}])
@@ -45,36 +45,41 @@ def test_fields_that_change_nothing_are_passed_over(fields):
 def test_what_cannot_be_honoured_is_refused_by_name(fields):
     (name,) = fields
 
-    with pytest.raises(RequestRefusedError, match=f"^{name} is not supported"):
+    with pytest.raises(RequestRefusedError, match=rf"^{name}\b") as caught:
         parse(**fields)
+
+    assert caught.value.param == name
+    assert name in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "param", "fact"),
     [
-        ({"prompt": ""}, "prompt"),
-        ({"prompt": []}, "prompt"),
-        ({"prompt": ["a", ""]}, "prompt"),
-        ({"prompt": [1, 2]}, "tokens are not taken"),
-        ({"prompt": None}, "prompt"),
-        ({"logprobs": True}, "logprobs"),
-        ({"logprobs": 21}, "logprobs"),
-        ({"messages": []}, "messages is not supported"),
-        ({"prompt": ["a"] * 65, "n": 2}, "130 replies"),
+        ({"prompt": ""}, "prompt", "prompt: "),
+        ({"prompt": []}, "prompt", "prompt: "),
+        ({"prompt": ["a", ""]}, "prompt", "prompt: "),
+        ({"prompt": [1, 2]}, "prompt", r"prompt: .*\btokens\b"),
+        ({"prompt": None}, "prompt", "prompt: "),
+        ({"logprobs": True}, "logprobs", "logprobs: "),
+        ({"logprobs": 21}, "logprobs", "logprobs: "),
+        ({"messages": []}, "messages", "^messages"),
+        ({"prompt": ["a"] * 65, "n": 2}, "n", r"\bprompt\b.*\bn\b.*\b130\b.*\b128\b"),
     ],
 )
-def test_a_wrong_field_is_refused_by_its_path(fields, said):
-    with pytest.raises(RequestRefusedError, match=said):
+def test_a_wrong_field_is_refused_by_its_path(fields, param, fact):
+    with pytest.raises(RequestRefusedError, match=fact) as caught:
         parse(**fields)
+
+    assert caught.value.param == param
 
 
 def test_log_probabilities_stand_in_columns_with_offsets_into_the_text():
-    answer = TextAnswer("cmpl-1", "m", has_logprobs=True)
+    response = CompletionResponse("cmpl-1", "m", has_logprobs=True)
     entries = (entry(b"a\xc3"), entry(b"\x9f"), entry(b"b", b"c"))
 
-    first = answer.event(Piece(index=0, text="aß", logprobs=entries[:2]))
-    second = answer.event(Piece(index=0, text="b", logprobs=entries[2:]))
-    other = answer.event(Piece(index=1, text="b", logprobs=entries[2:]))
+    first = response.event(CompletionOutput(index=0, text="aß", logprobs=entries[:2]))
+    second = response.event(CompletionOutput(index=0, text="b", logprobs=entries[2:]))
+    other = response.event(CompletionOutput(index=1, text="b", logprobs=entries[2:]))
 
     told = [event["choices"][0]["logprobs"] for event in (first, second, other)]
     assert [columns["text_offset"] for columns in told if columns] == [[0, 2], [2], [0]]
@@ -88,9 +93,11 @@ def test_log_probabilities_stand_in_columns_with_offsets_into_the_text():
 
 def test_a_token_that_is_no_text_takes_no_room_in_it():
     end = TokenLogprob(token=b"<end>", logprob=-1.0, top=(), is_text=False)
-    answer = TextAnswer("cmpl-1", "m", has_logprobs=True)
+    response = CompletionResponse("cmpl-1", "m", has_logprobs=True)
 
-    event = answer.event(Piece(index=0, text="ab", logprobs=(entry(b"a"), end, entry(b"b"))))
+    event = response.event(
+        CompletionOutput(index=0, text="ab", logprobs=(entry(b"a"), end, entry(b"b")))
+    )
 
     columns = event["choices"][0]["logprobs"]
     assert columns is not None
@@ -98,6 +105,8 @@ def test_a_token_that_is_no_text_takes_no_room_in_it():
 
 
 def test_log_probabilities_that_nobody_asked_for_are_null():
-    event = TextAnswer("cmpl-1", "m", has_logprobs=False).event(Piece(index=0, text="a"))
+    event = CompletionResponse("cmpl-1", "m", has_logprobs=False).event(
+        CompletionOutput(index=0, text="a")
+    )
 
     assert event["choices"][0]["logprobs"] is None

@@ -27,8 +27,10 @@ from conduit_nb.lmlite.config import EngineConfig
 def test_a_value_that_cannot_be_meant_is_refused_by_name(wrong: dict[str, Any]):
     (name,) = wrong
 
-    with pytest.raises(ArgumentError, match=f"^{name}="):
+    with pytest.raises(ArgumentError, match=f"^{name}=") as caught:
         EngineConfig(**wrong)
+
+    assert caught.value.param == name
 
 
 def test_what_may_be_left_out_may_be_none():

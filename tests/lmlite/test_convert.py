@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,7 +59,7 @@ def test_a_gguf_that_was_cut_short_is_an_error_that_leaves_nothing(
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(tiny_gguf.read_bytes()[:kept])
 
-    with pytest.raises(ModelFilesError, match=r"broken\.gguf cannot be converted: \w+Error"):
+    with pytest.raises(ModelFilesError, match=r"broken\.gguf\b.*: \w+Error"):
         converted(find_model(str(broken)))
 
     assert visible(cache) == []
@@ -144,20 +146,21 @@ def test_a_conversion_that_the_system_kills_is_an_error_that_names_the_signal(ti
     with pytest.raises(ModelError, match="signal 9") as caught:
         converted(find_model(str(tiny_gguf)), progress=kill_the_worker)
 
+    assert "tiny.gguf" in str(caught.value)
     assert "memory" in caught.value.hint
 
 
 @pytest.mark.needs("mount")
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "facts"),
     [
-        ("size=128k", "Converting tiny.gguf needs"),  # known before it begins
-        ("size=196k", "No space is left"),  # the weights fit, the tokenizer does not
-        ("ro,size=1m", "Read-only file system"),
+        ("size=128k", r".*tiny\.gguf .*\d GiB.*\d GiB"),  # known before it begins
+        ("size=196k", r"(?!.*GiB.*GiB).*\d GiB"),  # weights fit, the tokenizer does not
+        ("ro,size=1m", f".*{os.strerror(errno.EROFS)}"),
     ],
 )
 def test_a_cache_that_cannot_take_it_is_an_error_that_leaves_nothing(
-    tiny_gguf, cache, options, said
+    tiny_gguf, cache, options, facts
 ):
     cache.mkdir()
     script = f'mount -t tmpfs -o {options} tmpfs "$1" && shift && "$@"; find "$CONDUIT_CACHE_DIR"'
@@ -170,7 +173,7 @@ def test_a_cache_that_cannot_take_it_is_an_error_that_leaves_nothing(
     )
 
     assert "StorageError" in ran.stderr
-    assert said in ran.stderr
+    assert re.search(rf"StorageError: {facts}", ran.stderr)
     assert "CONDUIT_CACHE_DIR" in ran.stderr
     assert "safetensors" not in ran.stdout
     assert ".making" not in ran.stdout

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("torch")
 
 from conduit_nb.lmlite.engine import Engine
-from conduit_nb.lmlite.fallback import FallbackRunner
+from conduit_nb.lmlite.fallback_runner import FallbackRunner
 from conduit_nb.testing.tiny_models import FAMILIES
 from tests.lmlite.conftest import LoadEngine
 from tests.lmlite.generation import PROMPTS, Recorder, Reference, request, write, write_all

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -30,7 +31,8 @@ def test_a_port_in_use_is_exit_code_98_and_one_line_before_torch_is_loaded(tmp_p
         said, _ = process.communicate(timeout=60)
 
     assert process.returncode == 98
-    assert said == f"Port {port} on 127.0.0.1 is in use. Pass another --port.\n"
+    assert said.count("\n") == 1
+    assert re.search(rf"\b{port}\b.*\b127\.0\.0\.1\b.* --port\b", said)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])
@@ -38,14 +40,14 @@ def test_it_does_not_serve_other_machines(host, monkeypatch, capsys):
     monkeypatch.setenv("CONDUIT_API_KEY", "k")
 
     assert main(["--port", "0", "--host", host]) == 2
-    assert "other machines" in capsys.readouterr().err
+    assert re.search(rf"--host {host} .*\bTLS\b", capsys.readouterr().err, re.DOTALL)
 
 
 def test_it_does_not_start_without_a_key(monkeypatch, capsys):
     monkeypatch.delenv("CONDUIT_API_KEY", raising=False)
 
     assert main(["--port", "0"]) == 2
-    assert "CONDUIT_API_KEY is not set" in capsys.readouterr().err
+    assert "CONDUIT_API_KEY" in capsys.readouterr().err
 
 
 def test_it_does_not_start_on_a_device_that_is_not_there(monkeypatch, capsys):
@@ -92,7 +94,7 @@ def test_on_sigterm_what_runs_is_finished_and_new_requests_are_told(tiny_model):
         assert server.end() == 0
     assert rest[-2] == "data: [DONE]"
     assert refused["code"] == "server_failed"
-    assert "stopping" in refused["message"]
+    assert refused["reason"] == "stopping"
     assert "stopped unfinished=0" in server.log
 
 

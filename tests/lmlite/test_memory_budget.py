@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -104,8 +105,8 @@ def test_a_refusal_says_what_would_fit(tiny):
     fits = estimate("tiny", tiny, Asked(device="cpu", max_model_len=length))
     longer = estimate("tiny", tiny, Asked(device="cpu", max_model_len=length + 16))
 
-    assert "owner/tiny needs" in str(refusal)
-    assert f"{length:,} or less" in refusal.hint
+    assert re.search(r"owner/tiny .*\d GiB.*\d GiB", str(refusal))
+    assert re.search(rf"\b{length:,}\b", refusal.hint)
     assert refusal.needed_gib * GIB == asked.need.least_bytes
     assert fits.need.least_bytes <= available < longer.need.least_bytes
 
@@ -129,5 +130,5 @@ def test_broken_files_and_unknown_packings_are_errors_of_the_model(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(packed))
     tensor = Tensor(name="model.norm.weight", shape=(64,))
     (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
-    with pytest.raises(ModelError, match="magic"):
+    with pytest.raises(ModelError, match="'magic'"):
         estimate("packed", tmp_path, Asked(device="cpu"))

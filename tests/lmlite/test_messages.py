@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from conduit_nb.lmlite.chat import ChatCall, parse_chat
+from conduit_nb.lmlite.chat import ChatCompletionRequest, parse_chat
 
 USER: dict[str, Any] = {"role": "user", "content": "hi"}
 FUNCTION = {"name": "weather", "arguments": '{"city": "Paris"}'}
@@ -19,7 +19,7 @@ READ_CALL = {
 }
 
 
-def parse(*messages: dict[str, Any], **fields: Any) -> ChatCall:
+def parse(*messages: dict[str, Any], **fields: Any) -> ChatCompletionRequest:
     body = {"model": "m", "messages": list(messages), **fields}
     return parse_chat(json.dumps(body).encode())
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.page_pool import PagePool
 from conduit_nb.lmlite.prefix_cache import CANDIDATES, PrefixCache
 
 SIZE = 4

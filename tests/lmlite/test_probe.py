@@ -14,7 +14,7 @@ from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.attention import NAME, register_attention
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.kv_cache import LayerShape
-from conduit_nb.lmlite.loading import LoadedModel, load_model
+from conduit_nb.lmlite.model_loader import LoadedModel, load_model
 from conduit_nb.lmlite.probe import (
     PROBE_WINDOW,
     attending,
@@ -45,7 +45,7 @@ def test_what_a_layer_keeps_is_read_off_the_model(load: Callable[..., LoadedMode
 
 @pytest.mark.parametrize("family", ["mamba", "qwen3_next", "lfm2", "llama4_text"])
 def test_layers_that_keep_something_else_are_named(load: Callable[..., LoadedModel], family: str):
-    with pytest.raises(ModelError, match=r"Layers of the kind (linear|conv|chunked)"):
+    with pytest.raises(ModelError, match=r"\b(linear_attention|conv|chunked_attention)\b"):
         layer_shapes(load(family))
 
 
@@ -84,7 +84,7 @@ def test_attention_that_cannot_be_replaced_is_said(load: Callable[..., LoadedMod
     register_attention()
 
     with (
-        pytest.raises(ModelError, match="cannot be replaced"),
+        pytest.raises(ModelError, match="BloomForCausalLM"),
         attending(load("bloom").model, NAME),
     ):
         raise AssertionError("was not refused")

@@ -13,9 +13,9 @@ from llguidance.hf import from_tokenizer
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Masks
 from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
-from conduit_nb.lmlite.loops import LoopGuard
+from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
 from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 
@@ -47,7 +47,7 @@ def reply(
         detokenizer=Detokenizer(TOKENIZER.decode),
         end_tokens=frozenset({TOKENIZER.eos_token_id}),
         logprobs=None if top_logprobs is None else LogprobTrail(VOCABULARY, top_logprobs),
-        loop_guard=LoopGuard(TOKENIZER.backend_tokenizer.token_to_id),
+        repetition_guard=RepetitionGuard(TOKENIZER.backend_tokenizer.token_to_id),
     )
 
 
@@ -196,11 +196,11 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
     masks = Masks(len(TOKENIZER))
     one.add(Chosen(token=one_digit))
     asked = 0
-    while one.guide is not None and one.way_out(masks.forbidden([one.guide])[0]) is None:
+    while one.guide is not None and one.escape_token(masks.forbidden([one.guide])[0]) is None:
         assert (asked := asked + 1) < 500
         one.add(Chosen(token=zero))
 
-    token = one.way_out(masks.forbidden([one.guide])[0])
+    token = one.escape_token(masks.forbidden([one.guide])[0])
 
     assert token is not None
     assert one.add(Chosen(token=token)).finish_reason == "stop"

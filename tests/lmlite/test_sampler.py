@@ -14,10 +14,10 @@ from llguidance.hf import from_tokenizer
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Masks
 from conduit_nb.lmlite.logprobs import Chosen
-from conduit_nb.lmlite.loops import LEAST_CHARACTERS, LoopGuard
+from conduit_nb.lmlite.repetition import LEAST_CHARACTERS, RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
 from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 from tests.lmlite.conftest import LoadEngine
@@ -34,7 +34,7 @@ def reply(**sampling: object) -> Reply:
         guide=None,
         detokenizer=Detokenizer(str),
         end_tokens=frozenset(),
-        loop_guard=LoopGuard(lambda _: None),
+        repetition_guard=RepetitionGuard(lambda _: None),
     )
 
 
@@ -187,7 +187,9 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
         guide=guide,
         detokenizer=Detokenizer(tokenizer.decode),
         end_tokens=frozenset(),
-        loop_guard=LoopGuard(lambda text: tokenizer.eos_token_id if text == "," else None),
+        repetition_guard=RepetitionGuard(
+            lambda text: tokenizer.eos_token_id if text == "," else None
+        ),
     )
     likes_zeros = torch.zeros(1, len(tokenizer))
     likes_zeros[0, zero] = 10.0

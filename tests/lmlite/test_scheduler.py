@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.page_pool import PagePool
 from conduit_nb.lmlite.scheduler import Plan, Row, Scheduler
 
 PAGE = 16

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from conduit_nb.lmlite.pages import PagePool
+from conduit_nb.lmlite.page_pool import PagePool
 from conduit_nb.lmlite.scheduler import Plan, Row, Scheduler
 
 PAGE = 4

@@ -133,7 +133,7 @@ def unharmed(server: ServerProcess, tiny: Path) -> Iterator[None]:
         assert time.monotonic() < ends, state
     assert server.process.poll() is None
     assert "Traceback" not in server.log
-    assert "failed inside" not in server.log
+    assert "Z ERROR " not in server.log
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

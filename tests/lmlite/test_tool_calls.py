@@ -19,10 +19,10 @@ from conduit_nb.errors import ReplyBudgetError, RequestRefusedError
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Guide, Masks
 from conduit_nb.lmlite.logprobs import Chosen
-from conduit_nb.lmlite.loops import LoopGuard
+from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
-from conduit_nb.lmlite.sampling import SamplingParams
+from conduit_nb.lmlite.sampling_params import SamplingParams
 from conduit_nb.lmlite.scheduler import Row
 from conduit_nb.lmlite.tool_calls import (
     BARE,
@@ -144,8 +144,10 @@ def test_a_reply_is_text_or_calls_of_what_is_offered(
 def test_a_schema_that_cannot_be_served_names_its_function():
     bad = (("bake", {"type": "object", "properties": {"a": {"not": {}}}}),)
 
-    with pytest.raises(RequestRefusedError, match=r"function bake: .*keyword not"):
+    with pytest.raises(RequestRefusedError, match=r"\bbake: .*'not'") as caught:
         GRAMMARS.guide(grammar(functions=bad))
+
+    assert caught.value.param == "tools"
 
 
 # Reading
@@ -227,7 +229,7 @@ def reply(asked: CallGrammar, max_tokens: int, **sampling: Any) -> Reply:
         guide=guide,
         detokenizer=Detokenizer(TOKENIZER.decode),
         end_tokens=frozenset({TOKENIZER.eos_token_id}),
-        loop_guard=LoopGuard(TOKENIZER.backend_tokenizer.token_to_id),
+        repetition_guard=RepetitionGuard(TOKENIZER.backend_tokenizer.token_to_id),
     )
 
 

@@ -154,7 +154,7 @@ def test_a_table_is_kept_as_data_that_jupyterlabs_part_draws():
         "rows": [[plain("<b>one\x1b[31m"), "$1.50"]],
     }
     assert "\x1b" not in json.dumps(bundle[TABLE_TYPE]).replace("\\u001b", "\x1b")
-    renderer = Path(__file__).parents[2] / "extension/src/records.ts"
+    renderer = Path(__file__).parents[2] / "extension/src/lab/records.ts"
     assert f"'{TABLE_TYPE}'" in renderer.read_text()
 
 

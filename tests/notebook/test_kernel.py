@@ -122,9 +122,9 @@ def test_the_stop_button_binds_what_is_finished_and_fails_the_cell_at_once(
     finger.join()
 
     assert (reply["status"], reply["ename"]) == ("error", "Interrupted")
-    assert reply["traceback"][0].startswith("Interrupted: Stopped after")
-    assert "out has what is finished" in reply["traceback"][1]
-    assert len(reply["traceback"]) == 2
+    what, to_do = reply["traceback"]
+    assert re.fullmatch(r"Interrupted: .*\d.*\d.*", what), "how many of how many rows"
+    assert re.search(r"\bout\b.*'error'", to_do)
     assert took_s < 5, "the figure is 0.5 s on a machine that does nothing else"
     assert kernel.value("len(out), list(out['error_code'])[1:]") == (
         "(3, ['interrupted', 'interrupted'])"

@@ -46,12 +46,12 @@ def test_what_is_no_python_has_no_lines():
 
 
 def test_a_place_is_said_once():
-    error = SchemaError("it cannot be.", path="$.items[].size")
+    error = SchemaError("E17.", path="$.items[].size")
 
     point(error, CELL, "Order")
     point(error, CELL, "Item")
 
-    assert str(error) == "line 5: $.items[].size: it cannot be, in `size: int`"
+    assert str(error) == "line 5: $.items[].size: E17, in `size: int`"
     assert error.path == "$.items[].size"
 
 

@@ -44,7 +44,7 @@ def rows(cells: Cells) -> pd.DataFrame:
 
 def test_it_says_rows_tokens_seconds_and_dollars():
     assert repr(SAID) == (
-        "1,240 rows, about 310k tokens, 3 min 00 s on an L4, $0.1100 (an estimate from sizes)"
+        "1,240 rows, about 310k tokens, 3 min 00 s on an L4, $0.11 (an estimate from sizes)"
     )
 
 
@@ -52,7 +52,7 @@ def test_what_nobody_knows_is_said_to_be_unknown():
     said = dataclasses.replace(SAID, seconds=None, usd=None)
 
     assert "time not known on an L4, dollars not known" in repr(said)
-    assert "$0.4200/h" in repr(dataclasses.replace(said, usd_per_hour=0.42))
+    assert "$0.42/h" in repr(dataclasses.replace(said, usd_per_hour=0.42))
 
 
 def test_a_dry_run_asks_nobody_and_binds_nothing(

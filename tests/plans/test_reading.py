@@ -75,8 +75,10 @@ def test_a_family_that_nobody_can_reckon_is_an_error_that_says_what_would_do(
 
 @pytest.mark.parametrize("name", ["/nowhere/at/all", "./nothing.gguf", "~/no-such-model-here"])
 def test_a_path_that_is_not_there_is_an_error(name: str):
-    with pytest.raises(ModelNotFoundError, match=re.escape(Path(name).name)):
+    with pytest.raises(ModelNotFoundError, match=re.escape(Path(name).name)) as caught:
         read_planned(name)
+
+    assert caught.value.reason == "missing"
 
 
 def test_an_empty_folder_is_an_error_that_names_what_is_missing(tmp_path: Path):
@@ -103,4 +105,5 @@ def test_an_id_that_is_not_here_is_not_asked_of_the_hub_when_offline(
     with pytest.raises(ModelNotFoundError, match="nobody/such-model") as caught:
         read_planned("nobody/such-model")
 
+    assert caught.value.reason == "offline"
     assert "CONDUIT_OFFLINE" in caught.value.hint

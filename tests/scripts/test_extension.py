@@ -17,6 +17,7 @@ pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILT = ROOT / "extension/labextension"
+PANELS = ("deployment_panel.js", "offering_table.js", "panels.css")
 
 
 @pytest.fixture
@@ -52,14 +53,15 @@ def copy_sources(source: Path, target: Path) -> None:
 
 def test_the_digest_is_of_what_the_bundle_is_made_of(extension: ModuleType):
     before = extension.sources_digest()
-    (extension.EXTENSION / "tests/store.test.ts").write_text("other")
+    (extension.EXTENSION / "tests/shared/store.test.ts").write_text("other")
+    (extension.EXTENSION / "src/panels/panel.ts").write_text("other")
     assert extension.sources_digest() == before
 
-    (extension.EXTENSION / "src/index.ts").write_text("other")
+    (extension.EXTENSION / "src/lab/index.ts").write_text("other")
     changed = extension.sources_digest()
     assert changed != before
 
-    (extension.EXTENSION / "src/panels/new.ts").write_text("")
+    (extension.EXTENSION / "src/shared/new.ts").write_text("")
     assert extension.sources_digest() not in (before, changed)
 
 
@@ -83,6 +85,18 @@ def test_a_bundle_of_these_very_sources_needs_no_node(extension: ModuleType, no_
     extension.STAMP.write_text(extension.sources_digest())
 
     extension.build_extension()
+
+
+@pytest.mark.needs("html-manager")
+def test_a_committed_bundle_that_its_sources_do_not_make_is_refused(extension: ModuleType):
+    extension.PACKAGES.symlink_to(ROOT / "extension/node_modules")
+    extension.check_panels()
+
+    changed = extension.EXTENSION / "src/panels/sight.ts"
+    changed.write_text(changed.read_text().replace("20_000", "30_000"))
+
+    with pytest.raises(extension.ExtensionError, match=r"deployment_panel\.js, offering_table\.js"):
+        extension.check_panels()
 
 
 @pytest.mark.parametrize(("ci", "code"), [("", 0), ("true", 1)])
@@ -134,6 +148,7 @@ def test_a_source_without_node_becomes_a_wheel_without_the_extension(clone: Path
 
     names = zipfile.ZipFile(wheel).namelist()
     assert "conduit_nb/desk/desk.py" in names
+    assert {f"conduit_nb/notebook/panels/bundles/{name}" for name in PANELS} <= set(names)
     assert not [name for name in names if "labextensions" in name]
     assert "JupyterLab's part of Conduit is left out" in said
     assert "node and npm not found" in said

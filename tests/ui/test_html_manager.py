@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -50,6 +51,7 @@ LOOKS = [
     {"colorScheme": "dark", "color": "#eee", "background": "#111"},
     {"colorScheme": "light", "color": "#000", "background": "#fff"},
 ]
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))"
 WEAR = "look => Object.assign(document.body.style, look)"
 OPEN = """async (opened) => {
   const { HTMLManager } = await new Promise((done) =>
@@ -86,6 +88,7 @@ class Renderer:
     def __init__(self, page: Page, wire: View) -> None:
         self.page = page
         self._wire = wire
+        self.said: list[str] = []  # what kinds of messages the view has sent
         self._carried = 0
         page.route(f"{ADDRESS}/**", self._serve)
         self._html = ""
@@ -98,9 +101,13 @@ class Renderer:
     def show(self, panel: Panel) -> None:
         """Draw the panel; from now on its messages are carried, by `until`."""
         own = panel.widget.model_id
-        self.page.expose_function(
-            "kernelHears", lambda whose, data: hear(panel, data) if whose == own else None
-        )
+
+        def heard(whose: str, data: dict[str, Any]) -> None:
+            if whose == own:
+                self.said.append(data.get("content", {}).get("kind", ""))
+                hear(panel, data)
+
+        self.page.expose_function("kernelHears", heard)
         waiting = list(self._wire.sent)
         self._carried = len(waiting)
         opened = [
@@ -185,7 +192,7 @@ def test_the_table_is_drawn_sorted_and_asked_again(
     region = renderer.region("Offerings")
     rows = region.locator("tr[data-key]")
     renderer.until(lambda: rows.count() > 3)
-    expect(region.locator(".conduit-connection")).to_be_hidden()
+    expect(region.get_by_text("Disconnected")).to_be_hidden()
 
     region.get_by_role("button", name="Dollars per hour: sort").click()
     prices = [float(one) for one in rows.locator("td:nth-child(5)").all_inner_texts()]
@@ -234,17 +241,35 @@ def test_the_panel_deploys_and_ends(session: Session, wire: View, renderer: Rend
     row.click()
     region.get_by_role("button", name="Deploy on the selected offering").click()
     region.get_by_role("button", name="Deploy", exact=True).click()
-    card = region.get_by_role("article")
+    card = region.locator(".conduit-item")
     renderer.until(
         lambda: card.count() and "running" in card.locator(".conduit-state").inner_text()
     )
     card.get_by_text("Try it").click()
     assert renderer.findings() == []
 
-    card.get_by_role("button", name="Terminate").click()
+    card.get_by_role("button", name="Terminate:").click()
     card.get_by_role("button", name="Terminate", exact=True).click()
     renderer.until(lambda: "Nothing runs" in region.inner_text())
     panel.close()
+
+
+def test_a_view_says_that_it_is_seen_once_it_comes_into_sight(
+    session: Session, wire: View, renderer: Renderer
+):
+    table = OfferingTable(session, view_of(MARKET, 20), ask=lambda _: view_of(MARKET, 20), asked={})
+    renderer.open()
+    renderer.page.evaluate("() => { document.getElementById('here').style.marginTop = '5000px' }")
+    renderer.show(table)
+    region = renderer.region("Offerings")
+    renderer.until(lambda: region.locator("tr[data-key]").count() > 3)
+    renderer.page.evaluate(DRAWN)
+    assert "seen" not in renderer.said
+
+    region.scroll_into_view_if_needed()
+
+    renderer.until(lambda: "seen" in renderer.said)
+    table.close()
 
 
 def test_a_page_without_a_kernel_says_that_it_is_disconnected(

@@ -142,7 +142,7 @@ def test_a_mistake_is_two_lines_in_its_cell(lab: LabPage):
     lab.open(lab.server.write("mistake.ipynb", "%load_ext conduit_nb", "%conduit offer"))
     lab.run_all()
 
-    shown = lab.output("There is no %conduit offer.")
+    shown = lab.output("%conduit offer")
 
     assert len(shown.inner_text().strip().splitlines()) == 2
     assert "offerings" in shown.inner_text()
@@ -207,7 +207,7 @@ def test_a_chain_is_drawn_and_rows_that_failed_are_looked_at(lab: LabPage):
     drawn, failed, debugged, kept, pushed = (lab.text_of_cell(number) for number in range(5, 10))
     assert re.search(r"judge.*again", drawn, re.DOTALL)
     assert "is_good: bool" in drawn
-    assert "2 of 2 rows failed" in failed
+    assert re.search(r"\b2\b.*\b2\b.*ReplyBudgetError", failed)
     assert re.search(r"2 rows failed in 1 way:.*ReplyBudgetError", debugged, re.DOTALL)
     assert "-> Said" in kept
-    assert "nowhere.invalid/image:1" in pushed or "No Docker engine answers" in pushed
+    assert "nowhere.invalid/image:1" in pushed or "Docker" in pushed

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.fake_lmlite import ECHO_IMAGE, ECHO_IN_IMAGE
+from tests.ui.conftest import end_all
 from tests.ui.lab import LabPage
 from tests.ui.test_deployments import BOXED
 from tests.waiting import until_true
@@ -21,6 +22,10 @@ pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium")
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 OFFERINGS = "%conduit offerings --for ./data/Qwen2.5-7B-Instruct --max-model-len 8192"
+
+# Whoever is not seen for a second is absent: the test need not wait for a minute.
+SLEEPY = """from conduit_nb.notebook.panels.widget import Panel
+Panel.absent_after_s = 1.0"""
 
 
 def panel_of(lab: LabPage, name: str) -> Locator:
@@ -92,6 +97,28 @@ def test_what_is_left_of_the_table_without_a_kernel(lab: LabPage):
     expect(lab.notebook.locator("details table")).to_contain_text("MI300X")
 
 
+def test_a_panel_behind_another_notebook_sleeps_and_is_right_when_it_is_seen_again(lab: LabPage):
+    name = lab.server.write("asleep.ipynb", "%load_ext conduit_nb", SLEEPY, "%conduit panel")
+    lab.open(name)
+    lab.run_all()
+    panel = panel_of(lab, "Deployments")
+    lost = lab.page.get_by_role("region", name="Deployments", include_hidden=True).get_by_text(
+        "Disconnected, last seen"
+    )
+    expect(panel).to_contain_text("Nothing runs", timeout=60_000)
+    expect(lost).to_have_count(0)
+
+    lab.bring(lab.server.write("in_front.ipynb", f"%load_ext conduit_nb\n%conduit deploy {MODEL}"))
+    expect(lost).to_have_count(1, timeout=30_000)  # it knows no better: nothing is said any more
+    lab.run_all()
+    lab.output("running", seconds=120)
+    lab.bring(name)
+
+    expect(panel.locator(".conduit-state")).to_have_text("running", timeout=10_000)
+    expect(lost).to_have_count(0)
+    end_all()
+
+
 def test_from_a_models_id_to_an_answer_through_a_restart_and_back_to_nothing(
     lab: LabPage, picture: Callable[..., Any]
 ):
@@ -107,14 +134,16 @@ def test_from_a_models_id_to_an_answer_through_a_restart_and_back_to_nothing(
     row.click()
     panel.get_by_role("button", name="Deploy on the selected offering").click()
     panel.get_by_role("button", name="Deploy", exact=True).click()
-    card = panel.get_by_role("article")
+    card = panel.locator(".conduit-item")
     expect(card).to_contain_text("running", timeout=120_000)
 
     card.get_by_text("Try it").click()
     card.get_by_label("Question").fill("Say hello.")
     card.get_by_role("button", name="Ask the model").click()
     expect(card.get_by_label("Answer")).to_have_text(re.compile(r"\w{2,}"), timeout=120_000)
-    card.get_by_text("Log").click()
+    expect(card.locator(".conduit-log")).to_contain_text(re.compile(r"\w+ .*\w+"))
+    card.get_by_role("button", name=re.compile("^Hide logs")).click()
+    expect(card.locator(".conduit-log")).to_have_count(0)
     picture(card, "deployment_panel")
 
     assert lab.serious_findings() == {}
@@ -122,13 +151,15 @@ def test_from_a_models_id_to_an_answer_through_a_restart_and_back_to_nothing(
     state = panel.locator(".conduit-state")
     expect(state).to_contain_text("running")
     lab.restart_kernel()
-    expect(state).to_have_text(re.compile(r"^disconnected, last seen \S+"), timeout=30_000)
-    expect(panel.locator(".conduit-connection")).to_be_visible()
+    expect(state).to_have_text(re.compile(r"^last seen running at \S+"), timeout=30_000)
+    expect(panel.get_by_text("Disconnected, last seen")).to_be_visible()
 
     lab.run_all()
     expect(state).to_contain_text("running", timeout=60_000)
-    card.get_by_role("button", name=re.compile("^Stop ")).click()
-    card.get_by_role("button", name="Stop", exact=True).click()
+    panel.get_by_role("button", name=re.compile("^Terminate all:")).click()
+    question = panel.get_by_role("group", name=re.compile("^Terminate all"))
+    expect(question.get_by_role("button", name="Cancel")).to_be_focused()
+    question.get_by_role("button", name="Terminate all", exact=True).click()
     expect(panel).to_contain_text("Nothing runs", timeout=60_000)
 
 
@@ -146,13 +177,13 @@ class TestDocker:
         lab.open(name)
         lab.run_all()
         panel = panel_of(lab, "Deployments")
-        card = panel.get_by_role("article").filter(has_text="docker")
+        card = panel.locator(".conduit-item").filter(has_text="docker")
         expect(card).to_contain_text("running", timeout=120_000)
         expect(card).to_contain_text("ends in")
 
-        card.get_by_role("button", name=re.compile("^Extend ")).click()
+        card.get_by_role("button", name=re.compile("^Extend 1 h:")).click()
         expect(panel).to_contain_text("extend", timeout=30_000)
-        card.get_by_role("button", name=re.compile("^Terminate ")).click()
+        card.get_by_role("button", name=re.compile("^Terminate:")).click()
         card.get_by_role("button", name="Terminate", exact=True).click()
 
         expect(card).to_have_count(0, timeout=60_000)

@@ -1,4 +1,4 @@
-"""JupyterLab's sidebar and ticker in a real JupyterLab: start, log, cell, stop, rent, stop all."""
+"""JupyterLab's sidebar and ticker in a real JupyterLab: start, log, cell, stop, rent, end all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.needs("chromium",
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 OURS = ("#conduit-sidebar", ".jp-Conduit-ticker")
 IDLE = re.compile(r"\$0\.00/h · 0 nodes")
-# The ticker's word is 5 s (tests of extension/src/store.ts, by a clock); a loaded machine has more.
+# The ticker's word is 5 s (tests of lab/poller.ts, by a clock); a loaded machine has more.
 TOLD_MS = 15_000
 
 
@@ -60,12 +60,12 @@ def test_a_model_of_this_machine_is_started_used_and_stopped(
     expect(sidebar).to_contain_text("Nothing runs, and nothing costs.", timeout=30_000)
     sidebar.get_by_label("A model's id or folder").fill(MODEL)
     sidebar.get_by_label("A model's id or folder").press("Enter")
-    item = sidebar.locator(".jp-Conduit-item")
-    expect(item.locator(".jp-Conduit-status")).to_have_text("running", timeout=120_000)
+    item = sidebar.locator(".conduit-item")
+    expect(item.locator(".conduit-state")).to_have_text("running", timeout=120_000)
     expect(item).to_contain_text(MODEL, timeout=120_000)
 
     item.get_by_role("button", name=re.compile("^Show logs")).click()
-    expect(item.locator(".jp-Conduit-log")).to_contain_text(re.compile(r"\w+ .*\w+"))
+    expect(item.locator(".conduit-log")).to_contain_text(re.compile(r"\w+ .*\w+"))
     item.get_by_role("button", name=re.compile("^Insert a cell")).click()
     inserted = lab.notebook.locator(".jp-Cell.jp-mod-active .cm-content")
     expect(inserted).to_contain_text(f"-o moods --model {MODEL}")
@@ -76,7 +76,7 @@ def test_a_model_of_this_machine_is_started_used_and_stopped(
 
     cells = lab.notebook.locator(".jp-Cell")
     before = cells.count()
-    drag(lab, item.locator(".jp-Conduit-name"), cells.first)
+    drag(lab, item.locator(".conduit-name"), cells.first)
     expect(cells).to_have_count(before + 1)
     dropped = lab.notebook.locator(".jp-Cell .cm-content").filter(has_text="-o moods")
     expect(dropped).to_have_count(2)
@@ -86,7 +86,7 @@ def test_a_model_of_this_machine_is_started_used_and_stopped(
     expect(sidebar).to_contain_text("Nothing runs, and nothing costs.", timeout=60_000)
 
 
-def test_what_is_rented_costs_in_the_ticker_until_all_is_stopped(
+def test_what_is_rented_costs_in_the_ticker_until_all_is_terminated(
     lab: LabPage, sidebar: Locator, cloud: RunpodServer
 ):
     ticker = ticker_of(lab)
@@ -95,13 +95,14 @@ def test_what_is_rented_costs_in_the_ticker_until_all_is_stopped(
     sidebar.get_by_role("button", name="Ask every provider for its prices").click()
     row = sidebar.get_by_role("row").filter(has_text="RTX 4090").first
     expect(row).to_be_visible(timeout=60_000)
+    assert lab.serious_findings(OURS) == {}
     row.get_by_role("button", name=re.compile("^Deploy ")).click()
     accept(lab, "Deploy")
     until_true(cloud.account.billing_pods, within_s=120)
 
     expect(ticker).to_contain_text(re.compile(r"\$0\.[1-9]\d/h · 1 node"), timeout=TOLD_MS)
-    ticker.get_by_role("button", name="Stop all: end all that costs").click()
-    accept(lab, "Stop all")
+    ticker.get_by_role("button", name="Terminate all: end everything that runs").click()
+    accept(lab, "Terminate all")
     until_true(lambda: not cloud.account.billing_pods(), within_s=120)
 
     expect(ticker).to_contain_text(IDLE, timeout=60_000)
@@ -118,10 +119,10 @@ def test_what_a_cell_starts_and_ends_stands_in_its_output_and_in_the_ticker(lab:
     lab.command("notebook:run-cell-and-select-next")
     lab.command("notebook:run-cell-and-select-next")
     assert "running" in lab.text_of_cell(1)
-    expect(ticker.get_by_role("button", name="Stop all")).to_be_visible(timeout=TOLD_MS)
+    expect(ticker.get_by_role("button", name="Terminate all")).to_be_visible(timeout=TOLD_MS)
     lab.run_all()
     lab.output("Nothing runs", seconds=60)
-    expect(ticker.get_by_role("button", name="Stop all")).to_have_count(0, timeout=TOLD_MS)
+    expect(ticker.get_by_role("button", name="Terminate all")).to_have_count(0, timeout=TOLD_MS)
 
     assert lab.outputs().count("running") >= 2
     lab.save()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from math import inf
 from typing import Any, ClassVar
 
 from conduit_nb.desk.wire import SIDECAR_MARK, read_hours
@@ -35,24 +34,22 @@ class DeploymentPanel(Panel):
 
     script: ClassVar[str] = "deployment_panel.js"
     beat_s: ClassVar[float] = 2.0
-    looked_at_for_s: ClassVar[float] = inf  # while its kernel beats, what it says must be true
 
     def __init__(self, session: Session, *, ask: Ask, runtimes: list[str], model: str = "") -> None:
         self._ask = ask
         self._runtimes = runtimes
         self._model = model
         self._picking: tuple[OfferingsView, Mapping[str, Any]] | None = None
-        self._logs: set[str] = set()
+        self._logs: set[tuple[str, str]] = set()  # views, and the keys of what they have open
         super().__init__(session)
 
     async def answer(self, message: Mapping[str, Any]) -> None:
-        """Answer a view: `here`, `plan`, `deploy`, `act`, `stop_all`, `logs`, `ask`."""
+        """Answer a view: `here`, `plan`, `deploy`, `act`, `logs`, `ask`."""
         answers: dict[object, Callable[[Mapping[str, Any]], Awaitable[object]]] = {
             "here": self._greet,
             "plan": self._plan,
             "deploy": self._deploy,
             "act": self._act,
-            "stop_all": self._stop_all,
             "logs": self._watch_logs,
             "ask": self._try,
         }
@@ -65,13 +62,13 @@ class DeploymentPanel(Panel):
         """Tell what runs and what it costs, with the logs of what boots or is looked at."""
         overview = await self.desk.overview(None)
         self.tell("overview", **overview, urls=self.desk.urls)
+        opened = {key for view, key in self._logs if self.attention.sees(view)}
         for one in overview["deployments"]:
-            if one["status"] in BOOTING or one["key"] in self._logs:
+            if one["status"] in BOOTING or one["key"] in opened:
                 await self._tell_logs(one["key"])
 
     async def _greet(self, message: Mapping[str, Any]) -> None:  # noqa: ARG002  # every answer is called alike
         self.tell("choices", runtimes=self._runtimes, model=self._model)
-        await self.every_beat()
 
     async def _plan(self, message: Mapping[str, Any]) -> None:
         model, runtime = _text(message, "model"), _text(message, "runtime")
@@ -90,24 +87,22 @@ class DeploymentPanel(Panel):
         await self._follow_up(lambda: self.desk.deploy(request))
 
     async def _act(self, message: Mapping[str, Any]) -> None:
-        key, word = _text(message, "key"), _text(message, "word")
+        key, verb = _text(message, "key"), _text(message, "verb")
         hours = read_hours(dict(message))
-        await self._follow_up(lambda: self.desk.act(key, word, hours=hours))
-
-    async def _stop_all(self, message: Mapping[str, Any]) -> None:  # noqa: ARG002  # every answer is called alike
-        await self._follow_up(self.desk.stop_all)
+        await self._follow_up(lambda: self.desk.act(key, verb, hours=hours))
 
     async def _follow_up(self, begin: Callable[[], Any]) -> None:
         await self.follow(begin())
-        await self.every_beat()
+        self.beat_now()
 
     async def _watch_logs(self, message: Mapping[str, Any]) -> None:
         key = _text(message, "key")
+        opened = str(message.get("view") or ""), key
         if message.get("open") is True:
-            self._logs.add(key)
+            self._logs.add(opened)
             await self._tell_logs(key)
         else:
-            self._logs.discard(key)
+            self._logs.discard(opened)
 
     async def _tell_logs(self, key: str) -> None:
         try:

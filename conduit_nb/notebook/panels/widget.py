@@ -1,7 +1,8 @@
 """What all panels are: a widget in the notebook, and the kernel's side that answers it.
 
 A panel hears messages and tells messages, each an object with a `kind`. Its work goes on on the
-session's event loop, so that no cell waits for it and it lives on while a cell runs.
+session's event loop, so that no cell waits for it and it lives on while a cell runs. It sleeps
+while nobody sees it. What draws it is bundled from `extension/src/panels` into `bundles`.
 Layer 7.
 """
 
@@ -9,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,8 @@ from traitlets import Unicode
 
 from conduit_nb.desk.desk import Desk
 from conduit_nb.desk.wire import Action
-from conduit_nb.errors import ConduitError, Interrupted
+from conduit_nb.errors import ConduitError
+from conduit_nb.notebook.panels.attention import Attention, shell_clock
 from conduit_nb.notebook.shell import new_display
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.documents import error_document
@@ -31,10 +32,8 @@ from conduit_nb.session import Session
 
 Message = dict[str, Any]
 
-HERE = Path(__file__).parent
+BUNDLES = Path(__file__).parent / "bundles"
 LONGEST_TEXT = 2_000
-_IMPORT = re.compile(r"^import \{[^}]*\} from '\./(\w+\.js)';\n", re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=function |const )", re.MULTILINE)
 _LOG = logging.getLogger(__name__)
 
 
@@ -57,19 +56,25 @@ class Bundle:
 
 
 class Panel(ABC):
-    """A live thing on the screen. `script` names what draws it."""
+    """A live thing on the screen. `script` names the bundle that draws it."""
 
     script: ClassVar[str]
     beat_s: ClassVar[float] = 5.0
-    # Views say so every minute; the kernel may hear none of it while a cell runs.
-    looked_at_for_s: ClassVar[float] = 600.0
+    # Views that are seen say so every 20 s.
+    absent_after_s: ClassVar[float] = 60.0
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.desk = Desk(session)
-        self.widget = _Widget(_esm=bundled(self.script), _css=_read("panels.css"), seen_at=_now())
-        self._looks: dict[str, float] = {"": time.monotonic()}
+        self.attention = Attention(shell_clock(), self.absent_after_s)
+        self.widget = _Widget(
+            _esm=read_bundle(self.script), _css=read_bundle("panels.css"), seen_at=_now()
+        )
+        self._failure = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = asyncio.Event()
         cast("Any", self.widget).on_msg(self._heard)
+        cast("Any", self.widget).observe(self._comm_changed, names="comm")
         session.submit(self._beat())
 
     @abstractmethod
@@ -78,7 +83,7 @@ class Panel(ABC):
 
     @abstractmethod
     async def every_beat(self) -> None:
-        """Do what is due every few seconds, while somebody looks."""
+        """Do what is due every few seconds, while somebody looks: the whole of it after a sleep."""
 
     def tell(self, kind: str, **content: Any) -> None:
         """Send a message to every view."""
@@ -92,12 +97,6 @@ class Panel(ABC):
     def close(self) -> None:
         """End the panel; its views go."""
         cast("Any", self.widget).close()
-
-    @property
-    def is_looked_at(self) -> bool:
-        """Whether a view said so lately: of a page that was closed nothing more is heard."""
-        now = time.monotonic()
-        return any(now - at < self.looked_at_for_s for at in list(self._looks.values()))
 
     @property
     def is_closed(self) -> bool:
@@ -115,43 +114,55 @@ class Panel(ABC):
             self.tell("action", text=f"{said}: done", state="done")
         return now
 
+    def beat_now(self) -> None:
+        """Let the next beat be now, also where the panel sleeps; called on any thread."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._due.set)
+
+    def _comm_changed(self, change: object) -> None:  # noqa: ARG002  # traitlets' protocol
+        self.beat_now()  # which ends it where the comm is closed
+
     def _heard(self, widget: object, message: object, buffers: object) -> None:  # noqa: ARG002  # ipywidgets' protocol
         if not isinstance(message, Mapping):
             return
         said = cast("Mapping[str, Any]", message)
-        match said.get("kind"), str(said.get("view") or ""):
-            case "look", view:
-                self._looks[view] = time.monotonic()
-            case "gone", view:
-                self._looks = {one: at for one, at in self._looks.items() if one not in (view, "")}
-            case _:
-                self.session.submit(self._answered(said))
-
-    async def _answered(self, message: Mapping[str, Any]) -> None:
-        try:
-            await self.answer(message)
-        except ConduitError as err:
-            self.tell("problem", **problem_of(err))
-        except Exception:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
-            _LOG.exception("A panel failed at %r", message.get("kind"))
-            self.tell("problem", message="It failed inside: the kernel's log says why.", hint=None)
+        view = str(said.get("view") or "")
+        if said.get("kind") == "gone":
+            self.attention.leave(view)
+            return
+        self.attention.see(view)
+        self.beat_now()
+        if said.get("kind") != "seen":
+            self.session.submit(self._guarded(self.answer(said), f"answering {said.get('kind')!r}"))
 
     async def _beat(self) -> None:
-        """Let views know that the kernel lives, also while a cell runs."""
+        """Let views know that the kernel lives, also while a cell runs; wait while none is seen."""
+        self._loop = asyncio.get_running_loop()
         while not self.is_closed:
-            cast("Any", self.widget).seen_at = _now()
-            if self.is_looked_at:
-                await self._due()
-            await asyncio.sleep(self.beat_s)
+            self._due.clear()
+            is_seen = self.attention.is_seen
+            if is_seen:
+                await self._guarded(self._beat_once(), "the beat")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), self.beat_s if is_seen else None)
         await self.desk.close()
 
-    async def _due(self) -> None:
+    async def _beat_once(self) -> None:
+        cast("Any", self.widget).seen_at = _now()
+        await self.every_beat()
+
+    async def _guarded(self, work: Awaitable[None], what: str) -> None:
+        """Do it, and show what goes wrong; a bug that happens at every beat is logged once."""
         try:
-            await self.every_beat()
-        except Interrupted:
-            raise
+            await work
         except ConduitError as err:
             self.tell("problem", **problem_of(err))
+        except Exception as err:  # noqa: BLE001  # nobody would hear of it: a bug must be told, not lost
+            if self._failure != repr(err):
+                self._failure = repr(err)
+                _LOG.exception("A panel failed at %s", what)
+            self.tell("problem", message="It failed inside: the kernel's log says why.", hint=None)
 
 
 def problem_of(error: ConduitError) -> Message:
@@ -167,24 +178,9 @@ def _bounded(problem: Mapping[str, Any]) -> Message:
 
 
 @cache
-def bundled(script: str) -> str:
-    """Return a script and what it imports from this folder as the one file that a widget takes."""
-    parts: dict[str, str] = {}
-
-    def add(name: str) -> None:
-        if name in parts:
-            return
-        source = _read(name)
-        for needed in _IMPORT.findall(source):
-            add(needed)
-        parts[name] = _EXPORT.sub("", _IMPORT.sub("", source))
-
-    add(script)
-    return "\n".join(parts.values())
-
-
-def _read(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+def read_bundle(name: str) -> str:
+    """Return a file of what `scripts/extension.py build` has bundled for the panels."""
+    return (BUNDLES / name).read_text(encoding="utf-8")
 
 
 def _now() -> str:

@@ -19,6 +19,7 @@ from tests.compute.made_plans import made_plan
 from tests.notebook.fleet_session import fleet_session
 from tests.notebook.panels.views import View, listening, say
 from tests.plans.described_market import offered
+from tests.waiting import until_true
 
 LOCAL = offered("local", None, 16, 0.0)
 NEWS = offered("local", None, 12, 0.0)
@@ -75,7 +76,7 @@ def test_what_is_deployed_elsewhere_is_seen_extended_and_ended(panel: Deployment
     assert one["name"] == "mine"
     assert overview["urls"][one["key"]].startswith("http://127.0.0.1:")
 
-    say(panel, kind="act", key=one["key"], word="extend", hours=2)
+    say(panel, kind="act", key=one["key"], verb="extend", hours=2)
     longer = view.await_(
         "overview",
         lambda told: (
@@ -83,7 +84,7 @@ def test_what_is_deployed_elsewhere_is_seen_extended_and_ended(panel: Deployment
         ),
     )
     assert longer["deployments"][0]["name"] == "mine"
-    say(panel, kind="act", key=one["key"], word="terminate")
+    say(panel, kind="act", key=one["key"], verb="terminate")
 
     view.await_("action", lambda told: told["text"] == "terminate mine: done")
     view.await_("overview", lambda told: not told["deployments"])
@@ -116,6 +117,33 @@ def test_the_log_is_told_while_it_is_open(panel: DeploymentPanel, view: View):
     say(panel, kind="logs", key=one["key"], open=False)
 
 
+def test_the_log_of_a_view_that_nobody_sees_is_not_read(panel: DeploymentPanel, view: View):
+    deployed("mine")
+    [one] = view.await_("overview", runs)["deployments"]
+    say(panel, kind="seen", view="stays")
+    say(panel, kind="logs", key=one["key"], open=True, view="goes")
+    view.await_("logs")
+    say(panel, kind="gone", view="goes")
+    overviews = len(view.of("overview"))
+    until_true(lambda: len(view.of("overview")) > overviews + 1)  # one was under way
+
+    logs = len(view.of("logs"))
+    until_true(lambda: len(view.of("overview")) > overviews + 3, within_s=60)
+    assert len(view.of("logs")) == logs
+
+
+def test_a_panel_that_slept_says_at_once_what_happened_meanwhile(
+    panel: DeploymentPanel, view: View
+):
+    view.await_("overview")
+    say(panel, kind="gone", view="")
+    deployed("mine")
+
+    say(panel, kind="seen", view="one")
+
+    assert view.await_("overview", runs)["deployments"][0]["name"] == "mine"
+
+
 def test_a_press_on_refresh_plans_on_what_is_offered_now(panel: DeploymentPanel, view: View):
     asked = {"kind": "plan", "model": "m/one", "runtime": "lmlite"}
     say(panel, **asked, fresh=False)
@@ -139,7 +167,7 @@ def test_from_a_plan_to_a_deployment(panel: DeploymentPanel, view: View):
     view.await_("action", lambda told: told["text"] == "deploy m/one: done")
     running = view.await_("overview", runs)
     assert running["deployments"][0]["runtime"] == "custom"
-    say(panel, kind="stop_all")
+    say(panel, kind="act", key="all", verb="terminate")
     view.await_("overview", lambda told: not told["deployments"])
 
 
@@ -148,8 +176,8 @@ def test_from_a_plan_to_a_deployment(panel: DeploymentPanel, view: View):
     [
         {"kind": "plan", "model": "", "runtime": "lmlite"},
         {"kind": "plan", "model": "m" * 1000, "runtime": "lmlite"},
-        {"kind": "act", "key": "none", "word": "stop"},
-        {"kind": "act", "key": ["x"], "word": "stop"},
+        {"kind": "act", "key": "none", "verb": "stop"},
+        {"kind": "act", "key": ["x"], "verb": "stop"},
         {"kind": "nonsense"},
         {},
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.panels.widget import HERE, Panel, bundled, problem_of
+from conduit_nb.notebook.panels.widget import BUNDLES, Panel, problem_of, read_bundle
 from conduit_nb.session import Session
 from tests.notebook.fleet_session import fleet_session
 from tests.notebook.panels.views import View, listening, say
@@ -40,10 +41,15 @@ class Echo(Panel):
         self.tell("beat")
 
 
-class Hasty(Echo):
-    """Takes silence for absence at once."""
+class Broken(Echo):
+    """Has bugs in its beat: two of them, in turn."""
 
-    looked_at_for_s: ClassVar[float] = 0.0
+    beats = 0
+
+    async def every_beat(self) -> None:
+        self.beats += 1
+        self.tell("beat")
+        raise ZeroDivisionError("the first bug" if self.beats < 3 else "the second bug")
 
 
 @pytest.fixture
@@ -84,31 +90,73 @@ def test_it_beats_until_it_is_closed(session: Session, view: View):
     assert panel.is_closed
 
 
-def test_it_works_only_while_a_view_is_there(session: Session, view: View):
-    panel = Echo(session)
-    say(panel, kind="look", view="one")
-    say(panel, kind="look", view="two")
+def after_beats(view: View, panel: Panel, beats: int) -> None:
+    """Wait until a panel has beaten so often from now on."""
+    until = len(view.told_by(panel, "beat")) + beats
+    until_true(lambda: len(view.told_by(panel, "beat")) >= until)
+
+
+def test_it_sleeps_while_no_view_is_seen_and_one_that_speaks_wakes_it(session: Session, view: View):
+    panel, other = Echo(session), Echo(session)
+    say(panel, kind="seen", view="one")
+    say(panel, kind="seen", view="two")
     say(panel, kind="gone", view="one")
-    assert panel.is_looked_at
+    after_beats(view, panel, 3)
     say(panel, kind="gone", view="two")
+    after_beats(view, other, 3)  # a beat of it that was under way has ended
 
-    assert not panel.is_looked_at
-    beats = len(view.states)
-    until_true(lambda: len(view.states) > beats + 2)  # one that was under way has been told
-    told = len(view.of("beat"))
-    until_true(lambda: len(view.states) > beats + 8)
-    assert len(view.of("beat")) == told  # it still says that the kernel lives, and does no more
-    say(panel, kind="look", view="three")
-    view.await_("beat", lambda _: len(view.of("beat")) > told)
+    told, states = len(view.told_by(panel)), len(view.states_of(panel))
+    after_beats(view, other, 10)
+    assert len(view.told_by(panel)) == told
+    assert len(view.states_of(panel)) == states, "it does not even say that the kernel lives"
+
+    say(panel, kind="seen", view="three")
+    after_beats(view, panel, 3)
+    assert len(view.states_of(panel)) > states
+    panel.close()
+    other.close()
+
+
+@pytest.mark.parametrize("message", [{"kind": "say", "what": "x"}, {"kind": "here"}])
+def test_whatever_a_view_says_wakes_it(session: Session, view: View, message: dict[str, str]):
+    panel = Echo(session)
+    after_beats(view, panel, 1)
+    say(panel, kind="gone", view="")
+    say(panel, **{"view": "one", "what": "", **message})
+
+    after_beats(view, panel, 3)
     panel.close()
 
 
-def test_a_view_that_is_silent_for_long_counts_as_gone(session: Session, view: View):
-    panel = Hasty(session)
-    say(panel, kind="look", view="one")
-
-    assert not panel.is_looked_at
+def test_the_views_of_a_closed_panel_are_forgotten_while_it_sleeps(session: Session, view: View):
+    panel = Echo(session)
+    say(panel, kind="gone", view="")
     panel.close()
+
+    until_true(lambda: not any("Panel._beat" in name for name in running_on(session)))
+
+
+def running_on(session: Session) -> list[str]:
+    """Return what the session's loop is doing."""
+
+    async def names() -> list[str]:
+        return [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+
+    return session.submit(names()).result(30)
+
+
+def test_a_bug_in_the_beat_is_shown_and_logged_once_and_the_beat_goes_on(
+    session: Session, view: View, caplog: pytest.LogCaptureFixture
+):
+    panel = Broken(session)
+    after_beats(view, panel, 6)
+    problems = view.told_by(panel, "problem")
+    panel.close()
+
+    assert len(problems) >= 5
+    assert "bug" not in str(problems)
+    bugs = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [str(bug) for bug in bugs] == ["the first bug", "the second bug"]
 
 
 def test_what_others_said_in_an_error_is_plain_and_not_endless():
@@ -119,21 +167,21 @@ def test_what_others_said_in_an_error_is_plain_and_not_endless():
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_and_what_it_needs_become_one_module(script: str, tmp_path: Path):
-    source = bundled(script)
+def test_a_script_is_one_module_that_a_browser_loads_by_itself(script: str, tmp_path: Path):
+    source = read_bundle(script)
 
-    assert not re.findall(r"^import ", source, re.MULTILINE)
-    assert source.count("export default") == 1
+    assert not re.findall(r"^import |\bimport\(", source, re.MULTILINE)
+    assert re.search(r"as default\b", source)
     node = shutil.which("node")
-    if node is not None:  # twice the same name in two scripts would be an error of syntax
+    if node is not None:
         file = tmp_path / "bundle.mjs"
         file.write_text(source)
         assert subprocess.run([node, "--check", file], capture_output=True).returncode == 0
 
 
 def test_no_script_makes_markup_of_text():
-    for path in HERE.glob("*.js"):
-        text = path.read_text()
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|Function\(", text), (
-            path
-        )
+    assert {path.name for path in BUNDLES.glob("*.js")} == set(SCRIPTS)
+    for script in SCRIPTS:
+        text = read_bundle(script)
+        found = re.search(r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|Function\(", text)
+        assert not found, (script, found)

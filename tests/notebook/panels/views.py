@@ -26,6 +26,19 @@ class View:
         """Return the messages of a kind, the first first."""
         return [message for message in list(self.told) if message["kind"] == kind]
 
+    def told_by(self, panel: Panel, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return the messages of one panel, of a kind where one is named."""
+        contents = [data.get("content") for data in self._of(panel)]
+        return [one for one in contents if one and kind in (None, one["kind"])]
+
+    def states_of(self, panel: Panel) -> list[dict[str, Any]]:
+        """Return what one panel has written into its traits."""
+        return [data["state"] for data in self._of(panel) if "state" in data]
+
+    def _of(self, panel: Panel) -> list[dict[str, Any]]:
+        own = panel.widget.model_id
+        return [data for whose, _, data in list(self.sent) if whose == own]
+
     def await_(self, kind: str, when: Callable[[dict[str, Any]], bool] = lambda _: True) -> Any:
         """Wait for a message of that kind for which `when` is true; return the newest."""
         until_true(lambda: any(map(when, self.of(kind))), within_s=60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
 from conduit_nb.testing.runpod_server.account import NO_CAPACITY
 from conduit_nb.testing.runpod_server.stock import A100, RTX_4090
+from conduit_nb.testing.runpod_server.wire import CreatePod
 from tests.runpod_specification import specified_runpod_server
 from tests.testing.runpod_server.conftest import POD, Clock, client_of
 
@@ -52,6 +53,14 @@ def test_a_pod_is_provisioned_then_starts_then_runs(
     assert running["runtime"]["uptime"] == 10
     assert running["startedAt"] == "2026-11-23T12:01:30Z"
     assert running["cost"] == pytest.approx(2 * 0.69)
+
+
+def test_a_pod_is_restored_under_the_id_that_it_had(cloud: RunpodServer, api: httpx2.Client):
+    made = cloud.account.create(cast("CreatePod", POD), pod_id="0123456789abcd")
+
+    assert made["id"] == "0123456789abcd"
+    assert [pod["id"] for pod in api.get("/pods").json()["pods"]] == ["0123456789abcd"]
+    assert get(api, {"id": "0123456789abcd"})["name"] == POD["name"]
 
 
 def test_a_stopped_pod_gives_its_devices_back_and_starts_where_it_was(

@@ -1,0 +1,1362 @@
+// src/shared/client.ts
+var ALL = "all";
+
+// src/shared/dom.ts
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) {
+      made.setAttribute(name, "");
+    } else if (typeof value === "string") {
+      made.setAttribute(name, value);
+    }
+  }
+  made.append(...present(children));
+  return made;
+}
+function button(label, action, name = label, rest = {}) {
+  return element(
+    "button",
+    {
+      type: "button",
+      class: "conduit-button",
+      "data-do": action,
+      "aria-label": name,
+      title: name,
+      ...rest
+    },
+    label
+  );
+}
+function show(parent, ...children) {
+  patchChildren(parent, present(children));
+}
+function meantBy(event) {
+  if (!(event.target instanceof Element)) {
+    return null;
+  }
+  const pressed = event.target.closest("[data-do]");
+  const action = pressed?.getAttribute("data-do");
+  if (!pressed || !action) {
+    return null;
+  }
+  return { action, key: pressed.closest("[data-key]")?.getAttribute("data-key") ?? "" };
+}
+function present(children) {
+  return children.filter((child) => Boolean(child));
+}
+function patchChildren(parent, wanted) {
+  let next = parent.firstChild;
+  for (const node of wanted) {
+    const made = typeof node === "string" ? document.createTextNode(node) : node;
+    let old = next;
+    while (old && !isAlike(old, made)) {
+      old = old.nextSibling;
+    }
+    if (!old) {
+      parent.insertBefore(made, next);
+      continue;
+    }
+    removeUntil(old, next);
+    next = old.nextSibling;
+    if (!old.isEqualNode(made)) {
+      patch(old, made);
+    }
+  }
+  removeUntil(null, next);
+}
+function removeUntil(end, first) {
+  let node = first;
+  while (node && node !== end) {
+    const following = node.nextSibling;
+    node.remove();
+    node = following;
+  }
+}
+function isAlike(old, made) {
+  if (!(old instanceof Element) || !(made instanceof Element)) {
+    return old.nodeType === made.nodeType;
+  }
+  const names = ["class", "data-do", "data-key"];
+  return old.tagName === made.tagName && names.every((name) => old.getAttribute(name) === made.getAttribute(name));
+}
+function patch(old, made) {
+  if (!(old instanceof Element) || !(made instanceof Element)) {
+    old.nodeValue = made.nodeValue;
+    return;
+  }
+  for (const name of old.getAttributeNames()) {
+    if (!made.hasAttribute(name) && name !== "open") {
+      old.removeAttribute(name);
+    }
+  }
+  for (const name of made.getAttributeNames()) {
+    if (old.getAttribute(name) !== made.getAttribute(name)) {
+      old.setAttribute(name, made.getAttribute(name) ?? "");
+    }
+  }
+  patchChildren(old, [...made.childNodes]);
+}
+
+// src/shared/text.ts
+var LONGEST = 2e3;
+var UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
+function plain(text, longest = LONGEST) {
+  const cut = text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
+  return cut.replace(UNSEEN, "�");
+}
+
+// src/shared/log.ts
+var Logs = class {
+  constructor(client, changed) {
+    this.client = client;
+    this.changed = changed;
+  }
+  client;
+  changed;
+  opened = /* @__PURE__ */ new Map();
+  isOpen(key) {
+    return this.opened.has(key);
+  }
+  open(key) {
+    if (this.opened.has(key)) {
+      return;
+    }
+    const end = this.client.watchLog(key, (lines) => {
+      const log = this.opened.get(key);
+      if (log) {
+        log.lines = lines;
+        this.changed();
+      }
+    });
+    this.opened.set(key, { lines: null, end });
+  }
+  close(key) {
+    this.opened.get(key)?.end();
+    this.opened.delete(key);
+  }
+  /** Closes those whose deployments are gone. */
+  keep(keys) {
+    for (const key of this.opened.keys()) {
+      if (!keys.has(key)) {
+        this.close(key);
+      }
+    }
+  }
+  /** The log of a deployment that is called `name`; null where it is not open. */
+  view(key, name) {
+    const log = this.opened.get(key);
+    if (!log) {
+      return null;
+    }
+    const text = log.lines?.map((line) => plain(line)).join("\n");
+    return element(
+      "pre",
+      { class: "conduit-log", tabindex: "0", "aria-label": `Log of ${name}` },
+      text === void 0 ? "Reading …" : text || "The log is empty."
+    );
+  }
+};
+function keepingEnds(root, draw) {
+  const logs = () => [...root.querySelectorAll(".conduit-log")];
+  const scrolled = logs().filter(
+    (log) => log.scrollTop + log.clientHeight < log.scrollHeight - 4
+    // pixels may be fractions
+  );
+  draw();
+  for (const log of logs()) {
+    if (!scrolled.includes(log)) {
+      log.scrollTop = log.scrollHeight;
+    }
+  }
+}
+
+// src/shared/problem.ts
+var LONGEST2 = 500;
+function problemView(problem, role = "status") {
+  return element("p", { class: "conduit-problem", role }, textOf(problem));
+}
+function textOf({ message, hint }) {
+  return plain(hint ? `${message} ${hint}` : message, LONGEST2);
+}
+
+// src/shared/store.ts
+var NOTHING = {
+  deployments: [],
+  nodes: 0,
+  usdPerHour: 0,
+  spent: {},
+  urls: {},
+  todayUsd: 0,
+  dayCapUsd: 0,
+  actions: [],
+  lookFailures: [],
+  receivedAt: null,
+  lookAge: null,
+  asOf: null,
+  problem: null
+};
+var REAL_TIME = {
+  now: () => Date.now(),
+  after: (milliseconds, then) => {
+    const timer = setTimeout(then, milliseconds);
+    return () => {
+      clearTimeout(timer);
+    };
+  }
+};
+var Store = class {
+  constructor(time = REAL_TIME) {
+    this.time = time;
+  }
+  time;
+  told = NOTHING;
+  known = /* @__PURE__ */ new Map();
+  listeners = /* @__PURE__ */ new Set();
+  /** From where on the next overview may hold changes alone; null where it must be whole. */
+  revision = null;
+  get state() {
+    return this.told;
+  }
+  now() {
+    return this.time.now();
+  }
+  /** Hears of every new state; call what is returned to end it. */
+  subscribe(listener) {
+    this.listeners.add(listener);
+    return () => {
+      this.listeners.delete(listener);
+    };
+  }
+  /** Marks what is known as old, with the reason why nothing newer comes. */
+  lose(problem) {
+    this.tell({ ...this.told, problem });
+  }
+  take(overview) {
+    if (overview.whole) {
+      this.known = /* @__PURE__ */ new Map();
+    }
+    for (const deployment of overview.deployments) {
+      this.known.set(deployment.key, deployment);
+    }
+    const live = overview.live.flatMap((key) => this.known.get(key) ?? []);
+    if (live.length !== overview.live.length) {
+      this.revision = null;
+    } else {
+      this.revision = overview.revision;
+      this.known = new Map(live.map((deployment) => [deployment.key, deployment]));
+    }
+    const asOf = Date.parse(overview.as_of);
+    this.tell({
+      deployments: live,
+      nodes: overview.nodes,
+      usdPerHour: overview.usd_per_hour,
+      spent: overview.spent,
+      urls: overview.urls ?? {},
+      todayUsd: overview.today_usd,
+      dayCapUsd: overview.day_cap_usd,
+      actions: overview.actions,
+      lookFailures: overview.look_failures,
+      receivedAt: this.time.now(),
+      lookAge: overview.looked_at === null ? null : asOf - Date.parse(overview.looked_at),
+      asOf,
+      problem: null
+    });
+  }
+  tell(state) {
+    this.told = state;
+    for (const listener of this.listeners) {
+      listener(state);
+    }
+  }
+};
+function ageOf(state, now) {
+  return state.receivedAt === null ? null : now - state.receivedAt + (state.lookAge ?? 0);
+}
+function spentBy(state, deployment, now) {
+  const spent = state.spent[deployment.key];
+  if (spent === void 0 || state.receivedAt === null) {
+    return null;
+  }
+  const hours = Math.max(now - state.receivedAt, 0) / 36e5;
+  return spent + hours * (deployment.usd_per_hour ?? 0);
+}
+function todayBy(state, now) {
+  const hours = state.receivedAt === null ? 0 : Math.max(now - state.receivedAt, 0) / 36e5;
+  return state.todayUsd + hours * state.usdPerHour;
+}
+function untilMoment(state, moment, now) {
+  if (state.asOf === null || state.receivedAt === null) {
+    return null;
+  }
+  return Date.parse(moment) - state.asOf - (now - state.receivedAt);
+}
+function isStale(state) {
+  return state.problem !== null;
+}
+
+// src/shared/words.ts
+function usd(amount) {
+  const size = Math.abs(amount);
+  const sign = amount < 0 ? "-" : "";
+  return size > 0 && size < 5e-5 ? `${sign}<$0.0001` : `${sign}$${digits(size)}`;
+}
+function digits(amount) {
+  const fixed = amount.toFixed(amount > 0 && amount < 0.09995 ? 4 : 2);
+  return fixed.replace(/\B(?=(\d{3})+\.)/g, ",");
+}
+function count(number2, noun) {
+  return `${number2.toLocaleString("en-US")} ${noun}${number2 === 1 ? "" : "s"}`;
+}
+function span(seconds) {
+  const whole = Math.max(seconds, 0);
+  if (whole < 90) {
+    return `${Math.round(whole)} s`;
+  }
+  if (whole < 90 * 60) {
+    return `${Math.round(whole / 60)} min`;
+  }
+  return whole < 48 * 3600 ? `${(whole / 3600).toFixed(1)} h` : `${Math.round(whole / 86400)} days`;
+}
+function clock(moment) {
+  const read = new Date(moment);
+  return Number.isNaN(read.valueOf()) ? "never" : read.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+}
+
+// src/shared/verbs.ts
+var LABELS = {
+  start: "Start",
+  stop: "Stop",
+  restart: "Restart",
+  terminate: "Terminate",
+  extend: "Extend 1 h"
+};
+var LONGEST_NAME = 80;
+function isVerb(action) {
+  return Object.hasOwn(LABELS, action);
+}
+function verbsFor(deployment) {
+  if (deployment.id === null) {
+    return ["stop"];
+  }
+  if (deployment.status === "stopped") {
+    return ["start", "terminate"];
+  }
+  if (["terminating", "stopping", "starting", "launching"].includes(deployment.status)) {
+    return ["terminate"];
+  }
+  return ["extend", "restart", "stop", "terminate"];
+}
+function terminateAllButton() {
+  return button("Terminate all", "terminate-all", "Terminate all: end everything that runs", {
+    class: "conduit-button conduit-danger"
+  });
+}
+async function carryOut(client, ask, state, key, verb) {
+  const meant = state.deployments.filter((one) => key === ALL || one.key === key);
+  if (meant.length === 0) {
+    return;
+  }
+  const question = questionBefore(verb, meant, key === ALL ? state.usdPerHour : null);
+  if (question === null || await ask(question, key)) {
+    await client.act(key, verb);
+  }
+}
+function questionBefore(verb, meant, ofAll) {
+  const isAll = ofAll !== null;
+  const names = meant.map((one) => plain(one.name, LONGEST_NAME)).join(", ");
+  if (verb === "terminate") {
+    const rate = ofAll ?? meant[0]?.usd_per_hour ?? 0;
+    const billing = rate > 0 ? `Billing of ${usd(rate)}/h stops.` : "Nothing of it is billed.";
+    return {
+      title: isAll ? "Terminate all?" : `Terminate ${names}?`,
+      body: `This ends ${isAll ? names : "it"} for good and deletes the disks. ${billing}`,
+      accept: isAll ? "Terminate all" : "Terminate"
+    };
+  }
+  if (verb === "stop") {
+    const body = meant.some((one) => one.id === null) ? "The next block that needs it starts it again." : "It is unavailable until you start it. Its disks are kept, and may be billed.";
+    return { title: `Stop ${names}?`, body, accept: "Stop" };
+  }
+  return null;
+}
+
+// src/shared/deployments.ts
+var BOOTING = ["launching", "starting", "booting"];
+var DeploymentList = class {
+  constructor(store, client, ask, extras = {}) {
+    this.store = store;
+    this.extras = extras;
+    this.logs = new Logs(client, () => this.update());
+    this.root.addEventListener("click", (event) => {
+      const meant = meantBy(event);
+      if (meant && isVerb(meant.action)) {
+        void carryOut(client, ask, store.state, meant.key, meant.action);
+      } else if (meant?.action === "logs") {
+        this.toggleLog(meant.key);
+      }
+    });
+  }
+  store;
+  extras;
+  root = element("div");
+  logs;
+  seen = /* @__PURE__ */ new Set();
+  update() {
+    const { deployments } = this.store.state;
+    const keys = new Set(deployments.map((one) => one.key));
+    this.logs.keep(keys);
+    for (const one of deployments) {
+      if (this.extras.opensBootLogs && BOOTING.includes(one.status) && !this.seen.has(one.key)) {
+        this.logs.open(one.key);
+      }
+      this.seen.add(one.key);
+    }
+    keepingEnds(this.root, () => show(this.root, this.list()));
+  }
+  /** Watches no log any more. */
+  close() {
+    this.logs.keep(/* @__PURE__ */ new Set());
+  }
+  toggleLog(key) {
+    if (this.logs.isOpen(key)) {
+      this.logs.close(key);
+    } else {
+      this.logs.open(key);
+    }
+    this.update();
+  }
+  list() {
+    const { deployments, receivedAt, problem } = this.store.state;
+    if (deployments.length > 0) {
+      const items = deployments.map((one) => this.item(one));
+      return element("ul", { class: "conduit-list", "aria-label": "Deployments" }, ...items);
+    }
+    if (receivedAt === null && problem !== null) {
+      return null;
+    }
+    const text = receivedAt === null ? "Looking …" : "Nothing runs, and nothing costs.";
+    return element("p", { class: "conduit-empty" }, text);
+  }
+  item(one) {
+    const { state } = this.store;
+    const name = plain(one.name, 120);
+    const url = state.urls[one.key];
+    const part = (kind, text) => text && element("div", { class: `conduit-${kind}` }, plain(text, 500));
+    return element(
+      "li",
+      { class: "conduit-item", "data-key": one.key },
+      element(
+        "div",
+        { class: "conduit-head" },
+        element("strong", { class: "conduit-name" }, name),
+        element("span", { class: "conduit-state", role: "status" }, statusOf(one, state))
+      ),
+      part("facts", factsOf(one, state, this.store.now()).join(" · ")),
+      part("detail", one.detail),
+      part("endpoint", url && `Endpoint: ${url}`),
+      element(
+        "div",
+        { class: "conduit-buttons", role: "group", "aria-label": `What to do with ${name}` },
+        ...verbsFor(one).map((verb) => button(LABELS[verb], verb, `${LABELS[verb]}: ${name}`)),
+        button("Logs", "logs", `${this.logs.isOpen(one.key) ? "Hide" : "Show"} logs: ${name}`, {
+          "aria-expanded": String(this.logs.isOpen(one.key))
+        }),
+        ...this.extras.tools?.(name) ?? []
+      ),
+      this.logs.view(one.key, name),
+      ...this.extras.below?.(one, name) ?? []
+    );
+  }
+};
+function summaryView(state, now) {
+  if (state.receivedAt === null) {
+    return null;
+  }
+  const today = todayBy(state, isStale(state) ? state.receivedAt : now);
+  const seen = isStale(state) ? `no answer, last seen ${clock(state.receivedAt)}` : `seen ${span((ageOf(state, now) ?? 0) / 1e3)} ago`;
+  return element(
+    "p",
+    { class: "conduit-summary" },
+    element("strong", {}, `${usd(state.usdPerHour)}/h`),
+    ` · ${count(state.nodes, "node")} · ${usd(today)} today of ${usd(state.dayCapUsd)}`,
+    element("span", { class: "conduit-age" }, seen)
+  );
+}
+function notesView(state) {
+  const said = [...state.lookFailures, ...state.problem === null ? [] : [state.problem]];
+  return said.map((message) => problemView({ message }));
+}
+function statusOf(one, state) {
+  const status = plain(one.status, 40);
+  return isStale(state) && state.receivedAt !== null ? `last seen ${status} at ${clock(state.receivedAt)}` : status;
+}
+function factsOf(one, state, now) {
+  const spent = spentBy(state, one, now);
+  const left = one.lease_until === null ? null : untilMoment(state, one.lease_until, now);
+  const isNow = !isStale(state);
+  const facts = [
+    one.id === null ? "sidecar" : one.provider,
+    one.runtime,
+    one.device,
+    one.region,
+    one.nodes === null ? null : `${one.nodes} ready`,
+    Object.keys(one.models).join(", "),
+    one.usd_per_hour === null ? null : `${usd(one.usd_per_hour)}/h`,
+    spent === null || one.id === null || !isNow ? null : `${usd(spent)} so far`,
+    left === null || !isNow ? null : left > 0 ? `ends in ${span(left / 1e3)}` : "its lease is over"
+  ];
+  return facts.filter((fact) => Boolean(fact)).map((fact) => plain(fact, 200));
+}
+
+// src/shared/offering_rows.ts
+var LONGEST_WHY = 160;
+function number(field, head, about, text) {
+  return { field, head, about, isNumber: true, text };
+}
+var GIB = number("gib", "GiB", "Memory of all devices", (one) => one.gib.toFixed(1));
+var PER_HOUR = number(
+  "usd_per_hour",
+  "$/h",
+  "Dollars per hour",
+  (one) => digits(one.usd_per_hour)
+);
+var AVAILABILITY = {
+  field: "availability",
+  head: "availability",
+  about: "Stock, and how old that is",
+  text: stock
+};
+var PROVIDER = {
+  field: "provider",
+  head: "provider",
+  about: "Provider",
+  text: (one) => one.provider
+};
+var COLUMNS = [
+  { field: "fits", head: "fits", about: "Whether it holds the plan", text: verdict },
+  { field: "gpu", head: "GPU", about: "Device", text: (one) => one.gpu },
+  number("count", "count", "Devices", (one) => `${one.count}`),
+  GIB,
+  PER_HOUR,
+  number(
+    "usd_per_gib",
+    "$/h per GiB",
+    "Dollars per hour and GiB",
+    (one) => one.usd_per_gib.toFixed(4)
+  ),
+  number(
+    "usd_per_mtok",
+    "$/1M tokens",
+    "Dollars per million tokens, an estimate",
+    (one) => one.usd_per_mtok === null ? "" : digits(one.usd_per_mtok)
+  ),
+  number(
+    "tokens_per_s",
+    "tokens/s",
+    "Tokens per second, an estimate",
+    (one) => one.tokens_per_s === null ? "" : one.tokens_per_s.toFixed(0)
+  ),
+  AVAILABILITY,
+  { field: "region", head: "region", about: "Region", text: (one) => one.region },
+  PROVIDER
+];
+var WATCHED = ["fits", "usd_per_hour", "availability"];
+function rowsOf({ columns, rows }) {
+  const fields = (row) => Object.fromEntries(columns.map((name, index) => [name, row[index]]));
+  return rows.map((row) => fields(row));
+}
+function devices(one) {
+  return one.count > 1 ? `${one.count} x ${one.gpu}` : one.gpu;
+}
+function verdict(one) {
+  if (one.fits === false || one.why) {
+    return one.why.length > LONGEST_WHY ? `${one.why.slice(0, LONGEST_WHY)} …` : one.why;
+  }
+  return [one.fits ? "fits" : "", one.launchable ? "" : "price only"].filter(Boolean).join(", ");
+}
+function stock(one, now) {
+  return one.as_of ? `${one.availability}, ${span((now - Date.parse(one.as_of)) / 1e3)} ago` : one.availability;
+}
+function compare(one, other, isDown) {
+  if (one === null || other === null) {
+    return Number(one === null) - Number(other === null);
+  }
+  const order = one < other ? -1 : one > other ? 1 : 0;
+  return isDown ? -order : order;
+}
+
+// src/shared/offerings.ts
+var MARGIN = 8;
+var MOST_ROWS = 200;
+var ROW_PX = 26;
+var LONGEST_CELL = 400;
+var OfferingsTable = class {
+  constructor(host) {
+    this.host = host;
+    this.heads = host.columns.map(
+      (column) => element(
+        "th",
+        { scope: "col", "aria-sort": "none", "data-key": column.field, class: classOf(column) },
+        button(column.head, "sort", `${column.about}: sort`)
+      )
+    );
+    const use = host.tools ? [element("th", { scope: "col" }, "Use")] : [];
+    const width = `${host.columns.length + use.length}`;
+    const spacer = () => element("tr", { "aria-hidden": "true" }, element("td", { colspan: width }));
+    this.above = spacer();
+    this.below = spacer();
+    this.body = element("tbody", {}, this.above, this.below);
+    this.grid = element(
+      "table",
+      { role: "grid", "aria-label": "Offerings", tabindex: "0" },
+      element("thead", {}, element("tr", { "aria-rowindex": "1" }, ...this.heads, ...use)),
+      this.body
+    );
+    this.scroller = element("div", { class: "conduit-scroller" }, this.grid);
+    this.bar.hidden = !host.refresh;
+    this.root = element(
+      "div",
+      { class: "conduit-offerings" },
+      this.title,
+      this.bar,
+      this.refusal,
+      this.question,
+      this.scroller,
+      this.status,
+      this.problems
+    );
+    this.listen();
+    this.arrange();
+  }
+  host;
+  all = [];
+  shown = [];
+  offered = null;
+  order = null;
+  /** What stood where something has changed, by key and field. */
+  changes = /* @__PURE__ */ new Map();
+  news = "";
+  selected = "";
+  rowPx = ROW_PX;
+  canAsk = true;
+  title = element("strong", { class: "conduit-title" });
+  search = element("input", {
+    type: "search",
+    placeholder: "GPU, region, provider"
+  });
+  provider = element("select");
+  onlyFits = element("input", { type: "checkbox" });
+  onlyLaunchable = element("input", { type: "checkbox" });
+  fitsLabel = labelled("only what fits", this.onlyFits);
+  deployButton = button("Deploy …", "deploy", "Deploy on the selected offering");
+  refreshButton = button("Refresh", "refresh", "Ask every provider again");
+  bar = element(
+    "div",
+    { class: "conduit-bar", role: "group", "aria-label": "Filter and act" },
+    labelled("search", this.search),
+    labelled("provider", this.provider),
+    this.fitsLabel,
+    labelled("only what can be started", this.onlyLaunchable),
+    this.refreshButton,
+    this.deployButton
+  );
+  refusal = element("div");
+  /** Where a question about an offering may be drawn. */
+  question = element("div");
+  heads;
+  above;
+  below;
+  body;
+  grid;
+  scroller;
+  status = element("p", { class: "conduit-status", role: "status" });
+  problems = element("div");
+  root;
+  /** Shows what is offered now, and marks what of it has changed. */
+  show(offered) {
+    const before = new Map(this.all.map((one) => [one.key, one]));
+    let fresh = 0;
+    this.changes = /* @__PURE__ */ new Map();
+    for (const one of offered.rows) {
+      const old = before.get(one.key);
+      before.delete(one.key);
+      if (!old) {
+        fresh += 1;
+        continue;
+      }
+      const changed = WATCHED.filter((field) => old[field] !== one[field]);
+      if (changed.length > 0) {
+        this.changes.set(one.key, new Map(changed.map((field) => [field, String(old[field])])));
+      }
+    }
+    this.news = this.offered ? newsOf(this.changes.size, fresh, before.size) : "";
+    this.all = offered.rows;
+    this.offered = offered;
+    this.title.textContent = plain(offered.title);
+    this.deployButton.hidden = !offered.can_deploy;
+    this.fitsLabel.hidden = !offered.has_plan;
+    this.offerProviders();
+    const problems = offered.failures.map(
+      (one) => problemView({ ...one, message: `${one.provider}: ${one.message}` }, "alert")
+    );
+    show(this.problems, ...problems);
+    this.arrange();
+  }
+  /** Says that nothing of it can be relied on or done any more, or that it can again. */
+  setAlive(isAlive) {
+    this.canAsk = isAlive;
+    this.deployButton.disabled = !isAlive;
+    this.refreshButton.disabled = !isAlive;
+    this.say();
+  }
+  listen() {
+    this.bar.addEventListener("input", () => this.arrange());
+    this.scroller.addEventListener("scroll", () => this.draw());
+    this.root.addEventListener("click", (event) => {
+      const meant = meantBy(event);
+      if (meant?.action === "sort") {
+        this.sortBy(meant.key);
+      } else if (meant?.action === "refresh") {
+        this.host.refresh?.();
+      } else if (meant?.action === "deploy") {
+        this.deploy();
+      }
+    });
+    this.grid.addEventListener("keydown", (event) => this.press(event));
+    this.body.addEventListener("click", (event) => {
+      const row = event.target instanceof Element ? event.target.closest("tr[data-key]") : null;
+      if (row && !meantBy(event)) {
+        this.pick(row.getAttribute("data-key") ?? "");
+      }
+    });
+    this.body.addEventListener("dblclick", (event) => {
+      if (!meantBy(event)) {
+        this.deploy();
+      }
+    });
+  }
+  sortBy(field) {
+    const isSame = this.order?.field === field;
+    this.order = isSame && this.order?.isDown ? null : { field, isDown: isSame };
+    for (const head of this.heads) {
+      const isSorted = this.order?.field === head.getAttribute("data-key");
+      const way = this.order?.isDown ? "descending" : "ascending";
+      head.setAttribute("aria-sort", isSorted ? way : "none");
+    }
+    this.arrange();
+  }
+  offerProviders() {
+    const names = [...new Set(this.all.map((one) => one.provider))].sort();
+    offer(this.provider, [["", "all"], ...names.map((name) => [name, name])]);
+  }
+  /** Sorts and filters, then draws. */
+  arrange() {
+    const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    this.shown = this.all.filter(
+      (one) => (!this.provider.value || one.provider === this.provider.value) && (!this.onlyFits.checked || one.fits === true) && (!this.onlyLaunchable.checked || one.launchable) && words.every(
+        (word) => `${one.gpu} ${one.region} ${one.provider}`.toLowerCase().includes(word)
+      )
+    );
+    if (this.order) {
+      const { field, isDown } = this.order;
+      this.shown.sort((one, other) => compare(one[field], other[field], isDown));
+    }
+    this.grid.setAttribute("aria-rowcount", `${this.shown.length + 1}`);
+    this.say();
+    this.draw();
+  }
+  say() {
+    if (!this.offered) {
+      this.status.textContent = this.canAsk ? "Asking every provider …" : "Without a kernel nothing is asked; what was offered stands below, where it was saved.";
+      return;
+    }
+    const all = count(this.all.length, "offering");
+    const isWhole = this.shown.length === this.all.length;
+    const parts = [
+      isWhole ? all : `${this.shown.length.toLocaleString("en-US")} of ${all}`,
+      `as of ${clock(this.offered.at)}`,
+      this.news
+    ];
+    this.status.textContent = parts.filter(Boolean).join("; ");
+  }
+  /** Draws the rows in sight. */
+  draw() {
+    const { above, below, rowPx, scroller, shown } = this;
+    const first = Math.max(0, Math.floor(scroller.scrollTop / rowPx) - MARGIN);
+    const inSight = Math.ceil((scroller.clientHeight || 10 * ROW_PX) / rowPx) + 2 * MARGIN;
+    const last = Math.min(shown.length, first + Math.min(inSight, MOST_ROWS));
+    const now = Date.now();
+    const rows = shown.slice(first, last).map((one, index) => this.row(one, first + index, now));
+    setHeight(above, first * rowPx);
+    setHeight(below, (shown.length - last) * rowPx);
+    show(this.body, above, ...rows, below);
+    const drawn = this.body.querySelector("tr[data-key]")?.offsetHeight;
+    if (drawn && Math.abs(drawn - rowPx) > 0.5) {
+      this.rowPx = drawn;
+      this.draw();
+    }
+  }
+  row(one, index, now) {
+    const marks = this.changes.get(one.key);
+    const cells = this.host.columns.map((column) => {
+      const was = marks?.get(column.field);
+      const text = plain(column.text(one, now), LONGEST_CELL);
+      const range = column.field === "tokens_per_s" ? one.speed_range : "";
+      const classes = [classOf(column), was !== void 0 && "conduit-changed"];
+      return element(
+        "td",
+        {
+          class: classes.filter(Boolean).join(" "),
+          title: was === void 0 ? range || text : `was ${was}`
+        },
+        text
+      );
+    });
+    const { tools } = this.host;
+    return element(
+      "tr",
+      {
+        "data-key": one.key,
+        "aria-rowindex": `${index + 2}`,
+        "aria-selected": `${one.key === this.selected}`,
+        class: one.fits === false ? "conduit-out" : ""
+      },
+      ...cells,
+      tools && element("td", { class: "conduit-tools" }, ...tools(one))
+    );
+  }
+  press(event) {
+    const page = Math.max(1, Math.floor(this.scroller.clientHeight / this.rowPx) - 2);
+    const at = this.shown.findIndex((one) => one.key === this.selected);
+    const targets = {
+      ArrowDown: at + 1,
+      ArrowUp: at - 1,
+      PageDown: at + page,
+      PageUp: at - page,
+      Home: 0,
+      End: this.shown.length - 1
+    };
+    const target = targets[event.key];
+    if (target !== void 0) {
+      event.preventDefault();
+      this.goTo(Math.max(0, Math.min(target, this.shown.length - 1)));
+    } else if (event.key === "Enter" && !(event.target instanceof HTMLButtonElement)) {
+      event.preventDefault();
+      this.deploy();
+    }
+  }
+  goTo(index) {
+    const one = this.shown[index];
+    if (!one) {
+      return;
+    }
+    const { rowPx, scroller } = this;
+    const top = index * rowPx;
+    const room = scroller.clientHeight - (this.grid.tHead?.offsetHeight ?? 0) - rowPx;
+    if (top < scroller.scrollTop) {
+      scroller.scrollTop = top;
+    } else if (top > scroller.scrollTop + room) {
+      scroller.scrollTop = top - room;
+    }
+    this.pick(one.key);
+  }
+  find(key) {
+    return this.all.find((one) => one.key === key);
+  }
+  pick(key) {
+    this.selected = key;
+    this.draw();
+    const one = this.find(key);
+    if (one) {
+      const text = `${one.gpu}, ${usd(one.usd_per_hour)}/h at ${one.provider}`;
+      this.status.textContent = plain([text, verdict(one)].filter(Boolean).join(": "));
+    }
+  }
+  deploy() {
+    if (!this.host.deploy || !this.offered?.can_deploy || !this.canAsk) {
+      return;
+    }
+    const one = this.find(this.selected);
+    let refusal = null;
+    if (!one) {
+      refusal = {
+        message: "No offering is selected.",
+        hint: "Click a row, or use the arrow keys."
+      };
+    } else if (one.fits === false || !one.launchable) {
+      refusal = { message: `It cannot be started here: ${verdict(one)}.` };
+    } else {
+      this.host.deploy(one);
+    }
+    show(this.refusal, refusal && problemView(refusal, "alert"));
+  }
+};
+function labelled(label, control) {
+  return element("label", {}, element("span", {}, label), control);
+}
+function offer(control, choices) {
+  const before = control.value;
+  const options = choices.map(([value, name]) => element("option", { value }, plain(name, 80)));
+  control.replaceChildren(...options);
+  control.value = choices.some(([value]) => value === before) ? before : choices[0]?.[0] ?? "";
+}
+function classOf(column) {
+  return column.isNumber ? "conduit-number" : "";
+}
+function setHeight(row, height) {
+  row.hidden = height === 0;
+  const cell = row.cells[0];
+  if (cell) {
+    cell.style.height = `${height}px`;
+  }
+}
+function newsOf(changed, fresh, gone) {
+  const counted = (number2, what) => number2 ? `${number2.toLocaleString("en-US")} ${what}` : "";
+  return [counted(changed, "changed"), counted(fresh, "new"), counted(gone, "gone")].filter(Boolean).join(", ");
+}
+
+// src/shared/confirm.ts
+var InlineQuestion = class {
+  constructor(root, redraw) {
+    this.root = root;
+    this.redraw = redraw;
+    root.addEventListener("click", (event) => {
+      const action = meantBy(event)?.action;
+      if (action === "accept" || action === "cancel") {
+        this.settle(action === "accept");
+      }
+    });
+    root.addEventListener("keydown", (event) => {
+      const { target } = event;
+      if (event.key === "Escape" && target instanceof Element && target.closest(".conduit-confirm")) {
+        this.settle(false);
+      }
+    });
+  }
+  root;
+  redraw;
+  asked = null;
+  ask = (question, place) => {
+    const focused = this.root.ownerDocument.activeElement;
+    this.settle(false);
+    return new Promise((answer) => {
+      this.asked = { question, place, answer, focused };
+      this.redraw();
+      this.root.querySelector(".conduit-confirm [data-do=cancel]")?.focus();
+    });
+  };
+  /** Answers what is asked, if anything is, and puts the focus back where it was. */
+  settle(isYes) {
+    const asked = this.asked;
+    if (!asked) {
+      return;
+    }
+    this.asked = null;
+    this.redraw();
+    if (asked.focused instanceof HTMLElement && this.root.contains(asked.focused)) {
+      asked.focused.focus();
+    }
+    asked.answer(isYes);
+  }
+  /** The question, where it was asked for this place. */
+  view(place) {
+    if (this.asked?.place !== place) {
+      return null;
+    }
+    const { title, body, accept } = this.asked.question;
+    const text = `${title} ${body}`.trim();
+    return element(
+      "div",
+      { class: "conduit-confirm", role: "group", "aria-label": text },
+      element("span", {}, text),
+      button(accept, "accept"),
+      button("Cancel", "cancel")
+    );
+  }
+};
+
+// src/panels/sight.ts
+var SEEN_EVERY_MS = 2e4;
+function whileSeen(root, seen) {
+  let isInSight = false;
+  let timer;
+  const stop = () => {
+    clearInterval(timer);
+    timer = void 0;
+  };
+  const look = () => {
+    if (!isInSight || document.visibilityState !== "visible") {
+      stop();
+    } else if (timer === void 0) {
+      seen();
+      timer = setInterval(seen, SEEN_EVERY_MS);
+    }
+  };
+  const observer = new IntersectionObserver((changes) => {
+    isInSight = changes.at(-1)?.isIntersecting ?? isInSight;
+    look();
+  });
+  observer.observe(root);
+  document.addEventListener("visibilitychange", look);
+  return () => {
+    stop();
+    observer.disconnect();
+    document.removeEventListener("visibilitychange", look);
+  };
+}
+
+// src/panels/comm.ts
+var SILENT_MS = 12e3;
+var CHECK_MS = 1e3;
+var Comm = class {
+  constructor(model, heard, changed) {
+    this.model = model;
+    this.heard = heard;
+    this.changed = changed;
+  }
+  model;
+  heard;
+  changed;
+  isAlive = false;
+  heardAt = 0;
+  name = `${Date.now()}-${Math.random()}`;
+  logs = /* @__PURE__ */ new Map();
+  endings = [];
+  /** Begins to listen, asks for all there is, and tells whether `root` is seen from now on. */
+  begin(root) {
+    this.listen("change:seen_at", () => this.hear());
+    this.listen("msg:custom", (message) => {
+      this.hear();
+      if (message.kind === "logs") {
+        this.logs.get(message.key)?.(message.lines);
+      }
+      this.heard(message);
+    });
+    this.listen("comm_live_update", () => {
+      this.heardAt = 0;
+      this.check();
+    });
+    const timer = setInterval(() => this.check(), CHECK_MS);
+    const unsee = whileSeen(root, () => {
+      this.send({ kind: "seen" });
+    });
+    this.endings.push(unsee, () => clearInterval(timer));
+    this.send({ kind: "here" });
+  }
+  end() {
+    for (const end of this.endings) {
+      end();
+    }
+    if (this.isAlive) {
+      this.send({ kind: "gone" });
+    }
+  }
+  /** When the kernel last told that it is there, also where that is saved in the notebook. */
+  get seenAt() {
+    return clock(String(this.model.get("seen_at")));
+  }
+  act(key, verb) {
+    this.send({ kind: "act", key, verb });
+    return Promise.resolve();
+  }
+  watchLog(key, heard) {
+    this.logs.set(key, heard);
+    this.send({ kind: "logs", key, open: true });
+    return () => {
+      this.logs.delete(key);
+      this.send({ kind: "logs", key, open: false });
+    };
+  }
+  /** Says something to the kernel, which hears it once no cell runs. */
+  send(message) {
+    try {
+      this.model.send({ ...message, view: this.name });
+    } catch {
+    }
+  }
+  listen(name, listener) {
+    this.model.on(name, listener);
+    this.endings.push(() => this.model.off(name, listener));
+  }
+  hear() {
+    this.heardAt = Date.now();
+    this.check();
+  }
+  check() {
+    const isAlive = Date.now() - this.heardAt < SILENT_MS;
+    if (isAlive !== this.isAlive) {
+      this.isAlive = isAlive;
+      this.changed();
+    }
+  }
+};
+
+// src/panels/panel.ts
+var OFFERING = "offering";
+var Panel = class {
+  root;
+  comm;
+  questions;
+  offerings;
+  /** What came of the last thing that was asked for. */
+  said = element("div");
+  constructor({ model, el }, name) {
+    this.root = element("section", {
+      class: "conduit-panel",
+      "aria-label": name,
+      "data-lm-suppress-shortcuts": "true"
+    });
+    this.root.addEventListener("keydown", (event) => event.stopPropagation());
+    el.append(this.root);
+    this.questions = new InlineQuestion(this.root, () => this.drawAll());
+    this.comm = new Comm(
+      model,
+      (message) => this.take(message),
+      () => this.connect()
+    );
+    this.offerings = new OfferingsTable({
+      columns: COLUMNS,
+      refresh: () => this.refresh(),
+      deploy: (one) => void this.deploy(one)
+    });
+  }
+  end() {
+    this.comm.end();
+  }
+  begin() {
+    this.connect();
+    this.comm.begin(this.root);
+  }
+  /** Takes note that the kernel came or went. */
+  connect() {
+    const { isAlive } = this.comm;
+    this.offerings.setAlive(isAlive);
+    if (!isAlive) {
+      this.questions.settle(false);
+    }
+    this.drawAll();
+  }
+  take(message) {
+    if (message.kind === "table") {
+      this.offerings.show({ ...message, rows: rowsOf(message) });
+    } else if (message.kind === "action") {
+      this.say(message.text);
+    } else if (message.kind === "problem") {
+      show(this.said, problemView(message, "alert"));
+    }
+  }
+  say(text) {
+    show(this.said, text && element("p", { role: "status" }, plain(text)));
+  }
+  async deploy(one) {
+    const place = [plain(one.provider, 80), plain(one.region, 80)].filter(Boolean).join(", ");
+    const question = {
+      title: `Deploy on ${plain(devices(one), 80)} at ${place} for ${usd(one.usd_per_hour)}/h?`,
+      body: "",
+      accept: "Deploy"
+    };
+    if (await this.questions.ask(question, OFFERING)) {
+      this.comm.send({ kind: "deploy", key: one.key });
+    }
+  }
+  drawAll() {
+    show(this.offerings.question, this.questions.view(OFFERING));
+    this.draw();
+  }
+};
+function widgetOf(Kind) {
+  return {
+    render: (given) => {
+      const panel = new Kind(given);
+      return () => {
+        panel.end();
+      };
+    }
+  };
+}
+
+// src/panels/try_boxes.ts
+var TryBoxes = class {
+  constructor(comm, changed) {
+    this.comm = comm;
+    this.changed = changed;
+  }
+  comm;
+  changed;
+  asked = /* @__PURE__ */ new Map();
+  /** The box of a deployment that runs and has a model; null for others. */
+  view(one, name) {
+    const models = Object.keys(one.models);
+    if (one.status !== "running" || models.length === 0) {
+      return null;
+    }
+    const asked = this.asked.get(one.key);
+    const options = models.map(
+      (model) => element("option", { value: model, "data-key": model }, plain(model, 120))
+    );
+    return element(
+      "details",
+      { class: "conduit-try" },
+      element("summary", {}, "Try it"),
+      labelled("model", element("select", {}, ...options)),
+      element("textarea", { rows: "2", "aria-label": "Question" }),
+      button(
+        "Ask",
+        "ask",
+        `Ask the model: ${name}`,
+        asked && !asked.isOver ? { disabled: true } : {}
+      ),
+      asked && element(
+        "pre",
+        { tabindex: "0", "aria-label": "Answer", "aria-live": "polite", class: "conduit-answer" },
+        ...asked.pieces.length > 0 ? asked.pieces : ["…"]
+      )
+    );
+  }
+  /** Asks what is typed in the box whose button was clicked, if one was. */
+  press(event) {
+    const meant = meantBy(event);
+    const box = event.target instanceof Element ? event.target.closest(".conduit-try") : null;
+    const question = box?.querySelector("textarea");
+    const model = box?.querySelector("select");
+    if (meant?.action !== "ask" || !question || !model) {
+      return;
+    }
+    if (!question.value.trim()) {
+      question.focus();
+      return;
+    }
+    this.asked.set(meant.key, { pieces: [], isOver: false });
+    this.changed();
+    this.comm.send({ kind: "ask", key: meant.key, model: model.value, text: question.value });
+  }
+  /** Takes a piece of an answer. */
+  take(answer) {
+    const asked = this.asked.get(answer.key);
+    if (!asked) {
+      return;
+    }
+    const pieces = [answer.text, answer.error ? textOf(answer.error) : ""];
+    asked.pieces.push(...pieces.filter(Boolean).map((piece) => plain(piece)));
+    asked.isOver ||= answer.state !== void 0;
+    this.changed();
+  }
+};
+
+// src/panels/deployment_panel.ts
+var REDRAW_MS = 1e3;
+var DeploymentPanel = class extends Panel {
+  store = new Store();
+  boxes = new TryBoxes(this.comm, () => this.list.update());
+  list = new DeploymentList(this.store, this.comm, this.questions.ask, {
+    opensBootLogs: true,
+    below: (one, name) => [this.questions.view(one.key), this.boxes.view(one, name)]
+  });
+  overview = element("div");
+  modelId = element("input", {
+    type: "text",
+    placeholder: "owner/model, or a folder",
+    size: "40",
+    required: true
+  });
+  runtime = element("select");
+  form = element(
+    "form",
+    { class: "conduit-form", "aria-label": "Deploy a model" },
+    labelled("model", this.modelId),
+    labelled("runtime", this.runtime),
+    element("button", { type: "submit", class: "conduit-button" }, "Show what holds it")
+  );
+  /** Without a kernel nothing in it can be pressed. */
+  controls = element("fieldset", { class: "conduit-controls" });
+  timer = setInterval(() => {
+    this.draw();
+  }, REDRAW_MS);
+  constructor(given) {
+    super(given, "Deployments");
+    this.offerings.root.hidden = true;
+    this.controls.append(this.overview, this.form, this.offerings.root, this.said, this.list.root);
+    this.root.append(this.controls);
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.plan(false);
+    });
+    this.root.addEventListener("click", (event) => {
+      this.boxes.press(event);
+      if (meantBy(event)?.action === "terminate-all") {
+        const { state } = this.store;
+        void carryOut(this.comm, this.questions.ask, state, ALL, "terminate");
+      }
+    });
+    this.begin();
+  }
+  end() {
+    clearInterval(this.timer);
+    this.list.close();
+    super.end();
+  }
+  connect() {
+    const { isAlive, seenAt } = this.comm;
+    this.controls.disabled = !isAlive;
+    if (!isAlive) {
+      this.store.lose(
+        `Disconnected, last seen ${seenAt}: what runs may go on and cost. If the kernel is idle, run this cell again to see it.`
+      );
+    }
+    super.connect();
+  }
+  take(message) {
+    switch (message.kind) {
+      case "overview":
+        this.store.take(message);
+        this.draw();
+        break;
+      case "choices":
+        offer(
+          this.runtime,
+          message.runtimes.map((name) => [name, name])
+        );
+        this.modelId.value ||= message.model;
+        break;
+      case "table":
+        this.offerings.root.hidden = false;
+        this.say("");
+        super.take(message);
+        break;
+      case "answer":
+        this.boxes.take(message);
+        break;
+      default:
+        super.take(message);
+    }
+  }
+  refresh() {
+    this.plan(true);
+  }
+  draw() {
+    const { state } = this.store;
+    show(
+      this.overview,
+      ...notesView(state),
+      summaryView(state, this.store.now()),
+      state.deployments.length > 0 && terminateAllButton(),
+      this.questions.view(ALL)
+    );
+    this.list.update();
+  }
+  /** Asks what holds the model; where `isFresh`, every provider again. */
+  plan(isFresh) {
+    this.say("Planning, and asking every provider …");
+    this.comm.send({
+      kind: "plan",
+      model: this.modelId.value,
+      runtime: this.runtime.value,
+      fresh: isFresh
+    });
+  }
+};
+var deployment_panel_default = widgetOf(DeploymentPanel);
+export {
+  deployment_panel_default as default
+};
