@@ -52,7 +52,6 @@ LAYERS = {
     "evaluation": 4,
     "tuning": 4,
     "telemetry": 4,
-    "fleet": 5,
     "images": 5,
     "session": 5,
     "desk": 6,
@@ -85,7 +84,7 @@ SIBLINGS = {
     ("private_files", "errors"): "a file that cannot be kept is an error like any other",
     ("together", "errors"): "what failed for several things is one error",
     ("replies", "protocol"): "it reads answers into the wire types",
-    ("session", "fleet"): "the session hands over what is about deployments",
+    ("deployments", "plans"): "a deployment is planned before it is started",
     ("command_line", "notebook"): "an import that is interrupted must come to its end",
     ("commands", "command_line"): "the table is made of what a command is",
     ("commands", "notebook"): "the options of cells are declared where they are read",
@@ -101,7 +100,7 @@ SIBLINGS = {
 BY_NAME = {
     ("displayed.py", "conduit_nb.notebook.looks"): "the seam: how things look is the notebook's",
     ("errors.py", "conduit_nb.notebook.row_errors"): "conduit_nb.errors(result) is in a notebook",
-    ("session.py", "conduit_nb.fleet"): "what reads the state takes a third of a second to load",
+    ("deployments/context.py", "conduit_nb.state.store"): "SQLAlchemy takes a third of a second",
     ("blocks/host.py", "conduit_nb.session"): "the seam: a block that is called alone makes one",
 }
 

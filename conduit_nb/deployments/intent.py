@@ -6,13 +6,17 @@ Layer 4.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import secrets
+import string
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from conduit_nb import credentials, settings
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import money
 from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.owners import this_process
@@ -20,7 +24,7 @@ from conduit_nb.deployments.quote import Candidate, ServerQuote
 from conduit_nb.errors import SpendCapError, StateConflictError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.hub import folder_here, is_open
-from conduit_nb.providers.naming import INSTALLATION_LENGTH, NodeName
+from conduit_nb.providers.naming import DEPLOYMENT_LENGTH, INSTALLATION_LENGTH, NodeName
 from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.state.ledger import lasts, spent_usd
 from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
@@ -34,6 +38,47 @@ class Slot:
 
     replica: int
     server: ServerQuote
+
+
+async def new_record(context: Context, request: DeploymentRequest) -> DeploymentRecord:
+    """Return what is to be, as it is written before anything is started."""
+    now = context.clock()
+    alphabet = string.ascii_lowercase + string.digits
+    own = "".join(secrets.choice(alphabet) for _ in range(DEPLOYMENT_LENGTH))
+    deployment_id = own + await context.read(context.store.state_id)
+    return DeploymentRecord(
+        id=deployment_id,
+        installation=context.installation.id,
+        key=key_of(request),
+        name=request.name or _name_of(request, deployment_id),
+        runtime=request.runtime,
+        provider=request.provider,
+        request=request,
+        status="launching",
+        created_at=now,
+        lease_until=now + lease_of(request.lease_s),
+        idle_s=request.idle_s or settings.idle_s(),
+        max_usd=request.max_usd or context.caps().deployment_usd,
+        wanted_replicas=request.replicas.min,
+        owner=this_process(),
+    )
+
+
+def key_of(request: DeploymentRequest) -> str:
+    """Return what two live deployments never share: equal requests have it in common."""
+    return hashlib.sha256(request.identity().encode()).hexdigest()
+
+
+def lease_of(seconds: float | None) -> timedelta:
+    """Return a lease; None is that of the settings."""
+    return timedelta(seconds=seconds or settings.lease_s())
+
+
+def _name_of(request: DeploymentRequest, deployment_id: str) -> str:
+    """Return a name that people can read and type: the first model's, and a piece of the id."""
+    first = request.models[0].model_id if request.models else request.runtime
+    short = first.rstrip("/").rpartition("/")[2].lower()
+    return f"{short[:40]}-{deployment_id[:4]}"
 
 
 async def end_of_money(context: Context, node: NodeRecord) -> datetime | None:
@@ -277,21 +322,21 @@ async def secrets_of(
     API says whether the secret is there. Raises CredentialsError where a login's file is malformed.
     """
     key = context.installation.endpoint_key(record.id)
-    secrets = {"CONDUIT_API_KEY": key, "VLLM_API_KEY": key}
+    values = {"CONDUIT_API_KEY": key, "VLLM_API_KEY": key}
     token = credentials.find(credentials.HUB) if candidate.place == "container" else None
     if token is None:
-        return secrets
+        return values
     if context.provider(candidate.provider).capabilities.refers_to_secrets:
         models = slot.server.models
         closed = [one for one in models if not await asyncio.to_thread(_is_open, one)]
         if not closed:
-            return secrets
+            return values
         context.tell(
             f"{closed[0].model_id} is gated or private, as far as can be seen from here. Its node "
             f"reads the token from the secret {HUB_SECRET.lower()} at {candidate.provider}: store "
             "your Hugging Face token there under that name, unless you have."
         )
-    return {**secrets, HUB_SECRET: token.value}
+    return {**values, HUB_SECRET: token.value}
 
 
 def _is_open(model: LmLiteModelConfig) -> bool:

@@ -9,9 +9,6 @@ first, and who writes an intent first carries it out.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
-import string
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -38,7 +35,10 @@ from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.intent import (
     end_of_money,
     holders_named,
+    key_of,
+    lease_of,
     may_spend_usd,
+    new_record,
     node_budget,
 )
 from conduit_nb.deployments.lease import ask_guard, extend_lease
@@ -62,7 +62,6 @@ from conduit_nb.errors import (
     StorageError,
 )
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.providers.naming import DEPLOYMENT_LENGTH
 from conduit_nb.spelling import nearest
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.together import Outcome, each
@@ -222,7 +221,7 @@ class Deployments:
     async def require_deployable(self, quote: Quote) -> None:
         """Raise what `deploy` would raise of a new deployment before it starts anything."""
         await self._require_lease_affordable(quote)
-        record = await self._new_record(quote.request)
+        record = await new_record(self.context, quote.request)
         _require_free_name(await self._live(), record.name)
         for server in quote.servers:
             rate = server.candidates[0].rates.running_usd_per_hour
@@ -447,7 +446,7 @@ class Deployments:
                 quote = await self.quote(request)
                 if is_for_its_lease:
                     await self._require_lease_affordable(quote)
-                record = await self._new_record(request)
+                record = await new_record(self.context, request)
                 with at_work(record.id):
                     known = await self._insert(record)
                     if known is not None:
@@ -481,29 +480,6 @@ class Deployments:
                 await replicas.end_at_last(self.context, record, why=why)
             raise
 
-    async def _new_record(self, request: DeploymentRequest) -> DeploymentRecord:
-        """Return what is to be, as it is written before anything is started."""
-        now = self.context.clock()
-        alphabet = string.ascii_lowercase + string.digits
-        own = "".join(secrets.choice(alphabet) for _ in range(DEPLOYMENT_LENGTH))
-        deployment_id = own + await self.context.read(self.context.store.state_id)
-        return DeploymentRecord(
-            id=deployment_id,
-            installation=self.context.installation.id,
-            key=_key_of(request),
-            name=request.name or _name_of(request, deployment_id),
-            runtime=request.runtime,
-            provider=request.provider,
-            request=request,
-            status="launching",
-            created_at=now,
-            lease_until=now + _lease(request.lease_s),
-            idle_s=request.idle_s or settings.idle_s(),
-            max_usd=request.max_usd or self.context.caps().deployment_usd,
-            wanted_replicas=request.replicas.min,
-            owner=this_process(),
-        )
-
     async def _wait_for(self, record: DeploymentRecord) -> None:
         """Wait a moment for whoever works on the deployment; take its place where it is gone."""
         self.context.tell(f"{record.name} is {record.status} by another client; waiting.")
@@ -525,7 +501,7 @@ class Deployments:
         )
 
     async def _require_lease_affordable(self, quote: Quote) -> None:
-        hours = _lease(quote.request.lease_s).total_seconds() / 3600
+        hours = lease_of(quote.request.lease_s).total_seconds() / 3600
         if quote.usd_per_hour <= 0:
             return
         what = f"${quote.usd_per_hour:.2f}/h for the {hours:g} h of its lease"
@@ -589,7 +565,7 @@ class Deployments:
         require_known(record, found)
         for node in found:
             await end_of_money(self.context, node)
-        until = self.context.clock() + _lease(None)
+        until = self.context.clock() + lease_of(None)
         with at_work(record.id):
             record = await self.context.set_deployment(
                 record, status="launching", lease_until=until, owner=this_process()
@@ -738,7 +714,7 @@ class Deployments:
 
     async def _of_request(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return the live deployment of an equal request, by whichever version of Conduit."""
-        identity, key = request.identity(), _key_of(request)
+        identity, key = request.identity(), key_of(request)
         for record in await self._live():
             if record.key == key or record.request.identity() == identity:
                 return record
@@ -775,21 +751,6 @@ class Deployments:
         raise ArgumentError(
             f"{record.name} has ended meanwhile.", param="name", hint="Look at %conduit ps."
         )
-
-
-def _key_of(request: DeploymentRequest) -> str:
-    return hashlib.sha256(request.identity().encode()).hexdigest()
-
-
-def _lease(seconds: float | None) -> timedelta:
-    return timedelta(seconds=seconds or settings.lease_s())
-
-
-def _name_of(request: DeploymentRequest, deployment_id: str) -> str:
-    """Return a name that people can read and type: the first model's, and a piece of the id."""
-    first = request.models[0].model_id if request.models else request.runtime
-    short = first.rstrip("/").rpartition("/")[2].lower()
-    return f"{short[:40]}-{deployment_id[:4]}"
 
 
 def _require_free_name(live: Sequence[DeploymentRecord], name: str) -> None:
