@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("torch")
 
+import conduit_nb
 from conduit_nb import (
     ComputeProvider,
     ConduitError,
@@ -77,7 +78,7 @@ class Label:
 @pytest.fixture(scope="module", autouse=True)
 def _sidecar_ends() -> Iterator[None]:
     yield
-    process_session().stop("all")
+    conduit_nb.terminate("all")
     process_session().close()
 
 
@@ -151,7 +152,7 @@ def test_leaving_a_stream_frees_the_model(block: LMLiteBlock):
         break
 
     until = time.monotonic() + 30
-    while any(model.running for model in process_session().models()):
+    while any(model.running for model in conduit_nb.list_models()):
         assert time.monotonic() < until, "the request still runs"
         threading.Event().wait(0.05)
 
@@ -206,4 +207,4 @@ def test_two_processes_share_one_sidecar(block: LMLiteBlock):
     )
 
     assert "Paris" in said.stdout, said.stderr
-    assert len(process_session().ps()) == 1
+    assert len(conduit_nb.ps()) == 1

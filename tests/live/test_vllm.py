@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+import conduit_nb
 from conduit_nb import settings
 from conduit_nb.blocks.llm import LlmBlock
 from conduit_nb.blocks.runtime_blocks import LMLiteBlock, VllmBlock
@@ -15,7 +16,6 @@ from conduit_nb.errors import ConduitError, TruncatedError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.schemas.partial import Partial
-from conduit_nb.session import process_session
 
 pytestmark = [
     pytest.mark.model,
@@ -44,7 +44,7 @@ REVIEWS = [Review("I love it, it works every day."), Review("It broke on the fir
 def block(request: pytest.FixtureRequest) -> Iterator[LlmBlock]:
     kind: type[LlmBlock] = request.param
     yield kind([LmLiteModelConfig(EMBEDDED_MODEL_ID, max_model_len=2048, max_model_concurrency=4)])
-    process_session().stop("all")
+    conduit_nb.terminate("all")
 
 
 def test_records_are_answered_with_records(block: LlmBlock):

@@ -52,5 +52,5 @@ def fleet_session(
     try:
         yield session
     finally:
-        session.stop("all")
+        session.wait(session.deployments.terminate("all"))
         session.close()

@@ -71,7 +71,7 @@ def main() -> None:
     findings = [f"{one.what}: {one.works}" for one in doctor()]
     for filler in folder.glob("filler*"):
         filler.unlink()
-    session.stop("all")
+    session.wait(session.deployments.terminate("all"))
     session.close()
     print(
         json.dumps(

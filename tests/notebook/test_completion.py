@@ -136,7 +136,7 @@ def test_a_deployments_name_is_offered_and_no_provider_is_asked(
         request = DeploymentRequest(
             models=(LmLiteModelConfig("m/one"),), runtime="fake", name="mine", provider="local"
         )
-        info = session.wait(session.fleet.deploy(request))
+        info = session.wait(session.deployments.deploy(request))
         put_far_node(far, info.id or "")
         looks = far.looks
 

@@ -38,7 +38,7 @@ def test_it_says_what_would_start_until_when_and_for_how_much(
     assert total["starts"] == "in all"
     assert total["may_spend_usd"] == 5
     assert total["lasts_hours"] == pytest.approx(5 / 1.5)
-    assert session.ps() == []
+    assert conduit_nb.ps() == []
 
 
 def test_what_others_may_still_spend_cannot_be_spent_again(capsys: pytest.CaptureFixture[str]):
@@ -62,7 +62,7 @@ def test_a_lease_that_costs_more_than_may_be_spent_is_refused(session: Session):
         conduit_nb.deploy("m/one", runtime="fake", hours=24)
 
     assert "--max-usd" in refused.value.hint
-    assert session.ps() == []
+    assert conduit_nb.ps() == []
     (info,) = conduit_nb.deploy("m/one", runtime="fake", hours=9)
     assert info.status == "running"
 
@@ -82,12 +82,12 @@ def test_a_dry_run_is_refused_as_the_deployment_would_be(
 ):
     if "taken" in words:
         conduit_nb.deploy("m/two", runtime="fake", name="taken")
-    before = session.ps()
+    before = conduit_nb.ps()
     line = ["deploy", "m/one", "--runtime", "fake", *words, "--json"]
 
     assert main([*line, "--dry-run"]) == 1
     said = json.loads(capsys.readouterr().out)["error"]
-    assert [one.name for one in session.ps()] == [one.name for one in before]
+    assert [one.name for one in conduit_nb.ps()] == [one.name for one in before]
     assert main(line) == 1
     assert json.loads(capsys.readouterr().out)["error"] == said
     assert said["code"] in ("spend_cap", "argument")

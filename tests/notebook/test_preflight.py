@@ -89,7 +89,7 @@ class TestOnADeployment:
         said = cells.run(f"{self.LINE} --dry-run\n{VERDICT}")
 
         assert said.usd == 0.0
-        assert session.ps() == []
+        assert session.wait(session.deployments.ps()) == []
 
     def test_the_last_such_map_tells_the_time(
         self, cells: Cells, rows: pd.DataFrame, session: Session
@@ -161,7 +161,7 @@ class TestAtAPrice:
         error = cells.fail(f"{self.LINE} --max-usd 0.01\n{VERDICT}", SpendCapError)
 
         assert "--max-usd" in error.hint
-        assert session.ps() == []
+        assert session.wait(session.deployments.ps()) == []
         assert "out" not in cells.names
 
     def test_what_a_map_spends_is_on_its_receipt(self, cells: Cells, rows: pd.DataFrame):

@@ -175,7 +175,7 @@ def test_the_stop_button_may_be_pressed_at_any_moment(
 ):
     moments = random.Random(SEED)
     maps = f"%%conduit map rows -o out --endpoint {server.url}\n{VERDICT}"
-    notebook.must("import pandas, conduit_nb.fleet")
+    notebook.must("import pandas, conduit_nb.state.store")
     for round_ in range(INTERRUPTS):
         is_map = moments.random() < 0.5
         finger = threading.Timer(moments.uniform(0.01, 0.8), notebook.interrupt)

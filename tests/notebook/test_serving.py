@@ -30,7 +30,7 @@ def test_a_receipt_says_who_answered(cells: Cells, session: Session, line: str, 
     cells._run(f"%%conduit map rows -o out --model m/one {line}\n{ECHO}")  # the echo fits or not
 
     (receipt,) = read_receipts()
-    (running,) = session.ps()
+    (running,) = session.wait(session.deployments.ps())
     assert receipt.runtime == runtime
     assert receipt.provider == "local"
     assert receipt.deployment == running.name

@@ -51,7 +51,7 @@ TEXTS = [
 @pytest.fixture(scope="module", autouse=True)
 def _sidecar_ends() -> Iterator[None]:
     yield
-    process_session().stop("all")
+    conduit_nb.terminate("all")
     process_session().close()
 
 
@@ -105,7 +105,7 @@ def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
     cells: Cells, rows: pd.DataFrame
 ):
     process_session().submit(process_session().endpoint(DeploymentRequest())).result(120)
-    [sidecar] = process_session().ps()
+    [sidecar] = conduit_nb.ps()
     killed = psutil.Process(sidecar.pid)
     finished: list[Event] = []
 
@@ -126,7 +126,7 @@ def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
     assert list(conduit_nb.errors(out).index) == list(out.index[~valid])
     assert valid.sum() >= 10
     killed.wait(timeout=10)
-    assert len(process_session().ps()) <= 1
+    assert len(conduit_nb.ps()) <= 1
 
 
 def test_a_row_of_ten_megabytes_is_its_own_error_and_no_other_rows(cells: Cells):

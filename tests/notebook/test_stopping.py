@@ -58,11 +58,11 @@ def deploy_and_stop(seconds: float) -> BaseException | None:
 def test_a_deploy_that_is_stopped_at_any_moment_leaves_nothing_and_says_so(
     session: Session, seconds: float
 ):
-    session.wait(session.fleet.cost())  # the state's libraries are loaded
+    session.wait(session.deployments.cost())  # the state's libraries are loaded
 
     stopped = deploy_and_stop(seconds)
 
-    left = session.wait(session.fleet.left_of(MINE))
+    left = session.wait(session.deployments.find(MINE))
     assert (left is None) == (nodes_of(session) == [])
     if isinstance(stopped, Interrupted):  # else it came before anything began, or at its end
         assert left is None
@@ -70,7 +70,7 @@ def test_a_deploy_that_is_stopped_at_any_moment_leaves_nothing_and_says_so(
 
 
 def test_a_deploy_that_was_stopped_can_be_run_again(session: Session):
-    session.wait(session.fleet.cost())
+    session.wait(session.deployments.cost())
     deploy_and_stop(0.1)
 
     (info,) = conduit_nb.deploy("m/one", runtime="fake", name="mine")
@@ -84,5 +84,5 @@ def test_rows_that_are_stopped_while_their_server_starts_end_it(session: Session
 
     waiting.cancel()
 
-    until_true(lambda: session.wait(session.fleet.left_of(MINE)) is None, within_s=20)
+    until_true(lambda: session.wait(session.deployments.find(MINE)) is None, within_s=20)
     assert nodes_of(session) == []

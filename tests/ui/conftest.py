@@ -110,4 +110,4 @@ def picture(tmp_path: Path) -> Callable[[Page | Locator, str], Path]:
 def end_all() -> None:
     """End everything that the notebooks have started."""
     with closing(Session()) as session:
-        session.stop("all")
+        session.wait(session.deployments.terminate("all"))
