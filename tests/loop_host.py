@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 
 class LoopHost:
-    """`asked` holds what blocks wanted: provider, and whether it had to be a fresh endpoint."""
+    """`asked` holds what blocks wanted: a provider or a deployment's name, and whether it had to
+    be a fresh endpoint."""
 
     def __init__(self) -> None:
         self.events = Events()
@@ -37,9 +38,12 @@ class LoopHost:
     def is_loop_thread(self) -> bool:
         return threading.current_thread() is self._thread
 
-    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
-        self.requests.append(request)
-        self.asked.append((request.provider, fresh))
+    async def endpoint(self, target: DeploymentRequest | str, *, fresh: bool = False) -> Endpoint:
+        if isinstance(target, str):
+            self.asked.append((target, fresh))
+        else:
+            self.requests.append(target)
+            self.asked.append((target.provider, fresh))
         if fresh and len(self.endpoints) > 1:
             self.endpoints.pop(0)
         return self.endpoints[0]

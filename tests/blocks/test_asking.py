@@ -12,6 +12,7 @@ from conduit_nb.blocks.asking import BUSY_ATTEMPTS, Question
 from conduit_nb.blocks.host import use_host
 from conduit_nb.blocks.runtime_blocks import LMLiteBlock
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import (
     ArgumentError,
     EndpointAuthError,
@@ -257,9 +258,11 @@ async def test_a_server_is_started_on_the_sessions_loop_wherever_the_block_is_aw
     loops: list[asyncio.AbstractEventLoop] = []
 
     class Noting(LoopHost):
-        async def endpoint(self, provider: str, *, fresh: bool = False) -> Endpoint:
+        async def endpoint(
+            self, target: DeploymentRequest | str, *, fresh: bool = False
+        ) -> Endpoint:
             loops.append(asyncio.get_running_loop())
-            return await super().endpoint(provider, fresh=fresh)
+            return await super().endpoint(target, fresh=fresh)
 
     host = Noting()
     with openai_server(answer=lambda _: '{"text":"a"}') as server, use_host(host):

@@ -49,7 +49,7 @@ class AnsweringSession(Session):
         )
         self.url = url
 
-    async def endpoint(self, request: DeploymentRequest, *, fresh: bool = False) -> Endpoint:
+    async def endpoint(self, target: DeploymentRequest | str, *, fresh: bool = False) -> Endpoint:
         return Endpoint(self.url)
 
 
