@@ -1,5 +1,7 @@
 """A model server with LmLite's command line and wire format, and no model: it echoes.
 
+With `--answers TEXT` it answers that to everything.
+
 Standard library only, so that it starts in a moment, in any container with a Python.
 Flags make it misbehave:
 `--dies CODE`, `--never-listens`, `--ignores-sigterm`, `--spawns` (a child in a session of its own).
@@ -42,6 +44,7 @@ class Handler(BaseHTTPRequestHandler):
     last_request = time.monotonic()
     slow_requests = 0
     loaded: ClassVar[list[str]] = []
+    answer: ClassVar[str | None] = None
 
     def do_GET(self) -> None:
         if self.path == "/health":
@@ -72,9 +75,9 @@ class Handler(BaseHTTPRequestHandler):
         if body["model"] in ("slow", "loading"):
             Handler.slow_requests += 1
             threading.Event().wait()
-        text = body["messages"][-1]["content"]
+        text = Handler.answer or f"{os.getpid()}: {body['messages'][-1]['content']}"
         if body.get("stream"):
-            self._stream(f"{os.getpid()}: {text}")
+            self._stream(text)
             return
         self._answer(
             200,
@@ -86,7 +89,7 @@ class Handler(BaseHTTPRequestHandler):
                 "choices": [
                     {
                         "index": 0,
-                        "message": {"role": "assistant", "content": f"{os.getpid()}: {text}"},
+                        "message": {"role": "assistant", "content": text},
                         "finish_reason": "stop",
                     }
                 ],
@@ -171,7 +174,9 @@ def main() -> None:
     parser.add_argument("--never-listens", action="store_true")
     parser.add_argument("--ignores-sigterm", action="store_true")
     parser.add_argument("--spawns", action="store_true")
+    parser.add_argument("--answers")
     arguments = parser.parse_args()
+    Handler.answer = arguments.answers
     print("fake LmLite begins", flush=True)
     if arguments.ignores_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

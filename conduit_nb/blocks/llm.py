@@ -349,10 +349,9 @@ async def _chat_stream(name: str, access: ModelAccess, question: Question) -> As
 
 def _require_nothing_to_start(request: DeploymentRequest, where: str) -> None:
     """Raise ArgumentError where an option says what to start, and `where` names what runs."""
-    plain = DeploymentRequest(
-        models=request.models, runtime=request.runtime, provider=request.provider
-    )
-    for name in (*request.differences(plain), *request.bounds()):
+    plain = DeploymentRequest(models=request.models, runtime=request.runtime)
+    for option in (*request.differences(plain), *request.bounds()):
+        name = "compute_provider" if option == "provider" else option
         raise ArgumentError(
             f"{name} applies to compute that Conduit starts, and {where}= names what runs.",
             param=name,

@@ -151,6 +151,7 @@ def _place(session: Session, task: LlmTask[Any, Any]) -> _Place:
         said = live.device or live.provider
         return _Place(said=said, provider=live.provider, usd_per_hour=live.usd_per_hour or 0.0)
     if isinstance(target, str):
+        session.wait(session.endpoint(target))  # says why where it does not run
         return _Place(said=target, provider=None, usd_per_hour=None)
     return _rented(session, target)
 

@@ -70,10 +70,10 @@ class Witness:
                     provider=info.provider,
                     deployment=info.name,
                     device=info.device,
-                    usd_per_hour=info.usd_per_hour,
+                    usd_per_hour=info.usd_per_hour or 0.0,
                     runtime_version=None if isinstance(target, str) else target.runtime_version,
                 )
-                run.progress.usd_per_hour = info.usd_per_hour
+                run.progress.usd_per_hour = self._server.usd_per_hour
             endpoint = await self._session.endpoint(target)
             health = await endpoint.health(timeout_s=ASK_S)
             self._server = replace(

@@ -12,6 +12,8 @@ from conduit_nb.blocks.runtime_blocks import block_type
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.compute.request import ANY, LMLITE
+from conduit_nb.deployments.info import DeploymentInfo
+from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.cell_options import ModelOptions
 from conduit_nb.options import options_of, parse_options
 from conduit_nb.session import process_session
@@ -54,8 +56,10 @@ def task_of(
 ) -> LlmTask[In, Out]:
     """Return the task that a cell's options stand for."""
     on = options.model.on
-    model_id = options.model.model or _model_of(on) or settings.default_model()
     compute = dict(options.compute)
+    running = None if on is None else _running(on, compute)
+    first = None if running is None else next(iter(running.models), None)
+    model_id = options.model.model or first or settings.default_model()
     runtime = compute.pop("runtime", LMLITE)
     provider = compute.pop("provider", ComputeProvider.LOCAL) or ANY
     block = block_type(runtime)(
@@ -81,10 +85,16 @@ def task_of(
     )
 
 
-def _model_of(name: str | None) -> str | None:
-    """Return the first model of a deployment, None where none is named or it says nothing of it."""
-    if name is None:
-        return None
+def _running(name: str, compute: Mapping[str, Any]) -> DeploymentInfo:
+    """Return the deployment that `--on` names. Raises ArgumentError where there is none."""
+    if "runtime" in compute:
+        raise ArgumentError(
+            "runtime applies to compute that Conduit starts, and on= names what runs.",
+            param="runtime",
+            hint="Leave one of the two out.",
+        )
     session = process_session()
-    info = session.wait(session.deployments.find(name))
-    return next(iter(info.models), None)
+    try:
+        return session.wait(session.deployments.find(name))
+    except ArgumentError as err:
+        raise ArgumentError(str(err), param="on", hint=err.hint) from err
