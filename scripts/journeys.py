@@ -149,12 +149,12 @@ def _click(notebook: Notebook, cloud: RunpodServer) -> Message:
     shown = notebook.hear(panel, lambda told: bool(_reader(told)))
     act = {"kind": "act", "key": _reader(shown)["key"]}
     lease = _reader(shown)["lease_until"]
-    notebook.say(panel, {**act, "word": "extend"})  # the first click, which is not counted
+    notebook.say(panel, {**act, "verb": "extend"})  # the first click, which is not counted
     notebook.hear(panel, lambda told: _reader(told).get("lease_until", lease) != lease)
     before = len(cloud.exchanges)
 
     def stop() -> None:
-        notebook.say(panel, {**act, "word": "stop"})
+        notebook.say(panel, {**act, "verb": "stop"})
         notebook.hear(panel, lambda told: _reader(told).get("status") == "stopped")
 
     clicked = notebook.recorded(stop)
