@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drain-s", type=_seconds, default=5.0, help="how long SIGTERM waits")
     parser.add_argument("--threads", type=int, help="threads of an engine on the CPU")
     parser.add_argument(
-        "--max-concurrency", type=int, default=32, help="rows a model writes at once"
+        "--max-concurrency", type=int, default=32, help="replies a model writes at once"
     )
     parser.add_argument("--max-waiting", type=int, default=512, help="requests a model may queue")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps; the best that is there")

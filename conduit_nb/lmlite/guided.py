@@ -371,7 +371,7 @@ class Grammars:
 
 
 class Masks:
-    """Allowed tokens of many replies at once; rows are filled in parallel."""
+    """Allowed tokens of many replies at once, computed in parallel."""
 
     def __init__(self, vocab_size: int) -> None:
         self._vocab_size = vocab_size
@@ -381,7 +381,7 @@ class Masks:
     def forbidden(self, guides: Sequence[Guide]) -> NDArray[np.bool_]:
         """Return `[guides, vocab]`: true where a token may not come next.
 
-        A grammar that breaks here raises nothing, its row is void: `Guide.check` tells.
+        A grammar that breaks here raises nothing, and its row is void: `Guide.check` raises.
         """
         bits = np.zeros((len(guides), self._words), dtype=np.int32)
         matchers = [(guide.matcher, index) for index, guide in enumerate(guides)]

@@ -23,7 +23,7 @@ LEAST_TOKENS = 2048
 """A context that a model must have room for where nobody says how long it is to be."""
 
 UNKNOWN_CACHE_BYTES = GIB
-"""What a model may keep of its rows where its configuration does not tell what that is."""
+"""How large the cache may be where the configuration does not say what a token takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Estimate:
     def cache_bytes(self, granted: int) -> int:
         """Return how large the cache itself may be, of what is granted for it and its use.
 
-        The pages of several rows are gathered for the work; a row alone needs nothing for that.
+        The pages of several sequences are gathered for attention; one alone needs nothing for that.
         """
         several = int(granted / (1 + overheads_of("lmlite").scattered_kv_share))
         return max(several, min(granted, self.need.least_cache_bytes))
@@ -112,8 +112,8 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
         return _unplanned(model, weights, overheads, asked)
     (device,) = planned.devices
     states = planned.models[0].state_bytes_per_request
-    row_bytes = device.kv_bytes_per_token * context + states
-    several = int((1 + overheads.scattered_kv_share) * row_bytes * asked.max_concurrency)
+    sequence_bytes = device.kv_bytes_per_token * context + states
+    several = int((1 + overheads.scattered_kv_share) * sequence_bytes * asked.max_concurrency)
     return Estimate(
         model_id=model_id,
         need=Need(

@@ -141,8 +141,8 @@ class ModelPool:
 
         Of several copies it is the least busy one. `max_model_len` is the context that there must
         be room for where the model is still to be loaded. A load that failed is tried again by the
-        next request, but not within FAILURE_KEPT_S: the rows of one batch learn of one failure
-        together.
+        next request, but not within FAILURE_KEPT_S: all requests that were sent together get the
+        same failure.
 
         Raises EndpointBusyError where too many wait already, or all memory is held by models at
         work; RequestRefusedError where so many can never be written at once; DoesNotFitError where

@@ -1,12 +1,11 @@
 """One reply while it is written: each new token becomes text, forced tokens and perhaps the end.
 
-Layer 3: no torch.
+Imports no torch.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +17,17 @@ from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.protocol import FinishReason
 
 
 class Reply:
-    """Writes at most `max_tokens` tokens into `row`, the one list that the scheduler reads."""
+    """Writes at most `max_tokens` tokens into `sequence`, the one list that the scheduler reads."""
 
     def __init__(
         self,
         *,
-        row: Row,
+        sequence: Sequence,
         max_tokens: int,
         sampling: SamplingParams,
         guide: Guide | None,
@@ -38,11 +37,11 @@ class Reply:
         logprobs: LogprobTrail | None = None,
         confidence: ConfidenceTrail | None = None,
     ) -> None:
-        self.row = row
+        self.sequence = sequence
         self.sampling = sampling
         self.guide = guide
         self.draws = random.Random(sampling.seed)  # noqa: S311  # texts, not secrets
-        self._prompt_tokens = len(row.tokens)
+        self._prompt_tokens = len(sequence.tokens)
         self._left = max_tokens
         self._detokenizer = detokenizer
         self._stops = StopStrings(sampling.stop, includes=sampling.includes_stop)
@@ -61,7 +60,7 @@ class Reply:
     @property
     def written(self) -> list[int]:
         """The tokens of the reply so far."""
-        return self.row.tokens[self._prompt_tokens :]
+        return self.sequence.tokens[self._prompt_tokens :]
 
     @property
     def left(self) -> int:
@@ -71,7 +70,7 @@ class Reply:
     @property
     def may_end(self) -> bool:
         """Whether it has the tokens that it is to have at least."""
-        return len(self.row.tokens) - self._prompt_tokens >= self.sampling.min_tokens
+        return len(self.sequence.tokens) - self._prompt_tokens >= self.sampling.min_tokens
 
     def begin(self) -> GenerationDelta | None:
         """Write what the grammar forces at the very start; None where that is nothing."""
@@ -133,7 +132,7 @@ class Reply:
         return self._write(chosen, tokens, end=reason)
 
     def _write(
-        self, chosen: Chosen | None, more: Sequence[int], *, end: FinishReason | None = None
+        self, chosen: Chosen | None, more: list[int], *, end: FinishReason | None = None
     ) -> GenerationDelta:
         """Add tokens to the reply, as far as they fit; with `end` it is over."""
         wanted = [*([chosen] if chosen else []), *(Chosen(token=token) for token in more)]
@@ -141,7 +140,7 @@ class Reply:
         is_cut = len(fitting) < len(wanted)
         self._left -= len(fitting)
         tokens = [one.token for one in fitting]
-        self.row.tokens.extend(tokens)
+        self.sequence.tokens.extend(tokens)
         if self._logprobs:
             self._logprobs.add(fitting)
         if self._confidence:

@@ -26,17 +26,17 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
     if guided:
         guides = [guide for reply in replies if (guide := reply.guide)]
         not_allowed = masks.forbidden(guides)
-        for row, index in enumerate(guided):
-            token = replies[index].escape_token(not_allowed[row])
+        for number, index in enumerate(guided):
+            token = replies[index].escape_token(not_allowed[number])
             if token is not None:
-                not_allowed[row] = True
-                not_allowed[row, token] = False
+                not_allowed[number] = True
+                not_allowed[number, token] = False
         forbidden = torch.as_tensor(not_allowed, device=logits.device)
         if len(guided) == len(replies):
             logits.masked_fill_(forbidden, -torch.inf)
         else:
-            rows = torch.tensor(guided, device=logits.device)
-            logits[rows] = logits[rows].masked_fill(forbidden, -torch.inf)
+            indices = torch.tensor(guided, device=logits.device)
+            logits[indices] = logits[indices].masked_fill(forbidden, -torch.inf)
     for index, reply in enumerate(replies):
         if not reply.may_end:
             _go_on(logits[index], reply)
@@ -69,7 +69,7 @@ def _penalise(logits: torch.Tensor, reply: Reply) -> None:
     """Move the logits `[vocab]` of tokens that were read or written, in place."""
     parameters = reply.sampling
     if parameters.repetition_penalty != 1:
-        seen = torch.tensor(list(set(reply.row.tokens)), device=logits.device)
+        seen = torch.tensor(list(set(reply.sequence.tokens)), device=logits.device)
         before = logits[seen]
         by = parameters.repetition_penalty
         logits[seen] = torch.where(before > 0, before / by, before * by)

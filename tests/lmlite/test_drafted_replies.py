@@ -40,8 +40,8 @@ async def both(
 
 
 def turns(engine: Engine) -> int:
-    """Return how often any row was in a step."""
-    return sum(rows * steps for rows, steps in enumerate(engine.stats().steps_by_rows))
+    """Return how often any sequence was in a step."""
+    return sum(size * steps for size, steps in enumerate(engine.stats().steps_by_batch_size))
 
 
 async def test_free_text_is_that_of_generate_and_takes_fewer_steps(
@@ -76,7 +76,7 @@ async def test_guided_text_is_the_same(
     assert engine.stats().drafted_tokens > 0
 
 
-async def test_rows_that_are_preempted_and_share_prefixes_write_the_same(
+async def test_sequences_that_are_preempted_and_share_prefixes_write_the_same(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     reference = Reference(tiny_model_folder)
@@ -126,11 +126,11 @@ async def test_a_reply_ends_at_its_limit_and_at_the_end_of_the_context(
     assert drafted[-1].tokens == 96 - len(prompt)
 
 
-async def test_rows_that_leave_in_the_middle_of_their_drafts_leak_nothing(
+async def test_sequences_that_leave_in_the_middle_of_their_drafts_leak_nothing(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     prompt = Reference(tiny_model_folder).prompt("a a a a")
-    engine = load_engine(tiny_model_folder, kept_tokens=0)
+    engine = load_engine(tiny_model_folder, prefix_cache_tokens=0)
 
     async def read_some(deltas: int) -> None:
         stream = engine.generate(request(prompt, 200))

@@ -71,10 +71,11 @@ def test_what_is_granted_is_for_the_cache_and_for_gathering_its_pages(tiny):
     assert one.cache_bytes(one.need.most_cache_bytes) == one.need.most_cache_bytes / 1.25
 
 
-def test_states_of_one_size_are_planned_for_each_row(tiny_model):
+def test_states_of_one_size_are_planned_for_each_sequence(tiny_model):
     folder = tiny_model("mamba")
     one, many = (
-        estimate("tiny", folder, Asked(device="cpu", max_concurrency=rows)).need for rows in (1, 8)
+        estimate("tiny", folder, Asked(device="cpu", max_concurrency=count)).need
+        for count in (1, 8)
     )
 
     assert one.least_cache_bytes == many.least_cache_bytes > 0

@@ -43,18 +43,18 @@ def test_the_result_is_nearly_that_of_the_plain_layer(linear, shape):
 
 
 @torch.inference_mode()
-def test_a_row_among_others_says_bit_for_bit_what_it_says_alone(linear):
+def test_a_token_among_others_gives_bit_for_bit_what_it_gives_alone(linear):
     layer = Int8Linear(linear)
-    rows = torch.randn(40, 96) * torch.logspace(-3, 4, 40).unsqueeze(1)  # of very unlike sizes
+    tokens = torch.randn(40, 96) * torch.logspace(-3, 4, 40).unsqueeze(1)  # of very unlike sizes
 
-    together = layer(rows)
-    alone = torch.cat([layer(row.unsqueeze(0)) for row in rows])
+    together = layer(tokens)
+    alone = torch.cat([layer(token.unsqueeze(0)) for token in tokens])
 
     assert torch.equal(together, alone)
 
 
 @torch.inference_mode()
-def test_a_row_of_zeros_is_the_bias(linear):
+def test_an_input_of_zeros_gives_the_bias(linear):
     assert torch.equal(Int8Linear(linear)(torch.zeros(3, 96)), linear.bias.expand(3, 50))
 
 
@@ -99,7 +99,7 @@ def test_on_another_device_it_is_refused():
 async def test_a_text_among_others_is_the_text_alone(tiny_model, load_engine, family: str):
     folder = tiny_model(family)
     engine = load_engine(folder, quantization="int8", max_concurrency=8)
-    again = load_engine(folder, quantization="int8", max_concurrency=8, kept_tokens=0)
+    again = load_engine(folder, quantization="int8", max_concurrency=8, prefix_cache_tokens=0)
     asked = [
         request(engine.encode_chat([{"role": "user", "content": text}]), 24) for text in PROMPTS
     ]
@@ -111,7 +111,7 @@ async def test_a_text_among_others_is_the_text_alone(tiny_model, load_engine, fa
 
 
 @pytest.mark.skipif(DEVICE != "cpu", reason="8-bit weights are served on the CPU")
-def test_the_engine_has_eight_bits_and_packs_its_rows(tiny_model_folder, load_engine):
+def test_the_engine_has_eight_bits_and_batches_its_sequences(tiny_model_folder, load_engine):
     engine = load_engine(tiny_model_folder, quantization="int8")
     kinds = {type(part) for part in engine._worker._runner._loaded.model.modules()}
 

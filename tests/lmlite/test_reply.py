@@ -16,7 +16,7 @@ from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 
 SCHEMA = {
@@ -40,7 +40,7 @@ def reply(
     **sampling: Any,
 ) -> Reply:
     return Reply(
-        row=Row(number=0, tokens=list(PROMPT)),
+        sequence=Sequence(number=0, tokens=list(PROMPT)),
         max_tokens=max_tokens,
         sampling=SamplingParams(stop=stop, **sampling),
         guide=GRAMMARS.guide(schema) if schema else None,
@@ -57,17 +57,17 @@ def chosen(text: str, logprob: float = -1.0) -> Chosen:
 
 
 def written(of: Reply) -> str:
-    return TOKENIZER.decode(of.row.tokens[len(PROMPT) :])
+    return TOKENIZER.decode(of.sequence.tokens[len(PROMPT) :])
 
 
-def test_a_token_goes_to_the_row_and_becomes_text():
+def test_a_token_goes_to_the_sequence_and_becomes_text():
     one = reply()
     (token,) = TOKENIZER.encode("true")
 
     delta = one.add(Chosen(token=token))
 
     assert (delta.text, delta.tokens, delta.finish_reason) == ("true", 1, None)
-    assert one.row.tokens == [*PROMPT, token]
+    assert one.sequence.tokens == [*PROMPT, token]
 
 
 def test_an_end_token_ends_the_reply_and_is_no_text():
@@ -76,7 +76,7 @@ def test_an_end_token_ends_the_reply_and_is_no_text():
     delta = one.add(Chosen(token=TOKENIZER.eos_token_id))
 
     assert (delta.text, delta.tokens, delta.finish_reason) == ("", 1, "stop")
-    assert one.row.tokens == PROMPT
+    assert one.sequence.tokens == PROMPT
 
 
 def test_forced_tokens_come_with_the_start_and_with_the_token_before_them():
@@ -89,7 +89,7 @@ def test_forced_tokens_come_with_the_start_and_with_the_token_before_them():
 
     assert (ended.text, ended.finish_reason) == ('true,"count":12}', "stop")
     assert written(one) == '{"flag":true,"count":12}'
-    assert begun.tokens + ended.tokens == len(one.row.tokens) - len(PROMPT)
+    assert begun.tokens + ended.tokens == len(one.sequence.tokens) - len(PROMPT)
     assert (begun.forced, ended.forced) == (begun.tokens, ended.tokens - 1)
 
 
@@ -143,7 +143,7 @@ def test_a_record_that_is_whole_at_the_very_limit_is_whole():
     whole = reply(schema=SCHEMA)
     whole.begin()
     whole.add(chosen("true"))
-    needed = len(whole.row.tokens) - len(PROMPT)
+    needed = len(whole.sequence.tokens) - len(PROMPT)
 
     one = reply(schema=SCHEMA, max_tokens=needed)
     one.begin()

@@ -25,7 +25,7 @@ def test_an_engine_says_how_it_attends(tiny_model: Callable[..., Path], load_eng
     assert [engine.attention for engine in engines] == ["packed", "fallback"]
 
 
-def test_the_log_says_why_a_model_is_not_packed(
+def test_the_log_says_why_a_model_is_not_batched(
     tiny_model: Callable[..., Path], load_engine: LoadEngine, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.WARNING, logger="conduit_nb.lmlite"):

@@ -18,7 +18,7 @@ from conduit_nb.lmlite.repetition import LEAST_CHARACTERS, RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 from tests.lmlite.conftest import LoadEngine
 from tests.lmlite.generation import request, write, write_all
@@ -28,7 +28,7 @@ PROBABILITIES = (0.5, 0.1, 0.0, 0.3, 0.1)
 
 def reply(**sampling: object) -> Reply:
     return Reply(
-        row=Row(number=0, tokens=[1]),
+        sequence=Sequence(number=0, tokens=[1]),
         max_tokens=5,
         sampling=SamplingParams(**sampling),  # pyright: ignore[reportArgumentType]  # a test's shorthand
         guide=None,
@@ -88,7 +88,7 @@ def test_min_p_keeps_what_is_likely_beside_the_likeliest():
 
 def chosen_after(written: list[int], **sampling: object) -> int:
     one = reply(**sampling)
-    one.row.tokens.extend(written)
+    one.sequence.tokens.extend(written)
     logits = torch.tensor(PROBABILITIES).log()[None]
     return choose_tokens(logits, [one], Masks(len(PROBABILITIES)))[0].token
 
@@ -121,7 +121,7 @@ def test_the_repetition_penalty_counts_the_prompt_and_moves_either_sign_down():
 def test_penalties_of_one_reply_leave_its_neighbours_alone():
     one, other = reply(frequency_penalty=2.0, top_logprobs=0), reply(top_logprobs=0)
     for both in (one, other):
-        both.row.tokens.append(0)
+        both.sequence.tokens.append(0)
     logits = torch.tensor(PROBABILITIES).log().repeat(2, 1)
 
     penalised, plain = choose_tokens(logits, [one, other], Masks(len(PROBABILITIES)))
@@ -179,9 +179,9 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
     tokenizer = make_tiny_tokenizer()
     guide = Grammars(from_tokenizer(tokenizer)).guide({"type": "integer"})
     (one_digit,), (zero,) = tokenizer.encode("1"), tokenizer.encode("0")
-    row = Row(number=0, tokens=[])
+    sequence = Sequence(number=0, tokens=[])
     guided = Reply(
-        row=row,
+        sequence=sequence,
         max_tokens=1000,
         sampling=SamplingParams(),
         guide=guide,
@@ -202,4 +202,4 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
         guided.add(chosen)
 
     assert chosen.token == tokenizer.eos_token_id
-    assert len(row.tokens) > LEAST_CHARACTERS
+    assert len(sequence.tokens) > LEAST_CHARACTERS

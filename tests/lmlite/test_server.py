@@ -377,19 +377,19 @@ async def test_a_text_of_megabytes_does_not_hold_up_others(server, tiny):
     assert max(waits) < 2
 
 
-def test_a_client_that_leaves_a_stream_frees_its_row(server, long_winded):
+def test_a_client_that_leaves_a_stream_frees_its_place_in_the_batch(server, long_winded):
     with server.client.stream(
         "POST",
         "/v1/chat/completions",
         json=chat_body(long_winded, stream=True, response_format=ENDLESS),
     ) as response:
         written = (line for line in response.iter_lines() if "true" in line or "false" in line)
-        next(written)  # the head of an answer comes before its row runs, its text does not
+        next(written)  # the head of an answer comes before its sequence runs, its text does not
 
     until_free(server, long_winded, within_s=10)
 
 
-def test_a_client_that_leaves_a_whole_reply_frees_its_row(server, long_winded):
+def test_a_client_that_leaves_a_whole_reply_frees_its_place_in_the_batch(server, long_winded):
     server.chat(long_winded, max_tokens=1)
     with pytest.raises(httpx2.ReadTimeout):
         server.client.post(

@@ -25,7 +25,7 @@ pytest.importorskip("torch")
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from conduit_nb.lmlite.engine import KEPT_SHARE
+from conduit_nb.lmlite.engine import PREFIX_CACHE_SHARE
 from tests.lmlite.server_process import KEY, ServerProcess, chat_body, server_process
 from tests.lmlite.test_server import ENDLESS, error_of, until_free
 
@@ -56,7 +56,7 @@ def unharmed(server: ServerProcess, model: Path) -> Iterator[None]:
     assert server.chat(model, max_tokens=8).json()["choices"] == before
     until_free(server, model, within_s=10)
     pages = figures(server, model)
-    assert pages["conduit_kv_pages_used"] <= pages["conduit_kv_pages"] / KEPT_SHARE
+    assert pages["conduit_kv_pages_used"] <= pages["conduit_kv_pages"] / PREFIX_CACHE_SHARE
     assert "Traceback" not in server.log
 
 

@@ -247,7 +247,7 @@ def test_a_completion_can_be_guided_stopped_and_refused(client, tiny):
 # Deadlines
 
 
-def test_a_deadline_ends_a_reply_with_a_504_and_frees_its_row(server, long_winded):
+def test_a_deadline_ends_a_reply_with_a_504_and_frees_its_place_in_the_batch(server, long_winded):
     server.chat(long_winded, max_tokens=1)
     begun = time.monotonic()
 
@@ -275,7 +275,7 @@ def test_a_deadline_ends_a_stream_with_an_event(server, long_winded):
 
 
 def test_waiting_counts_and_others_go_on(server, long_winded):
-    """The batch has two rows: what waits behind them never gets one."""
+    """The batch has two places: what waits behind them never gets one."""
     endless = {
         "model": str(long_winded),
         "messages": HI,

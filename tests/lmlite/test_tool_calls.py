@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections import abc
 from typing import Any
 
 import jsonschema
@@ -23,7 +23,7 @@ from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.lmlite.tool_calls import (
     BARE,
     TAGGED,
@@ -79,7 +79,7 @@ def takes(asked: CallGrammar, text: str) -> tuple[bool, bool]:
     return taken == len(tokens), guide.matcher.is_accepting()
 
 
-def read(reader: CallReader, pieces: Sequence[str]) -> list[CallPart]:
+def read(reader: CallReader, pieces: abc.Sequence[str]) -> list[CallPart]:
     """Return what was read, neighbouring pieces joined."""
     parts = [*reader.opening()]
     for piece in pieces:
@@ -223,7 +223,7 @@ def reply(asked: CallGrammar, max_tokens: int, **sampling: Any) -> Reply:
     guide: Guide = GRAMMARS.guide(asked)
     guide.check_budget(max_tokens)
     return Reply(
-        row=Row(number=0, tokens=[1]),
+        sequence=Sequence(number=0, tokens=[1]),
         max_tokens=max_tokens,
         sampling=SamplingParams(**sampling),
         guide=guide,
