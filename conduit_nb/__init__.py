@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from conduit_nb.compute.accelerators import find_accelerator
     from conduit_nb.compute.constraints import DeploymentConstraint
     from conduit_nb.compute.detection import local_offerings
-    from conduit_nb.compute.offerings import ComputeOffering, ComputeProvider
+    from conduit_nb.compute.names import ComputeProvider
+    from conduit_nb.compute.offerings import ComputeOffering
     from conduit_nb.compute.request import DeploymentRequest, Replicas
     from conduit_nb.compute.selection import calculate_best_compute_offering, rank_offerings
     from conduit_nb.errors import (
@@ -96,7 +97,7 @@ if TYPE_CHECKING:
         terminate,
     )
     from conduit_nb.notebook.doctor import doctor
-    from conduit_nb.notebook.keeping import adopt, gc
+    from conduit_nb.notebook.keeping import attach, cleanup
     from conduit_nb.notebook.planning import find_offerings, plan
     from conduit_nb.notebook.row_errors import errors
     from conduit_nb.schemas import (
@@ -114,12 +115,13 @@ if TYPE_CHECKING:
     from conduit_nb.schemas.partial import Partial
 
 __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
-    "adopt",
     "ArgumentError",
+    "attach",
     "Block",
     "BlockError",
     "BootError",
     "calculate_best_compute_offering",
+    "cleanup",
     "CommandResult",
     "ComputeError",
     "ComputeOffering",
@@ -153,7 +155,6 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
     "FileWriteResult",
     "find_accelerator",
     "find_offerings",
-    "gc",
     "HttpGetBlock",
     "HttpPostBlock",
     "HttpResult",
@@ -220,6 +221,7 @@ _HOMES = {
     "conduit_nb.blocks.http": ("HttpGetBlock", "HttpPostBlock"),
     "conduit_nb.blocks.pipeline": ("Pipeline",),
     "conduit_nb.blocks.records": (
+        "cleanup",
         "CommandResult",
         "FileReadResult",
         "FileWriteResult",
@@ -243,6 +245,7 @@ _HOMES = {
     "conduit_nb.compute.selection": ("calculate_best_compute_offering", "rank_offerings"),
     "conduit_nb.errors": (
         "ArgumentError",
+        "attach",
         "BlockError",
         "BootError",
         "ComputeError",
@@ -300,7 +303,7 @@ _HOMES = {
         "terminate",
     ),
     "conduit_nb.notebook.doctor": ("doctor",),
-    "conduit_nb.notebook.keeping": ("adopt", "gc"),
+    "conduit_nb.notebook.keeping": ("attach", "cleanup"),
     "conduit_nb.notebook.planning": ("find_offerings", "plan"),
     "conduit_nb.schemas": (
         "Length",

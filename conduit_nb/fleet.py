@@ -83,7 +83,7 @@ class Fleet:
         served = await manager.live(request)
         if served is not None:
             self._serving[request.identity()] = served.id
-        if request.replicas.most > request.replicas.least:
+        if request.replicas.max > request.replicas.min:
             self._follow(manager, request, endpoint)
         return endpoint
 
@@ -388,7 +388,7 @@ def plan_of(models: Sequence[LmLiteModelConfig], request: DeploymentRequest) -> 
             dtype=dtypes.pop() if len(dtypes) == 1 else "auto",
             quantization=quantizations.pop() if len(quantizations) == 1 else None,
             max_model_len=max(longest) if len(longest) == len(models) else None,
-            max_model_concurrency=max(most),
+            max_concurrency=max(most),
             runtime=runtime,
         ),
     )

@@ -242,19 +242,19 @@ class Session:
         return await self._starts.join(
             _key(request),
             lambda: self._ensure(request),
-            ends_unwanted=not request.is_sidecar,  # what costs ends when nobody wants it any more
+            ends_unwanted=not request.is_shared,  # what costs ends when nobody wants it any more
         )
 
     async def _ensure(self, request: DeploymentRequest) -> _Served:
         key = _key(request)
-        if request.is_sidecar:
+        if request.is_shared:
             endpoint = await self._sidecar.ensure(
                 self._make_runtime(SIDECAR_RUNTIME), self._provider(SIDECAR_PROVIDER)
             )
         else:
             endpoint = await self.fleet.endpoint(request)
         known = self._served.get(key)
-        if request.is_sidecar and known is not None and known.endpoint.url == endpoint.url:
+        if request.is_shared and known is not None and known.endpoint.url == endpoint.url:
             await endpoint.aclose()
             return known
         if known is not None:
@@ -392,7 +392,7 @@ class Session:
 
 def _key(request: DeploymentRequest) -> str:
     """Return what tells one server in use from another: the sidecar serves many requests."""
-    return SIDECAR if request.is_sidecar else request.identity()
+    return SIDECAR if request.is_shared else request.identity()
 
 
 def _waits_for_itself() -> ArgumentError:

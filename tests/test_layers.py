@@ -21,6 +21,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "conduit_nb"
 LAYERS = {
     "errors": 0,
     "units": 0,
+    "options": 0,
     "credentials": 0,
     "http_clients": 0,
     "child_environment": 0,
@@ -73,6 +74,9 @@ SIBLINGS = {
     ("settings", "errors"): "a setting that is wrong is an error like any other",
     ("settings", "units"): "a setting that is a number has bounds like any other",
     ("units", "errors"): "a number that is wrong is an error like any other",
+    ("options", "errors"): "an option that is wrong is an error like any other",
+    ("options", "units"): "an option that is a number has bounds like any other",
+    ("options", "spelling"): "an unknown option is answered with the one that was meant",
     ("events", "errors"): "an event carries the error",
     ("plugins", "errors"): "a plugin that is broken is an error like any other",
     ("plugins", "spelling"): "an unknown name is answered with the one that was meant",

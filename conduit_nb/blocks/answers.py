@@ -6,13 +6,12 @@ Layer 3.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
+from conduit_nb.blocks.ask_options import OnLength
 from conduit_nb.errors import ArgumentError
 
 Out = TypeVar("Out")
-
-OnLength: TypeAlias = Literal["error", "keep"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,8 @@ from conduit_nb.blocks.ports import Port
 from conduit_nb.blocks.snapshots import snapshots
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.judging import KNOBS, terms_reasons
-from conduit_nb.compute.offerings import ComputeProvider, terms_of
+from conduit_nb.compute.names import ComputeProvider
+from conduit_nb.compute.offerings import terms_of
 from conduit_nb.errors import ArgumentError, SchemaError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Message
@@ -61,9 +62,9 @@ def require_text_field(block: str, port: Port, field: str, *, or_bytes: bool = F
             )
 
 
-def require_provider(provider: str) -> None:
+def require_provider(provider: str | None) -> None:
     """Raise ArgumentError, with the names that are known, where no provider is called that."""
-    if provider == ComputeProvider.LOCAL:  # always there, and looking is not free
+    if provider in (ComputeProvider.LOCAL, None):  # always there, and looking is not free
         return
     names = plugins.registered_names("conduit_nb.providers")
     if provider not in names:
@@ -80,7 +81,7 @@ def require_served(runtime: str, models: Sequence[LmLiteModelConfig]) -> None:
     cast("Callable[[], _Checks]", registered)().check(models)
 
 
-def require_within(constraint: DeploymentConstraint, provider: str) -> None:
+def require_within(constraint: DeploymentConstraint, provider: str | None) -> None:
     """Raise ArgumentError where nothing of the provider is within the constraint.
 
     Of this machine all is known; of others their name, until there is an offering to judge.
@@ -90,7 +91,7 @@ def require_within(constraint: DeploymentConstraint, provider: str) -> None:
         found = terms_reasons(here, constraint, only_launchable=True)
         reasons, knobs = [str(one) for one in found], [KNOBS[one.code] for one in found]
     else:
-        allowed = constraint.providers is None or provider in constraint.providers
+        allowed = provider is None or provider in (constraint.providers or (provider,))
         reasons = [] if allowed else [f"{provider} is not among the providers"]
         knobs = [KNOBS["provider"]]
     if reasons:
@@ -103,8 +104,8 @@ def require_within(constraint: DeploymentConstraint, provider: str) -> None:
 
 def require_models(
     models: Sequence[LmLiteModelConfig | str],
-) -> tuple[LmLiteModelConfig, ...]:
-    """Return what a block may ask; an id alone is a model with every default.
+) -> tuple[LmLiteModelConfig | str, ...]:
+    """Return what a block may ask.
 
     Raises ArgumentError where there is none, one twice, or something else.
     """
@@ -115,7 +116,7 @@ def require_models(
             param="models",
             hint="Put it into brackets: models=[…].",
         )
-    found: list[LmLiteModelConfig] = []
+    found: list[LmLiteModelConfig | str] = []
     for one in given:
         if not isinstance(one, str | LmLiteModelConfig):
             raise ArgumentError(
@@ -123,12 +124,13 @@ def require_models(
                 param="models",
                 hint="Give an id, or LmLiteModelConfig(id, …) where there is more to say.",
             )
-        found.append(LmLiteModelConfig(one) if isinstance(one, str) else one)
-    ids = [one.model_id for one in found]
-    doubled = [one for one in ids if ids.count(one) > 1]
-    if doubled or not found:
+        found.append(one)
+    ids = {
+        LmLiteModelConfig(one).model_id if isinstance(one, str) else one.model_id for one in found
+    }
+    if not found or len(ids) < len(found):
         raise ArgumentError(
-            f"models= names {doubled[0]!r} twice." if doubled else "models= is empty.",
+            "models= names one model twice." if found else "models= is empty.",
             param="models",
             hint="Give one LmLiteModelConfig for each model.",
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, Unpack, overload
 
-from conduit_nb.blocks.answers import OnLength
+from conduit_nb.blocks.ask_options import OnLength
 from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
 from conduit_nb.blocks.base import observed, wait_for
 from conduit_nb.blocks.checks import (
@@ -25,9 +25,8 @@ from conduit_nb.blocks.host import current_host
 from conduit_nb.blocks.ports import as_list
 from conduit_nb.blocks.streams import iterate
 from conduit_nb.blocks.tasks import LlmTask
-from conduit_nb.compute.constraints import DeploymentConstraint
-from conduit_nb.compute.offerings import ComputeProvider
-from conduit_nb.compute.request import DeploymentRequest, to_replicas
+from conduit_nb.compute.names import ComputeProvider
+from conduit_nb.compute.request import ComputeOptions, DeploymentRequest
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.models.config import LmLiteModelConfig, split_revision
 from conduit_nb.protocol import Message
@@ -45,10 +44,9 @@ class LlmBlock:
     `models` says which, by id, and in a LmLiteModelConfig within what bounds. They run on
     `compute_provider` (a member of ComputeProvider or a registered name), or wherever `endpoint`
     says: the URL of any OpenAI-compatible server, whose key stands in the environment variable
-    `api_key_env`. `constraint` says what is accepted of the compute: a provider that it rules out
-    is an ArgumentError. `gpu`, `gpu_count` and `tensor_parallel` say on what each of the `replicas`
-    (a number, or the least and the most) runs, `max_usd` replaces the cap of what it may spend;
-    `image` and `command` replace those of the runtime: see DeploymentRequest.
+    `api_key_env`. The other options are those of a deployment (`gpu`, `replicas`, `max_usd`,
+    `constraint`, …, see DeploymentRequest), and of a model (`max_model_len`, …) that is named by
+    its id. A provider that the constraint rules out is an ArgumentError.
 
     Everywhere, `guidance` is the instruction (by default the output's docstring), `examples` are
     pairs of input and output, `max_tokens` is by default what the context leaves. `model_id` may
@@ -67,16 +65,9 @@ class LlmBlock:
         *,
         endpoint: str | None = None,
         api_key_env: str | None = None,
-        constraint: DeploymentConstraint | None = None,
-        replicas: int | tuple[int, int] = 1,
-        gpu: str | None = None,
-        gpu_count: int | None = None,
-        tensor_parallel: int = 1,
-        image: str | None = None,
-        command: Sequence[str] = (),
-        max_usd: float | None = None,
         timeout_seconds: float = 600,
         name: str | None = None,
+        **options: Unpack[ComputeOptions],
     ) -> None:
         if api_key_env is not None and endpoint is None:
             raise ArgumentError(
@@ -84,34 +75,23 @@ class LlmBlock:
                 param="api_key_env",
                 hint="Give endpoint= too; what runs on a compute provider needs no key of yours.",
             )
+        request = DeploymentRequest.parse(
+            {
+                **options,
+                "models": require_models(models),
+                "runtime": self.runtime,
+                "provider": str(compute_provider),
+            }
+        )
         if endpoint is None:
-            require_provider(compute_provider)
-            require_within(constraint or DeploymentConstraint(), str(compute_provider))
-            require_served(self.runtime, require_models(models))
-        elif constraint is not None:
-            raise ArgumentError(
-                "constraint= is about compute that Conduit starts, and endpoint= runs already.",
-                param="constraint",
-                hint="Leave one of the two out.",
-            )
-        self.constraint = constraint
+            require_provider(request.provider)
+            require_within(request.constraint, request.provider)
+            require_served(self.runtime, request.models)
+        else:
+            _require_for_endpoint(request)
         self.name = name or type(self).__name__
-        self.models = require_models(models)
-        deployment = None
-        if endpoint is None:
-            deployment = DeploymentRequest(
-                models=self.models,
-                runtime=self.runtime,
-                provider=str(compute_provider),
-                constraint=constraint or DeploymentConstraint(),
-                replicas=to_replicas(replicas),
-                gpu=gpu,
-                gpu_count=gpu_count,
-                tensor_parallel=tensor_parallel,
-                image=image,
-                command=tuple(command),
-                max_usd=max_usd,
-            )
+        self.models = request.models
+        deployment = request if endpoint is None else None
         self._access = {
             config.model_id: ModelAccess(
                 config,
@@ -356,6 +336,19 @@ async def _chat_stream(name: str, access: ModelAccess, question: Question) -> As
         said = joined(pieces)
         if said.is_cut:
             raise access.truncated(said.text)
+
+
+def _require_for_endpoint(request: DeploymentRequest) -> None:
+    """Raise ArgumentError where an option says what to start, and an endpoint runs already."""
+    plain = DeploymentRequest(
+        models=request.models, runtime=request.runtime, provider=request.provider
+    )
+    for name in (*request.differences(plain), *request.bounds()):
+        raise ArgumentError(
+            f"{name} applies to compute that Conduit starts, and endpoint= runs already.",
+            param=name,
+            hint="Leave one of the two out.",
+        )
 
 
 def _refuse_with_messages(**others: object) -> None:

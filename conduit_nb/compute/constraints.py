@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
-from conduit_nb.compute.offerings import AVAILABILITIES, Availability, ComputeProvider
+from conduit_nb.compute.names import AVAILABILITIES, Availability, ComputeProvider
 from conduit_nb.errors import ArgumentError
+from conduit_nb.options import option
 from conduit_nb.plugins import registered_names
 from conduit_nb.spelling import nearest
 
+LEVELS = tuple(level for level in AVAILABILITIES if level != "unknown")
 PROVIDERS_GROUP = "conduit_nb.providers"
 # Whose offerings there are prices of, beside those that Conduit or a plugin can start.
 PRICED_PROVIDERS = (
@@ -57,20 +59,34 @@ class DeploymentConstraint:
     Raises ArgumentError where a value cannot be meant.
     """
 
-    enterprise: bool = False
-    single_device: bool = False
-    max_usd_per_hour: float | None = None
-    regions: tuple[str, ...] | None = None
-    providers: tuple[str, ...] | None = None
-    min_availability: Availability | None = None
-    interruptible: bool | None = None
+    max_usd_per_hour: float | None = option(
+        None, "Highest price of the whole deployment per hour.", kind="number", metavar="USD"
+    )
+    regions: tuple[str, ...] | None = option(
+        None, "Allowed regions; eu-* is every eu-…", kind="names", metavar="a,b"
+    )
+    providers: tuple[str, ...] | None = option(
+        None, "Allowed providers.", kind="names", metavar="a,b"
+    )
+    min_availability: Availability | None = option(
+        None,
+        "Lowest stock to accept: none (even what is sold out), low, medium or high.",
+        metavar="LEVEL",
+        choices=LEVELS,
+    )
+    interruptible: bool | None = option(
+        None, "Only spot offerings, or (--no-interruptible) none of them.", kind="switch"
+    )
+    single_device: bool = option(False, "Only offerings of one device.", kind="flag")
+    enterprise: bool = option(
+        False, "Only certified data centres of the provider's own.", kind="flag"
+    )
 
     def __post_init__(self) -> None:
         for name in ("enterprise", "single_device"):
             _check(name, getattr(self, name), (True, False))
         _check("interruptible", self.interruptible, (True, False, None))
-        allowed = (*(one for one in AVAILABILITIES if one != "unknown"), None)
-        _check("min_availability", self.min_availability, allowed)
+        _check("min_availability", self.min_availability, (*LEVELS, None))
         _check_price(self.max_usd_per_hour)
         for name in ("regions", "providers"):
             object.__setattr__(self, name, _names(name, getattr(self, name)))

@@ -19,8 +19,9 @@ import psutil
 
 from conduit_nb.compute.accelerators import APPLE_SHARE, find_accelerators
 from conduit_nb.compute.host_memory import free_memory_bytes
+from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.compute.nvml_errors import explain_nvml_error
-from conduit_nb.compute.offerings import ComputeOffering, ComputeProvider
+from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.compute.vram import GIB
 
 T = TypeVar("T")

@@ -13,7 +13,8 @@ from typing import Literal, get_args
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.fit import Device, misfits
-from conduit_nb.compute.offerings import AVAILABILITIES, Hardware, Terms
+from conduit_nb.compute.names import AVAILABILITIES
+from conduit_nb.compute.offerings import Hardware, Terms
 from conduit_nb.compute.vram import GIB, ComputeDtype, Plan
 
 ReasonCode = Literal[

@@ -11,25 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import Literal, get_args, overload
+from typing import Literal, overload
 
 from conduit_nb.compute.accelerators import Accelerator, Link, find_accelerators
+from conduit_nb.compute.names import AVAILABILITIES, Availability
 from conduit_nb.errors import ArgumentError
 
-
-class ComputeProvider(StrEnum):
-    """Providers that come with Conduit; others are registered by entry points, by name."""
-
-    LOCAL = "local"
-    DOCKER = "docker"
-    RUNPOD = "runpod"
-
-
-Availability = Literal["none", "low", "medium", "high", "unknown"]
-AVAILABILITIES: tuple[Availability, ...] = get_args(Availability)
 NodeLink = Literal["infiniband", "ethernet"]
 """What joins the nodes of an offering that has several."""
 

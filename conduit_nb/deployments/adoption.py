@@ -14,7 +14,7 @@ import json
 import secrets
 import string
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from conduit_nb import settings
@@ -170,7 +170,7 @@ async def _record(tools: Tools, one: Unclaimed) -> DeploymentRecord:
         name=f"adopted-{new}",
         runtime="custom",
         provider=one.node.provider,
-        request="",
+        request=DeploymentRequest(runtime="custom", provider=one.node.provider),
         status="stopped" if one.node.status == "stopped" else "running",
         created_at=now,
         lease_until=now + timedelta(seconds=settings.lease_s()),
@@ -192,7 +192,7 @@ def _described(record: DeploymentRecord, told: _Told | None) -> DeploymentRecord
         name=record.name,
     )
     lease = told.guard.lease_until if told is not None and told.guard else record.lease_until
-    return replace(record, runtime=runtime, request=json.dumps(asdict(request)), lease_until=lease)
+    return replace(record, runtime=runtime, request=request, lease_until=lease)
 
 
 async def _node(

@@ -206,9 +206,9 @@ async def node_budget(tools: Tools, record: DeploymentRecord, rate: float) -> fl
 
 def _places(tools: Tools, record: DeploymentRecord) -> int:
     """Return how many nodes the deployment may have at most."""
-    request = json.loads(record.request)
+    request = record.request
     is_split = tools.runtime(record.runtime).models_per_server is not None
-    return request["replicas"]["most"] * (len(request["models"]) if is_split else 1)
+    return request.replicas.max * (len(request.models) if is_split else 1)
 
 
 def boot_s(tools: Tools, candidate: Candidate) -> float:
@@ -229,7 +229,7 @@ def launch_spec(
 ) -> LaunchSpec:
     """Return what the provider is to start, with the deadlines that its guard keeps."""
     runtime = tools.runtime(record.runtime)
-    request = json.loads(record.request)
+    request = record.request
     offering = candidate.offering
     spec = runtime.launch_spec(
         ServerRequest(
@@ -237,11 +237,11 @@ def launch_spec(
             models=slot.server.models,
             place=candidate.place,
             devices=0 if offering.hardware.is_cpu else offering.count,
-            tensor_parallel=request["tensor_parallel"],
-            pipeline_parallel=request["pipeline_parallel"],
-            version=request["runtime_version"],
-            image=request["image"],
-            command=tuple(request["command"]),
+            tensor_parallel=request.tensor_parallel,
+            pipeline_parallel=request.pipeline_parallel,
+            version=request.runtime_version,
+            image=request.image,
+            command=request.command,
             disk_gib=slot.server.disk_gib,
             model_folder=_model_folder(slot) if candidate.place == "process" else None,
         )

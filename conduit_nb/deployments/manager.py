@@ -14,7 +14,6 @@ import json
 import secrets
 import string
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from itertools import islice
 
@@ -292,9 +291,12 @@ class DeploymentManager:
         return looked.ended
 
     async def _find(self, request: DeploymentRequest) -> DeploymentRecord | None:
-        return await self.tools.read(
-            self.tools.store.find_live, self.tools.installation.id, self._key(request)
-        )
+        """Return the live deployment of an equal request, by whichever version of Conduit."""
+        identity = request.identity()
+        for record in await self.deployments():
+            if record.request.identity() == identity:
+                return record
+        return None
 
     def _key(self, request: DeploymentRequest) -> str:
         return hashlib.sha256(request.identity().encode()).hexdigest()
@@ -341,13 +343,13 @@ class DeploymentManager:
             name=request.name or _name_of(request, deployment_id),
             runtime=request.runtime,
             provider=request.provider,
-            request=json.dumps(asdict(request)),
+            request=request,
             status="launching",
             created_at=now,
             lease_until=now + self._lease(request.lease_s),
             idle_s=request.idle_s or settings.idle_s(),
             max_usd=request.max_usd or self.tools.caps().deployment_usd,
-            wanted_replicas=request.replicas.least,
+            wanted_replicas=request.replicas.min,
             owner=this_process(),
         )
 
@@ -379,8 +381,7 @@ class DeploymentManager:
     async def _is_whole(self, record: DeploymentRecord) -> bool:
         """Say whether every replica has its node."""
         runtime = self.tools.runtime(record.runtime)
-        models = json.loads(record.request)["models"]
-        servers = len(models) if runtime.models_per_server == 1 else 1
+        servers = len(record.request.models) if runtime.models_per_server == 1 else 1
         found = await self.tools.read(self.tools.store.nodes, record.id)
         return len(found) >= servers * record.wanted_replicas
 

@@ -295,7 +295,7 @@ def is_same_price(usd_per_hour: float, node: NodeRecord) -> bool:
 def _require_price(record: DeploymentRecord, node: NodeRecord) -> None:
     """Raise SpendCapError where a node costs more than was quoted, or than the request allows."""
     quoted = _number_of(node.offering, "quoted_usd_per_hour")
-    most = _number_of(record.request, "constraint", "max_usd_per_hour")
+    most = record.request.constraint.max_usd_per_hour
     limits = [*([quoted * PRICE_TOLERANCE] if quoted else []), *([most] if most else [])]
     if not limits or node.usd_per_hour <= min(limits):
         return

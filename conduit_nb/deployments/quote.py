@@ -91,9 +91,7 @@ async def make_quote(tools: Tools, request: DeploymentRequest) -> Quote:
             ServerQuote(models=models, plan=plan, disk_gib=disk_gib, candidates=tuple(candidates))
         )
     rate = sum(one.candidates[0].rates.running_usd_per_hour for one in servers)
-    return Quote(
-        request=request, servers=tuple(servers), usd_per_hour=rate * request.replicas.least
-    )
+    return Quote(request=request, servers=tuple(servers), usd_per_hour=rate * request.replicas.min)
 
 
 def split_models(

@@ -20,8 +20,8 @@ def wanted_replicas(bounds: Replicas, *, now: int, in_flight: int, per_replica: 
     """
     needed = math.ceil(in_flight / per_replica)
     if needed > now:
-        return min(needed, bounds.most)
+        return min(needed, bounds.max)
     fewer = now - 1
-    if fewer >= bounds.least and in_flight <= fewer * per_replica * IDLE_SHARE:
+    if fewer >= bounds.min and in_flight <= fewer * per_replica * IDLE_SHARE:
         return fewer
-    return min(max(now, bounds.least), bounds.most)
+    return min(max(now, bounds.min), bounds.max)

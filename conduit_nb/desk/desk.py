@@ -172,7 +172,7 @@ class Desk:
     def deploy(self, request: DeploymentRequest) -> Action:
         """Begin a deployment; the sidecar loads what is meant for it."""
         target = ", ".join(model.model_id for model in request.models)
-        if request.is_sidecar:
+        if request.is_shared:
             return self._begin("load", target, lambda: self._load(request))
         fleet = self._session.fleet
         return self._begin("deploy", target, lambda: self._on_session(fleet.deploy(request)))

@@ -15,20 +15,17 @@ from typing import Any, Literal, cast
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import ArgumentError
-from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plain_text import plain
-from conduit_nb.units import require_hours, require_usd
+from conduit_nb.units import require_hours
 
 Document = dict[str, Any]
 ActionState = Literal["running", "done", "failed"]
 
 LONGEST_BODY_BYTES = 64 * 1024
 LONGEST_TEXT = 2000
-MOST_MODELS = 32
 MOST_LOG_LINES = 2000
 S_PER_HOUR = 3600
 SIDECAR_MARK = "sidecar:"
-_DEPLOY_FIELDS = frozenset({"models", "provider", "runtime", "gpu", "max_usd", "hours", "name"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,47 +121,14 @@ def read_tail(text: str) -> int:
 def read_deploy(told: Document) -> DeploymentRequest:
     """Read a deployment that is asked for, in the words of `%conduit deploy`.
 
-    Raises ArgumentError for what is unknown, missing or cannot be meant.
+    Raises ArgumentError, with `param`, for what is unknown, missing or not valid.
     """
-    unknown = sorted(told.keys() - _DEPLOY_FIELDS)
-    if unknown:
+    request = DeploymentRequest.parse(told)
+    if not request.models:
         raise ArgumentError(
-            f"{unknown[0][:80]!r} is not known here.",
-            param=unknown[0][:80],
-            hint=f"These are: {', '.join(sorted(_DEPLOY_FIELDS))}.",
+            "models names no model.", param="models", hint="Send a list of ids or folders."
         )
-    models: object = told.get("models")
-    if not isinstance(models, list) or not 1 <= len(cast("list[object]", models)) <= MOST_MODELS:
-        raise ArgumentError(
-            "models names no models.",
-            param="models",
-            hint=f"Send a list of 1 to {MOST_MODELS} ids.",
-        )
-    for model in cast("list[object]", models):
-        if not isinstance(model, str) or not model.strip():
-            raise ArgumentError(
-                f"{model!r:.80} is no model.", param="models", hint="Send ids or folders."
-            )
-    provider = _text(told, "provider")
-    hours = _number(told, "hours", require_hours)
-    return DeploymentRequest(
-        models=tuple(LmLiteModelConfig(model) for model in cast("list[str]", models)),
-        runtime=_text(told, "runtime") or "lmlite",
-        provider=None if provider == "any" else provider or "local",
-        gpu=_text(told, "gpu"),
-        max_usd=_number(told, "max_usd", require_usd),
-        lease_s=hours * S_PER_HOUR if hours is not None else None,
-        name=_text(told, "name"),
-    )
-
-
-def _text(told: Document, name: str) -> str | None:
-    value = told.get(name)
-    if value is not None and not (isinstance(value, str) and 0 < len(value.strip()) <= 200):
-        raise ArgumentError(
-            f"{name}={value!r:.80} is no name.", param=name, hint=f"Leave {name} out."
-        )
-    return value
+    return request
 
 
 def _number(told: Document, name: str, require: Callable[..., float]) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from conduit_nb.errors import ArgumentError
+from conduit_nb.options import option
 from conduit_nb.spelling import nearest
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
@@ -65,12 +66,32 @@ class LmLiteModelConfig:
     """
 
     model_id: str
-    max_model_len: int | None = None
-    max_model_concurrency: int | None = None
+    max_model_len: int | None = option(
+        None,
+        "Longest prompt and reply together, in tokens (default: the model's own limit).",
+        kind="count",
+        metavar="N",
+        is_basic=True,
+    )
+    max_model_concurrency: int | None = option(
+        None,
+        "Requests of that length at once.",
+        kind="count",
+        name="max_concurrency",
+        metavar="N",
+        aliases=("concurrency", "max_model_concurrency"),
+    )
     model_batch_execute_timeout_ms: int | None = None
-    dtype: DType = "auto"
-    revision: str | None = None
-    quantization: WeightQuantization | None = None
+    dtype: DType = option("auto", "Precision of the weights.", metavar="D", choices=DTYPES)
+    revision: str | None = option(
+        None, "Branch, tag or commit on the hub; or write owner/name@REVISION.", metavar="REVISION"
+    )
+    quantization: WeightQuantization | None = option(
+        None,
+        "Quantize the weights when they are loaded: int8, in LmLite.",
+        metavar="Q",
+        choices=QUANTIZATIONS,
+    )
 
     def __post_init__(self) -> None:
         if not self.model_id or not self.model_id.strip():

@@ -6,56 +6,59 @@ Layer 7.
 from __future__ import annotations
 
 import keyword
-from collections.abc import Sequence
+from typing import Any
 
 from conduit_nb.blocks.base import Block
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import MagicParser
+from conduit_nb.notebook.cell_options import BlockOptions
 from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.examples import read_examples
 from conduit_nb.notebook.expressions import BUILTINS, overwritten, resolve
 from conduit_nb.notebook.mdl_display import SchemaListings
 from conduit_nb.notebook.reloaded import require_reloaded
-from conduit_nb.notebook.shell import Shell, show_line
-from conduit_nb.notebook.tasks import add_task_options, task_of
+from conduit_nb.notebook.shell import Cell, show_line
+from conduit_nb.notebook.tasks import TaskOptions, task_of
+from conduit_nb.options import parse_options
 from conduit_nb.schemas import schema_of
 
-USAGE = "%%conduit block NAME --input In --output Out [--model ID]"
 
-
-def define_block(shell: Shell, tokens: Sequence[str], cell: str) -> SchemaListings:
+def define_block(cell: Cell, name: str, **options: Any) -> SchemaListings:
     """Carry out `%%conduit block`: bind NAME to a callable from In to Out, and show both."""
-    arguments = make_parser().parse_line(tokens)
-    name = variable(arguments.name, what="NAME")
-    input_type = resolve(arguments.input, shell.user_ns, what="--input")
-    output_type = resolve(arguments.output, shell.user_ns, what="--output")
+    shell = cell.shell
+    name = variable(name, what="NAME")
+    line = parse_options(BlockOptions, {one: options.pop(one, None) for one in ("input", "output")})
+    input_type, output_type = (
+        resolve(_required(one, getattr(line, one)), shell.user_ns, what=f"--{one}")
+        for one in ("input", "output")
+    )
     takes, gives = (schema_of(kind, namespace=shell.user_ns) for kind in (input_type, output_type))
     require_reloaded(takes, gives)
-    task = task_of(
-        arguments,
+    task = TaskOptions.parse(options)
+    block = task_of(
+        task,
         input_type,
         output_type,
         name=name,
-        guidance=cell.strip(),
-        examples=read_examples(arguments.examples, shell.user_ns, takes, gives),
+        guidance=cell.body.strip(),
+        examples=read_examples(task.model.examples, shell.user_ns, takes, gives),
     )
     for warning in overwritten(shell.user_ns, name, may_be=(Block,)):
         show_line(shell, Line(warning))
-    shell.push({name: task})
+    shell.push({name: block})
     return SchemaListings(
         {"takes": takes.mdl, "gives": gives.mdl},
         head=f"{name}: {takes.name} -> {gives.name}",
     )
 
 
-def make_parser() -> MagicParser:
-    """Return what reads the line of `%%conduit block`."""
-    parser = MagicParser("%%conduit block", usage=USAGE)
-    parser.add_argument("name", metavar="NAME")
-    parser.option("--input", required=True, metavar="In")
-    parser.option("--output", required=True, metavar="Out")
-    add_task_options(parser)
-    return parser
+def _required(name: str, value: str) -> str:
+    if not value:
+        raise ArgumentError(
+            f"%%conduit block needs --{name}.",
+            param=name,
+            hint="Write it as: %%conduit block NAME --input In --output Out.",
+        )
+    return value
 
 
 def variable(text: str, *, what: str) -> str:

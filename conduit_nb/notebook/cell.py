@@ -12,6 +12,7 @@ import codeop
 import dataclasses
 import datetime
 import enum
+import textwrap
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -46,6 +47,12 @@ PROVIDED: dict[str, object] = {
     "datetime": datetime.datetime,
     "field": dataclasses.field,
 }
+
+
+def provided_text() -> str:
+    """Return the names that need no import, as lines of a help text."""
+    return textwrap.fill(", ".join(PROVIDED), 96, initial_indent="  ", subsequent_indent="  ")
+
 
 # What class statements raise when they are wrong; anything else is the user's own affair.
 CLASS_ERRORS = (

@@ -6,7 +6,6 @@ Layer 7.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import re
@@ -14,26 +13,31 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+import click
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult
 from IPython.core.getipython import get_ipython
 
 from conduit_nb import settings
 from conduit_nb.blocks.base import Block
 from conduit_nb.blocks.llm import LlmBlock
+from conduit_nb.commands import PROGRAMS, TABLE, Argument, Command, Commands, Place, program
 from conduit_nb.compute.accelerators import ACCELERATORS
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.hub import available_offline
-from conduit_nb.notebook.arguments import MagicParser, parser_of, split_line
+from conduit_nb.notebook.arguments import split_line
 from conduit_nb.notebook.expressions import users_names
 from conduit_nb.notebook.frames import as_name
-from conduit_nb.notebook.help import TOPICS
-from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS, command_of
+from conduit_nb.options import Option
 from conduit_nb.providers.registry import provider_names
 from conduit_nb.runtimes.registry import runtime_names
 
 Names = Mapping[str, Any]
-
-SHELLS_OWN = ("In", "Out", "exit", "quit")
+HELP = Command(
+    "help",
+    "Describe a command.",
+    arguments=[Argument(name="command", metavar="COMMAND", is_required=False)],
+    places=("line",),
+)
 
 _MAGIC = re.compile(r"^\s*(?:[\w., ]+=\s*)?(?P<sign>%{1,2})conduit\s+(?P<line>.*)$", re.DOTALL)
 
@@ -63,27 +67,41 @@ def completions(line: str, *, is_cell: bool, shell: Any) -> tuple[str, list[str]
     fragment = "" if not line or line[-1].isspace() else tokens.pop()
     if not line.endswith(fragment):  # quotes were taken off
         return "", []
+    place: Place = "cell" if is_cell else "line"
     if not tokens:
-        return fragment, _fitting(fragment, CELL_WORDS if is_cell else LINE_WORDS)
-    word, *before = tokens
-    try:
-        parser = parser_of(command_of(word, is_cell=is_cell), shell)
-    except ConduitError:
+        return fragment, _fitting(fragment, _commands(program(place)))
+    command, before = _command(program(place), tokens)
+    if isinstance(command, Commands):  # image build
+        return fragment, _fitting(fragment, _commands(command))
+    if command is None:
         return fragment, []
-    if parser is None:
-        return fragment, []
-    option, equals, value = fragment.partition("=")
-    if option.startswith("--") and equals:
-        action = _option(parser, option)
-        return _values(action, value, before, names) if action else (value, [])
+    flag, equals, value = fragment.partition("=")
+    if flag.startswith("--") and equals:
+        option = command.option_of(flag)
+        return _values(option, value, before, names) if option else (value, [])
     if fragment.startswith("-"):
-        return fragment, _fitting(fragment, _options_left(parser, before))
-    action = _expected(parser, before)
-    if action is not None and action.dest == "name" and not action.option_strings and not is_cell:
-        return fragment, _fitting(fragment, [*_deployments(), "all"])
-    if action is None:
-        return fragment, _options_left(parser, before) if not fragment else []
-    return _values(action, fragment, before, names)
+        return fragment, _fitting(fragment, _options_left(command, before))
+    expected = _expected(command, before)
+    if expected is None:
+        return fragment, _options_left(command, before) if not fragment else []
+    return _values(expected, fragment, before, names)
+
+
+def _commands(group: Commands) -> list[str]:
+    found = list(group.commands)
+    return [*found, "help"] if group.name == PROGRAMS["line"] else found
+
+
+def _command(group: Commands, tokens: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """Return the command that the words name, and the words behind it."""
+    if tokens[0] == "help":
+        return HELP, tokens[1:]
+    command: Any = group
+    for number, token in enumerate(tokens):
+        if not isinstance(command, Commands):
+            return command, tokens[number:]
+        command = command.get_command(click.Context(command), token)
+    return command, ()
 
 
 def _fitting(fragment: str, known: Iterable[str]) -> list[str]:
@@ -94,52 +112,49 @@ def _fitting(fragment: str, known: Iterable[str]) -> list[str]:
     return begins or [name for name in known if len(lower) > 1 and lower in name.lower()]
 
 
-def _option(parser: MagicParser, flag: str) -> argparse.Action | None:
-    return next((action for action in parser.actions if flag in action.option_strings), None)
-
-
-def _options_left(parser: MagicParser, before: Sequence[str]) -> list[str]:
+def _options_left(command: Command, before: Sequence[str]) -> list[str]:
     given = {token.partition("=")[0] for token in before}
     return [
-        action.option_strings[-1]
-        for action in parser.actions
-        if action.option_strings and not given & set(action.option_strings)
+        flag
+        for one in command.options
+        if not given & {*one.flags, one.negative_flag}
+        for flag in ((one.flag, one.negative_flag) if one.kind == "switch" else (one.flag,))
     ]
 
 
-def _expected(parser: MagicParser, before: Sequence[str]) -> argparse.Action | None:
-    """Return the argument that comes next: an option's value, else the next without a name."""
+def _expected(command: Command, before: Sequence[str]) -> Option | Argument | None:
+    """Return what comes next: an option's value, else the next argument without a flag."""
     places = 0
-    waiting: argparse.Action | None = None
+    waiting: Option | None = None
     for token in before:
         if waiting is not None:
             waiting = None
         elif token.startswith("-"):
-            action = _option(parser, token)
-            waiting = action if action is not None and action.nargs != 0 else None
+            option = command.option_of(token)
+            waiting = option if option and option.kind not in ("flag", "switch") else None
         else:
             places += 1
     if waiting is not None:
         return waiting
-    unnamed = [action for action in parser.actions if not action.option_strings]
+    unnamed = command.arguments
     if places < len(unnamed):
         return unnamed[places]
-    return unnamed[-1] if unnamed and unnamed[-1].nargs == "+" else None
+    return unnamed[-1] if unnamed and unnamed[-1].is_many else None
 
 
 def _values(
-    action: argparse.Action, fragment: str, before: Sequence[str], names: Names
+    expected: Option | Argument, fragment: str, before: Sequence[str], names: Names
 ) -> tuple[str, list[str]]:
     """Return the values of an argument; of a list with commas, those of its last part."""
-    if action.choices is not None:
-        return fragment, _fitting(fragment, [str(choice) for choice in action.choices])
-    if action.dest == "columns":
+    if isinstance(expected, Option) and expected.choices:
+        return fragment, _fitting(fragment, expected.choices)
+    if expected.name == "columns":
         fragment = fragment.rpartition(",")[2]
         return fragment, _fitting(fragment, _columns(before, names))
-    if action.dest == "providers":
+    if isinstance(expected, Option) and expected.kind == "names":
         fragment = fragment.rpartition(",")[2]
-    known = _SOURCES[action.dest](names) if action.dest in _SOURCES else []
-    return fragment, _fitting(fragment, known)
+    source = _SOURCES.get(expected.source or expected.name)
+    return fragment, _fitting(fragment, source(names) if source else [])
 
 
 def _variables(names: Names, is_wanted: Callable[[Any], bool]) -> list[str]:
@@ -205,12 +220,13 @@ _SOURCES: dict[str, Callable[[Names], list[str]]] = {
     "block": lambda names: _variables(names, lambda value: isinstance(value, Block)),
     "input": _schemas,
     "model": _models,
-    "model_ids": _models,
     "models": _models,
     "output": _schemas,
     "provider": lambda names: provider_names(),  # noqa: ARG005  # as above
     "providers": lambda names: provider_names(),  # noqa: ARG005  # as above
     "rows": lambda names: _variables(names, _is_rows),
     "runtime": lambda names: runtime_names(),  # noqa: ARG005  # as above
-    "word": lambda names: list(TOPICS),  # noqa: ARG005  # as above
+    "command": lambda names: [one.name or "" for one in TABLE],  # noqa: ARG005  # as above
+    "deployment": lambda names: _deployments(),  # noqa: ARG005  # as above
+    "deployment_or_all": lambda names: [*_deployments(), "all"],  # noqa: ARG005  # as above
 }

@@ -12,36 +12,30 @@ from typing import Any, cast
 import pandas as pd
 
 from conduit_nb.errors import ArgumentError, ConduitError
-from conduit_nb.notebook.arguments import MagicParser, at_least_one
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.display import Line, Shown, bounded, escaped, html_table, text_table
 from conduit_nb.notebook.error_display import ErrorView, origin_of, problems_of, said_of
 from conduit_nb.notebook.expressions import resolve
 from conduit_nb.notebook.row_errors import error_of, errors
-from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.shell import Cell
 from conduit_nb.units import counted
 
-USAGE = "%conduit debug [ERROR|OUT] [--limit N]"
 LIMIT = 20
 NAMED_ROWS = 8
 HEAD = ("rows", "which", "error", "field", "what is wrong", "text of the first", "what to do")
 
 
-def debug(shell: Shell, tokens: Sequence[str], cell: str) -> Shown:  # noqa: ARG001  # every command is called alike
+def debug(cell: Cell, error: str | None = None, *, limit: int = LIMIT) -> Shown:
     """Carry out `%conduit debug`."""
-    parser = MagicParser("%conduit debug", usage=USAGE)
-    parser.add_argument("error", nargs="?", metavar="ERROR|OUT")
-    parser.option("--limit", metavar="N", type=at_least_one, default=LIMIT)
-    arguments = parser.parse_line(tokens)
-    if arguments.error is None:
+    if error is None:
         last = getattr(sys, "last_value", None)
         return ErrorView(last, whole=True) if last is not None else Line("Nothing has failed yet.")
-    found = resolve(arguments.error, shell.user_ns, what="ERROR|OUT")
+    found = resolve(error, cell.shell.user_ns, what="ERROR|OUT")
     if isinstance(found, str):  # an error of a result stands there as its text
         found = error_of(found) or found
     if isinstance(found, BaseException):
         return ErrorView(found, whole=True)
-    return FailedRows(failures(found, arguments.error), limit=arguments.limit)
+    return FailedRows(failures(found, error), limit=limit)
 
 
 def failures(rows: Any, what: str) -> list[tuple[str, ConduitError]]:

@@ -71,7 +71,7 @@ def _device(offering: ComputeOffering) -> str:
 
 
 def _rows(quote: Quote, hours: float, left: float) -> list[DeployEstimate]:
-    nodes = quote.request.replicas.least
+    nodes = quote.request.replicas.min
     rows: list[DeployEstimate] = []
     for server in quote.servers:
         best = server.candidates[0]

@@ -1,57 +1,45 @@
-"""`%conduit image build | push`: LmLite's image for containers, each step told as it is done.
-
-Layer 7.
-"""
+"""`conduit image build | push`: LmLite's image for containers, each step told as it is done."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
 from importlib import import_module
+from typing import Any
 
-from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import MagicParser
-from conduit_nb.notebook.shell import Shell
+from conduit_nb.notebook.display import Line
 from conduit_nb.plain_text import plain
-from conduit_nb.spelling import nearest
-
-USAGE = "%conduit image build [--cuda] [--tag NAME] | push NAME"
-WORDS = ("build", "push")
 
 
-def image(shell: Shell, tokens: Sequence[str], cell: str) -> None:  # noqa: ARG001  # every command is called alike
-    """Carry out `%conduit image`. Raises what building and pushing raise, and ArgumentError."""
-    parser = MagicParser("%conduit image", usage=USAGE)
-    parser.add_argument("word", metavar="build|push")
-    parser.add_argument("name", nargs="?", metavar="NAME")
-    parser.option("--cuda", action="store_true")
-    parser.option("--tag", metavar="NAME")
-    parser.option("--base", metavar="IMAGE")
-    parser.option("--torch-index", metavar="URL", default="")
-    asked = parser.parse_line(tokens)
-    if asked.word not in WORDS:
-        raise ArgumentError(
-            f"%conduit image does not know {asked.word!r}.",
-            param="word",
-            hint=nearest(asked.word, WORDS, then=f"Write {USAGE}."),
-        )
-    if (asked.word == "push") != (asked.name is not None):
-        raise ArgumentError(
-            "push takes the name of the image, and build none.",
-            param="name",
-            hint=f"Write {USAGE}.",
-        )
+class ImageLine(Line):
+    """The name of an image that was built or pushed."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"{what} {name}.")
+        self._name = name
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a JSON document."""
+        return {"image": self._name}
+
+
+def build(
+    *,
+    cuda: bool = False,
+    tag: str | None = None,
+    base: str | None = None,
+    torch_index: str = "",
+) -> ImageLine:
+    """Build the image. Raises what building raises."""
     building = import_module("conduit_nb.images.building")
-    if asked.word == "push":
-        building.push_image(asked.name, tell=_tell)
-        return
-    building.build_image(
-        cuda=asked.cuda,
-        tag=asked.tag,
-        base=asked.base,
-        torch_index=asked.torch_index,
-        tell=_tell,
-    )
+    name = building.build_image(cuda=cuda, tag=tag, base=base, torch_index=torch_index, tell=_tell)
+    return ImageLine(name, "Built")
+
+
+def push(tag: str) -> ImageLine:
+    """Push the image to its registry. Raises what pushing raises."""
+    import_module("conduit_nb.images.building").push_image(tag, tell=_tell)
+    return ImageLine(tag, "Pushed")
 
 
 def _tell(line: str) -> None:
-    print(plain(line))
+    print(plain(line), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`conduit_nb.adopt()` and `conduit_nb.gc()`: nodes in our accounts that no deployment names.
+"""`conduit_nb.attach()` and `conduit_nb.cleanup()`: nodes in our accounts that no deployment names.
 
 Knows no IPython, so that a script can use it.
 Layer 7.
@@ -15,12 +15,12 @@ from conduit_nb.session import process_session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedNode:
-    """A node that nobody wanted, and that was ended."""
+    """An orphaned node that was terminated."""
 
     name: str
 
 
-def adopt(node_name: str) -> Table[DeploymentInfo]:
+def attach(node_name: str) -> Table[DeploymentInfo]:
     """Take over a node that `ps` shows as another's, or as one that no row names.
 
     It is a deployment then, whose money counts from now on. Where it was started with another
@@ -30,7 +30,7 @@ def adopt(node_name: str) -> Table[DeploymentInfo]:
     return Table([session.wait(session.fleet.adopt(node_name))], empty="Nothing runs.")
 
 
-def gc(*, force: bool = False) -> Table[EndedNode]:
+def cleanup(*, force: bool = False) -> Table[EndedNode]:
     """End every node of this state that no deployment wants; return what was ended.
 
     Nodes of this installation that another state (`CONDUIT_DB_URI`) may use are named, and ended
@@ -38,7 +38,7 @@ def gc(*, force: bool = False) -> Table[EndedNode]:
     """
     session = process_session()
     ended = [EndedNode(name=name) for name in session.wait(session.fleet.gc(force=force))]
-    return Table(ended, empty="There was nothing that nobody wants.")
+    return Table(ended, empty="No orphaned nodes found.")
 
 
 def unclaimed(*, all_nodes: bool = False) -> list[DeploymentInfo]:

@@ -1,15 +1,14 @@
-"""`%conduit` and `%%conduit`: which word does what.
+"""`%conduit` and `%%conduit`: the commands of the one table, in a notebook.
 
-Each word's module is loaded when the word is first used, so that `%load_ext conduit_nb` costs
-next to nothing.
-Layer 7.
+The table and what carries a command out are loaded when they are first used, so that
+`%load_ext conduit_nb` costs next to nothing.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +26,6 @@ from conduit_nb.notebook.local_names import (
 from conduit_nb.notebook.moving_line import MovingLine
 from conduit_nb.notebook.notices import NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
-from conduit_nb.spelling import command_meant, did_you_mean
 
 if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
@@ -35,34 +33,6 @@ if TYPE_CHECKING:
 
     from conduit_nb.notebook.shell import Shell
 
-LINE_WORDS = {
-    "ps": "conduit_nb.notebook.commands:ps",
-    "models": "conduit_nb.notebook.commands:models",
-    "logs": "conduit_nb.notebook.commands:logs",
-    "stop": "conduit_nb.notebook.commands:stop",
-    "plan": "conduit_nb.notebook.plan_line:show_plan",
-    "offerings": "conduit_nb.notebook.offerings_line:show_offerings",
-    "deploy": "conduit_nb.notebook.deploy_lines:deploy",
-    "start": "conduit_nb.notebook.deploy_lines:start",
-    "restart": "conduit_nb.notebook.deploy_lines:restart",
-    "terminate": "conduit_nb.notebook.deploy_lines:terminate",
-    "extend": "conduit_nb.notebook.deploy_lines:extend",
-    "adopt": "conduit_nb.notebook.deploy_lines:adopt",
-    "gc": "conduit_nb.notebook.deploy_lines:gc",
-    "cost": "conduit_nb.notebook.deploy_lines:cost",
-    "debug": "conduit_nb.notebook.debug_line:debug",
-    "doctor": "conduit_nb.notebook.deploy_lines:doctor",
-    "image": "conduit_nb.notebook.image_line:image",
-    "panel": "conduit_nb.notebook.panel_line:show_panel",
-    "receipts": "conduit_nb.notebook.receipts_line:show_receipts",
-    "help": "conduit_nb.notebook.commands:show_help",
-}
-CELL_WORDS = {
-    "schema": "conduit_nb.notebook.schema_cell:define_schemas",
-    "block": "conduit_nb.notebook.block_cell:define_block",
-    "map": "conduit_nb.notebook.map_cell:map_rows",
-    "pipeline": "conduit_nb.notebook.pipeline_cell:define_pipeline",
-}
 HELP = ("-h", "--help")
 _ASKED = re.compile(r"%{1,2}conduit\s+([a-z]+)\s*\?{1,2}")
 
@@ -99,7 +69,8 @@ class ConduitMagics(Magics):
         if not tokens and cell and cell.strip():
             raise ArgumentError(
                 "%%conduit does not say what to do with the cell.",
-                hint=f"Write one of these after it: {', '.join(CELL_WORDS)}; see %conduit help.",
+                hint="Write one of these after it: schema, block, map, pipeline; see"
+                " %conduit help.",
             )
         word, rest = (tokens[0], tokens[1:]) if tokens else ("help", [])
         if word in HELP:
@@ -110,11 +81,11 @@ class ConduitMagics(Magics):
         local = callers_names(shell.user_ns)
         try:
             with interrupted_after():  # half an import of numpy could not be made good
-                command = command_of(word, is_cell=cell is not None)
+                run = _runner()
             with use_local_names(local), borrowed(local, shell.user_ns, cell or ""):
                 rest = with_values(rest, names_seen(shell.user_ns))
                 self.notices.listen()
-                return command(shell, rest, cell or "")
+                return run(shell, word, rest, cell)
         except SchemaError as error:
             import_module("conduit_nb.notebook.places").point(error, cell or "")
             raise
@@ -185,24 +156,6 @@ complete.matcher_identifier = "conduit"  # pyright: ignore[reportFunctionMemberA
 complete.matcher_priority = 100  # pyright: ignore[reportFunctionMemberAccess]  # IPython's protocol
 
 
-def command_of(word: str, *, is_cell: bool) -> Callable[..., Any]:
-    """Return what carries out a word, on a line or over a cell. Raises ArgumentError."""
-    words, others, sign = (
-        (CELL_WORDS, LINE_WORDS, "%") if is_cell else (LINE_WORDS, CELL_WORDS, "%%")
-    )
-    if word == "help":
-        words = LINE_WORDS
-    if word in words:
-        module, _, function = words[word].partition(":")
-        return getattr(import_module(module), function)
-    if word in others:
-        kind = "stands on a line of its own" if is_cell else "stands over a cell"
-        raise ArgumentError(
-            f"{word} {kind}.", hint=f"Write {sign}conduit {word}; see %conduit help {word}."
-        )
-    known = [*LINE_WORDS, *CELL_WORDS]
-    meant = command_meant(word, known)
-    raise ArgumentError(
-        f"There is no %conduit {word}.",
-        hint=did_you_mean(meant) if meant else f"There is: {', '.join(known)}.",
-    )
+def _runner() -> Callable[[Shell, str, Sequence[str], str | None], Any]:
+    """Return what runs a command; loaded with the first one, as the table takes a moment."""
+    return import_module("conduit_nb.notebook.running").run_command

@@ -5,7 +5,6 @@ Layer 7.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, RunError
-from conduit_nb.notebook.arguments import MagicParser, at_least_one, count
 from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.binding import Binding, require_bound
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import require_only_classes
+from conduit_nb.notebook.cell_options import MapOptions
 from conduit_nb.notebook.details import DetailColumns, detail_columns
 from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.examples import read_examples
@@ -44,8 +43,9 @@ from conduit_nb.notebook.results import (
 )
 from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
-from conduit_nb.notebook.shell import Shell, show_line
-from conduit_nb.notebook.tasks import add_task_options, task_of
+from conduit_nb.notebook.shell import Cell, Shell, show_line
+from conduit_nb.notebook.tasks import TaskOptions, task_of
+from conduit_nb.options import options_of, parse_options
 from conduit_nb.runs import Run
 from conduit_nb.schemas import Schema, schema_of
 from conduit_nb.schemas.shapes import Record, walk
@@ -54,26 +54,22 @@ from conduit_nb.session import process_session
 if TYPE_CHECKING:
     import pandas as pd
 
-USAGE = (
-    "%%conduit map ROWS [-o OUT] [--model ID] [--columns a,b] [--prefix p_] [--max-errors N] "
-    "[--limit N] [--on-length keep] [--confidence] [--background] [--dry-run]"
-)
 WINDOW = 64
 LOOK_EVERY_S = 0.05
 
 
-def map_rows(
-    shell: Shell, tokens: Sequence[str], cell: str
-) -> pd.DataFrame | BackgroundMap | Preflight:
+def map_rows(cell: Cell, rows: str, **options: Any) -> pd.DataFrame | BackgroundMap | Preflight:
     """Carry out `%%conduit map`: bind OUT to the rows with what the model made of them.
 
     What it will take is said first; where that is above what may be spent it does not begin. The
     rows are copied first of all: what later cells do to them changes nothing of the map.
     """
-    arguments = make_parser().parse_line(tokens)
-    out = _out_name(arguments)
+    shell = cell.shell
+    own = {one.name: options.pop(one.name, None) for one in options_of(MapOptions)}
+    arguments = parse_options(MapOptions, own)
+    out = _out_name(rows, arguments)
     try:
-        job, warnings = _prepare(shell, arguments, out, cell)
+        job, warnings = _prepare(cell, rows, arguments, TaskOptions.parse(options), out)
     except KeyboardInterrupt:
         raise Interrupted(
             "The map was stopped before it began.",
@@ -100,39 +96,43 @@ def map_rows(
 
 
 def _prepare(
-    shell: Shell, arguments: argparse.Namespace, out: str, cell: str
+    cell: Cell, expression: str, arguments: MapOptions, asked: TaskOptions, out: str
 ) -> tuple[MapJob, list[str]]:
     """Read the rows and all that is to be done with them; return it with what to warn of."""
-    warnings = require_bound(shell, arguments.rows, names_seen(shell.user_ns))
-    source = resolve(arguments.rows, shell.user_ns, what="ROWS")
-    rows = read_rows(source, what=arguments.rows, limit=arguments.limit)
+    shell = cell.shell
+    warnings = require_bound(shell, expression, names_seen(shell.user_ns))
+    source = resolve(expression, shell.user_ns, what="ROWS")
+    rows = read_rows(source, what=expression, limit=arguments.limit)
     columns = read_columns(arguments.columns)
-    require_only_classes(cell, out)
-    warnings += overwritten(shell.user_ns, out, cell)
-    input_type, output_type = _types(shell, arguments, classes_of(shell, cell))
+    require_only_classes(cell.body, out)
+    warnings += overwritten(shell.user_ns, out, cell.body)
+    input_type, output_type = _types(shell, arguments, classes_of(shell, cell.body))
     takes = schema_of(input_type or derived_input(rows, columns), namespace=shell.user_ns)
     gives = schema_of(output_type, namespace=shell.user_ns)
     require_reloaded(takes, gives)
     warnings += earlier_hints(shell.user_ns, takes, gives)
     details = detail_columns(
-        gives, truncated=arguments.on_length == "keep", confidence=arguments.confidence
+        gives, truncated=asked.ask.on_length == "keep", confidence=asked.ask.confidence
     )
     require_free_names(rows, gives, arguments.prefix, details)
     records = to_records(rows, takes, columns)
     examples = read_examples(
-        arguments.examples, shell.user_ns, takes, gives, columns=columns, prefix=arguments.prefix
+        asked.model.examples, shell.user_ns, takes, gives, columns=columns, prefix=arguments.prefix
     )
     is_derived = input_type is None and rows.record_type is None
-    is_named = is_derived and arguments.rows.isidentifier()
-    title = f"{arguments.rows if is_named else takes.name} -> {gives.name}"
-    task = task_of(arguments, takes.kind, output_type, name=title, examples=examples)
+    is_named = is_derived and expression.isidentifier()
+    title = f"{expression if is_named else takes.name} -> {gives.name}"
+    task = task_of(asked, takes.kind, output_type, name=title, examples=examples)
     session = process_session()
     job = MapJob(
         title=title,
         rows=rows,
         task=task,
         run=Run(
-            session, task.detailed, records, window=max(WINDOW, arguments.max_concurrency or 0)
+            session,
+            task.detailed,
+            records,
+            window=max(WINDOW, asked.compute.get("max_concurrency") or 0),
         ),
         takes=takes,
         gives=gives,
@@ -144,23 +144,6 @@ def _prepare(
         witness=Witness(session, task, gives, title),
     )
     return job, warnings
-
-
-def make_parser() -> MagicParser:
-    """Return what reads the line of `%%conduit map`."""
-    parser = MagicParser("%%conduit map", usage=USAGE)
-    parser.add_argument("rows", metavar="ROWS")
-    parser.option("-o", "--out", metavar="OUT")
-    parser.option("--columns", metavar="a,b")
-    parser.option("--input", metavar="In")
-    parser.option("--output", metavar="Out")
-    parser.option("--prefix", metavar="p_", default="")
-    parser.option("--limit", metavar="N", type=at_least_one)
-    parser.option("--max-errors", metavar="N", type=count)
-    parser.option("--background", action="store_true")
-    parser.option("--dry-run", action="store_true")
-    add_task_options(parser)
-    return parser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,16 +275,15 @@ def _wait(job: MapJob) -> pd.DataFrame:
     return frame
 
 
-def _out_name(arguments: argparse.Namespace) -> str:
+def _out_name(rows: str, arguments: MapOptions) -> str:
     """Return the name of the result: the one given, else made from the name of the rows."""
     if arguments.out is not None:
         return variable(arguments.out, what="OUT")
-    rows: str = arguments.rows
     return f"{rows}_out" if rows.isidentifier() else "rows_out"
 
 
 def _types(
-    shell: Shell, arguments: argparse.Namespace, classes: list[type]
+    shell: Shell, arguments: MapOptions, classes: list[type]
 ) -> tuple[type[Any] | None, type[Any]]:
     """Return the input, None where it is made from the columns, and the output.
 

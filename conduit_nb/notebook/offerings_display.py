@@ -94,9 +94,9 @@ class OfferingsView(Shown):
         rows = [_why_row(one) for one in (*self.choice.ranked, *self.choice.excluded)]
         return import_module("pandas").DataFrame(rows)
 
-    def document(self, *, why: bool = False) -> dict[str, Any]:
-        """Return the offerings as a JSON document; with `why` what is left out as well."""
-        return offerings_document(self.choice, why=why)
+    def document(self) -> dict[str, Any]:
+        """Return the offerings as a JSON document; with `show_why` what is left out as well."""
+        return offerings_document(self.choice, why=self.show_why)
 
     def _text(self) -> str:
         parts = [self.title]

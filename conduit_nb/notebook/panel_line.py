@@ -5,7 +5,6 @@ Layer 7.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -13,28 +12,22 @@ from conduit_nb.compute.request import LMLITE
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import MissingExtraError
 from conduit_nb.notebook import control
-from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.display import Table
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.planning import find_offerings, plan
-from conduit_nb.notebook.shell import Shell, is_notebook
+from conduit_nb.notebook.shell import Cell, is_notebook
 from conduit_nb.plans.choice import RUNTIMES_GROUP
 from conduit_nb.plans.options import PLANNED_AS
 from conduit_nb.plugins import registered_names
 from conduit_nb.session import process_session
 
-USAGE = "%conduit panel [ID_OR_FOLDER]"
 
-
-def show_panel(shell: Shell, tokens: Sequence[str], cell: str) -> Table[DeploymentInfo]:  # noqa: ARG001  # every command is called alike
+def show_panel(cell: Cell, model: str | None = None) -> Table[DeploymentInfo]:
     """Carry out `%conduit panel`: show the panel, and below it what runs now, as a table.
 
     Outside notebooks there is the table alone. Raises MissingExtraError where nothing draws it.
     """
-    parser = MagicParser("%conduit panel", usage=USAGE)
-    parser.add_argument("model", nargs="?", default="", metavar="ID_OR_FOLDER")
-    arguments = parser.parse_line(tokens)
-    if is_notebook(shell):
+    if is_notebook(cell.shell):
         if find_spec("anywidget") is None:
             raise MissingExtraError(
                 "The panel needs the package anywidget.",
@@ -45,7 +38,7 @@ def show_panel(shell: Shell, tokens: Sequence[str], cell: str) -> Table[Deployme
             process_session(),
             ask=_holding,
             runtimes=sorted(registered_names(RUNTIMES_GROUP), key=lambda name: name != LMLITE),
-            model=arguments.model,
+            model=model or "",
         )
         panel.show("The panel of deployments; what ran when it was opened:")
     return control.ps()

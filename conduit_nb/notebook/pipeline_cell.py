@@ -6,7 +6,6 @@ Layer 7.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 from typing import Any, cast
 
 from conduit_nb.blocks.base import Block
@@ -15,16 +14,13 @@ from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
 from conduit_nb.blocks.shell import SystemCommandBlock
 from conduit_nb.blocks.sqlite import Sqlite3Block
 from conduit_nb.errors import ArgumentError, PipelineError
-from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import PROVIDED, run_statements
 from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.expressions import overwritten, users_names
 from conduit_nb.notebook.pipeline_display import PipelineView
-from conduit_nb.notebook.shell import Shell, show_line
+from conduit_nb.notebook.shell import Cell, show_line
 from conduit_nb.spelling import nearest
-
-USAGE = "%%conduit pipeline NAME"
 
 # Blocks that a cell may name without having imported them; what the user has defined wins.
 BLOCKS: dict[str, object] = {
@@ -40,14 +36,13 @@ BLOCKS: dict[str, object] = {
 }
 
 
-def define_pipeline(shell: Shell, tokens: Sequence[str], cell: str) -> PipelineView:
+def define_pipeline(cell: Cell, name: str) -> PipelineView:
     """Carry out `%%conduit pipeline`: bind NAME to the chain the cell ends with, and draw it."""
-    parser = MagicParser("%%conduit pipeline", usage=USAGE)
-    parser.add_argument("name", metavar="NAME")
-    name = variable(parser.parse_line(tokens).name, what="NAME")
-    filename = shell.compile.cache("\n" + cell, shell.execution_count, raw_code=cell)
+    shell, body = cell.shell, cell.body
+    name = variable(name, what="NAME")
+    filename = shell.compile.cache("\n" + body, shell.execution_count, raw_code=body)
     value: Any = run_statements(
-        cell,
+        body,
         shell.user_ns,
         filename=filename,
         compiler=shell.compile,

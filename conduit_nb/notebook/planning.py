@@ -1,68 +1,56 @@
 """`conduit_nb.plan()` and `conduit_nb.find_offerings()`: what a model needs, and what can hold it.
 
-The shell, the cell and Python call these same two, with the same words. Knows no IPython, so that
-a script can use it.
-Layer 7.
+The shell, the cell and Python call these same functions, with the same words. Knows no IPython, so
+that a script can use it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.vram import Plan
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.plan_display import PlanView
-from conduit_nb.plans.answer import PlanOptions, answer_plan, make_plan
+from conduit_nb.options import options_of, parse_options
+from conduit_nb.plans.answer import answer_plan, make_plan
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.options import (
-    CONSTRAINT_OPTIONS,
-    DEFAULT_RUNTIME,
+    DEFAULT_LIMIT,
     DEFAULT_TIMEOUT_S,
-    PLAN_OPTIONS,
+    OfferingsOptions,
+    PlanOptions,
 )
 from conduit_nb.session import process_session
 from conduit_nb.units import require_seconds
 
 
-def plan(
-    *model_ids: str,
-    tensor_parallel: int = 1,
-    pipeline_parallel: int = 1,
-    replicas: int = 1,
-    dtype: str = "auto",
-    kv_dtype: str = "auto",
-    quantization: str | None = None,
-    max_model_len: int | None = None,
-    max_model_concurrency: int = 1,
-    runtime: str = DEFAULT_RUNTIME,
-    runtime_version: str | None = None,
-    revision: str | None = None,
-    gpu: str | None = None,
-) -> PlanView:
+class PlanKeywords(TypedDict, total=False):
+    """The options of a plan as keywords, for type checkers: see PlanOptions."""
+
+    tensor_parallel: int
+    pipeline_parallel: int
+    replicas: int
+    dtype: str
+    kv_dtype: str
+    quantization: str | None
+    max_model_len: int | None
+    max_concurrency: int
+    runtime: str
+    runtime_version: str | None
+    revision: str | None
+
+
+def plan(*model_ids: str, gpu: str | None = None, **options: Unpack[PlanKeywords]) -> PlanView:
     """Return what the models need together on each device, and whether it fits.
 
     A model is an id (`owner/name`, or `owner/name@revision`), or a folder that may hold nothing but
-    a config.json. Without `gpu` the plan is
-    held against this machine. That it does not fit is an answer; raises ModelError, PlanError or
-    ArgumentError where there can be no plan.
+    a config.json. Without `gpu` the plan is held against this machine. `options` are those of
+    PlanOptions. That it does not fit is an answer; raises ModelError, PlanError or ArgumentError
+    where there can be no plan.
     """
-    options = PlanOptions(
-        tensor_parallel=tensor_parallel,
-        pipeline_parallel=pipeline_parallel,
-        replicas=replicas,
-        dtype=dtype,
-        kv_dtype=kv_dtype,
-        quantization=quantization,
-        max_model_len=max_model_len,
-        max_model_concurrency=max_model_concurrency,
-        runtime=runtime,
-        runtime_version=runtime_version,
-        revision=revision,
-    )
-    return PlanView(answer_plan(make_plan(model_ids, options), gpu=gpu))
+    return PlanView(answer_plan(make_plan(model_ids, parse_options(PlanOptions, options)), gpu=gpu))
 
 
 def find_offerings(
@@ -104,39 +92,43 @@ def find_offerings(
     return OfferingsView(choice)
 
 
-def asked_plan(model_ids: Sequence[str], values: Mapping[str, Any]) -> PlanView:
-    """Carry out `plan` with the options' values as a line gave them."""
-    return plan(*model_ids, **{name: values[name] for name in (*_PLAN_NAMES, "gpu")})
-
-
-def asked_offerings(
-    values: Mapping[str, Any], *, fresh: bool = False, known_plan: Plan | None = None
+def offerings(
+    *,
+    why: bool = False,
+    limit: int = DEFAULT_LIMIT,
+    fresh: bool = False,
+    known_plan: Plan | None = None,
+    **options: Any,
 ) -> OfferingsView:
-    """Carry out `offerings` with the options' values as a line gave them.
+    """Return what is offered, for the options of `conduit offerings`, given as texts or typed.
 
-    `known_plan` is the plan of these values, where it was made before.
+    `known_plan` is the plan of these options, where it was made before.
     """
-    options = {name: values[name] for name in _PLAN_NAMES}
-    models: Sequence[str] = values["models"] or ()
-    defaults = PlanOptions()
-    unused = [name for name, value in options.items() if value != getattr(defaults, name)]
-    if unused and not models:
+    of_plan = {one.name for one in options_of(PlanOptions)}
+    own = {one.name for one in options_of(OfferingsOptions)}
+    accepted = {
+        name: value for name, value in options.items() if name not in of_plan and name not in own
+    }
+    asked = parse_options(
+        OfferingsOptions, {name: value for name, value in options.items() if name in own}
+    )
+    planned = {name: value for name, value in options.items() if name in of_plan}
+    if planned and not asked.models:
+        name = next(iter(planned))
         raise ArgumentError(
-            f"{unused[0]} says how a model is served, and none is named.",
-            param=unused[0],
+            f"{name} says how a model is served, and no model is named.",
+            param=name,
             hint="Name it with --for ID, or leave the option out.",
         )
-    constraint = DeploymentConstraint(**{one.name: values[one.name] for one in CONSTRAINT_OPTIONS})
+    if known_plan is None and asked.models:
+        known_plan = make_plan(asked.models, parse_options(PlanOptions, planned))
     view = find_offerings(
-        known_plan or (make_plan(models, PlanOptions(**options)) if models else None),
-        gpu=values["gpu"],
-        constraint=constraint,
-        objective=values["objective"],
-        only_launchable=values["only_launchable"],
-        timeout_s=values["timeout_s"],
+        known_plan,
+        gpu=asked.gpu,
+        constraint=parse_options(DeploymentConstraint, accepted),
+        objective=asked.objective,
+        only_launchable=asked.only_launchable,
+        timeout_s=asked.timeout_s,
         fresh=fresh,
     )
-    return OfferingsView(view.choice, limit=values["limit"], show_why=values["why"])
-
-
-_PLAN_NAMES = tuple(option.name for option in PLAN_OPTIONS)
+    return OfferingsView(view.choice, limit=limit, show_why=why)

@@ -138,7 +138,7 @@ def _place(session: Session, task: LlmTask[Any, Any]) -> _Place:
     request = task.deployment
     if request is None:
         return _Place(said="a server of your own", provider=None, usd_per_hour=None)
-    if request.is_sidecar:
+    if request.is_shared:
         return _here(task.model_id)
     live = session.wait(session.fleet.left_of(request))
     if live is not None and live.status == "running":
@@ -153,7 +153,7 @@ def _here(model_id: str) -> _Place:
     if resolved_id(model_id) not in available_offline():  # a plan would ask the hub
         return _Place(said=said, provider=provider, usd_per_hour=0.0)
     try:
-        plan = make_plan([model_id], PlanOptions(max_model_concurrency=32))
+        plan = make_plan([model_id], PlanOptions(max_concurrency=32))
     except ConduitError:
         return _Place(said=said, provider=provider, usd_per_hour=0.0)
     for offering in local_offerings():
@@ -183,7 +183,7 @@ def _rented(session: Session, request: DeploymentRequest) -> _Place:
     gpu = best.offering.hardware.accelerator
     count = best.offering.count
     said = f"{best.provider}'s CPU" if gpu is None else gpu.name
-    writes = None if speed is None else speed.expected * request.replicas.least
+    writes = None if speed is None else speed.expected * request.replicas.min
     return _Place(
         said=f"{count} x {said}" if count > 1 else f"a {said}" if gpu is not None else said,
         provider=best.provider,

@@ -5,25 +5,23 @@ Layer 7.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from conduit_nb.errors import ArgumentError, SchemaError
-from conduit_nb.notebook.arguments import MagicParser
 from conduit_nb.notebook.cell import define_dataclasses
 from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.expressions import overwritten
 from conduit_nb.notebook.mdl_display import SchemaListings
 from conduit_nb.notebook.places import point
-from conduit_nb.notebook.shell import Shell, show_line
+from conduit_nb.notebook.shell import Cell, Shell, show_line
 from conduit_nb.schemas import schema_of
 
 
-def define_schemas(shell: Shell, tokens: Sequence[str], cell: str) -> SchemaListings:
+def define_schemas(cell: Cell) -> SchemaListings:
     """Carry out `%%conduit schema`: define the cell's dataclasses and show their MDL."""
-    MagicParser("%%conduit schema", usage="%%conduit schema").parse_line(tokens)
-    warnings = overwritten(shell.user_ns, "", cell)
-    classes = classes_of(shell, cell)
+    shell = cell.shell
+    warnings = overwritten(shell.user_ns, "", cell.body)
+    classes = classes_of(shell, cell.body)
     for warning in warnings:
         show_line(shell, Line(warning))
     if not classes:

@@ -49,7 +49,7 @@ class Witness:
         self._started = datetime.now(UTC)
         request = task.deployment
         self._server = Server() if request is None else Server(runtime=request.runtime)
-        if request is not None and request.is_sidecar:
+        if request is not None and request.is_shared:
             self._server = replace(self._server, provider="local", usd_per_hour=0.0)
 
     async def look(self, run: Run[Any, Any]) -> None:
@@ -58,7 +58,7 @@ class Witness:
         if request is None:
             return
         try:
-            if not request.is_sidecar:
+            if not request.is_shared:
                 info = await self._session.fleet.left_of(request)
                 if info is None:
                     return

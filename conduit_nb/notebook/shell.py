@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Protocol, cast
 
@@ -46,6 +47,14 @@ class Shell(Protocol):
     def push(self, variables: dict[str, Any], interactive: bool = True) -> None:
         """Bind variables in the user's namespace."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell, or a line of one, that a magic carries out: its shell, and the text below it."""
+
+    shell: Shell
+    body: str = ""
 
 
 class Display(Protocol):

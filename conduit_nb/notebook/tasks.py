@@ -1,35 +1,49 @@
-"""From a magic's options to a block that asks a model.
-
-Layer 7.
-"""
+"""From a cell's options to a block that asks a model."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar
 
 from conduit_nb import settings
+from conduit_nb.blocks.ask_options import AskOptions
 from conduit_nb.blocks.runtime_blocks import block_type
 from conduit_nb.blocks.tasks import LlmTask
-from conduit_nb.compute.constraints import DeploymentConstraint
-from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.notebook.arguments import MagicParser, add_model_options
-from conduit_nb.notebook.line_options import add_options
-from conduit_nb.plans.options import CONSTRAINT_OPTIONS
+from conduit_nb.compute.names import ComputeProvider
+from conduit_nb.compute.request import ANY, LMLITE
+from conduit_nb.notebook.cell_options import ModelOptions
+from conduit_nb.options import options_of, parse_options
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def add_task_options(parser: MagicParser) -> None:
-    """Add the options that say which model answers, where it may run, and how."""
-    add_model_options(parser)
-    add_options(parser, CONSTRAINT_OPTIONS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """What a cell says of the model: which one, how it is asked, and on what it runs."""
+
+    model: ModelOptions
+    ask: AskOptions
+    compute: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Self:
+        """Return the options of `cell_options.task_options`, as they were read."""
+        of_model, of_ask = (
+            {one.name: values[one.name] for one in options_of(kind) if one.name in values}
+            for kind in (ModelOptions, AskOptions)
+        )
+        rest = {name: value for name, value in values.items() if name not in of_model | of_ask}
+        return cls(
+            model=parse_options(ModelOptions, of_model),
+            ask=parse_options(AskOptions, of_ask),
+            compute=rest,
+        )
 
 
 def task_of(
-    arguments: argparse.Namespace,
+    options: TaskOptions,
     input_type: type[In],
     output_type: type[Out],
     *,
@@ -37,45 +51,28 @@ def task_of(
     guidance: str = "",
     examples: Sequence[tuple[In, Out]] = (),
 ) -> LlmTask[In, Out]:
-    """Return the task that a magic's model options (`add_task_options`) stand for."""
-    model_id: str = settings.default_model() if arguments.model is None else arguments.model
-    config = LmLiteModelConfig(
-        model_id,
-        revision=arguments.revision,
-        max_model_len=arguments.max_model_len,
-        max_model_concurrency=arguments.max_concurrency,
+    """Return the task that a cell's options stand for."""
+    model_id = options.model.model or settings.default_model()
+    compute = dict(options.compute)
+    runtime = compute.pop("runtime", LMLITE)
+    provider = compute.pop("provider", ComputeProvider.LOCAL) or ANY
+    block = block_type(runtime)(
+        [model_id],
+        provider,
+        endpoint=options.model.endpoint,
+        api_key_env=options.model.api_key_env,
+        **compute,
     )
-    block = block_type(arguments.runtime)(
-        [config],
-        arguments.provider,
-        endpoint=arguments.endpoint,
-        api_key_env=arguments.api_key_env,
-        constraint=_constraint(arguments),
-        replicas=arguments.replicas,
-        gpu=arguments.gpu,
-        gpu_count=arguments.gpu_count,
-        tensor_parallel=arguments.tensor_parallel,
-        image=arguments.image,
-        max_usd=arguments.max_usd,
-    )
+    ask = options.ask
     return block.task(
         input_type,
         output_type,
-        model_id=model_id,
         guidance=guidance,
         examples=examples,
-        max_tokens=arguments.max_tokens,
-        temperature=arguments.temperature,
-        seed=arguments.seed,
-        on_length=arguments.on_length,
-        confidence=arguments.confidence,
+        max_tokens=ask.max_tokens,
+        temperature=ask.temperature,
+        seed=ask.seed,
+        on_length=ask.on_length,
+        confidence=ask.confidence,
         name=name,
     )
-
-
-def _constraint(arguments: argparse.Namespace) -> DeploymentConstraint | None:
-    """Return what the line accepts of the compute, None where it says nothing of it."""
-    constraint = DeploymentConstraint(
-        **{option.name: getattr(arguments, option.name) for option in CONSTRAINT_OPTIONS}
-    )
-    return None if constraint == DeploymentConstraint() else constraint

@@ -18,7 +18,7 @@ from conduit_nb.compute.vram import GIB, Plan, PlannedModel
 from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.files import Progress, silent
-from conduit_nb.plans.options import DEFAULT_RUNTIME
+from conduit_nb.plans.options import PlanOptions
 from conduit_nb.plans.reading import read_planned
 
 MOST_REQUESTS = 65_536
@@ -95,23 +95,6 @@ class PlanAnswer(Displayed):
         return f"{text[0].upper()}{text[1:]}."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanOptions:
-    """How models are to be served; what each means stands in `options.PLAN_OPTIONS`."""
-
-    tensor_parallel: int = 1
-    pipeline_parallel: int = 1
-    replicas: int = 1
-    dtype: str = "auto"
-    kv_dtype: str = "auto"
-    quantization: str | None = None
-    max_model_len: int | None = None
-    max_model_concurrency: int = 1
-    runtime: str = DEFAULT_RUNTIME
-    runtime_version: str | None = None
-    revision: str | None = None
-
-
 def require_one_model(model_ids: Sequence[str], revision: str | None) -> None:
     """Raise ArgumentError where one revision is asked of several models."""
     if revision is not None and len(model_ids) > 1:
@@ -141,7 +124,7 @@ def make_plan(
             kv_dtype=options.kv_dtype,
             quantization=options.quantization,
             max_model_len=options.max_model_len,
-            max_model_concurrency=options.max_model_concurrency,
+            max_model_concurrency=options.max_concurrency,
             revision=options.revision,
             progress=progress,
         )

@@ -1,44 +1,13 @@
-"""The options of `plan` and `offerings`: written once, for the shell, the cell and their help.
+"""What can be asked of a plan and of the list of offerings: the options, declared as fields.
 
-Knows names and words only, so that `conduit --help` costs next to nothing; a value is checked by
-whoever uses it.
-Layer 4.
+Light, so that `conduit --help` costs next to nothing; what only the planner knows it checks itself.
 """
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
-from typing import Any, Literal
 
-Kind = Literal["text", "texts", "names", "count", "number", "flag", "switch"]
-"""What a value is: one text, one for each time the option is given, several with commas between,
-a whole number from 1 up, a number from 0 up; and an option without a value, which may have a
-negative form (`--no-…`)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option. `name` is its keyword in Python; `flag` is how shell and cell write it."""
-
-    name: str
-    kind: Kind
-    help: str
-    metavar: str | None = None
-    choices: tuple[str, ...] = ()
-    default: Any = None
-    written: str | None = None
-
-    @property
-    def flag(self) -> str:
-        """Return `--max-model-len` for max_model_len, unless it is written otherwise."""
-        return self.written or f"--{self.name.replace('_', '-')}"
-
-    @property
-    def negative_flag(self) -> str:
-        """Return `--no-interruptible` for `--interruptible`."""
-        return f"--no-{self.flag[2:]}"
-
+from conduit_nb.options import Option, option
 
 DTYPES = ("auto", "bfloat16", "float16", "float32", "fp8")
 KV_DTYPES = ("auto", "bfloat16", "float16", "float32", "fp8")
@@ -59,261 +28,111 @@ OBJECTIVES = (
     "tokens_per_second",
     "topology",
 )
-LEVELS = ("none", "low", "medium", "high")
 DEFAULT_RUNTIME = "vllm"
 # Whose memory is planned with whose figures; of others nothing is known.
 PLANNED_AS = {"lmlite": "lmlite", "vllm": "vllm", "tensorrt": "vllm"}
 DEFAULT_LIMIT = 20
 DEFAULT_TIMEOUT_S = 20.0
-HELP_COLUMNS = 98
 
-REVISION_OPTION = Option(
-    name="revision",
-    kind="text",
-    metavar="R",
-    help="branch, tag or commit on the hub; or write owner/name@R",
-)
-PLAN_OPTIONS = (
-    Option(
-        name="tensor_parallel",
-        kind="count",
-        default=1,
-        metavar="N",
-        help="devices that share every layer",
-    ),
-    Option(
-        name="pipeline_parallel",
-        kind="count",
-        default=1,
-        metavar="N",
-        help="stages of layers, one after the other",
-    ),
-    Option(
-        name="replicas", kind="count", default=1, metavar="N", help="how often all of it is served"
-    ),
-    Option(
-        name="dtype",
-        kind="text",
-        default="auto",
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """How models are to be served, for a plan."""
+
+    tensor_parallel: int = option(1, "Devices that share every layer.", kind="count", metavar="N")
+    pipeline_parallel: int = option(
+        1, "Stages of layers, one after the other.", kind="count", metavar="N"
+    )
+    replicas: int = option(1, "Number of replicas.", kind="count", metavar="N")
+    dtype: str = option(
+        "auto", f"Precision of the weights: {', '.join(DTYPES)}.", metavar="D", is_basic=True
+    )
+    kv_dtype: str = option(
+        "auto",
+        f"Precision of the KV cache: {', '.join(KV_DTYPES)}; auto is the model's.",
         metavar="D",
-        help=f"precision of the weights: {', '.join(DTYPES)}",
-    ),
-    Option(
-        name="kv_dtype",
-        kind="text",
-        default="auto",
-        metavar="D",
-        help=f"precision of the KV cache: {', '.join(KV_DTYPES)}; auto is the model's",
-    ),
-    Option(
-        name="quantization",
-        kind="text",
+    )
+    quantization: str | None = option(
+        None,
+        "Quantization by the runtime: fp8, bitsandbytes, gguf:Q4_K_M.",
         metavar="Q",
-        help="what the runtime makes of full weights: fp8, bitsandbytes, gguf:Q4_K_M",
-    ),
-    Option(
-        name="max_model_len",
+        is_basic=True,
+    )
+    max_model_len: int | None = option(
+        None,
+        "Longest prompt and reply together, in tokens (default: the model's own limit).",
         kind="count",
         metavar="N",
-        help="tokens of prompt and reply together; left out, the model's own limit",
-    ),
-    Option(
-        name="max_model_concurrency",
+        is_basic=True,
+    )
+    max_concurrency: int = option(
+        1,
+        "Requests of that length at once.",
         kind="count",
-        default=1,
         metavar="N",
-        written="--concurrency",
-        help="requests of that length at once",
-    ),
-    Option(
-        name="runtime",
-        kind="text",
-        default=DEFAULT_RUNTIME,
-        metavar="R",
-        help=f"vllm, sglang, llama.cpp or lmlite; the default is {DEFAULT_RUNTIME}",
-    ),
-    Option(
-        name="runtime_version",
-        kind="text",
-        metavar="V",
-        help="its version, where its overheads are known",
-    ),
-    REVISION_OPTION,
-)
-GPU_OPTION = Option(
+        aliases=("concurrency", "max_model_concurrency"),
+        is_basic=True,
+    )
+    runtime: str = option(
+        DEFAULT_RUNTIME,
+        f"Runtime: vllm, sglang, llama.cpp or lmlite (default: {DEFAULT_RUNTIME}).",
+        metavar="NAME",
+        is_basic=True,
+    )
+    runtime_version: str | None = option(
+        None, "Version of the runtime, where its overheads are known.", metavar="VERSION"
+    )
+    revision: str | None = option(
+        None, "Branch, tag or commit on the hub; or write owner/name@REVISION.", metavar="REVISION"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferingsOptions:
+    """What of all offerings is asked for, beside a constraint."""
+
+    gpu: str | None = option(
+        None, "Only this GPU, e.g. L40S, 'H100 SXM', 'A100 80GB'.", metavar="NAME", is_basic=True
+    )
+    models: tuple[str, ...] = option(
+        (),
+        "Rank what holds this model (repeat it for several); the options of plan say how.",
+        kind="texts",
+        metavar="ID",
+        written="--for",
+        is_basic=True,
+    )
+    objective: str = option(
+        OBJECTIVES[0],
+        f"What is best: {', '.join(OBJECTIVES)}.",
+        metavar="O",
+        choices=OBJECTIVES,
+        is_basic=True,
+    )
+    only_launchable: bool = option(
+        False, "Leave out offerings that cannot be started from here.", kind="flag"
+    )
+    timeout_s: float = option(
+        DEFAULT_TIMEOUT_S,
+        f"Time to wait for the sources (default: {DEFAULT_TIMEOUT_S:g} s).",
+        kind="seconds",
+        metavar="S",
+    )
+
+
+GPU = Option(
     name="gpu",
     kind="text",
     metavar="NAME",
-    help="such a device, e.g. L40S, 'H100 SXM', 'A100 80GB'",
+    help="GPU to hold the plan against, e.g. L40S, 'A100 80GB' (default: this machine's).",
+    is_basic=True,
 )
-CONSTRAINT_OPTIONS = (
-    Option(
-        name="max_usd_per_hour",
-        kind="number",
-        metavar="X",
-        help="the most that all of it may cost in an hour",
-    ),
-    Option(name="regions", kind="names", metavar="a,b", help="only these; eu-* is every eu-…"),
-    Option(name="providers", kind="names", metavar="a,b", help="only these"),
-    Option(
-        name="min_availability",
-        kind="text",
-        choices=LEVELS,
-        metavar="LEVEL",
-        help=f"at least that much stock: {', '.join(LEVELS)}; none shows what is sold out, too",
-    ),
-    Option(
-        name="interruptible",
-        kind="switch",
-        help="only what may be taken away at any time, or (--no-…) never that",
-    ),
-    Option(name="single_device", kind="flag", default=False, help="only offerings of one device"),
-    Option(
-        name="enterprise",
-        kind="flag",
-        default=False,
-        help="only certified data centres of the provider's own",
-    ),
-)
-OFFERINGS_OPTIONS = (
-    GPU_OPTION,
-    *CONSTRAINT_OPTIONS,
-    Option(
-        name="models",
-        kind="texts",
-        written="--for",
-        metavar="ID",
-        help="rank what holds this model, or these together; the options of plan say how",
-    ),
-    Option(
-        name="objective",
-        kind="text",
-        default=OBJECTIVES[0],
-        choices=OBJECTIVES,
-        metavar="O",
-        help=f"what is best: {', '.join(OBJECTIVES)}",
-    ),
-    Option(
-        name="only_launchable",
-        kind="flag",
-        default=False,
-        help="leave out what is known by its price only, and cannot be started from here",
-    ),
-    Option(
-        name="timeout_s",
-        kind="number",
-        default=DEFAULT_TIMEOUT_S,
-        metavar="S",
-        help=f"wait that long for the sources; the default is {DEFAULT_TIMEOUT_S:g}",
-    ),
-)
-DEPLOY_OPTIONS = (
-    Option(
-        name="runtime",
-        kind="text",
-        default="lmlite",
-        metavar="R",
-        help="what serves it: lmlite, vllm, tensorrt, custom; the default is lmlite",
-    ),
-    Option(
-        name="provider",
-        kind="text",
-        default="local",
-        metavar="P",
-        help="where: local, docker, runpod; `any` takes the best offering of all",
-    ),
-    Option(name="runtime_version", kind="text", metavar="V", help="instead of the one tried here"),
-    GPU_OPTION,
-    Option(name="gpu_count", kind="count", metavar="N", help="that many of them in a node"),
-    PLAN_OPTIONS[0],
-    PLAN_OPTIONS[1],
-    Option(
-        name="replicas",
-        kind="text",
-        default="1",
-        metavar="N|N-N",
-        help="nodes that serve the same, or the least and the most of them",
-    ),
-    Option(name="image", kind="text", metavar="NAME", help="instead of the runtime's own image"),
-    Option(
-        name="command",
-        kind="text",
-        metavar="'PROGRAM …'",
-        help="what is started in the image, with {port} and {model}; custom needs it",
-    ),
-    Option(
-        name="max_usd",
-        kind="number",
-        metavar="X",
-        help="the most that it may spend, instead of CONDUIT_MAX_USD_PER_DEPLOYMENT",
-    ),
-    Option(
-        name="hours",
-        kind="number",
-        metavar="H",
-        help="its lease: after that it ends itself, unless it is extended",
-    ),
-    Option(name="name", kind="text", metavar="NAME", help="how it is to be called"),
-    REVISION_OPTION,
-    Option(name="dtype", kind="text", default="auto", metavar="D", help="precision of the weights"),
-    Option(name="quantization", kind="text", metavar="Q", help="int8, in LmLite"),
-    Option(
-        name="max_model_len",
-        kind="count",
-        metavar="N",
-        help="tokens of prompt and reply together; left out, the model's own limit",
-    ),
-    Option(
-        name="max_model_concurrency",
-        kind="count",
-        metavar="N",
-        written="--concurrency",
-        help="requests of that length at once",
-    ),
-    *CONSTRAINT_OPTIONS,
-    Option(
-        name="dry_run",
-        kind="flag",
-        default=False,
-        help="say what would start, what it costs and what may be spent, and stop there",
-    ),
-)
-# What is said of the answer, not of the question.
-WHY_OPTION = Option(
-    name="why", kind="flag", default=False, help="show what is left out as well, and why"
-)
-LIMIT_OPTION = Option(
+# About the answer, not about the question.
+WHY = Option(name="why", kind="flag", default=False, help="Show what is left out as well, and why.")
+LIMIT = Option(
     name="limit",
     kind="count",
     default=DEFAULT_LIMIT,
     metavar="N",
-    help=f"rows that are shown (not with --json); the default is {DEFAULT_LIMIT}",
+    help=f"Rows to show (not with --json; default: {DEFAULT_LIMIT}).",
 )
-JSON_OPTION = Option(
-    name="as_json",
-    kind="flag",
-    default=False,
-    written="--json",
-    help="one JSON document, and nothing else",
-)
-
-
-def option_lines(options: tuple[Option, ...]) -> str:
-    """Return the options as lines of a help text."""
-    shown = [(_usage(option), option.help) for option in options]
-    width = max(len(usage) for usage, _ in shown)
-    return "\n".join(
-        textwrap.fill(
-            text,
-            HELP_COLUMNS,
-            initial_indent=f"  {usage:<{width}}  ",
-            subsequent_indent=" " * (width + 4),
-        )
-        for usage, text in shown
-    )
-
-
-def _usage(option: Option) -> str:
-    if option.kind == "switch":
-        return f"{option.flag}, --no-…"
-    return f"{option.flag} {option.metavar}" if option.metavar else option.flag

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from conduit_nb.compute.offerings import ComputeProvider
+from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.plugins import load_registered, registered_names
 from conduit_nb.providers.base import OfferingSource, Provider
 from conduit_nb.providers.sources import Remembered

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
 
 from conduit_nb.compute.accelerators import GIB_PER_GB
-from conduit_nb.compute.offerings import Availability, ComputeOffering
+from conduit_nb.compute.names import Availability
+from conduit_nb.compute.offerings import ComputeOffering
 from conduit_nb.errors import ConduitError, ProviderFailedError
 from conduit_nb.providers.base import Listing
 from conduit_nb.providers.devices import find_device

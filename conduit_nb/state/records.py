@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from conduit_nb.compute.request import DeploymentRequest
+
 DeploymentState = Literal[
     "launching", "running", "stopping", "stopped", "terminating", "terminated", "failed"
 ]
@@ -34,7 +36,7 @@ ENDED_NODES: frozenset[NodeState] = frozenset({"terminated", "failed", "lost"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentRecord:
-    """One deployment. `request` is the DeploymentRequest's JSON, `key` what makes it shared.
+    """One deployment: `request` is what was asked for, `key` what makes it shared.
 
     `max_usd` is the cap of what it may spend, `detail` what there is to say of its state. `owner`
     (host, pid and creation time of a process) is who works on it.
@@ -46,7 +48,7 @@ class DeploymentRecord:
     name: str
     runtime: str
     provider: str | None
-    request: str
+    request: DeploymentRequest
     status: DeploymentState
     created_at: datetime
     lease_until: datetime

@@ -14,7 +14,7 @@ import os
 import string
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, NoSuchModuleError, SQLAlc
 from sqlalchemy.pool import NullPool
 
 from conduit_nb import settings
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ArgumentError, MissingExtraError, StateConflictError, StorageError
 from conduit_nb.private_files import make_private_folder
 from conduit_nb.state.records import Changes, Charge, ChargeState, DeploymentRecord, NodeRecord
@@ -450,10 +451,13 @@ def _meta(connection: Connection, name: str) -> int:
 
 
 def _to_row(record: DeploymentRecord | NodeRecord | Charge) -> dict[str, Any]:
-    return {
-        name: value.timestamp() if isinstance(value, datetime) else value
-        for name, value in asdict(record).items()
-    }
+    return {one.name: _column(getattr(record, one.name)) for one in fields(record)}
+
+
+def _column(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.timestamp()
+    return value.to_json() if isinstance(value, DeploymentRequest) else value
 
 
 def _record(kind: type[AnyRecord], row: RowMapping) -> AnyRecord:
@@ -465,9 +469,18 @@ def _charge(row: RowMapping) -> Charge:
 
 
 def _values(row: RowMapping, names: Iterable[str]) -> dict[str, Any]:
-    return {
-        name: datetime.fromtimestamp(row[name], UTC)
-        if name in _MOMENTS and row[name] is not None
-        else row[name]
-        for name in names
-    }
+    return {name: _value(row, name) for name in names}
+
+
+def _value(row: RowMapping, name: str) -> Any:
+    if name in _MOMENTS and row[name] is not None:
+        return datetime.fromtimestamp(row[name], UTC)
+    return _request(row) if name == "request" else row[name]
+
+
+def _request(row: RowMapping) -> DeploymentRequest:
+    """Return what was asked for; where this Conduit cannot read all of it, what the row says."""
+    try:
+        return DeploymentRequest.from_json(row["request"])
+    except (ArgumentError, ValueError, KeyError, TypeError):  # a plugin that is gone, a newer state
+        return DeploymentRequest(runtime=row["runtime"], provider=row["provider"], image="unknown")

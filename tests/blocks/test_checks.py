@@ -13,7 +13,7 @@ from conduit_nb.blocks.checks import (
     require_text_field,
 )
 from conduit_nb.blocks.ports import Port
-from conduit_nb.compute.offerings import ComputeProvider
+from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.errors import ArgumentError, SchemaError
 
 

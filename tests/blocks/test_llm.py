@@ -12,7 +12,7 @@ import pytest
 from conduit_nb.blocks.answers import DetailedAnswer
 from conduit_nb.blocks.runtime_blocks import LMLiteBlock
 from conduit_nb.compute.constraints import DeploymentConstraint
-from conduit_nb.compute.offerings import ComputeProvider
+from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.errors import (
     ArgumentError,
     EndpointUnreachableError,

@@ -18,7 +18,8 @@ from conduit_nb.compute.judging import (
     needed_instances,
     terms_reasons,
 )
-from conduit_nb.compute.offerings import AVAILABILITIES, Terms, terms_of
+from conduit_nb.compute.names import AVAILABILITIES
+from conduit_nb.compute.offerings import Terms, terms_of
 from tests.compute.made_plans import made_offering, made_plan
 
 TERMS = st.builds(

@@ -8,7 +8,8 @@ import pickle
 
 import pytest
 
-from conduit_nb.compute.offerings import ComputeProvider, OfferingTable, hardware_of
+from conduit_nb.compute.names import ComputeProvider
+from conduit_nb.compute.offerings import OfferingTable, hardware_of
 from conduit_nb.errors import ArgumentError
 from tests.compute.made_plans import made_offering
 

@@ -6,8 +6,8 @@ from dataclasses import fields
 from typing import get_args
 
 from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.names import AVAILABILITIES
 from conduit_nb.compute.objectives import Objective
-from conduit_nb.compute.offerings import AVAILABILITIES
 from conduit_nb.plans.answer import PlanOptions
 from conduit_nb.plans.options import (
     CONSTRAINT_OPTIONS,

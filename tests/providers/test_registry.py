@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conduit_nb.compute.offerings import ComputeProvider
+from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.errors import ArgumentError
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.providers.registry import make_provider, make_sources, provider_names

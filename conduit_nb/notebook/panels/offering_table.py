@@ -10,21 +10,22 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.compute.request import DeploymentRequest, to_replicas
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.compute.selection import Explanation
 from conduit_nb.errors import ArgumentError
-from conduit_nb.models.config import QUANTIZATIONS, LmLiteModelConfig
+from conduit_nb.models.config import QUANTIZATIONS
 from conduit_nb.notebook.display import Shown, bounded, html_of
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.widget import Message, Panel, problem_of
 from conduit_nb.notebook.shell import new_display
+from conduit_nb.options import options_of, parse_options
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import Choice
-from conduit_nb.plans.options import DTYPE_ALIASES
+from conduit_nb.plans.options import DTYPE_ALIASES, PlanOptions
 from conduit_nb.session import Session
 
 REFRESH_S = 30.0
@@ -180,38 +181,36 @@ def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> Deploymen
     Raises ArgumentError where the plan rests on what no deployment can be told: what is started
     must be what was planned.
     """
-    _refuse_untold(asked)
-    dtype = _dtype(asked)
-    return DeploymentRequest(
-        models=tuple(
-            LmLiteModelConfig(
-                model_id,
-                revision=asked.get("revision"),
-                max_model_len=asked.get("max_model_len"),
-                max_model_concurrency=asked.get("max_model_concurrency"),
-                dtype=cast("Any", dtype),  # the config checks it
-                quantization=asked.get("quantization"),
-            )
-            for model_id in asked["models"]
-        ),
-        runtime=str(asked.get("runtime") or "lmlite"),
-        runtime_version=asked.get("runtime_version"),
-        provider=offering.provider,
-        gpu=offering.accelerator,
-        gpu_count=offering.count if offering.accelerator else None,
-        tensor_parallel=asked.get("tensor_parallel") or 1,
-        pipeline_parallel=asked.get("pipeline_parallel") or 1,
-        replicas=to_replicas(asked.get("replicas") or 1),
-        constraint=_just(offering),
+    of_plan = {one.name: asked.get(one.name) for one in options_of(PlanOptions)}
+    planned = parse_options(PlanOptions, of_plan)
+    _refuse_untold(planned)
+    return DeploymentRequest.parse(
+        {
+            "models": asked["models"],
+            "revision": planned.revision,
+            "max_model_len": planned.max_model_len,
+            "max_concurrency": asked.get("max_concurrency"),
+            "dtype": _dtype(planned),
+            "quantization": planned.quantization,
+            "runtime": planned.runtime,
+            "runtime_version": planned.runtime_version,
+            "provider": offering.provider,
+            "gpu": offering.accelerator,
+            "gpu_count": offering.count if offering.accelerator else None,
+            "tensor_parallel": planned.tensor_parallel,
+            "pipeline_parallel": planned.pipeline_parallel,
+            "replicas": planned.replicas,
+            "constraint": _just(offering),
+        }
     )
 
 
-def _refuse_untold(asked: Mapping[str, Any]) -> None:
-    quantization, kv_dtype = asked.get("quantization"), asked.get("kv_dtype") or "auto"
+def _refuse_untold(planned: PlanOptions) -> None:
+    dtype, quantization = _dtype(planned), planned.quantization
     untold = {
         "quantization": quantization if quantization not in (None, *QUANTIZATIONS) else None,
-        "kv_dtype": kv_dtype if kv_dtype != "auto" else None,
-        "dtype": "fp8" if _dtype(asked) == "fp8" else None,
+        "kv_dtype": planned.kv_dtype if planned.kv_dtype != "auto" else None,
+        "dtype": "fp8" if dtype == "fp8" else None,
     }
     for name, value in untold.items():
         if value is not None:
@@ -223,9 +222,8 @@ def _refuse_untold(asked: Mapping[str, Any]) -> None:
             )
 
 
-def _dtype(asked: Mapping[str, Any]) -> str:
-    dtype = str(asked.get("dtype") or "auto")
-    return DTYPE_ALIASES.get(dtype, dtype)
+def _dtype(planned: PlanOptions) -> str:
+    return DTYPE_ALIASES.get(planned.dtype, planned.dtype)
 
 
 def key_of(offering: ComputeOffering) -> str:
