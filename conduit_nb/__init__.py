@@ -221,7 +221,6 @@ _HOMES = {
     "conduit_nb.blocks.http": ("HttpGetBlock", "HttpPostBlock"),
     "conduit_nb.blocks.pipeline": ("Pipeline",),
     "conduit_nb.blocks.records": (
-        "cleanup",
         "CommandResult",
         "FileReadResult",
         "FileWriteResult",
@@ -240,12 +239,12 @@ _HOMES = {
     "conduit_nb.compute.accelerators": ("find_accelerator",),
     "conduit_nb.compute.constraints": ("DeploymentConstraint",),
     "conduit_nb.compute.detection": ("local_offerings",),
-    "conduit_nb.compute.offerings": ("ComputeOffering", "ComputeProvider"),
+    "conduit_nb.compute.names": ("ComputeProvider",),
+    "conduit_nb.compute.offerings": ("ComputeOffering",),
     "conduit_nb.compute.request": ("DeploymentRequest", "Replicas"),
     "conduit_nb.compute.selection": ("calculate_best_compute_offering", "rank_offerings"),
     "conduit_nb.errors": (
         "ArgumentError",
-        "attach",
         "BlockError",
         "BootError",
         "ComputeError",

@@ -18,23 +18,14 @@ from typing import Any
 
 import click
 
-from conduit_nb.commands import (
-    JSON,
-    USAGE_ERROR,
-    AsJson,
-    Command,
-    find_command,
-    help_text,
-    log_lines,
-    run_line,
-    to_argument_error,
-)
+from conduit_nb.command_line import JSON, AsJson, Command
+from conduit_nb.commands import document_of, find_command, log_lines, run_line, to_argument_error
 from conduit_nb.errors import ConduitError
 from conduit_nb.plain_text import plain
 
+USAGE_ERROR = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-HELP = "help"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as err:
         return err.exit_code
     except click.UsageError as err:
-        return _fail(to_argument_error(err, "shell", given), as_json=as_json, code=USAGE_ERROR)
+        return _fail(to_argument_error(err), as_json=as_json, code=USAGE_ERROR)
     except ConduitError as err:
         return _fail(err, as_json=as_json, code=1)
     except (click.Abort, KeyboardInterrupt):
@@ -65,16 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: Sequence[str]) -> int:
-    if given[:1] == [HELP]:
-        print(help_text(given[1:], "shell"))
-        return 0
     command = find_command(given[0]) if given else None
-    with _progress(command):
+    with _progress(command if isinstance(command, Command) else None):
         found: Any = run_line("shell", given)
     if isinstance(found, AsJson):
-        print(json.dumps(found.document(), indent=2, allow_nan=False))
+        print(json.dumps(document_of(found), indent=2, allow_nan=False))
     elif (lines := log_lines(found)) is not None:
-        print("\n".join(lines))
+        for line in lines:
+            print(line)
     elif found is not None:
         print(found)
     return 0

@@ -7,33 +7,35 @@ What carries a command out is imported when the command runs.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cache
-from importlib import import_module
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import click
 
+from conduit_nb.command_line import (
+    PROGRAMS,
+    Argument,
+    AsJson,
+    Command,
+    LineError,
+    Place,
+    how,
+    load,
+    place_of,
+)
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import deployment_options
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.cell_options import BlockOptions, MapOptions, task_options
-from conduit_nb.options import Option, options_of, read_options
+from conduit_nb.options import Option, options_of
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.options import GPU, LIMIT, WHY, OfferingsOptions, PlanOptions
 from conduit_nb.spelling import command_meant, did_you_mean, nearest
 
-Place = Literal["shell", "line", "cell"]
-"""Where a command can stand: `conduit ps`, `%conduit ps`, `%%conduit map`."""
-PROGRAMS: Mapping[Place, str] = {"shell": "conduit", "line": "%conduit", "cell": "%%conduit"}
 HELP_COLUMNS = 98
-USAGE_ERROR = 2
+"""The width of a help text in a notebook; a terminal has its own."""
 
-JSON = Option(
-    name="as_json", kind="flag", default=False, written="--json", help="Print one JSON document."
-)
 DRY_RUN = Option(
     name="dry_run",
     kind="flag",
@@ -41,145 +43,35 @@ DRY_RUN = Option(
     help="Print what would start, its cost and the remaining budget; start nothing.",
     is_basic=True,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Argument:
-    """What stands on the line without a flag. `source` says what Tab completes it with."""
-
-    name: str
-    metavar: str
-    is_many: bool = False
-    is_required: bool = True
-    source: str | None = None
-
-
 MODELS = Argument(name="model_ids", metavar="ID_OR_FOLDER", is_many=True, source="model")
 NAME = Argument(name="name", metavar="NAME", source="deployment")
 NAME_OR_NONE = Argument(name="name", metavar="NAME", is_required=False, source="deployment")
 NAME_OR_ALL = Argument(name="name", metavar="NAME|all", source="deployment_or_all")
 
 
-class Command(click.Command):
-    """A click command made of a declaration: its callback reads the options and runs `run`.
-
-    `run` is "module:function"; in a notebook `run_in_cell`, where that is given, which takes the
-    cell (shell and body) first.
-    """
+class Commands(click.Group):
+    """Commands under one name; an alias runs the command, and is not listed."""
 
     def __init__(
         self,
         name: str,
         summary: str,
+        commands: Sequence[Command | Commands],
         *,
-        run: str = "",
-        run_in_cell: str = "",
-        arguments: Sequence[Argument] = (),
-        options: Sequence[Option] = (),
-        notebook_options: Sequence[Option] = (),
-        places: Sequence[Place] = ("shell", "line"),
-        details: str = "",
-        aliases: Sequence[str] = (),
-        is_quiet: bool = False,
+        places: Sequence[Place],
+        epilog: str = "",
     ) -> None:
-        self.run = run
-        self.run_in_cell = run_in_cell
-        self.arguments = tuple(arguments)
         self.places = tuple(places)
-        self.details = details
-        self.aliases = tuple(aliases)
-        self.is_quiet = is_quiet
-        """Whether nothing is shown on stderr while it runs: it starts and waits for nothing."""
-        own = [*options] if places == ("cell",) else [*options, JSON]
-        self.options = (*own, *notebook_options)
-        shown = own if "shell" in places else self.options
-        self.shell_options = tuple(shown)
+        self.aliases: tuple[str, ...] = ()
+        self._by_alias = {alias: one for one in commands for alias in one.aliases}
         super().__init__(
             name,
-            callback=self._carry_out,
-            params=[*map(_click_argument, self.arguments), *map(_click_option, self.options)],
+            commands=list(commands),
             help=summary,
             short_help=summary,
-            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+            epilog=epilog,
+            context_settings={"help_option_names": ["-h", "--help"]},
         )
-
-    def option_of(self, flag: str) -> Option | None:
-        """Return the option that a flag belongs to."""
-        for one in self.options:
-            if flag in one.flags or (one.kind == "switch" and flag == one.negative_flag):
-                return one
-        return None
-
-    def _carry_out(self, **values: Any) -> Any:
-        context = click.get_current_context()
-        positional: list[Any] = []
-        for one in self.arguments:
-            value = values.pop(one.name)
-            positional += value if one.is_many else [value]
-        given = {name: None if value == () else value for name, value in values.items()}
-        try:
-            options = read_options(self.options, given)
-        except ArgumentError as error:
-            raise OptionError(error, context.command_path) from error
-        as_json = options.pop("as_json", False)
-        if context.obj is not None and self.run_in_cell:
-            found = _load(self.run_in_cell)(context.obj, *positional, **options)
-        else:
-            found = _load(self.run)(*positional, **options)
-        return AsJson(found) if as_json else found
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write usage, what it does with examples, and the options, the important ones first."""
-        is_shell = ctx.find_root().info_name == PROGRAMS["shell"]
-        self.format_usage(ctx, formatter)
-        formatter.write(f"\n{self.help}\n")
-        if self.details:
-            details = _filled(self.details)
-            formatter.write(
-                f"\n{details.replace('%conduit', 'conduit') if is_shell else details}\n"
-            )
-        options = self.shell_options if is_shell else self.options
-        basic = [one for one in options if one.is_basic]
-        others = [one for one in options if not one.is_basic]
-        for title, group in (
-            ("Options" if basic else "", basic),
-            ("More options" if basic else "Options", others),
-        ):
-            if group:
-                with formatter.section(title):
-                    formatter.write_dl([(usage_of(one), one.help) for one in group], col_max=34)
-
-
-class AsJson:
-    """What a command has returned, to be printed as one JSON document."""
-
-    def __init__(self, found: Any) -> None:
-        self.found = found
-
-    def document(self) -> Any:
-        """Return it as plain JSON values."""
-        return document_of(self.found)
-
-
-class OptionError(click.UsageError):
-    """An option's value is not valid; `error` says what is wrong with it."""
-
-    def __init__(self, error: ArgumentError, path: str) -> None:
-        super().__init__(str(error))
-        self.error = ArgumentError(f"{path}: {error}", param=error.param, hint=error.hint)
-
-
-class Commands(click.Group):
-    """Commands under one name; an alias runs the command, and is not listed."""
-
-    def __init__(self, name: str, commands: Sequence[click.Command], **settings: Any) -> None:
-        super().__init__(name, commands=list(commands), **settings)
-        self._aliases = {
-            alias: command
-            for command in commands
-            if isinstance(command, Command)
-            for alias in command.aliases
-        }
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's protocol
         """Return the names in the order of the table."""
@@ -187,15 +79,30 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name or alias."""
-        return super().get_command(ctx, cmd_name) or self._aliases.get(cmd_name)
+        return super().get_command(ctx, cmd_name) or self._by_alias.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the words begin with; raise LineError where there is none."""
+        word = args[0]
+        if self.get_command(ctx, word) is not None:
+            return super().resolve_command(ctx, args)
+        is_inner = ctx.parent is not None
+        hint = nearest(word, self.commands) if is_inner else _command_meant(word, place_of(ctx))
+        raise _unknown(f"{ctx.command_path} {word}", hint, self.commands)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's protocol
+        """Return what stands behind the name."""
+        return ["COMMAND", "[OPTIONS]"] if len(self.commands) > 3 else ["|".join(self.commands)]
 
 
-def usage_of(one: Option) -> str:
-    """Return how an option is written: `-o, --out OUT`."""
-    if one.kind == "switch":
-        return f"{one.flag}, {one.negative_flag}"
-    flags = ", ".join(flag for flag in (one.short, one.flag) if flag)
-    return flags if one.kind == "flag" else f"{flags} {one.metavar or 'TEXT'}"
+class Help(Command):
+    """The command that shows the help on others."""
+
+    def carry_out(self, **values: Any) -> str:
+        """Return the help on the command that the words name, or the overview."""
+        return help_text(values["words"], place_of(click.get_current_context()))
 
 
 def log_lines(found: Any) -> list[str] | None:
@@ -205,13 +112,14 @@ def log_lines(found: Any) -> list[str] | None:
     return None
 
 
-def document_of(found: Any) -> Any:
+def document_of(answer: AsJson) -> Any:
     """Return what a command has returned as plain JSON values."""
+    found = answer.found
     if hasattr(found, "document"):
         return found.document()
     if (lines := log_lines(found)) is not None:
         return lines
-    return _load("conduit_nb.plans.documents:table_document")(found)
+    return load("conduit_nb.plans.documents:table_document")(found)
 
 
 def run_line(place: Place, tokens: Sequence[str], *, cell: object = None) -> Any:
@@ -226,121 +134,88 @@ def run_line(place: Place, tokens: Sequence[str], *, cell: object = None) -> Any
         return group.invoke(context)
 
 
-def to_argument_error(
-    err: click.UsageError, place: Place, tokens: Sequence[str] = ()
-) -> ArgumentError:
+def to_argument_error(err: click.UsageError) -> ArgumentError:
     """Return the error for a line that cannot be understood, with what was meant."""
-    if isinstance(err, OptionError):
+    if isinstance(err, LineError):
         return err.error
-    path = err.ctx.command_path if err.ctx else PROGRAMS[place]
-    # Its own message names what is near as well, in words of its own.
-    message = re.split(r" \(?Did you mean| \(Possible options", err.format_message())[0]
-    hint = _meant(err, place, tokens) or (
-        f"See {path} --help." if place == "shell" else f"See {_help_line(path)}."
-    )
-    return ArgumentError(f"{path}: {message}", param=_param_of(err), hint=hint)
-
-
-def _help_line(path: str) -> str:
-    program_name, _, command = path.partition(" ")
-    return f"{program_name.replace('%%', '%')} help {command}".strip()
-
-
-def _param_of(err: click.UsageError) -> str | None:
+    path = err.ctx.command_path if err.ctx else PROGRAMS["shell"]
+    message, param = err.message, None
+    if isinstance(err, click.exceptions.NoArgsIsHelpError):
+        message = "Missing command."
     if isinstance(err, click.NoSuchOption):
-        return err.option_name
-    if isinstance(err, click.BadParameter) and err.param is not None:
-        return err.param.name
-    return None
+        message, param = f"Unknown option: {err.option_name}.", err.option_name.lstrip("-")
+    return ArgumentError(f"{path}: {message}", param=param, hint=how(err.ctx) if err.ctx else "")
 
 
-def _meant(err: click.UsageError, place: Place, tokens: Sequence[str]) -> str:
-    """Return the cure for the option or the command that nobody knows, or a word too many."""
-    if err.ctx is None:
-        return ""
-    command = err.ctx.command
-    if isinstance(err, click.NoSuchOption) and isinstance(command, Command):
-        return nearest(err.option_name, [flag for one in command.options for flag in one.flags])
-    wrong = re.match(r"No such command '(.*?)'", err.message)
-    if wrong and isinstance(command, click.Group):
-        return _command_meant(wrong[1], place)
-    extra = re.match(r"Got unexpected extra arguments? \((\S+)", err.message)
-    if extra and isinstance(command, Command):
-        return _parted(command, extra[1].rstrip(")"), tokens)
-    return ""
+def _unknown(what: str, hint: str, known: Iterable[str]) -> LineError:
+    return LineError(
+        ArgumentError(
+            f"Unknown command: {what:.80}.",
+            param="command",
+            hint=hint or f"Commands are: {', '.join(known)}.",
+        )
+    )
 
 
-def _command_meant(wrong: str, place: Place) -> str:
-    elsewhere = find_command(wrong)
+def _command_meant(word: str, place: Place | None) -> str:
+    """Return the cure for a command that is unknown in this place, None for all places."""
+    elsewhere = find_command(word)
     if elsewhere is None:
-        meant = command_meant(wrong, [one.name for one in TABLE if one.name])
-        if meant is None:
+        meant = command_meant(word, names())
+        elsewhere = find_command(meant) if meant else None
+        if meant is None or elsewhere is None:
             return ""
-        elsewhere = find_command(meant)
-        if elsewhere is None or place in elsewhere.places:
+        if place is None or place in elsewhere.places:
             return did_you_mean(meant)
     there = elsewhere.places[-1]
-    kind = "above a cell" if there == "cell" else "on a line of a notebook"
-    return f"It stands {kind}: {PROGRAMS[there]} {elsewhere.name}."
-
-
-def _parted(command: Command, extra: str, tokens: Sequence[str]) -> str:
-    """Return the cure where blanks have parted the value of the option just before `extra`."""
-    at = tokens.index(extra) if extra in tokens else 0
-    flag, value = tokens[at - 2 : at] if at >= 2 else ("", "")
-    one = command.option_of(flag)
-    if one is None or one.kind in ("flag", "switch"):
-        return ""
-    if "," in str(one.metavar):
-        return (
-            f"Write its values with commas and without blanks, {flag} {one.metavar}; one that has"
-            " blanks itself in quotes."
-        )
-    return f'Put a value that has blanks into quotes: {flag} "{value} {extra}".'
+    kind = "above a cell" if there == "cell" else "on a line of its own"
+    whose = " of a notebook" if place == "shell" else ""
+    return f"It stands {kind}{whose}: {PROGRAMS[there]} {elsewhere.name}."
 
 
 def help_text(words: Sequence[str], place: Place) -> str:
-    """Return the help on a command, or the overview. Raises ArgumentError."""
+    """Return the help on a command, or the overview. Raises LineError."""
     if not words:
         return _overview(place)
     found = find_command(words[0])
-    if found is None and words[0] != "image":
-        raise ArgumentError(
-            f"Unknown command: {words[0]!r}.",
-            hint=nearest(words[0], [one.name or "" for one in TABLE])
-            or f"Commands are: {', '.join(one.name or '' for one in TABLE)}.",
-        )
-    where: Place = place if found is None or place in found.places else found.places[-1]
-    group = program(where)
-    parent = click.Context(group, info_name=PROGRAMS[where], terminal_width=HELP_COLUMNS)
-    command: click.Command = group
-    context = parent
+    if found is None:
+        raise _unknown(words[0], _command_meant(words[0], None), names())
+    where = place if place in found.places else found.places[-1]
+    command: click.Command = program(where)
+    context = _context(command, PROGRAMS[where])
+    if place != "shell":  # a terminal has a width of its own
+        context.terminal_width = HELP_COLUMNS
     for word in words:
-        if not isinstance(command, click.Group):
+        if not isinstance(command, Commands):
             break
-        inner = command.get_command(context, word)
-        if inner is None:
-            break
-        command = inner
-        context = click.Context(command, info_name=word, parent=context)
+        _, inner, _ = command.resolve_command(context, [word])
+        command = inner or command
+        context = _context(command, command.name or "", context)
     return command.get_help(context)
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> Any:
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)
 
 
 def _overview(place: Place) -> str:
     if place == "shell":
-        group = program("shell")
-        return group.get_help(click.Context(group, info_name="conduit", terminal_width=100))
+        return program(place).get_help(_context(program(place), PROGRAMS[place]))
     lines = ["Conduit turns rows into typed records with a language model.", ""]
-    for where in ("cell", "line"):
+    places: tuple[Place, Place] = ("cell", "line")
+    for where in places:
         commands = [one for one in TABLE if where in one.places]
-        lines += [
-            *(f"  {f'{PROGRAMS[where]} {one.name}':<21} {one.help}" for one in commands),
-            "",
-        ]
-    return "\n".join([*lines, _filled(OVERVIEW_END)])
+        lines += [f"  {f'{PROGRAMS[where]} {one.name}':<21} {one.help}" for one in commands]
+        lines.append("")
+    return "\n".join([*lines, OVERVIEW_END])
 
 
-def find_command(name: str) -> Command | None:
+def names() -> list[str]:
+    """Return the names of all commands, wherever they can stand."""
+    return [one.name or "" for one in TABLE]
+
+
+def find_command(name: str) -> Command | Commands | None:
     """Return the command of that name or alias, wherever it can stand."""
     return next((one for one in TABLE if name == one.name or name in one.aliases), None)
 
@@ -348,66 +223,17 @@ def find_command(name: str) -> Command | None:
 @cache
 def program(place: Place) -> Commands:
     """Return the commands of one place as one click group."""
-    commands: list[click.Command] = [one for one in TABLE if place in one.places]
-    if place != "cell":
-        commands = [
-            Commands("image", IMAGE, help="Build or push the image of LmLite for containers.")
-            if one is IMAGE[0]
-            else one
-            for one in commands
-            if one is not IMAGE[1]
-        ]
-    return Commands(
+    group = Commands(
         PROGRAMS[place],
-        commands,
-        help="Plan, deploy and watch language models; see what they need, and what they cost.",
+        "Plan, deploy and watch language models; see what they need, and what they cost.",
+        [one for one in TABLE if place in one.places],
+        places=(place,),
         epilog="The same commands work in a notebook: %conduit plan, %conduit deploy, %conduit ps.",
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-
-
-def _click_argument(one: Argument) -> click.Argument:
-    return click.Argument(
-        [one.name],
-        nargs=-1 if one.is_many else 1,
-        required=one.is_required,
-        metavar=(f"{one.metavar}…" if one.is_many else one.metavar)
-        if one.is_required
-        else f"[{one.metavar}]",
-    )
-
-
-def _click_option(one: Option) -> click.Option:
-    """Return the option as click reads it: its value is a text, which `Option.read` checks."""
-    if one.kind == "switch":
-        return click.Option(
-            [f"{one.flag}/{one.negative_flag}", one.name], default=None, help=one.help
-        )
-    declared = [*one.flags, one.name]
-    if one.kind == "flag":
-        return click.Option(declared, is_flag=True, default=False, help=one.help)
-    return click.Option(
-        declared,
-        type=click.STRING,
-        multiple=one.kind == "texts",
-        metavar=one.metavar,
-        help=one.help,
-    )
-
-
-def _filled(text: str) -> str:
-    """Put in what is known only now: the names that a cell need not import, the default model."""
-    if "{provided}" in text:
-        names = _load("conduit_nb.notebook.cell:provided_text")()
-        text = text.replace("{provided}", names)
-    if "{default_model}" in text:
-        text = text.replace("{default_model}", _load("conduit_nb.settings:default_model")())
-    return text
-
-
-def _load(where: str) -> Callable[..., Any]:
-    module, _, name = where.partition(":")
-    return getattr(import_module(module), name)
+    group.context_settings["max_content_width"] = 100
+    if place == "shell":
+        click.version_option(package_name="conduit-nb", prog_name=PROGRAMS["shell"])(group)
+    return group
 
 
 OVERVIEW_END = """\
@@ -470,8 +296,7 @@ to the last one's output. The chain is checked at once, and drawn with the schem
 - A block with effects needs trusted=True: in a pipeline, records may come from a model."""
 
 _MAP = """\
-ROWS is an expression, `reviews.head(20)`: a DataFrame, a Series, or a list of texts, of dicts or of
-dataclass records.
+ROWS is an expression: a DataFrame, a Series, or a list of texts, of dicts or of dataclass records.
 
   %%conduit map reviews -o verdicts --columns text
   class Verdict:
@@ -491,10 +316,8 @@ dataclass records.
 - --confidence adds a column FIELD_confidence for each bool, Literal and Enum (in lists the lowest:
   LIST[].FIELD_confidence); of a block NAME.detailed(record).confidence has it.
 - --on-length keep adds a column `truncated`; of a block NAME.detailed(record) tells.
-- --background returns a handle at once; the next cell finds it in `_`: `await _`, `_.result()`,
-  `_.cancel()`. OUT is bound when it ends.
-
-The default model is {default_model}."""
+- --background returns a handle: `await _`, `_.result()`, `_.cancel()`. OUT is bound when it ends.
+- The default model is {default_model}."""
 
 _PS = """\
 Nodes of other installations in the same accounts come last; `attach` takes one over. Where nothing
@@ -575,35 +398,56 @@ _PLANNING = "conduit_nb.notebook.planning"
 _OF_PLAN = (*options_of(PlanOptions), GPU)
 _OF_OFFERINGS = (*options_of(OfferingsOptions, DeploymentConstraint, PlanOptions), WHY, LIMIT)
 
-IMAGE = (
-    Command(
-        "build",
-        "Build the image of LmLite for Docker and Runpod.",
-        run="conduit_nb.notebook.image_line:build",
-        options=(
-            Option(name="cuda", kind="flag", default=False, help="For NVIDIA GPUs."),
-            Option(name="tag", kind="text", metavar="NAME", help="Image tag."),
-            Option(name="base", kind="text", metavar="IMAGE", help="Python 3.11 with pip."),
-            Option(
-                name="torch_index",
-                kind="text",
-                metavar="URL",
-                help="Package index with another build of PyTorch.",
+IMAGE = Commands(
+    "image",
+    "Build or push the image of LmLite for containers.",
+    [
+        Command(
+            "build",
+            "Build the image of LmLite for Docker and Runpod.",
+            run="conduit_nb.notebook.image_line:build",
+            options=(
+                Option(name="cuda", kind="flag", default=False, help="For NVIDIA GPUs."),
+                Option(name="tag", kind="text", metavar="NAME", help="Image tag."),
+                Option(name="base", kind="text", metavar="IMAGE", help="Python 3.11 with pip."),
+                Option(
+                    name="torch_index",
+                    kind="text",
+                    metavar="URL",
+                    help="Package index with another build of PyTorch.",
+                ),
             ),
+            details=_IMAGE_BUILD,
+            is_quiet=True,
         ),
-        details=_IMAGE_BUILD,
-        is_quiet=True,
-    ),
-    Command(
-        "push",
-        "Push the image to its registry, with Docker's login.",
-        run="conduit_nb.notebook.image_line:push",
-        arguments=[Argument(name="tag", metavar="NAME")],
-        is_quiet=True,
-    ),
+        Command(
+            "push",
+            "Push the image to its registry, with Docker's login.",
+            run="conduit_nb.notebook.image_line:push",
+            arguments=[Argument(name="tag", metavar="NAME")],
+            is_quiet=True,
+        ),
+    ],
+    places=("shell", "line"),
 )
 
-TABLE: tuple[Command, ...] = (
+HELP = Help(
+    "help",
+    "Show the commands, or the help on one.",
+    arguments=[
+        Argument(
+            name="words",
+            metavar="COMMAND",
+            is_many=True,
+            is_required=False,
+            source="command",
+        )
+    ],
+    has_json=False,
+    is_quiet=True,
+)
+
+TABLE: tuple[Command | Commands, ...] = (
     Command(
         "schema",
         "Define dataclasses, and show them as the model reads them.",
@@ -657,7 +501,7 @@ TABLE: tuple[Command, ...] = (
                 name="static",
                 kind="flag",
                 default=False,
-                help="Show a table that stays as it is, instead of one that refreshes itself.",
+                help="Show a table that does not refresh itself.",
             )
         ],
         details=_OFFERINGS,
@@ -785,6 +629,7 @@ TABLE: tuple[Command, ...] = (
         ],
         places=("line",),
         details=_PANEL,
+        has_json=False,
     ),
     Command(
         "receipts",
@@ -806,8 +651,9 @@ TABLE: tuple[Command, ...] = (
         options=[Option(name="limit", kind="count", metavar="N", help="Rows to show.")],
         places=("line",),
         details=_DEBUG,
+        has_json=False,
     ),
-    *IMAGE,
+    IMAGE,
     Command(
         "doctor",
         "Check what works on this machine, and say what to do for the rest.",
@@ -815,4 +661,5 @@ TABLE: tuple[Command, ...] = (
         details="In Python: conduit_nb.doctor().",
         is_quiet=True,
     ),
+    HELP,
 )

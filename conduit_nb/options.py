@@ -8,9 +8,8 @@ what a user gave to `read_options`.
 from __future__ import annotations
 
 import dataclasses
-import math
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, cast
@@ -43,6 +42,7 @@ for the smallest and the largest. command: a command line, or its words."""
 
 UNITS: Mapping[Kind, str] = {"usd": "USD", "hours": "h", "seconds": "s"}
 MAX_COUNT = 2**31 - 1
+MAX_NUMBER = 1e12
 MAX_TEXT = 4_000
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off", ""})
@@ -65,6 +65,8 @@ class Option:
     aliases: tuple[str, ...] = ()
     any_word: str | None = None
     is_basic: bool = False
+    is_required: bool = False
+    """Whether a command line must have it."""
     written: str | None = None
     """The flag, where it is not made of the name."""
     short: str | None = None
@@ -92,6 +94,11 @@ class Option:
         """Return the unit of its number, None where it has none."""
         return UNITS.get(self.kind)
 
+    @property
+    def default_hint(self) -> str:
+        """Return the hint of an error about a value, where there is no better one."""
+        return f"Leave {self.name} out to get the default."
+
     def read(self, value: object) -> Any:
         """Return what a user gave, as text or typed, as the field's value; None is the default.
 
@@ -114,17 +121,19 @@ class Option:
             case "texts" | "names":
                 return self._texts(value)
             case "count":
-                return int(require_within(self.name, self._whole(value), 1, MAX_COUNT))
+                return self._whole(value, 1)
             case "whole":
-                return int(require_within(self.name, self._whole(value), 0, MAX_COUNT))
+                return self._whole(value, 0)
             case "number":
-                return require_within(self.name, self._number(value), 0, math.inf)
+                return require_within(
+                    self.name, self._number(value), 0, MAX_NUMBER, hint=self.default_hint
+                )
             case "usd":
-                return require_usd(self.name, self._number(value))
+                return require_usd(self.name, self._number(value), hint=self.default_hint)
             case "hours":
-                return require_hours(self.name, self._number(value))
+                return require_hours(self.name, self._number(value), hint=self.default_hint)
             case "seconds":
-                return require_seconds(self.name, self._number(value))
+                return require_seconds(self.name, self._number(value), hint=self.default_hint)
             case "flag" | "switch":
                 return self._is_yes(value)
             case "range":
@@ -142,7 +151,7 @@ class Option:
             raise ArgumentError(
                 f"{self.name} must be one of {', '.join(self.choices)} (got {text!r:.80}).",
                 param=self.name,
-                hint=nearest(text, self.choices) or f"Leave {self.name} out to get the default.",
+                hint=nearest(text, self.choices) or self.default_hint,
             )
         return text
 
@@ -163,11 +172,12 @@ class Option:
         except ValueError:
             raise self._error(value, "a number") from None
 
-    def _whole(self, value: object) -> object:
+    def _whole(self, value: object, minimum: int) -> int:
         number = self._number(value)
         if isinstance(number, float) and not number.is_integer():
             raise self._error(value, "a whole number")
-        return number
+        bounded = require_within(self.name, number, minimum, MAX_COUNT, hint=self.default_hint)
+        return int(bounded)
 
     def _is_yes(self, value: object) -> bool:
         if isinstance(value, bool):
@@ -178,22 +188,21 @@ class Option:
 
     def _range(self, value: object) -> tuple[int, int]:
         """Read 2, "2", "1-4" or (1, 4)."""
+        hint = f"Write {self.name} as 2, or as 1-4 for the smallest and the largest."
         given: Any = value
+        ends: Sequence[object] = (given, given)
         if isinstance(given, str):
             low, dash, high = given.partition("-")
-            ends: Any = (low, high if dash else low)
-        else:
-            ends = given if isinstance(given, tuple | list) else (given, given)
-        hint = f"Write {self.name} as 2, or as 1-4 for the smallest and the largest."
+            ends = (low, high if dash else low)
+        elif isinstance(given, tuple | list):
+            ends = cast("Sequence[object]", given)
         try:
-            low, high = (
-                int(require_within(self.name, self._whole(end), 1, MAX_COUNT)) for end in ends
-            )
+            first, last = (self._whole(end, 1) for end in ends)
         except (ArgumentError, ValueError):
             raise self._error(value, "a number from 1, or two of them", hint=hint) from None
-        if low > high:
+        if first > last:
             raise self._error(value, "a smaller and a larger number, in that order", hint=hint)
-        return low, high
+        return first, last
 
     def _command(self, value: object) -> tuple[str, ...]:
         if isinstance(value, str):
@@ -221,7 +230,7 @@ class Option:
         return ArgumentError(
             f"{self.name} must be {expected} (got {value!r:.80}).",
             param=self.name,
-            hint=hint or f"Leave {self.name} out to get the default.",
+            hint=hint or self.default_hint,
         )
 
 
@@ -236,6 +245,7 @@ def option(
     aliases: tuple[str, ...] = (),
     any_word: str | None = None,
     is_basic: bool = False,
+    is_required: bool = False,
     written: str | None = None,
     short: str | None = None,
     source: str | None = None,
@@ -254,6 +264,7 @@ def option(
         aliases=aliases,
         any_word=any_word,
         is_basic=is_basic,
+        is_required=is_required,
         written=written,
         short=short,
         source=source,

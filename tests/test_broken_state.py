@@ -15,10 +15,10 @@ import pytest
 
 import conduit_nb
 from conduit_nb.cli import main
+from conduit_nb.commands import run_line
 from conduit_nb.desk.desk import Desk
 from conduit_nb.desk.wire import Action
 from conduit_nb.errors import ConduitError, StorageError
-from conduit_nb.notebook import commands, deploy_lines
 from conduit_nb.session import Session, process_session
 from tests import waiting
 from tests.broken_state import broken_session, corrupt
@@ -43,8 +43,8 @@ async def in_panel(begin: Callable[[Desk], Action]) -> int:
 IN_ALL_WAYS: dict[str, Callable[[], object]] = {
     "terminate all in a shell": lambda: main(["terminate", "all"]),
     "stop all in a shell": lambda: main(["stop", "all"]),
-    "terminate all in a cell": lambda: deploy_lines.terminate(SHELL, ["all"], ""),
-    "stop all in a cell": lambda: commands.stop(SHELL, ["all"], ""),
+    "terminate all in a cell": lambda: run_line("line", ["terminate", "all"]),
+    "stop all in a cell": lambda: run_line("line", ["stop", "all"]),
     "terminate all in Python": lambda: conduit_nb.terminate("all"),
     "stop all in Python": lambda: conduit_nb.stop("all"),
     "terminate all in a panel": lambda: asyncio.run(
@@ -171,7 +171,7 @@ def test_a_state_that_somebody_keeps_locked_holds_up_no_end(
 
 
 @pytest.mark.parametrize(
-    "word", [conduit_nb.ps, conduit_nb.cost, lambda: conduit_nb.stop("a"), conduit_nb.gc]
+    "word", [conduit_nb.ps, conduit_nb.cost, lambda: conduit_nb.stop("a"), conduit_nb.cleanup]
 )
 def test_every_other_word_names_the_way_out(
     word: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -66,9 +66,9 @@ def test_what_does_not_fit_is_an_answer_and_no_error(
 
 def test_every_option_of_a_plan_reaches_it(llama: str, capsys: pytest.CaptureFixture[str]):
     asked = "--pipeline-parallel 2 --dtype float16 --kv-dtype fp8 --max-model-len 4096"
-    more = "--concurrency 8 --runtime sglang --runtime-version 0.5 --replicas 3 --quantization fp8"
+    more = "--max-concurrency 8 --runtime sglang --runtime-version 0.5 --replicas 3"
 
-    main(["plan", llama, *asked.split(), *more.split(), "--json"])
+    main(["plan", llama, *asked.split(), *more.split(), "--quantization", "fp8", "--json"])
 
     document = json.loads(capsys.readouterr().out)
     [model] = document["models"]
@@ -137,8 +137,8 @@ def test_help_loads_no_planner():
 
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    loaded = set(ran.stderr.split())
-    assert not loaded & {"conduit_nb.session", "conduit_nb.compute", "IPython", "httpx2", "pandas"}
+    planner = {"conduit_nb.session", "conduit_nb.compute.planning"}
+    assert not set(ran.stderr.split()) & {*planner, "IPython", "httpx2", "pandas"}
 
 
 def test_help_loads_nothing_heavy():
@@ -272,12 +272,20 @@ def test_help_is_a_command_as_well(
     assert shown.err == ""
 
 
+def test_help_on_a_command_of_notebooks_is_shown_in_a_shell_too(
+    capsys: pytest.CaptureFixture[str],
+):
+    assert main(["help", "map"]) == 0
+
+    assert capsys.readouterr().out.startswith("Usage: %%conduit map ROWS")
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
         (["depoly"], did_you_mean("deploy")),
         (["image", "biuld"], did_you_mean("build")),
-        (["map"], "%%conduit map"),
+        (["mapp"], did_you_mean("map")),
     ],
 )
 def test_help_on_what_is_no_command_says_what_was_meant(
@@ -294,7 +302,7 @@ def test_cleaning_up_is_no_failure_where_providers_were_never_set_up(
     monkeypatch.delenv("RUNPOD_API_KEY", raising=False)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
-    assert main(["gc", "--json"]) == 0
+    assert main(["cleanup", "--json"]) == 0
 
     shown = capsys.readouterr()
     assert json.loads(shown.out) == []
@@ -306,7 +314,7 @@ def test_cleaning_up_names_a_provider_with_a_key_that_does_not_answer(
     monkeypatch.setenv("RUNPOD_API_KEY", "k")
     monkeypatch.setenv("CONDUIT_RUNPOD_API_URL", "http://127.0.0.1:9")
 
-    assert main(["gc", "--json"]) == 1
+    assert main(["cleanup", "--json"]) == 1
 
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "partly_failed"

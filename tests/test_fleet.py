@@ -250,7 +250,7 @@ def test_a_plan_is_made_for_runtimes_whose_memory_is_known(tmp_path: Path):
 
 def test_replicas_are_told(session: Session):
     request = DeploymentRequest(
-        models=(MODEL,), runtime="fake", replicas=Replicas(least=2, most=2), name="two"
+        models=(MODEL,), runtime="fake", replicas=Replicas(min=2, max=2), name="two"
     )
 
     assert deploy(session, request).nodes == "2/2"

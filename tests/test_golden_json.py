@@ -15,7 +15,7 @@ import docker
 import pytest
 
 from conduit_nb import session as session_module
-from conduit_nb.cli import program
+from conduit_nb.commands import program
 from conduit_nb.runs.receipts import MIME, Receipt, keep_receipt
 from conduit_nb.session import Session
 from conduit_nb.testing.runpod_server import RunpodServer
@@ -101,7 +101,8 @@ def test_verbs_answer_where_nothing_was_deployed(golden: GoldenAnswers):
     golden.check("cost/nothing", "cost")
     golden.check("models/available", "models")
     golden.check("logs/nothing", "logs")
-    golden.check("gc/nothing", "gc")
+    golden.check("cleanup/nothing", "cleanup")
+    golden.check("stop/nothing", "stop")
     golden.check("stop/all_nothing", "stop", "all")
     golden.check("terminate/all_nothing", "terminate", "all")
 
@@ -170,17 +171,17 @@ def test_everything_can_be_ended_at_once(golden: GoldenAnswers):
 
 
 @pytest.mark.usefixtures("own_session", "cloud")
-def test_a_node_that_no_deployment_names_is_shown_adopted_and_cleaned_up(
+def test_a_node_that_no_deployment_names_is_shown_attached_and_cleaned_up(
     golden: GoldenAnswers, tmp_path: Path
 ):
     with another_state(tmp_path / "first.sqlite3"):
         golden.check("deploy/rented", *RENT, "--name", "mine")
     (shown,) = golden.check("ps/all_unclaimed", "ps", "--all")
-    golden.check("adopt/unclaimed", "adopt", shown["name"])
-    golden.check("adopt/adopted_already", "adopt", shown["name"])
+    golden.check("attach/unclaimed", "attach", shown["name"])
+    golden.check("attach/attached_already", "attach", shown["name"])
     with another_state(tmp_path / "third.sqlite3"):
-        golden.check("gc/of_another_state", "gc")
-        golden.check("gc/forced", "gc", "--force")
+        golden.check("cleanup/of_another_state", "cleanup")
+        golden.check("cleanup/forced", "cleanup", "--force")
 
 
 def test_the_server_of_this_machine_answers_through_its_life(
@@ -255,7 +256,7 @@ def test_a_provider_that_does_not_answer_fails_the_cleaning_up(
 ):
     monkeypatch.setenv("RUNPOD_API_KEY", "k")
     monkeypatch.setenv("CONDUIT_RUNPOD_API_URL", NOWHERE)
-    golden.check("gc/provider_unreachable", "gc")
+    golden.check("cleanup/provider_unreachable", "cleanup")
 
 
 @pytest.mark.needs("docker")
@@ -327,7 +328,6 @@ def add_base_image(client: docker.DockerClient) -> None:
         ("logs/unknown_name", ["logs", "zebra"]),
         ("logs/negative_number", ["logs", "--tail", "-1"]),
         ("stop/unknown_name", ["stop", "zebra"]),
-        ("stop/no_name", ["stop"]),
         ("start/unknown_name", ["start", "zebra"]),
         ("start/no_name", ["start"]),
         ("restart/unknown_name", ["restart", "zebra"]),
@@ -337,9 +337,9 @@ def add_base_image(client: docker.DockerClient) -> None:
         ("extend/unknown_name", ["extend", "zebra"]),
         ("extend/no_number", ["extend", "zebra", "--hours", "many"]),
         ("extend/negative_number", ["extend", "zebra", "--hours", "-1"]),
-        ("adopt/unknown_node", ["adopt", "zebra"]),
-        ("adopt/no_node", ["adopt"]),
-        ("gc/unknown_option", ["gc", "--zebra"]),
+        ("attach/unknown_node", ["attach", "zebra"]),
+        ("attach/no_node", ["attach"]),
+        ("cleanup/unknown_option", ["cleanup", "--zebra"]),
         ("cost/unknown_option", ["cost", "--zebra"]),
         ("doctor/unknown_option", ["doctor", "--zebra"]),
         ("image/no_verb", ["image"]),
@@ -362,7 +362,7 @@ def test_a_failure_has_its_code_and_its_exit_code(
 
 
 def test_every_verb_has_an_answer_and_an_error_on_record():
-    verbs = {name for name, command in leaf_commands(program) if takes_json(command)}
+    verbs = {name for name, command in leaf_commands(program("shell")) if takes_json(command)}
     recorded = {verb: exit_codes(verb) for verb in verbs}
 
     assert len(verbs) > 10

@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS
+from conduit_nb.commands import names
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -189,7 +189,7 @@ def test_every_word_is_used_in_a_notebook_and_in_the_browser():
     ]
     journeys = "".join(path.read_text() for path in (Path(__file__).parent / "ui").glob("*.py"))
 
-    for word in {*LINE_WORDS, *CELL_WORDS}:
+    for word in names():
         line = re.compile(rf"^%%?conduit {word}\b", re.MULTILINE)
         assert word in NOT_IN_A_NOTEBOOK or any(map(line.search, cells)), word
         assert re.search(rf"%conduit {word}\b", journeys) or f'"{word}"' in journeys, word

@@ -36,7 +36,7 @@ class AskOptions:
     )
     on_length: OnLength = option(
         "error",
-        "Reply cut by the token limit: error (default), or keep as far as it came.",
+        "What to do with a reply that the token limit cut (default: error).",
         metavar="error|keep",
         choices=("error", "keep"),
     )

@@ -125,12 +125,12 @@ def require_models(
                 hint="Give an id, or LmLiteModelConfig(id, …) where there is more to say.",
             )
         found.append(one)
-    ids = {
-        LmLiteModelConfig(one).model_id if isinstance(one, str) else one.model_id for one in found
-    }
-    if not found or len(ids) < len(found):
+    configs = (LmLiteModelConfig(one) if isinstance(one, str) else one for one in found)
+    ids = [one.model_id for one in configs]
+    doubled = [one for one in ids if ids.count(one) > 1]
+    if doubled or not found:
         raise ArgumentError(
-            "models= names one model twice." if found else "models= is empty.",
+            f"models= names {doubled[0]!r} twice." if doubled else "models= is empty.",
             param="models",
             hint="Give one LmLiteModelConfig for each model.",
         )

@@ -91,6 +91,7 @@ class LlmBlock:
             _require_for_endpoint(request)
         self.name = name or type(self).__name__
         self.models = request.models
+        self.constraint = request.constraint
         deployment = request if endpoint is None else None
         self._access = {
             config.model_id: ModelAccess(

@@ -63,19 +63,19 @@ class DeploymentConstraint:
         None, "Highest price of the whole deployment per hour.", kind="number", metavar="USD"
     )
     regions: tuple[str, ...] | None = option(
-        None, "Allowed regions; eu-* is every eu-…", kind="names", metavar="a,b"
+        None, "Allowed regions; eu-* allows all that begin with eu-.", kind="names", metavar="a,b"
     )
     providers: tuple[str, ...] | None = option(
         None, "Allowed providers.", kind="names", metavar="a,b"
     )
     min_availability: Availability | None = option(
         None,
-        "Lowest stock to accept: none (even what is sold out), low, medium or high.",
+        "Lowest stock: none (even what is sold out), low, medium or high.",
         metavar="LEVEL",
         choices=LEVELS,
     )
     interruptible: bool | None = option(
-        None, "Only spot offerings, or (--no-interruptible) none of them.", kind="switch"
+        None, "Only spot offerings; with --no-interruptible none of them.", kind="switch"
     )
     single_device: bool = option(False, "Only offerings of one device.", kind="flag")
     enterprise: bool = option(

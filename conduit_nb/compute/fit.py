@@ -156,7 +156,7 @@ def _hint(plan: Plan, found: tuple[Misfit, ...], length: int | None, rows: int |
     if length is not None:
         knobs.append(f"set max_model_len to {length:,} or less")
     if rows is not None:
-        knobs.append(f"set max_model_concurrency to {rows} or less")
+        knobs.append(f"set max_concurrency to {rows} or less")
     if not knobs:
         knobs.append("take a smaller dtype or a quantization")
     if plan.runtime != "lmlite":

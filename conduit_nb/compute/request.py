@@ -14,7 +14,11 @@ from typing import Any, Self, TypedDict, cast
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.names import Availability, ComputeProvider
 from conduit_nb.errors import ArgumentError
-from conduit_nb.models.config import LmLiteModelConfig, WeightQuantization
+from conduit_nb.models.config import (
+    LmLiteModelConfig,
+    WeightQuantization,
+    require_one_model,
+)
 from conduit_nb.options import Option, option, options_in, options_of, read_options
 
 LMLITE = "lmlite"
@@ -95,7 +99,7 @@ class DeploymentRequest:
             "option": Option(
                 name="replicas",
                 kind="range",
-                help="Nodes that serve the same models, or the smallest and largest number.",
+                help="Number of nodes, or the smallest and the largest number: 1-4.",
                 metavar="N|N-N",
                 default=Replicas(),
             )
@@ -104,7 +108,7 @@ class DeploymentRequest:
     image: str | None = option(None, "Container image instead of the runtime's.", metavar="IMAGE")
     command: tuple[str, ...] = option(
         (),
-        "Command to start in the image, with {port} and {model}; the custom runtime needs it.",
+        "Command to start in the image, with {port} and {model}.",
         kind="command",
         metavar="'PROGRAM …'",
     )
@@ -125,13 +129,11 @@ class DeploymentRequest:
     )
     idle_s: float | None = option(
         None,
-        "End a node after this time without a request, instead of CONDUIT_IDLE_S.",
+        "End a node after this time without requests (default: CONDUIT_IDLE_S).",
         kind="seconds",
         metavar="S",
     )
-    name: str | None = option(
-        None, "Name of the deployment, for other commands and for --on.", metavar="NAME"
-    )
+    name: str | None = option(None, "Name of the deployment, for other commands.", metavar="NAME")
 
     def __post_init__(self) -> None:
         for name, one in options_in(type(self)).items():
@@ -291,12 +293,7 @@ def _models(given: object, options: Mapping[str, Any]) -> tuple[LmLiteModelConfi
             param="models",
             hint="Deploy them in groups.",
         )
-    if options.get("revision") is not None and len(found) > 1:
-        raise ArgumentError(
-            f"revision applies to one model (got {len(found)} models).",
-            param="revision",
-            hint="Write each with its own: owner/name@revision.",
-        )
+    require_one_model(len(found), options.get("revision"))
     return found
 
 
@@ -343,9 +340,11 @@ def _constraint(given: object) -> DeploymentConstraint:
     )
 
 
-def _comparable(value: Any) -> Any:
-    if isinstance(value, tuple) and value and isinstance(value[0], LmLiteModelConfig):
-        return sorted(cast("tuple[LmLiteModelConfig, ...]", value), key=lambda one: one.model_id)
+def _comparable(value: object) -> object:
+    if isinstance(value, tuple):
+        several = cast("tuple[object, ...]", value)
+        configs = [one for one in several if isinstance(one, LmLiteModelConfig)]
+        return sorted(configs, key=lambda one: one.model_id) or several
     return value
 
 
@@ -361,8 +360,8 @@ def _plain(name: str, value: Any) -> Any:
     return _listed(value)
 
 
-def _listed(value: Any) -> Any:
-    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+def _listed(value: object) -> object:
+    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
 
 
 def _without_defaults(value: Any) -> dict[str, Any]:

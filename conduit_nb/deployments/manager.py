@@ -281,7 +281,7 @@ class DeploymentManager:
             self.tools.tell(
                 f"Not terminated, as another state of this installation may use them (another"
                 f" CONDUIT_DB_URI, or a state that is lost): {', '.join(looked.of_other_states)}."
-                " To terminate them: conduit gc --force."
+                " To terminate them: conduit cleanup --force."
             )
         await write_overview(self.tools)
         if looked.failures:
@@ -292,9 +292,9 @@ class DeploymentManager:
 
     async def _find(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return the live deployment of an equal request, by whichever version of Conduit."""
-        identity = request.identity()
+        identity, key = request.identity(), self._key(request)
         for record in await self.deployments():
-            if record.request.identity() == identity:
+            if record.key == key or record.request.identity() == identity:
                 return record
         return None
 

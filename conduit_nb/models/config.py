@@ -51,6 +51,16 @@ def split_revision(model_id: str, revision: str | None = None) -> tuple[str, str
     return written[1], found
 
 
+def require_one_model(number: int, revision: object) -> None:
+    """Raise ArgumentError where one revision is given for several models."""
+    if revision is not None and number > 1:
+        raise ArgumentError(
+            f"revision={revision!r} applies to one model (got {number} models).",
+            param="revision",
+            hint="Write each with its own: owner/name@revision.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class LmLiteModelConfig:
     """One model, as a block wants it served.
@@ -68,7 +78,7 @@ class LmLiteModelConfig:
     model_id: str
     max_model_len: int | None = option(
         None,
-        "Longest prompt and reply together, in tokens (default: the model's own limit).",
+        "Longest prompt and reply together, in tokens (default: the model's limit).",
         kind="count",
         metavar="N",
         is_basic=True,

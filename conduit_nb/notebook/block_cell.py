@@ -28,8 +28,7 @@ def define_block(cell: Cell, name: str, **options: Any) -> SchemaListings:
     name = variable(name, what="NAME")
     line = parse_options(BlockOptions, {one: options.pop(one, None) for one in ("input", "output")})
     input_type, output_type = (
-        resolve(_required(one, getattr(line, one)), shell.user_ns, what=f"--{one}")
-        for one in ("input", "output")
+        resolve(getattr(line, one), shell.user_ns, what=f"--{one}") for one in ("input", "output")
     )
     takes, gives = (schema_of(kind, namespace=shell.user_ns) for kind in (input_type, output_type))
     require_reloaded(takes, gives)
@@ -49,16 +48,6 @@ def define_block(cell: Cell, name: str, **options: Any) -> SchemaListings:
         {"takes": takes.mdl, "gives": gives.mdl},
         head=f"{name}: {takes.name} -> {gives.name}",
     )
-
-
-def _required(name: str, value: str) -> str:
-    if not value:
-        raise ArgumentError(
-            f"%%conduit block needs --{name}.",
-            param=name,
-            hint="Write it as: %%conduit block NAME --input In --output Out.",
-        )
-    return value
 
 
 def variable(text: str, *, what: str) -> str:

@@ -28,7 +28,7 @@ class MapOptions:
     )
     columns: str | None = option(
         None,
-        'Columns that the model sees; NAME="Some Column" gives a column a field\'s name.',
+        'Columns that the model sees; NAME="Some Column" renames one.',
         metavar="a,b",
         is_basic=True,
     )
@@ -40,7 +40,7 @@ class MapOptions:
     )
     max_errors: int | None = option(
         None,
-        "Raise when more than N rows failed (default: when all did); OUT is bound.",
+        "Raise when more than N rows fail (default: all); OUT is bound.",
         kind="whole",
         metavar="N",
     )
@@ -57,8 +57,8 @@ class MapOptions:
 class BlockOptions:
     """The options of a block, beside those of the model."""
 
-    input: str = option("", "Input dataclass (required).", metavar="In", is_basic=True)
-    output: str = option("", "Output dataclass (required).", metavar="Out", is_basic=True)
+    input: str = option("", "Input dataclass.", metavar="In", is_basic=True, is_required=True)
+    output: str = option("", "Output dataclass.", metavar="Out", is_basic=True, is_required=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ModelOptions:
     )
     endpoint: str | None = option(
         None,
-        "URL of a running OpenAI-compatible server, e.g. http://127.0.0.1:11434/v1.",
+        "OpenAI-compatible server, e.g. http://127.0.0.1:11434/v1.",
         metavar="URL",
     )
     api_key_env: str | None = option(

@@ -17,10 +17,10 @@ import click
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult
 from IPython.core.getipython import get_ipython
 
-from conduit_nb import settings
+from conduit_nb import commands, settings
 from conduit_nb.blocks.base import Block
 from conduit_nb.blocks.llm import LlmBlock
-from conduit_nb.commands import PROGRAMS, TABLE, Argument, Command, Commands, Place, program
+from conduit_nb.command_line import Argument, Command, Place, flags_of
 from conduit_nb.compute.accelerators import ACCELERATORS
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.hub import available_offline
@@ -32,13 +32,6 @@ from conduit_nb.providers.registry import provider_names
 from conduit_nb.runtimes.registry import runtime_names
 
 Names = Mapping[str, Any]
-HELP = Command(
-    "help",
-    "Describe a command.",
-    arguments=[Argument(name="command", metavar="COMMAND", is_required=False)],
-    places=("line",),
-)
-
 _MAGIC = re.compile(r"^\s*(?:[\w., ]+=\s*)?(?P<sign>%{1,2})conduit\s+(?P<line>.*)$", re.DOTALL)
 
 
@@ -69,10 +62,10 @@ def completions(line: str, *, is_cell: bool, shell: Any) -> tuple[str, list[str]
         return "", []
     place: Place = "cell" if is_cell else "line"
     if not tokens:
-        return fragment, _fitting(fragment, _commands(program(place)))
-    command, before = _command(program(place), tokens)
-    if isinstance(command, Commands):  # image build
-        return fragment, _fitting(fragment, _commands(command))
+        return fragment, _fitting(fragment, commands.program(place).commands)
+    command, before = _command(commands.program(place), tokens)
+    if isinstance(command, commands.Commands):  # image build
+        return fragment, _fitting(fragment, command.commands)
     if command is None:
         return fragment, []
     flag, equals, value = fragment.partition("=")
@@ -87,18 +80,11 @@ def completions(line: str, *, is_cell: bool, shell: Any) -> tuple[str, list[str]
     return _values(expected, fragment, before, names)
 
 
-def _commands(group: Commands) -> list[str]:
-    found = list(group.commands)
-    return [*found, "help"] if group.name == PROGRAMS["line"] else found
-
-
-def _command(group: Commands, tokens: Sequence[str]) -> tuple[Any, Sequence[str]]:
+def _command(group: commands.Commands, tokens: Sequence[str]) -> tuple[Any, Sequence[str]]:
     """Return the command that the words name, and the words behind it."""
-    if tokens[0] == "help":
-        return HELP, tokens[1:]
     command: Any = group
     for number, token in enumerate(tokens):
-        if not isinstance(command, Commands):
+        if not isinstance(command, commands.Commands):
             return command, tokens[number:]
         command = command.get_command(click.Context(command), token)
     return command, ()
@@ -117,7 +103,7 @@ def _options_left(command: Command, before: Sequence[str]) -> list[str]:
     return [
         flag
         for one in command.options
-        if not given & {*one.flags, one.negative_flag}
+        if not given.intersection(flags_of(one))
         for flag in ((one.flag, one.negative_flag) if one.kind == "switch" else (one.flag,))
     ]
 
@@ -226,7 +212,7 @@ _SOURCES: dict[str, Callable[[Names], list[str]]] = {
     "providers": lambda names: provider_names(),  # noqa: ARG005  # as above
     "rows": lambda names: _variables(names, _is_rows),
     "runtime": lambda names: runtime_names(),  # noqa: ARG005  # as above
-    "command": lambda names: [one.name or "" for one in TABLE],  # noqa: ARG005  # as above
+    "command": lambda names: commands.names(),  # noqa: ARG005  # as above
     "deployment": lambda names: _deployments(),  # noqa: ARG005  # as above
     "deployment_or_all": lambda names: [*_deployments(), "all"],  # noqa: ARG005  # as above
 }

@@ -19,7 +19,7 @@ MAX_LOG_LINES = 1_000_000
 def ps(*, all_nodes: bool = False) -> Table[DeploymentInfo]:
     """Return what Conduit has started and what still runs; a notebook shows it as a table.
 
-    Nodes of other installations in the same accounts come last; `adopt` takes one over. Where
+    Nodes of other installations in the same accounts come last; `attach` takes one over. Where
     nothing was ever deployed from here, providers are asked for them with `all_nodes` only.
     """
     listed = [*process_session().ps(), *unclaimed(all_nodes=all_nodes)]

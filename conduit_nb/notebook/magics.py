@@ -76,7 +76,7 @@ class ConduitMagics(Magics):
         if word in HELP:
             word = "help"
         elif any(token in HELP for token in rest):
-            word, rest = "help", [word]
+            word, rest = "help", [word, *(token for token in rest if token not in HELP)]
         shell = cast("Shell", self.shell)
         local = callers_names(shell.user_ns)
         try:

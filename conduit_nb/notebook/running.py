@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from conduit_nb.commands import AsJson, Place, help_text, log_lines, run_line, to_argument_error
+from conduit_nb.command_line import AsJson, Place
+from conduit_nb.commands import HELP, document_of, log_lines, run_line, to_argument_error
 from conduit_nb.notebook.display import Text
 from conduit_nb.notebook.shell import Cell, Shell
 
@@ -21,19 +22,16 @@ def run_command(shell: Shell, word: str, rest: Sequence[str], body: str | None) 
 
     Raises ArgumentError where the line cannot be understood, and what the command raises.
     """
-    place: Place = "line" if body is None else "cell"
-    if word == "help":
-        return Text(help_text(rest, "line"))
-    cell = Cell(shell=shell, body=body or "")
-    tokens = [word, *rest]
+    place: Place = "line" if body is None or word == HELP.name else "cell"
     try:
-        found = run_line(place, tokens, cell=cell)
+        found = run_line(place, [word, *rest], cell=Cell(shell=shell, body=body or ""))
     except click.UsageError as err:
-        raise to_argument_error(err, place, tokens) from err
+        raise to_argument_error(err) from err
     if isinstance(found, AsJson):
-        print(json.dumps(found.document(), indent=2, allow_nan=False))
+        print(json.dumps(document_of(found), indent=2, allow_nan=False))
         return None
     if (lines := log_lines(found)) is not None:
-        print("\n".join(lines))
+        for line in lines:
+            print(line)
         return None
-    return found
+    return Text(found) if isinstance(found, str) else found

@@ -17,6 +17,7 @@ from conduit_nb.compute.planning import plan as plan_models
 from conduit_nb.compute.vram import GIB, Plan, PlannedModel
 from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError
+from conduit_nb.models.config import require_one_model
 from conduit_nb.models.files import Progress, silent
 from conduit_nb.plans.options import PlanOptions
 from conduit_nb.plans.reading import read_planned
@@ -85,7 +86,7 @@ class PlanAnswer(Displayed):
         if self.largest_model_len is not None:
             knobs.append(f"set max_model_len to {self.largest_model_len:,} or less")
         if self.largest_concurrency is not None:
-            knobs.append(f"set concurrency to {self.largest_concurrency:,} or less")
+            knobs.append(f"set max_concurrency to {self.largest_concurrency:,} or less")
         if "memory" not in {reason.code for reason in self.reasons}:
             knobs.clear()
         codes: dict[ReasonCode, None] = dict.fromkeys(reason.code for reason in self.reasons)
@@ -93,16 +94,6 @@ class PlanAnswer(Displayed):
         knobs += [SMALLER if code == "memory" and would_do else KNOBS[code] for code in codes]
         text = "; or ".join(knobs)
         return f"{text[0].upper()}{text[1:]}."
-
-
-def require_one_model(model_ids: Sequence[str], revision: str | None) -> None:
-    """Raise ArgumentError where one revision is asked of several models."""
-    if revision is not None and len(model_ids) > 1:
-        raise ArgumentError(
-            f"revision={revision!r} cannot hold for {len(model_ids)} models.",
-            param="revision",
-            hint="Write each with its own: owner/name@revision.",
-        )
 
 
 def make_plan(
@@ -116,7 +107,7 @@ def make_plan(
         raise ArgumentError(
             "A plan needs a model.", param="model_ids", hint="Name an id or a folder, or several."
         )
-    require_one_model(model_ids, options.revision)
+    require_one_model(len(model_ids), options.revision)
     models = [
         read_planned(
             model_id,

@@ -60,7 +60,7 @@ class PlanOptions:
     )
     max_model_len: int | None = option(
         None,
-        "Longest prompt and reply together, in tokens (default: the model's own limit).",
+        "Longest prompt and reply together, in tokens (default: the model's limit).",
         kind="count",
         metavar="N",
         is_basic=True,

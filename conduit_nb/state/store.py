@@ -152,12 +152,6 @@ class Store:
         """Return the deployment of that id."""
         return self._first(DEPLOYMENTS, DeploymentRecord, id=deployment_id)
 
-    def find_live(self, installation: str, key: str) -> DeploymentRecord | None:
-        """Return the live deployment of that key, which every equal request shares."""
-        return self._first(
-            DEPLOYMENTS, DeploymentRecord, installation=installation, key=key, is_live=True
-        )
-
     def deployments(
         self, installation: str | None = None, *, live_only: bool = True
     ) -> list[DeploymentRecord]:

@@ -423,7 +423,10 @@ def test_an_id_alone_is_a_model_with_every_default():
         ({"constraint": DeploymentConstraint(enterprise=True)}, "constraint", "enterprise"),
         ({"constraint": DeploymentConstraint(interruptible=True)}, "constraint", "interruptible"),
         (
-            {"constraint": DeploymentConstraint(), "endpoint": "http://127.0.0.1:9/v1"},
+            {
+                "constraint": DeploymentConstraint(regions=("eu-*",)),
+                "endpoint": "http://127.0.0.1:9/v1",
+            },
             "constraint",
             "endpoint=",
         ),

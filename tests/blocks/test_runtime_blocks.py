@@ -17,6 +17,7 @@ from conduit_nb.blocks.runtime_blocks import (
     block_type,
 )
 from conduit_nb.client import Endpoint
+from conduit_nb.compute.request import Replicas
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import Dialect
@@ -56,8 +57,8 @@ def test_the_runtime_is_part_of_what_is_deployed():
         2,
         2,
     )
-    assert (wanted.replicas.least, wanted.replicas.most, wanted.max_usd) == (1, 3, 1.5)
-    assert not wanted.is_sidecar
+    assert (wanted.replicas, wanted.max_usd) == (Replicas(1, 3), 1.5)
+    assert not wanted.is_shared
 
 
 def test_a_field_that_the_runtime_lacks_is_an_error_when_the_block_is_made():

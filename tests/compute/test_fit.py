@@ -42,7 +42,7 @@ def test_a_plan_that_does_not_fit_says_the_numbers_and_what_would():
     assert error.largest_concurrency == 3
     assert error.largest_model_len
     length = f"{error.largest_model_len:,}"
-    assert re.search(rf"max_model_len\D+{length}.*max_model_concurrency\D+3\b", error.hint)
+    assert re.search(rf"max_model_len\D+{length}.*max_concurrency\D+3\b", error.hint)
     assert "tensor_parallel" in error.hint
 
 
@@ -96,4 +96,4 @@ def test_a_device_that_cannot_is_no_matter_of_length():
     assert caught.value.needed_gib < caught.value.available_gib
     assert "bf16" in str(caught.value)
     assert "quantization" in caught.value.hint
-    assert not re.search("max_model_len|max_model_concurrency", caught.value.hint)
+    assert not re.search("max_model_len|max_concurrency", caught.value.hint)

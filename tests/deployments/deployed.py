@@ -139,6 +139,8 @@ def request(provider: str = "local", **change: Any) -> DeploymentRequest:
     }
     if provider == "runpod":
         given["gpu"] = "L40S"
+    if "lease_s" in change:
+        given["hours"] = change.pop("lease_s") / 3600
     return DeploymentRequest(**{**given, **change})
 
 

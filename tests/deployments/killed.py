@@ -91,7 +91,7 @@ def run(folder: Path, provider: str, kill_at: int | str, **more: Any) -> Ended:
 
 
 def wanted(provider: str) -> DeploymentRequest:
-    return request(provider, name="killed", replicas=Replicas(least=1, most=2))
+    return request(provider, name="killed", replicas=Replicas(min=1, max=2))
 
 
 async def work(client: Client, provider: str) -> None:

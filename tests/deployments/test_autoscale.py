@@ -31,7 +31,7 @@ async def test_replicas_follow_what_is_in_flight_and_what_is_asked_reaches_them(
     manager = bench.manager()
     wanted = request(
         models=(LmLiteModelConfig("slow", max_model_concurrency=1),),
-        replicas=Replicas(least=1, most=2),
+        replicas=Replicas(min=1, max=2),
     )
     endpoint = await manager.ensure(wanted)
     scale = AutoScale(manager, wanted, endpoint, every_s=0.1)
@@ -57,7 +57,7 @@ GROWS = DeploymentRequest(
     runtime="fake",
     provider="faulty",
     max_usd=20,
-    replicas=Replicas(least=1, most=3),
+    replicas=Replicas(min=1, max=3),
 )
 
 

@@ -53,7 +53,7 @@ def wanted(name: str, replicas: int = 1, most: int | None = None) -> DeploymentR
         gpu="L40S",
         max_usd=20,
         name=name,
-        replicas=Replicas(least=replicas, most=most or replicas),
+        replicas=Replicas(min=replicas, max=most or replicas),
         # Deployments of the same request are one: the version tells these apart.
         runtime_version=name,
     )

@@ -112,7 +112,7 @@ async def test_clients_at_once_make_one_deployment(local: Bench):
 
 
 async def test_every_replica_has_a_node_and_all_of_them_answer(local: Bench):
-    endpoint = await local.manager().ensure(request(replicas=Replicas(least=2, most=2)))
+    endpoint = await local.manager().ensure(request(replicas=Replicas(min=2, max=2)))
     answers = {
         (await endpoint.chat({"model": "m/one", "messages": [{"role": "user", "content": "x"}]}))[
             "choices"

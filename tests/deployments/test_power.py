@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conduit_nb.compute.request import to_replicas
+from conduit_nb.compute.request import Replicas
 from conduit_nb.errors import NoCapacityError, PartlyFailedError
 from conduit_nb.testing.runpod_server import Behaviour, Fault
 from tests import waiting
@@ -76,7 +76,7 @@ async def test_a_stop_that_is_interrupted_is_finished_by_whoever_looks_next(benc
 
 async def test_one_node_that_cannot_stop_keeps_no_other_from_stopping(bench: Bench):
     assert bench.cloud is not None
-    record = await bench.manager().deploy(request(provider="runpod", replicas=to_replicas(2)))
+    record = await bench.manager().deploy(request(provider="runpod", replicas=Replicas(2, 2)))
     bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
 
     with pytest.raises(PartlyFailedError) as raised:

@@ -67,7 +67,7 @@ async def test_price_and_number_are_the_users_to_bound(bench: Bench):
             gpu=None,
             gpu_count=2,
             constraint=DeploymentConstraint(max_usd_per_hour=2.0),
-            replicas=Replicas(least=3, most=3),
+            replicas=Replicas(min=3, max=3),
         ),
     )
 

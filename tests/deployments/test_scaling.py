@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from conduit_nb.compute.request import Replicas
 from conduit_nb.deployments.scaling import wanted_replicas
 
-BOUNDS = Replicas(least=1, most=4)
+BOUNDS = Replicas(min=1, max=4)
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ def test_they_stay_within_the_bounds_and_settle(now: int, in_flight: int, per_re
             wanted_replicas(BOUNDS, now=seen[-1], in_flight=in_flight, per_replica=per_replica)
         )
 
-    assert all(BOUNDS.least <= one <= BOUNDS.most for one in seen)
+    assert all(BOUNDS.min <= one <= BOUNDS.max for one in seen)
     assert seen[-1] == seen[-2]

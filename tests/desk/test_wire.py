@@ -121,7 +121,7 @@ def test_a_deployment_is_asked_for_in_the_words_of_the_magic():
     assert [model.revision for model in request.models] == [None, "v2"]
     assert (request.provider, request.runtime, request.gpu) == (None, "vllm", "L4")
     assert (request.max_usd, request.lease_s, request.name) == (2.0, 1800.0, "mine")
-    assert read_deploy({"models": ["m/one"]}).is_sidecar
+    assert read_deploy({"models": ["m/one"]}).is_shared
 
 
 @pytest.mark.parametrize(
@@ -129,17 +129,16 @@ def test_a_deployment_is_asked_for_in_the_words_of_the_magic():
     [
         ({}, "models"),
         ({"models": []}, "models"),
-        ({"models": "m/one"}, "models"),
-        ({"models": [""]}, "models"),
+        ({"models": [""]}, "model_id"),
         ({"models": [3]}, "models"),
         ({"models": ["m"] * 33}, "models"),
         ({"models": ["m"], "unknown": 1}, "unknown"),
         ({"models": ["m"], "gpu": 4}, "gpu"),
-        ({"models": ["m"], "gpu": "x" * 300}, "gpu"),
+        ({"models": ["m"], "gpu": "x" * 5_000}, "gpu"),
         ({"models": ["m"], "max_usd": True}, "max_usd"),
         ({"models": ["m"], "max_usd": 0}, "max_usd"),
         ({"models": ["m"], "hours": float("inf")}, "hours"),
-        ({"models": ["m"], "hours": "2"}, "hours"),
+        ({"models": ["m"], "hours": "soon"}, "hours"),
         ({"models": ["m"], "hours": 1e9}, "hours"),
         ({"models": ["m"], "hours": 1e-320}, "hours"),
         ({"models": ["m"], "hours": 10**400}, "hours"),

@@ -7,14 +7,7 @@ import re
 import pytest
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import (
-    MagicParser,
-    add_model_options,
-    count,
-    split_line,
-    with_values,
-)
-from conduit_nb.notebook.map_cell import make_parser
+from conduit_nb.notebook.arguments import split_line, with_values
 from conduit_nb.spelling import did_you_mean
 
 
@@ -59,54 +52,6 @@ def test_a_comment_on_the_line_is_an_error_that_says_where_it_may_stand(line: st
     assert caught.value.hint
 
 
-def parser() -> MagicParser:
-    parser = MagicParser("%%conduit map", usage="%%conduit map ROWS [--max-errors N]")
-    parser.add_argument("rows")
-    parser.option("--max-errors", type=count)
-    add_model_options(parser)
-    return parser
-
-
-def test_arguments_are_read():
-    read = parser().parse_line(["df", "--max-errors", "3", "--temperature=0.5", "--seed", "7"])
-
-    assert (read.rows, read.max_errors, read.temperature, read.seed) == ("df", 3, 0.5, 7)
-    assert (read.model, read.provider, read.endpoint, read.max_tokens) == (
-        None,
-        "local",
-        None,
-        None,
-    )
-
-
-@pytest.mark.parametrize(
-    ("tokens", "param", "facts", "hint"),
-    [
-        ([], "rows", "rows", "%%conduit map ROWS"),
-        (["df", "--max-eror", "3"], None, "--max-eror", did_you_mean("--max-errors")),
-        (["df", "--max-eror=3"], None, "--max-eror", did_you_mean("--max-errors")),
-        (["df", "--max", "3"], None, r"--max\b", ""),
-        (["df", "-x"], None, r"-x\b", "%%conduit map ROWS"),
-        (["df", "other"], None, "'other'", "%%conduit map ROWS"),
-        (["df", "--max-errors", "few"], "max_errors", "--max-errors.*'few'", "%%conduit map ROWS"),
-        (["df", "--max-errors", "-1"], "max_errors", "--max-errors.*-1", "%%conduit map ROWS"),
-        (["df", "--max-errors"], "max_errors", "--max-errors", "%%conduit map ROWS"),
-        (["df", "--max-tokens", "0"], "max_tokens", "--max-tokens.*0", "%%conduit map ROWS"),
-        (["df", "--temperature", "nan"], "temperature", "--temp.*nan", "%%conduit map ROWS"),
-        (["df", "--seed", "x"], "seed", "--seed.*'x'", "%%conduit map ROWS"),
-    ],
-)
-def test_every_mistake_is_an_argument_error_that_says_what_to_write(
-    tokens: list[str], param: str | None, facts: str, hint: str
-):
-    with pytest.raises(ArgumentError, match=facts) as caught:
-        parser().parse_line(tokens)
-
-    assert caught.value.param == param
-    assert hint in caught.value.hint
-    assert caught.value.hint
-
-
 def test_a_variable_may_stand_for_a_whole_argument_and_nowhere_else():
     values = {"model_id": "m/one", "hours": 2.5}
 
@@ -124,21 +69,3 @@ def test_a_variable_that_cannot_stand_there_is_an_error(token: str, facts: str):
 
     assert (caught.value.hint == did_you_mean("model_id")) is (token == "{modelid}")
     assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("line", "too_many", "cure"),
-    [
-        ("df --columns a, b", "b", "--columns a,b"),
-        ("df --columns a b", "b", "--columns a,b"),
-        ("df --model my model", "model", '--model "my model"'),
-        ("df --confidence x", "x", "%%conduit map ROWS"),
-        ("--background df other", "other", "%%conduit map ROWS"),
-    ],
-)
-def test_a_value_that_blanks_have_parted_is_told_how_it_is_written(
-    line: str, too_many: str, cure: str
-):
-    with pytest.raises(ArgumentError, match=f"'{too_many}'") as caught:
-        make_parser().parse_line(split_line(line))
-    assert cure in caught.value.hint

@@ -92,7 +92,7 @@ def test_a_record_of_another_type_is_refused(ready: Cells, server: OpenAIServer)
 @pytest.mark.parametrize(
     ("line", "kind", "param", "fact", "hint"),
     [
-        ("", ArgumentError, None, "NAME, --input, --output", "%%conduit block NAME"),
+        ("", ArgumentError, "name", "NAME", "%%conduit block NAME --input In --output Out"),
         ("judge --input Review", ArgumentError, "output", "--output", "%%conduit block NAME"),
         ("2x --input Review --output Verdict", ArgumentError, "name", "'2x'", ""),
         ("if --input Review --output Verdict", ArgumentError, "name", "'if'", ""),
@@ -107,7 +107,7 @@ def test_a_record_of_another_type_is_refused(ready: Cells, server: OpenAIServer)
         (
             "judge --input Review --output Verdict --modell x",
             ArgumentError,
-            None,
+            "modell",
             "--modell",
             did_you_mean("--model"),
         ),

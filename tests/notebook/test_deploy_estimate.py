@@ -11,8 +11,6 @@ import pytest
 import conduit_nb
 from conduit_nb.cli import main
 from conduit_nb.errors import ArgumentError, SpendCapError
-from conduit_nb.notebook.deploying import asked_deploy, read_command
-from conduit_nb.plans.options import DEPLOY_OPTIONS
 from conduit_nb.session import Session
 from tests.notebook.fleet_session import PricedProvider, fleet_session
 
@@ -120,17 +118,6 @@ def test_ones_own_cap_names_nobody_else():
     assert raised.value.held_by == {}
 
 
-def test_a_command_of_ones_own_is_read_as_a_shell_would():
-    assert read_command(None) == ()
-    assert read_command("serve '{model}' --port {port}") == ("serve", "{model}", "--port", "{port}")
-    with pytest.raises(conduit_nb.ArgumentError, match="serve 'open") as caught:
-        read_command("serve 'open")
-    assert caught.value.param == "command"
-
-
 def test_a_command_reaches_what_decides_whether_it_is_followed():
-    values = {option.name: option.default for option in DEPLOY_OPTIONS}
-    values |= {"runtime": "custom", "image": "i", "command": "run {port}", "dry_run": False}
-
     with pytest.raises(ArgumentError, match=r"--command.*\bcustom\b.*\blocal\b"):
-        asked_deploy(["m/one"], values)
+        conduit_nb.deploy("m/one", runtime="custom", image="i", command="run {port}")

@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 import conduit_nb
 from conduit_nb.cli import main
-from conduit_nb.compute.request import Replicas
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook import deploy_lines
-from conduit_nb.notebook.deploying import read_replicas
-from conduit_nb.notebook.shell import Shell
 from conduit_nb.session import Session
+from tests.notebook.conftest import Cells
 from tests.notebook.fleet_session import fleet_session
-
-SHELL = cast("Shell", object())
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +57,7 @@ def test_the_sum_stands_under_the_costs():
 @pytest.mark.parametrize(
     ("wrong", "param", "fact"),
     [
-        (lambda: conduit_nb.deploy(), "model_ids", ""),
+        (lambda: conduit_nb.deploy(), "models", ""),
         (lambda: conduit_nb.extend("mine", 0), "hours", "0"),
         (lambda: conduit_nb.terminate("nobody"), "name", "'nobody'"),
         (lambda: conduit_nb.start("nobody"), "name", "'nobody'"),
@@ -74,14 +69,6 @@ def test_what_cannot_be_meant_is_an_error(wrong: object, param: str, fact: str):
         wrong()  # type: ignore[operator]  # they are functions
     assert caught.value.param == param
     assert fact in str(caught.value)
-
-
-def test_replicas_are_a_number_or_two():
-    assert read_replicas("2") == Replicas(least=2, most=2)
-    assert read_replicas("1-4") == Replicas(least=1, most=4)
-    with pytest.raises(ArgumentError, match="'some'") as caught:
-        read_replicas("some")
-    assert caught.value.param == "replicas"
 
 
 def test_the_shell_has_the_same_words(capsys: pytest.CaptureFixture[str]):
@@ -110,25 +97,24 @@ def refused_in_a_shell(*words: str) -> bool:
 
 @pytest.mark.parametrize("number", NOT_MEANT)
 def test_a_number_that_nobody_means_is_refused_wherever_it_enters(
-    number: str, capsys: pytest.CaptureFixture[str]
+    number: str, cells: Cells, capsys: pytest.CaptureFixture[str]
 ):
     value, model = float(number), ["m/one", "--runtime", "fake"]
     wrong: list[Callable[[], object]] = [
         lambda: conduit_nb.extend("mine", value),
         lambda: conduit_nb.deploy("m/one", runtime="fake", hours=value),
-        lambda: deploy_lines.extend(SHELL, ["mine", f"--hours={number}"], ""),
-        lambda: deploy_lines.deploy(SHELL, [*model, f"--hours={number}"], ""),
     ]
     if number != "1e9":  # a cap of a billion dollars is a number
         wrong += [
             lambda: conduit_nb.deploy("m/one", runtime="fake", max_usd=value),
-            lambda: deploy_lines.deploy(SHELL, [*model, f"--max-usd={number}"], ""),
         ]
     for call in wrong:
         with pytest.raises(ArgumentError) as raised:
             call()
         assert raised.value.param in ("hours", "max_usd")
         assert raised.value.hint
+    for line in (f"extend mine --hours={number}", f"deploy {' '.join(model)} --hours={number}"):
+        assert cells.fail(f"%conduit {line}", ArgumentError).param == "hours"
     assert refused_in_a_shell("extend", "mine", f"--hours={number}")
     assert refused_in_a_shell("deploy", *model, f"--hours={number}")
     assert refused_in_a_shell("deploy", *model, f"--hours={number}", "--dry-run")
@@ -136,8 +122,8 @@ def test_a_number_that_nobody_means_is_refused_wherever_it_enters(
     assert conduit_nb.ps() == []
 
 
-@pytest.mark.parametrize("replicas", [0, -1, 101, 10**20])
-def test_replicas_that_nobody_means_are_refused(replicas: int):
+@pytest.mark.parametrize("replicas", [0, -1, 101, 10**20, "some", "4-1", (1, 2, 3)])
+def test_replicas_that_nobody_means_are_refused(replicas: Any):
     with pytest.raises(ArgumentError) as caught:
         conduit_nb.deploy("m/one", runtime="fake", replicas=replicas)
     assert caught.value.param == "replicas"

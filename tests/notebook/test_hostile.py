@@ -35,6 +35,7 @@ from conduit_nb.notebook.background import BackgroundMap
 from conduit_nb.notebook.debug_line import FailedRows, failures
 from conduit_nb.notebook.display import Line, Listings, Table, Text
 from conduit_nb.notebook.error_display import ErrorView
+from conduit_nb.notebook.image_line import ImageLine
 from conduit_nb.notebook.mdl_display import SchemaListings, SchemaView
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import (
@@ -213,6 +214,7 @@ SNAPSHOT = Snapshot(
 )
 DISPLAYS: dict[str, Callable[[str], Any]] = {
     "line": Line,
+    "image line": lambda text: ImageLine(text, "Built"),
     "text": Text,
     "listings": lambda text: Listings({text: text}, head=text),
     "schema listings": lambda text: SchemaListings({text: text}, head=text),

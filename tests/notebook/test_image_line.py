@@ -12,11 +12,11 @@ from tests.notebook.conftest import Cells
 @pytest.mark.parametrize(
     ("line", "param", "fact"),
     [
-        ("image biuld", "word", did_you_mean("build")),
-        ("image push", "name", "push"),
-        ("image build one", "name", "build"),
-        ("image build --cdua", None, did_you_mean("--cuda")),
-        ("image", "word", "build|push"),
+        ("image biuld", "command", did_you_mean("build")),
+        ("image push", "tag", "%conduit image push NAME"),
+        ("image build one", None, "'one'"),
+        ("image build --cdua", "cdua", did_you_mean("--cuda")),
+        ("image", None, "%conduit image build|push"),
     ],
 )
 def test_a_mistake_says_what_was_meant(cells: Cells, line: str, param: str | None, fact: str):

@@ -1,4 +1,4 @@
-"""notebook/keeping.py: `adopt` and `gc`, with real processes of two installations."""
+"""notebook/keeping.py: `attach` and `cleanup`, with real processes of two installations."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ async def test_what_another_installation_runs_is_shown_left_alone_and_adopted(
     with fleet_session(tmp_path, monkeypatch):
         name = await _theirs(tmp_path / "theirs")
         (shown,) = conduit_nb.ps()
-        ended = conduit_nb.gc()
-        (adopted,) = conduit_nb.adopt(name)
+        ended = conduit_nb.cleanup()
+        (adopted,) = conduit_nb.attach(name)
         listed = conduit_nb.ps()
         (terminated,) = conduit_nb.terminate(adopted.name)
         left = conduit_nb.ps()

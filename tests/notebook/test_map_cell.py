@@ -293,7 +293,7 @@ def test_records_go_in_as_they_are(cells: Cells, server: OpenAIServer):
         (pd.DataFrame({"a": [1]}), "--api-key-env NOPE", "api_key_env", "api_key_env"),
         (pd.DataFrame({"a": [1]}), "--endpoint ftp://x", "endpoint", "ftp://x"),
         (pd.DataFrame({"a": [1]}), "--max-tokens 0", "max_tokens", "0"),
-        (pd.DataFrame({"a": [1]}), "--model ''", "model_id", ""),
+        (pd.DataFrame({"a": [1]}), "--model ''", "model", ""),
     ],
 )
 def test_bad_input_is_an_error_before_anything_is_asked(

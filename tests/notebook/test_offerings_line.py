@@ -11,9 +11,9 @@ import pytest
 
 from conduit_nb import session as session_module
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.offerings_line import live_offerings, read_line
+from conduit_nb.notebook.offerings_line import live_offerings
 from conduit_nb.notebook.panels.offering_table import LiveOfferings
-from conduit_nb.notebook.planning import asked_offerings
+from conduit_nb.notebook.planning import offerings
 from conduit_nb.session import Session
 from conduit_nb.testing.runpod_server import RunpodServer, runpod_server
 from tests.notebook.conftest import Cells
@@ -46,12 +46,12 @@ def test_only_who_presses_refresh_asks_a_provider_within_the_minute(
 ):
     session = Session()
     monkeypatch.setattr(session_module, "_made", lambda: session)
-    values = read_line(["--providers", "runpod"])
+    options = {"providers": ("runpod",)}
     with listening(monkeypatch) as view:
-        live = live_offerings(asked_offerings(values), values)
+        live = live_offerings(offerings(**options), options)
         assert isinstance(live, LiveOfferings)
         once = len(cloud.exchanges)
-        asked_offerings(values)
+        offerings(**options)
         assert len(cloud.exchanges) == once > 0
 
         say(live.table, kind="refresh")
@@ -86,9 +86,9 @@ def test_a_table_that_asks_for_prices_again_reads_no_model_again(
     llama = config_folder(tmp_path, "Llama-3.1-8B-Instruct")
     session = Session()
     monkeypatch.setattr(session_module, "_made", lambda: session)
-    values = read_line(["--providers", "runpod", "--for", str(llama)])
+    options = {"providers": ("runpod",), "models": (str(llama),)}
     with listening(monkeypatch) as view:
-        live = live_offerings(asked_offerings(values), values)
+        live = live_offerings(offerings(**options), options)
         assert isinstance(live, LiveOfferings)
         shutil.rmtree(llama)
 

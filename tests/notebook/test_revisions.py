@@ -8,14 +8,11 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from conduit_nb.cli import main
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook import deploy_lines
 from conduit_nb.providers.runpod import Runpod
 from conduit_nb.runtimes.registry import make_runtime
 from conduit_nb.testing.pod_processes import PodProcesses
@@ -28,7 +25,6 @@ from tests.notebook.fleet_session import fleet_session
 
 MODEL = "owner/name"
 WRITTEN = f"{MODEL}@{COMMIT}"
-SHELL: Any = SimpleNamespace(user_ns={})
 by_shell_and_cell = pytest.mark.parametrize("where", ["shell", "cell"])
 # What is started as `vllm`: it notes what it was told, and echoes.
 PROGRAM = """#!/bin/sh
@@ -79,7 +75,7 @@ def test_a_plan_is_of_the_revision_that_is_named(
 
 
 def test_what_is_deployed_by_a_line_is_served_at_its_revision(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, cells: Cells, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     program, told = tmp_path / "bin" / "vllm", tmp_path / "told"
     program.parent.mkdir()
@@ -90,7 +86,7 @@ def test_what_is_deployed_by_a_line_is_served_at_its_revision(
     with runpod_server(start_container=PodProcesses(grace_s=5)) as cloud:
         runpod = Runpod(cloud.url, key=cloud.key, proxy_url=cloud.proxy_url)
         with fleet_session(tmp_path, monkeypatch, provider=runpod, make_runtime=make_runtime):
-            [info] = deploy_lines.deploy(SHELL, line.split(), "")
+            [info] = cells.run(f"%conduit deploy {line}")
 
     words = told.read_text().splitlines()
     assert info.status == "running"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
 from conduit_nb.errors import ArgumentError
-from conduit_nb.notebook.arguments import MagicParser
-from conduit_nb.notebook.tasks import add_task_options, task_of
+from conduit_nb.notebook.cell_options import task_options
+from conduit_nb.notebook.tasks import TaskOptions, task_of
+from conduit_nb.options import read_options
 from tests.notebook.openai_server import OpenAIServer
 
 
@@ -23,10 +24,9 @@ class Verdict:
     mood: Literal["good", "bad"]
 
 
-def task(*options: str, guidance: str = ""):
-    parser = MagicParser("%%conduit test", usage="%%conduit test")
-    add_task_options(parser)
-    return task_of(parser.parse_line(options), Review, Verdict, name="judge", guidance=guidance)
+def task(guidance: str = "", **options: Any):
+    asked = TaskOptions.parse(read_options(task_options(), options))
+    return task_of(asked, Review, Verdict, name="judge", guidance=guidance)
 
 
 def test_options_of_the_model_reach_the_server(
@@ -34,10 +34,13 @@ def test_options_of_the_model_reach_the_server(
 ):
     monkeypatch.setenv("MY_KEY", "secret-1")
     judge = task(
-        f"--endpoint={server.url}",
-        *("--api-key-env", "MY_KEY", "--max-tokens", "7", "--temperature", "0.5", "--seed", "3"),
-        *("--model", "some/model"),
-        guidance="Say it.",
+        "Say it.",
+        endpoint=server.url,
+        api_key_env="MY_KEY",
+        max_tokens="7",
+        temperature="0.5",
+        seed="3",
+        model="some/model",
     )
 
     assert judge(Review("very bad")) == Verdict("bad")
@@ -55,16 +58,18 @@ def test_the_model_is_the_default_one_where_none_is_named(
 ):
     monkeypatch.setenv("CONDUIT_MODEL", "my/default")
 
-    task("--endpoint", server.url)(Review("bad"))
+    task(endpoint=server.url)(Review("bad"))
 
     assert server.requests[0]["model"] == "my/default"
 
 
 @pytest.mark.parametrize(
-    "options", [["--model", "some/model@v2"], ["--model", "some/model", "--revision", "v2"]]
+    "options", [{"model": "some/model@v2"}, {"model": "some/model", "revision": "v2"}]
 )
-def test_a_revision_is_an_option_or_follows_the_model(server: OpenAIServer, options: list[str]):
-    task(*options, "--endpoint", server.url)(Review("bad"))
+def test_a_revision_is_an_option_or_follows_the_model(
+    server: OpenAIServer, options: dict[str, str]
+):
+    task(**options, endpoint=server.url)(Review("bad"))
 
     assert server.requests[0]["model"] == "some/model@v2"
 
@@ -72,17 +77,18 @@ def test_a_revision_is_an_option_or_follows_the_model(server: OpenAIServer, opti
 @pytest.mark.parametrize(
     ("options", "param", "fact"),
     [
-        (["--model", ""], "model_id", ""),
-        (["--provider", "moon"], "compute_provider", "'moon'"),
-        (["--api-key-env", "MY_KEY"], "api_key_env", "endpoint="),
-        (["--endpoint", "moon"], "endpoint", "'moon'"),
-        (["--providers", "runpod"], "constraint", "providers"),
-        (["--enterprise"], "constraint", "enterprise"),
+        ({"model": ""}, "model", ""),
+        ({"provider": "moon"}, "compute_provider", "'moon'"),
+        ({"api_key_env": "MY_KEY"}, "api_key_env", "endpoint="),
+        ({"endpoint": "moon"}, "endpoint", "'moon'"),
+        ({"providers": "runpod"}, "constraint", "providers"),
+        ({"enterprise": True}, "constraint", "enterprise"),
+        ({"gpu": "L4", "endpoint": "http://127.0.0.1:9/v1"}, "gpu", "endpoint="),
     ],
 )
-def test_what_cannot_be_meant_is_refused(options: list[str], param: str, fact: str):
+def test_what_cannot_be_meant_is_refused(options: dict[str, Any], param: str, fact: str):
     with pytest.raises(ArgumentError) as caught:
-        task(*options)
+        task(**options)
 
     assert caught.value.param == param
     assert fact in f"{caught.value} {caught.value.hint}"

@@ -15,13 +15,13 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
 from conduit_nb import session as session_module
-from conduit_nb.cli import program
 from conduit_nb.client import Endpoint
+from conduit_nb.command_line import PROGRAMS, Command, Place, flags_of
+from conduit_nb.commands import Commands, help_text, names, program
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError
-from conduit_nb.notebook.arguments import MagicParser, parser_of, split_line
-from conduit_nb.notebook.help import TOPICS, help_text
-from conduit_nb.notebook.magics import CELL_WORDS, LINE_WORDS, command_of
+from conduit_nb.notebook.arguments import split_line
+from conduit_nb.options import read_options
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
 from tests.fake_lmlite import FakeRuntime
@@ -76,32 +76,31 @@ def test_the_lines_of_ready_made_cells_are_read(name: str):
         read_magic(line)
 
 
-def parsers() -> dict[tuple[str, str], MagicParser]:
-    """Return the parser of each word that has one, by `%` or `%%` and the word."""
-    made = {
-        (sign, word): parser_of(command_of(word, is_cell=sign == "%%"), None)
-        for sign, words in (("%", LINE_WORDS), ("%%", CELL_WORDS))
-        for word in words
-        if word != "image"  # it has words of its own, and reads them first
-    }
-    return {key: parser for key, parser in made.items() if parser is not None}
-
-
-PARSERS = parsers()
+def read(place: Place, words: list[str]) -> None:
+    """Read a line as a shell or a notebook does, with the options' values, and do nothing."""
+    command: click.Command = program(place)
+    context = click.Context(command, info_name=PROGRAMS[place])
+    while isinstance(command, Commands):
+        name, found, words = command.resolve_command(context, words)
+        assert found is not None, words
+        command = found
+        if isinstance(command, Commands):
+            context = click.Context(command, info_name=name, parent=context)
+        else:
+            context = command.make_context(name, words, parent=context)
+    assert isinstance(command, Command)
+    of_options = {one.name for one in command.options}
+    values = {name: value for name, value in context.params.items() if name in of_options}
+    read_options(command.options, {name: value or None for name, value in values.items()})
+    if command.name == "help":
+        help_text(context.params["words"], place)
 
 
 def read_magic(line: str) -> None:
     """Read a line as `%conduit` does; fail where it would."""
     found = COMMAND.match(line)
-    if found is None or (found["sign"], found["word"]) == ("%", "image"):
-        return
-    sign, word = found["sign"], found["word"]
-    assert word in (LINE_WORDS if sign == "%" else CELL_WORDS), line
-    tokens = split_line(line[found.end() :])
-    if (sign, word) != ("%", "help"):
-        PARSERS[sign, word].parse_line(tokens)
-    for token in tokens if word == "help" else []:
-        assert token in TOPICS, line
+    if found is not None:
+        read("line" if found["sign"] == "%" else "cell", split_line(line[found.start("word") :]))
 
 
 def fences(path: Path, language: str) -> list[str]:
@@ -136,25 +135,18 @@ def test_lines_for_a_shell_in_the_docs_are_read(path: Path):
         for line in text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
             if words[:1] == ["conduit"]:
-                read_shell(words[1:])
+                read("shell", words[1:])
 
 
-def read_shell(words: list[str]) -> None:
-    """Read a line as the program `conduit` does, and do nothing."""
-    command: click.Command = program
-    with click.Context(program) as context:
-        while isinstance(command, click.Group):
-            named = command.get_command(context, words[0])
-            assert named is not None, words
-            command, words = named, words[1:]
-        command.make_context("conduit", list(words), parent=context)
-
-
-@pytest.mark.parametrize("word", TOPICS)
+@pytest.mark.parametrize("word", names())
 def test_examples_in_help_are_read(word: str):
-    text = help_text(word, provided=[], default_model="m")
-    for line in re.findall(r"(?m)^  (%{1,2}conduit \S.*)$", text):
-        read_magic(re.split(r"\s{2,}", line)[0])
+    for place in ("line", "shell"):
+        for line in re.findall(r"(?m)^  (%{0,2}conduit \S.*)$", help_text([word], place)):
+            example = re.split(r"\s{2,}", line)[0]
+            if example.startswith("conduit "):
+                read("shell", shlex.split(example)[1:])
+            else:
+                read_magic(example)
 
 
 def hints() -> list[tuple[str, str]]:
@@ -179,13 +171,14 @@ def texts_in(node: ast.AST) -> Iterator[str]:
 
 
 def known_options() -> set[str]:
-    found = {option for parser in PARSERS.values() for option in parser.long_options}
-    waiting: list[click.Command] = [program]
+    found: set[str] = set()
+    waiting: list[click.Command] = [program("shell"), program("line"), program("cell")]
     while waiting:
         command = waiting.pop()
-        waiting += command.commands.values() if isinstance(command, click.Group) else []
-        for parameter in command.params:
-            found.update(parameter.opts, parameter.secondary_opts)
+        if isinstance(command, Commands):
+            waiting += command.commands.values()
+        elif isinstance(command, Command):
+            found.update(flag for one in command.options for flag in flags_of(one))
     return found
 
 
@@ -196,10 +189,12 @@ def test_commands_and_options_in_hints_are_there():
         wrong += [
             f"{place}: {found[0]}"
             for found in COMMAND.finditer(text)
-            if found["word"] not in (LINE_WORDS if found["sign"] == "%" else CELL_WORDS)
+            if found["word"] not in program("line" if found["sign"] == "%" else "cell").commands
         ]
         in_a_shell = re.findall(r"(?:^|[`\s:(])conduit ([a-z]+)", text)
-        wrong += [f"{place}: {word}" for word in in_a_shell if word not in program.commands]
+        wrong += [
+            f"{place}: {word}" for word in in_a_shell if word not in program("shell").commands
+        ]
         named = re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)
         wrong += [f"{place}: {option}" for option in named if option not in options]
 
@@ -209,5 +204,5 @@ def test_commands_and_options_in_hints_are_there():
 
 @pytest.mark.parametrize("line", ["%conduit pss", "%conduit ps # here", "%conduit logs --tial 3"])
 def test_a_text_that_would_fail_is_found(line: str):
-    with pytest.raises((AssertionError, ConduitError)):
+    with pytest.raises((click.UsageError, ConduitError)):
         read_magic(line)

@@ -88,7 +88,7 @@ def test_the_largest_concurrency_is_the_last_that_fits(llama: Path):
     assert largest is not None
     assert largest > 1
     fits = {
-        number: answered(llama, gpu="L40S", max_model_len=8192, max_model_concurrency=number).fits
+        number: answered(llama, gpu="L40S", max_model_len=8192, max_concurrency=number).fits
         for number in (largest, largest + 1)
     }
     assert fits == {largest: True, largest + 1: False}

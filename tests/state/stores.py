@@ -5,9 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from conduit_nb.compute.request import DeploymentRequest, Replicas
+from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
+REQUEST = DeploymentRequest(
+    models=(LmLiteModelConfig("Qwen/Qwen3-8B", max_model_len=4096),),
+    runtime="vllm",
+    provider="runpod",
+    gpu="L40S",
+    replicas=Replicas(1, 2),
+    hours=1,
+)
 
 
 def deployment(**change: Any) -> DeploymentRecord:
@@ -18,7 +28,7 @@ def deployment(**change: Any) -> DeploymentRecord:
         "name": "qwen",
         "runtime": "vllm",
         "provider": "runpod",
-        "request": "{}",
+        "request": REQUEST,
         "status": "launching",
         "created_at": NOW,
         "lease_until": NOW + timedelta(hours=1),

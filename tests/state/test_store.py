@@ -22,6 +22,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from conduit_nb import settings
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ArgumentError, MissingExtraError, StateConflictError, StorageError
 from conduit_nb.state.records import DeploymentRecord
 from conduit_nb.state.store import Store, is_on_network
@@ -90,7 +91,6 @@ def test_records_are_read_as_they_were_written(store: Store):
     begun = store.insert_node(node())
 
     assert store.deployment("dep00001") == made
-    assert store.find_live("i1", "k1") == made
     assert store.node(begun.name) == begun
     assert store.deployments() == [made]
     assert store.deployments("another") == []
@@ -108,7 +108,7 @@ def test_one_live_deployment_has_a_key_and_an_ended_one_frees_it(store: Store):
 
     second = store.insert_deployment(deployment(id="dep00002"))
 
-    assert store.find_live("i1", "k1") == second
+    assert store.deployments("i1") == [second]
     assert len(store.deployments("i1", live_only=False)) == 2
 
 
@@ -228,6 +228,22 @@ def test_a_process_killed_while_it_writes_leaves_a_state_that_reads(store: Store
     assert {one.name for one in nodes if one.status == "running"} == set(charged)
     assert len(charged) == len(set(charged))
     store.insert_node(node(name="after", replica=10**7))
+
+
+@pytest.mark.parametrize("stored", ['{"rack_colour": "red"}', "no JSON", '{"provider": "gone!"'])
+def test_a_request_that_cannot_be_read_is_what_its_row_says(store: Store, url: str, stored: str):
+    store.insert_deployment(deployment())
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE conduit_deployments SET request = :it"), {"it": stored})
+    engine.dispose()
+
+    [found] = store.deployments()
+
+    assert (found.request.runtime, found.request.provider) == ("vllm", "runpod")
+    assert (
+        found.request.identity() != DeploymentRequest(runtime="vllm", provider="runpod").identity()
+    )
 
 
 def test_a_state_of_a_newer_conduit_is_read_and_not_written(store: Store, url: str):

@@ -87,8 +87,8 @@ class TestDocker:
                 f"import os\n{elsewhere}",
                 first_cell,
                 "%conduit ps --all",
-                "%conduit gc",
-                f"%conduit adopt {container.name}",
+                "%conduit cleanup",
+                f"%conduit attach {container.name}",
                 "%conduit terminate all",
                 "print('at the end')",
             )

@@ -23,7 +23,7 @@ DISPLAYS = (
 class Item:
     name: Annotated[str, Length(1, 40), "as printed"]
     quantity: Annotated[int, Range(ge=1, le=99)]""",
-    "%conduit plan ./data/Qwen2.5-7B-Instruct --gpu L40S --max-model-len 8192 --concurrency 16",
+    "%conduit plan ./data/Qwen2.5-7B-Instruct --gpu L40S --max-model-len 8192 --max-concurrency 16",
     'import os; del os.environ["RUNPOD_API_KEY"]',
     "%conduit offerings --for ./data/Qwen2.5-7B-Instruct --max-model-len 8192 --why",
     "%conduit ps",

@@ -22,7 +22,7 @@ from conduit_nb.notebook.display import Shown, bounded, html_of
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.widget import Message, Panel, problem_of
 from conduit_nb.notebook.shell import new_display
-from conduit_nb.options import options_of, parse_options
+from conduit_nb.options import options_of, parse_options, read_options
 from conduit_nb.plain_text import plain
 from conduit_nb.plans.choice import Choice
 from conduit_nb.plans.options import DTYPE_ALIASES, PlanOptions
@@ -181,7 +181,8 @@ def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> Deploymen
     Raises ArgumentError where the plan rests on what no deployment can be told: what is started
     must be what was planned.
     """
-    of_plan = {one.name: asked.get(one.name) for one in options_of(PlanOptions)}
+    keys = {key for one in options_of(PlanOptions) for key in (one.name, *one.aliases)}
+    of_plan = {name: value for name, value in asked.items() if name in keys}
     planned = parse_options(PlanOptions, of_plan)
     _refuse_untold(planned)
     return DeploymentRequest.parse(
@@ -189,7 +190,9 @@ def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> Deploymen
             "models": asked["models"],
             "revision": planned.revision,
             "max_model_len": planned.max_model_len,
-            "max_concurrency": asked.get("max_concurrency"),
+            "max_concurrency": read_options(options_of(PlanOptions), of_plan).get(
+                "max_concurrency"
+            ),
             "dtype": _dtype(planned),
             "quantization": planned.quantization,
             "runtime": planned.runtime,

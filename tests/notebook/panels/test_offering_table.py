@@ -13,6 +13,7 @@ import pytest
 
 import conduit_nb
 from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.request import Replicas
 from conduit_nb.errors import ArgumentError, ProviderAuthError
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import (
@@ -135,7 +136,7 @@ def test_what_is_deployed_is_what_was_planned():
     [model] = request.models
     assert (model.dtype, model.quantization) == ("bfloat16", "int8")
     assert model.max_model_concurrency == 8
-    assert (request.replicas.least, request.replicas.most) == (2, 2)
+    assert request.replicas == Replicas(2, 2)
     assert (request.runtime_version, request.tensor_parallel) == ("0.9", 2)
 
 
