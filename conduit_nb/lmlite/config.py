@@ -1,7 +1,4 @@
-"""Which model an engine loads, and how it runs: device, precision, limits, threads. No torch.
-
-Layer 3.
-"""
+"""Which model an engine loads, and how it runs: device, precision, limits, threads. No torch."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ import torch
 
 from conduit_nb.errors import ConduitError, ContextLengthError
 from conduit_nb.lmlite.chat_template import ChatTemplate
-from conduit_nb.lmlite.confidence import ConfidenceTrail
+from conduit_nb.lmlite.confidence import ConfidenceTracker
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Guide
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
-from conduit_nb.lmlite.logprobs import LogprobTrail
+from conduit_nb.lmlite.logprobs import LogprobBuffer
 from conduit_nb.lmlite.messages import ChatMessage, PromptOptions
 from conduit_nb.lmlite.model_loader import LoadedModel, load_model
 from conduit_nb.lmlite.page_pool import PagePool
@@ -215,7 +215,7 @@ class Engine:
             guide=guide,
             detokenizer=Detokenizer(self._decoder(request.sampling)),
             end_tokens=self._ends(request.sampling),
-            logprobs=self._trail(request.sampling.top_logprobs),
+            logprobs=self._logprob_buffer(request.sampling.top_logprobs),
             confidence=self._confidence(guide) if request.confidence else None,
             repetition_guard=self._repetition_guard,
         )
@@ -246,13 +246,13 @@ class Engine:
         """End the thread; requests still open fail. Idempotent, blocks until the step is done."""
         self._worker.close()
 
-    def _trail(self, top: int | None) -> LogprobTrail | None:
-        return None if top is None else LogprobTrail(self._vocabulary, top)
+    def _logprob_buffer(self, top: int | None) -> LogprobBuffer | None:
+        return None if top is None else LogprobBuffer(self._vocabulary, top)
 
-    def _confidence(self, guide: Guide | None) -> ConfidenceTrail | None:
+    def _confidence(self, guide: Guide | None) -> ConfidenceTracker | None:
         if guide is None or guide.completer is None:
             return None
-        return ConfidenceTrail(guide.completer, self._vocabulary)
+        return ConfidenceTracker(guide.completer, self._vocabulary)
 
     def _decoder(self, sampling: SamplingParams) -> Callable[[abc.Sequence[int]], str]:
         def decode(tokens: abc.Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 from conduit_nb.lmlite.probe import (
     FAILURES,
@@ -67,7 +67,7 @@ class FallbackRunner:
         return len(self._caches)
 
     @torch.inference_mode()
-    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, Chosen]:
+    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, SampledToken]:
         """Do one step; return the next token of every sequence that samples one."""
         for sequence in [
             one for one in self._caches if not one.pages
@@ -84,7 +84,7 @@ class FallbackRunner:
 
     def follow(
         self, drafted: Mapping[Sequence, int], replies: Mapping[Sequence, Reply]
-    ) -> dict[Sequence, Chosen]:
+    ) -> dict[Sequence, SampledToken]:
         """Return nothing: sequences that only ever grow are given no drafts."""
         assert not drafted, f"drafts for some of {len(replies)} sequences"
         return {}
@@ -107,7 +107,7 @@ class FallbackRunner:
             raise self._unserved(f"its first text failed: {first_line(err)}") from err
         if looks_ahead:
             raise self._unserved(
-                "it is not causal: what it says of a text depends on what comes after"
+                "it is not causal: its logits after a text depend on what comes next"
             )
         for self.prefill_mode in PREFILL_MODES:
             self._caches.clear()

@@ -1,7 +1,6 @@
-"""The server in numbers, for Prometheus: counted where it happens, read when it is asked for.
+"""The server's Prometheus metrics: counted where it happens, collected on a scrape.
 
-Knows prometheus_client; a registry of its own, so that servers in one process stay apart.
-Layer 3.
+Knows prometheus_client; has a registry of its own, so that servers in one process stay apart.
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ class RequestCounts:
 
 
 class _Engines(Collector):
-    """Reads the engines' own counts; a model that is loaded anew begins at 0 again."""
+    """Collects the engines' own counts; a model that is loaded again begins at 0."""
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool

@@ -1,7 +1,6 @@
-"""A folder to a model that is ready to serve, or an error that says what is wrong with it.
+"""Loads a model's folder, or raises an error that says what is wrong with it.
 
 Reads safetensors only and runs no code from the folder.
-Layer 3: torch, transformers.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
 
 
 def first_line(err: Exception) -> str:
-    """Return what a foreign error says, short."""
+    """Return the first line of another library's error."""
     return (str(err).strip().splitlines() or [type(err).__name__])[0]
 
 

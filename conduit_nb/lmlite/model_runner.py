@@ -12,7 +12,7 @@ from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.attention import NAME, register_attention
 from conduit_nb.lmlite.guided import Masks
 from conduit_nb.lmlite.kv_cache import KvCache, LayerShape
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 from conduit_nb.lmlite.probe import (
     FAILURES,
@@ -51,7 +51,7 @@ class ModelRunner:
         self._first: dict[Sequence, int] = {}  # where those of a sequence begin
 
     @torch.inference_mode()
-    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, Chosen]:
+    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, SampledToken]:
         """Do one step; return the next token of every sequence that samples one."""
         for copy in batch.copies:
             self._cache.copy(copy)
@@ -67,7 +67,7 @@ class ModelRunner:
     @torch.inference_mode()
     def follow(
         self, drafted: Mapping[Sequence, int], replies: Mapping[Sequence, Reply]
-    ) -> dict[Sequence, Chosen]:
+    ) -> dict[Sequence, SampledToken]:
         """Return the token behind so many of the drafted ones, for sequences of the last step."""
         if not drafted:
             return {}

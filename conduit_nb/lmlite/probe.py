@@ -1,7 +1,4 @@
-"""What a model says of a short text in its own way: what any other way is compared with.
-
-Layer 3: torch, transformers.
-"""
+"""The reference that a runner is compared with: a model's own logits for a short text."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ FAILURES = (
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 INT8_TOLERANCE = 0.05
-"""The last bit of an input decides to which integer it is rounded, in each layer anew."""
+"""The last bit of an input decides to which integer it is rounded, in every layer."""
 
 
 def probe_tokens(loaded: LoadedModel) -> list[int]:

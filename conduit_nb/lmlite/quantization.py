@@ -4,7 +4,6 @@ Weights have one scale for each output, inputs one for each token, made when the
 (LLM.int8(), Dettmers et al. 2022, section 2.1: "vector-wise quantization", without its outliers).
 Integers add up exactly, and no number of a token depends on another token: a reply is the same
 alone and in a batch.
-Layer 3: torch.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from conduit_nb.lmlite.confidence import ConfidenceTrail
+from conduit_nb.lmlite.confidence import ConfidenceTracker
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
-from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
+from conduit_nb.lmlite.logprobs import LogprobBuffer, SampledToken
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling_params import SamplingParams
@@ -34,8 +34,8 @@ class Reply:
         detokenizer: Detokenizer,
         end_tokens: frozenset[int],
         repetition_guard: RepetitionGuard,
-        logprobs: LogprobTrail | None = None,
-        confidence: ConfidenceTrail | None = None,
+        logprobs: LogprobBuffer | None = None,
+        confidence: ConfidenceTracker | None = None,
     ) -> None:
         self.sequence = sequence
         self.sampling = sampling
@@ -54,7 +54,7 @@ class Reply:
 
     @property
     def is_measured(self) -> bool:
-        """Whether it is to be told how likely each token was."""
+        """Whether the probabilities of its tokens are needed."""
         return self.sampling.top_logprobs is not None or self._confidence is not None
 
     @property
@@ -69,14 +69,14 @@ class Reply:
 
     @property
     def may_end(self) -> bool:
-        """Whether it has the tokens that it is to have at least."""
+        """Whether it has its `min_tokens`."""
         return len(self.sequence.tokens) - self._prompt_tokens >= self.sampling.min_tokens
 
     def begin(self) -> GenerationDelta | None:
         """Write what the grammar forces at the very start; None where that is nothing."""
         return self._extend(None) if self.guide else None
 
-    def add(self, chosen: Chosen) -> GenerationDelta:
+    def add(self, chosen: SampledToken) -> GenerationDelta:
         """Write the token that the model chose, and what the grammar forces after it."""
         if self.guide:
             self.guide.check()
@@ -102,7 +102,7 @@ class Reply:
             return None
         return self._repetition_guard.escape_token(self._text, forbidden)
 
-    def _extend(self, chosen: Chosen | None) -> GenerationDelta | None:
+    def _extend(self, chosen: SampledToken | None) -> GenerationDelta | None:
         """Write what was chosen and accepted, and what the grammar forces after it."""
         forced = self.guide.ahead() if self.guide else []
         left = self._left - (chosen is not None) - len(forced)
@@ -115,7 +115,7 @@ class Reply:
         forced = [token for token in forced if token not in self.end_tokens]
         return self._write(chosen, forced) if chosen or forced else None
 
-    def _closed(self, chosen: Chosen | None) -> GenerationDelta | None:
+    def _closed(self, chosen: SampledToken | None) -> GenerationDelta | None:
         """Write what was chosen and accepted, and what closes the record after it: the end.
 
         None where the grammar does not take that; then the limit cuts the reply.
@@ -132,12 +132,12 @@ class Reply:
         return self._write(chosen, tokens, end=reason)
 
     def _write(
-        self, chosen: Chosen | None, more: list[int], *, end: FinishReason | None = None
+        self, chosen: SampledToken | None, more: list[int], *, end: FinishReason | None = None
     ) -> GenerationDelta:
         """Add tokens to the reply, as far as they fit; with `end` it is over."""
-        wanted = [*([chosen] if chosen else []), *(Chosen(token=token) for token in more)]
-        fitting = wanted[: self._left]
-        is_cut = len(fitting) < len(wanted)
+        sampled = [*([chosen] if chosen else []), *(SampledToken(token=token) for token in more)]
+        fitting = sampled[: self._left]
+        is_cut = len(fitting) < len(sampled)
         self._left -= len(fitting)
         tokens = [one.token for one in fitting]
         self.sequence.tokens.extend(tokens)
@@ -182,7 +182,7 @@ class Reply:
         *,
         is_stopped: bool = False,
     ) -> GenerationDelta:
-        logprobs = self._logprobs.told(text) if self._logprobs else ()
+        logprobs = self._logprobs.take_for(text) if self._logprobs else ()
         if self._logprobs and reason and not is_stopped:
             logprobs += self._logprobs.rest()
         return GenerationDelta(
@@ -190,6 +190,6 @@ class Reply:
             tokens=tokens,
             forced=forced,
             logprobs=logprobs,
-            confidence=self._confidence.told() if self._confidence and reason else None,
+            confidence=self._confidence.confidences() if self._confidence and reason else None,
             finish_reason=reason,
         )

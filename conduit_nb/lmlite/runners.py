@@ -13,7 +13,7 @@ from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.devices import free_bytes
 from conduit_nb.lmlite.fallback_runner import FallbackRunner
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.model_loader import LoadedModel
 from conduit_nb.lmlite.model_runner import ModelRunner
 from conduit_nb.lmlite.placement import CACHE_SHARE
@@ -36,13 +36,13 @@ class Runner(Protocol):
         """Whether sequences run in one forward and share prefixes ("packed"), or one at a time."""
         ...
 
-    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, Chosen]:
+    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, SampledToken]:
         """Do one step; return the next token of every sequence that samples one."""
         ...
 
     def follow(
         self, drafted: Mapping[Sequence, int], replies: Mapping[Sequence, Reply]
-    ) -> dict[Sequence, Chosen]:
+    ) -> dict[Sequence, SampledToken]:
         """Return the token behind so many of the drafted ones, for sequences of the last step."""
         ...
 

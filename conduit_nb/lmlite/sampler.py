@@ -1,7 +1,4 @@
-"""Logits to tokens.
-
-Layer 3: torch.
-"""
+"""Logits to tokens."""
 
 from __future__ import annotations
 
@@ -11,12 +8,14 @@ from collections.abc import Sequence
 import torch
 
 from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling_params import SamplingParams
 
 
-def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) -> list[Chosen]:
+def choose_tokens(
+    logits: torch.Tensor, replies: Sequence[Reply], masks: Masks
+) -> list[SampledToken]:
     """Return the next token of each reply from logits `[replies, vocab]` (which it changes)."""
     logits = logits.float()
     for index, reply in enumerate(replies):
@@ -47,7 +46,7 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
     return [
         _measured(logits[index], token, reply.sampling.top_logprobs or 0)
         if reply.is_measured
-        else Chosen(token=token)
+        else SampledToken(token=token)
         for index, (token, reply) in enumerate(zip(tokens, replies, strict=True))
     ]
 
@@ -108,12 +107,12 @@ def _weights(logits: torch.Tensor, parameters: SamplingParams) -> torch.Tensor:
     return weights
 
 
-def _measured(logits: torch.Tensor, token: int, top: int) -> Chosen:
+def _measured(logits: torch.Tensor, token: int, top: int) -> SampledToken:
     """Return the token with its log probability by logits `[vocab]`, and the `top` likeliest."""
     logprobs = torch.log_softmax(logits, dim=-1)
     values, tokens = logprobs.topk(min(top, len(logprobs)))
     likeliest = [(int(one), float(value)) for one, value in zip(tokens, values, strict=True)]
-    return Chosen(
+    return SampledToken(
         token=token,
         logprob=logprobs[token].item(),
         top=tuple((one, value) for one, value in likeliest if value > -torch.inf),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from conduit_nb.errors import ConduitError, ServerFailedError
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.ngram_drafter import NgramDrafter
 from conduit_nb.lmlite.prefix_cache import common_length
 from conduit_nb.lmlite.reply import Reply
@@ -197,7 +197,9 @@ class Worker:
         self._failed_steps = 0
         self._draft([sequence for sequence in replies if sequence in self._open])
 
-    def _write(self, sequence: Sequence, chosen: Chosen, draft: tuple[int, ...]) -> int | None:
+    def _write(
+        self, sequence: Sequence, chosen: SampledToken, draft: tuple[int, ...]
+    ) -> int | None:
         """Write a token and what must follow; return how many tokens, where all were drafted.
 
         Then the step has the logits after them as well.

@@ -16,7 +16,7 @@ from llguidance.hf import from_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conduit_nb.lmlite.engine import Engine
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationRequest
 from conduit_nb.lmlite.sampling_params import SamplingParams
@@ -63,9 +63,9 @@ def request(
     )
 
 
-async def write(engine: Engine, asked: GenerationRequest) -> Written:
+async def write(engine: Engine, submitted: GenerationRequest) -> Written:
     """Return the reply as a whole."""
-    deltas = [delta async for delta in engine.generate(asked)]
+    deltas = [delta async for delta in engine.generate(submitted)]
     assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
     reason = deltas[-1].finish_reason
     assert reason is not None
@@ -77,9 +77,9 @@ async def write(engine: Engine, asked: GenerationRequest) -> Written:
     )
 
 
-async def write_all(engine: Engine, asked: abc.Sequence[GenerationRequest]) -> list[Written]:
+async def write_all(engine: Engine, requests: abc.Sequence[GenerationRequest]) -> list[Written]:
     """Return the replies to requests that run together."""
-    return await asyncio.gather(*(write(engine, one) for one in asked))
+    return await asyncio.gather(*(write(engine, one) for one in requests))
 
 
 class Recorder:
@@ -96,17 +96,17 @@ class Recorder:
     def attention(self) -> Literal["packed", "fallback"]:
         return self.runner.attention
 
-    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, Chosen]:
+    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, SampledToken]:
         for sequence in replies:
             self._prompts.setdefault(sequence, tuple(sequence.tokens))
         return self._noted(self.runner.run(batch, replies))
 
     def follow(
         self, drafted: Mapping[Sequence, int], replies: Mapping[Sequence, Reply]
-    ) -> dict[Sequence, Chosen]:
+    ) -> dict[Sequence, SampledToken]:
         return self._noted(self.runner.follow(drafted, replies))
 
-    def _noted(self, chosen: dict[Sequence, Chosen]) -> dict[Sequence, Chosen]:
+    def _noted(self, chosen: dict[Sequence, SampledToken]) -> dict[Sequence, SampledToken]:
         for sequence, one in chosen.items():
             self._chosen.setdefault(sequence, []).append(one.token)
         return chosen

@@ -140,20 +140,20 @@ def test_everything_stays_on_the_device_of_the_pool(kind: dict[str, Any]):
 def test_a_mask_is_known_by_what_it_shows():
     none = torch.zeros(1, dtype=torch.long)
 
-    def asked(shows: Any, **options: Any) -> Any:
+    def mask_of(shows: Any, **options: Any) -> Any:
         return batched_mask(mask_function=shows, dtype=torch.float32, **options)
 
-    assert asked(causal_mask_function) is None
+    assert mask_of(causal_mask_function) is None
     for size in (1, 2, 16, 4096):
         shows = sliding_window_causal_mask_function(size)
-        assert asked(shows, local_size=size) == Window(tokens=size)
-        assert asked(shows, local_size=size + 1) == OtherMask()
+        assert mask_of(shows, local_size=size) == Window(tokens=size)
+        assert mask_of(shows, local_size=size + 1) == OtherMask()
     for size in (2, 16, 8192):
         chunks = chunked_causal_mask_function(size, none)
-        assert asked(chunks, local_size=size) == OtherMask()
-    assert asked(bidirectional_mask_function) == OtherMask()
-    assert asked(and_masks(causal_mask_function, causal_mask_function)) is None
-    assert asked(and_masks(causal_mask_function), use_vmap=True) == OtherMask()
+        assert mask_of(chunks, local_size=size) == OtherMask()
+    assert mask_of(bidirectional_mask_function) == OtherMask()
+    assert mask_of(and_masks(causal_mask_function, causal_mask_function)) is None
+    assert mask_of(and_masks(causal_mask_function), use_vmap=True) == OtherMask()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_mask_is_known_by_what_it_shows():
         (None, {"sliding_window": 4}, "sliding_window=4"),
     ],
 )
-def test_a_layer_that_wants_something_else_is_refused(mask: Any, options: dict[str, Any], why: str):
+def test_a_layer_with_another_mask_is_refused(mask: Any, options: dict[str, Any], why: str):
     cache = make(pages=1)
     batch = cache.forward_batch(
         [Chunk(sequence=Sequence(number=0, tokens=[1], pages=[0]), start=0, end=1, samples=True)]

@@ -105,23 +105,23 @@ async def test_free_and_guided_requests_share_a_batch(
     assert other.text in ('{"is_spam":true}', '{"is_spam":false}')
 
 
-async def test_the_same_seed_is_the_same_text_whatever_runs_beside_it(
+async def test_the_same_seed_is_the_same_text_whatever_runs_alongside(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model_folder, prefill_tokens=64)
     prompts = [engine.encode_chat([{"role": "user", "content": text}]) for text in PROMPTS]
-    asked = request(prompts[1], 40, temperature=1.2, top_p=0.9, seed=5)
+    submitted = request(prompts[1], 40, temperature=1.2, top_p=0.9, seed=5)
 
-    alone = await write(engine, asked)
+    alone = await write(engine, submitted)
     crowd = [request(prompt, 40, temperature=1.0) for prompt in prompts]
-    together, *_ = await write_all(engine, [asked, *crowd])
+    together, *_ = await write_all(engine, [submitted, *crowd])
     other = await write(engine, request(prompts[1], 40, temperature=1.2, top_p=0.9, seed=6))
 
     assert together.text == alone.text
     assert other.text != alone.text
 
 
-async def test_without_a_seed_each_reply_is_drawn_anew(
+async def test_without_a_seed_each_reply_is_drawn_again(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model_folder)

@@ -58,11 +58,12 @@ async def test_a_seed_gives_the_same_text_whatever_the_neighbours(
     tiny_model: Callable[..., Path], load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model("bloom"))
-    asked = request([5, 6, 7], 20, temperature=1.0, seed=3)
+    submitted = request([5, 6, 7], 20, temperature=1.0, seed=3)
 
-    alone = await write(engine, asked)
+    alone = await write(engine, submitted)
     among, *_ = await write_all(
-        engine, [asked, *(request([9, seed], 20, temperature=1.0, seed=seed) for seed in range(3))]
+        engine,
+        [submitted, *(request([9, seed], 20, temperature=1.0, seed=seed) for seed in range(3))],
     )
 
     assert among.text == alone.text

@@ -18,7 +18,7 @@ from llguidance.hf import from_tokenizer
 from conduit_nb.errors import RequestRefusedError, ServerFailedError
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Guide, Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling_params import SamplingParams
@@ -268,7 +268,7 @@ def written(json_schema: Any, seed: int, max_tokens: int) -> tuple[str, int, str
     while not deltas or deltas[-1].finish_reason is None:
         (forbidden,) = MASKS.forbidden([guide])
         allowed = [token for token in range(VOCAB_SIZE) if not forbidden[token]]
-        deltas.append(reply.add(Chosen(token=chance.choice(allowed))))
+        deltas.append(reply.add(SampledToken(token=chance.choice(allowed))))
     reason = deltas[-1].finish_reason
     assert reason is not None
     return (

@@ -51,7 +51,7 @@ def test_pages_side_by_side_are_one_run_and_others_several():
     assert [one.runs for one in batch.spans] == [((32, 72),), ((0, 16), (96, 113))]
 
 
-def test_queries_behind_a_cached_beginning_see_it_and_what_stands_before_them():
+def test_queries_behind_a_cached_prefix_see_it_and_what_stands_before_them():
     first, several, single = (
         make().forward_batch([chunk([0], 0, 3), chunk([1], 2, 4), chunk([2], 3, 4)]).spans
     )

@@ -15,7 +15,7 @@ import torch
 from conduit_nb.errors import ArgumentError
 from conduit_nb.lmlite.blocked_linear import BlockedLinear
 from conduit_nb.lmlite.config import EngineConfig
-from conduit_nb.lmlite.memory_budget import Asked, estimate
+from conduit_nb.lmlite.memory_budget import LoadOptions, estimate
 from conduit_nb.lmlite.model_loader import load_model
 from conduit_nb.lmlite.quantization import Int8Linear, quantize_weights
 from tests.lmlite.conftest import DEVICE
@@ -100,12 +100,12 @@ async def test_a_text_among_others_is_the_text_alone(tiny_model, load_engine, fa
     folder = tiny_model(family)
     engine = load_engine(folder, quantization="int8", max_concurrency=8)
     again = load_engine(folder, quantization="int8", max_concurrency=8, prefix_cache_tokens=0)
-    asked = [
+    requests = [
         request(engine.encode_chat([{"role": "user", "content": text}]), 24) for text in PROMPTS
     ]
 
-    together = await write_all(engine, asked)
-    alone = [await write(again, one) for one in asked]
+    together = await write_all(engine, requests)
+    alone = [await write(again, one) for one in requests]
 
     assert [one.text for one in together] == [one.text for one in alone]
 
@@ -122,8 +122,8 @@ def test_the_engine_has_eight_bits_and_batches_its_sequences(tiny_model_folder, 
 
 def test_it_is_planned_with_a_byte_a_weight(embedded_folder_facts):
     folder, numbers, vocabulary = embedded_folder_facts
-    whole = estimate("m", folder, Asked(device="cpu"))
-    eight = estimate("m", folder, Asked(device="cpu", quantization="int8"))
+    whole = estimate("m", folder, LoadOptions(device="cpu"))
+    eight = estimate("m", folder, LoadOptions(device="cpu", quantization="int8"))
 
     assert whole.weight_bytes == pytest.approx(4 * (numbers + vocabulary), rel=0.01)
     # The embedding keeps four bytes, its copy for the head has one.
@@ -140,7 +140,7 @@ def test_what_is_planned_is_what_is_held(tiny_model, family: str):
         if isinstance(part, Int8Linear):
             held[id(part)] = part._integers.nbytes + part._scales.nbytes
 
-    planned = estimate("m", folder, Asked(device="cpu", quantization="int8")).weight_bytes
+    planned = estimate("m", folder, LoadOptions(device="cpu", quantization="int8")).weight_bytes
 
     assert planned == pytest.approx(sum(held.values()), rel=0.02)
 
@@ -171,6 +171,6 @@ def test_what_is_stored_in_fewer_bits_already_is_refused(tmp_path, tiny_model_fo
     (tmp_path / "config.json").write_text(json.dumps(config))
 
     with pytest.raises(ArgumentError, match=r"(?i)\bgptq\b.*\bint8\b") as caught:
-        estimate("packed", tmp_path, Asked(device="cpu", quantization="int8"))
+        estimate("packed", tmp_path, LoadOptions(device="cpu", quantization="int8"))
 
     assert caught.value.param == "quantization"

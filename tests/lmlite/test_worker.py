@@ -91,7 +91,7 @@ async def test_a_request_that_leaves_while_it_waits_is_forgotten(
     assert (engine.running, engine.waiting) == (0, 0)
 
 
-async def test_the_least_patient_request_says_when_a_batch_begins(
+async def test_the_shortest_batch_timeout_decides_when_a_batch_begins(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model_folder, batch_timeout_ms=60_000)
@@ -158,12 +158,12 @@ def test_a_worker_whose_pages_do_not_add_up_when_it_is_idle_ends(tiny_model_fold
         scheduler=Scheduler(pool, max_sequences=2, prefill_budget=32),
         max_sequences=2,
     )
-    told: list[GenerationDelta | ConduitError] = []
-    is_told = threading.Event()
+    delivered: list[GenerationDelta | ConduitError] = []
+    is_delivered = threading.Event()
 
     def deliver(item: GenerationDelta | ConduitError) -> None:
-        told.append(item)
-        is_told.set()
+        delivered.append(item)
+        is_delivered.set()
 
     job = Job(
         reply=Reply(
@@ -179,10 +179,10 @@ def test_a_worker_whose_pages_do_not_add_up_when_it_is_idle_ends(tiny_model_fold
         deliver=deliver,
     )
     worker.submit(job)
-    assert is_told.wait(30)
+    assert is_delivered.wait(30)
     worker.close()
 
-    assert [type(item) for item in told] == [GenerationDelta]
+    assert [type(item) for item in delivered] == [GenerationDelta]
     assert worker.has_ended
     with pytest.raises(ServerFailedError):
         worker.submit(job)
