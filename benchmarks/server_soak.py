@@ -34,7 +34,7 @@ import httpx2
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from conduit_nb.lmlite.engine import KEPT_SHARE
+from conduit_nb.lmlite.engine import PREFIX_CACHE_SHARE
 from conduit_nb.testing.tiny_models import make_tiny_model
 from harness.results import append
 
@@ -264,7 +264,7 @@ async def soak(server: Server, model: str, chosen: argparse.Namespace) -> list[s
     wrong = [*run.wrong]
     if busy:
         wrong.append(f"{busy:.0f} requests are stuck")
-    if figures["conduit_kv_pages_used"] > figures["conduit_kv_pages"] / KEPT_SHARE:
+    if figures["conduit_kv_pages_used"] > figures["conduit_kv_pages"] / PREFIX_CACHE_SHARE:
         wrong.append("more pages are in use than an idle engine keeps")
     third = max(len(memory) // 3, 1)
     early, late = max(memory[:third]), max(memory[-third:])

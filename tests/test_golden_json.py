@@ -160,6 +160,8 @@ def test_what_cannot_be_rented_is_an_error_with_its_code(golden: GoldenAnswers):
     golden.check("deploy/no_offering", *RENT, "--gpu", "H100")
     golden.check("deploy/unknown_gpu", *RENT, "--gpu", "zebra")
     golden.check("deploy/no_image", "deploy", "m/one", "--runtime", "custom", *RENT[4:6])
+    golden.check("ps/nothing", "ps")
+    golden.check("cost/nothing", "cost")
 
 
 @pytest.mark.usefixtures("own_session", "cloud")

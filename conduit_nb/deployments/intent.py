@@ -20,12 +20,11 @@ from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import money
 from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.owners import this_process
-from conduit_nb.deployments.quote import Candidate, ServerQuote
+from conduit_nb.deployments.quote import Candidate, ServerQuote, server_request
 from conduit_nb.errors import SpendCapError, StateConflictError
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.models.hub import folder_here, is_open
+from conduit_nb.models.hub import is_open
 from conduit_nb.providers.naming import DEPLOYMENT_LENGTH, INSTALLATION_LENGTH, NodeName
-from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.state.ledger import lasts, spent_usd
 from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
 
@@ -275,24 +274,8 @@ def launch_spec(
     with_hub_token: bool = False,
 ) -> LaunchSpec:
     """Return what the provider is to start, with the deadlines that its guard keeps."""
-    runtime = context.runtime(record.runtime)
-    request = record.request
-    offering = candidate.offering
-    spec = runtime.launch_spec(
-        ServerRequest(
-            name=node.name,
-            models=slot.server.models,
-            place=candidate.place,
-            devices=0 if offering.hardware.is_cpu else offering.count,
-            tensor_parallel=request.tensor_parallel,
-            pipeline_parallel=request.pipeline_parallel,
-            version=request.runtime_version,
-            image=request.image,
-            command=request.command,
-            disk_gib=slot.server.disk_gib,
-            model_folder=_model_folder(slot) if candidate.place == "process" else None,
-        )
-    )
+    asked = server_request(record.request, slot.server, candidate, name=node.name)
+    spec = context.runtime(record.runtime).launch_spec(asked)
     terms = GuardTerms(
         idle_s=record.idle_s,
         boot_until=node.boot_until,
@@ -302,14 +285,6 @@ def launch_spec(
     )
     tokens = (HUB_SECRET,) if with_hub_token else ()
     return replace(spec, guard=terms, secrets=(*spec.secrets, *tokens))
-
-
-def _model_folder(slot: Slot) -> str | None:
-    """Return where the one model of a process lies, where it is here and not on a hub only."""
-    if len(slot.server.models) != 1:
-        return None
-    folder = folder_here(slot.server.models[0].model_id, slot.server.models[0].revision)
-    return str(folder) if folder is not None else None
 
 
 async def secrets_of(

@@ -127,10 +127,11 @@ async def create(
     node = await _intended(context, record, slot, candidate)
     provider = context.provider(candidate.provider)
     has_token = HUB_SECRET in secrets
-    spec = launch_spec(context, record, slot, candidate, node, with_hub_token=has_token)
     if isinstance(provider, Telling):
         provider.tell = context.tell
+    is_asked = False
     try:
+        spec = launch_spec(context, record, slot, candidate, node, with_hub_token=has_token)
         if isinstance(provider, Preparing):
             began = context.clock()
             await provider.prepare(spec)
@@ -138,6 +139,7 @@ async def create(
                 boot_until = context.clock() + timedelta(seconds=boot_s(context, candidate))
                 node = await context.set_node(node, boot_until=boot_until)
                 spec = launch_spec(context, record, slot, candidate, node, with_hub_token=has_token)
+        is_asked = True
         created = await context.call(
             "launch",
             provider.launch(
@@ -146,7 +148,7 @@ async def create(
         )
         await _require_own(context, node, created)
     except ProviderError as err:
-        if not err.may_have_arrived:
+        if not err.may_have_arrived or not is_asked:
             await _never_was(context, provider, node, str(err))
             raise
         context.tell(
@@ -166,7 +168,10 @@ async def create(
         await _never_was(context, provider, node, str(err))
         raise
     except BaseException:  # the user has stopped it: what may be there must end
-        await end_at_last(context, node, why="it was stopped while it was created")
+        if is_asked:
+            await end_at_last(context, node, why="it was stopped while it was created")
+        else:
+            await _take_back(context, node)
         raise
     tell_clock(context, provider)
     try:
@@ -188,9 +193,14 @@ async def _intended(
         for node in await context.read(context.store.nodes, record.id):
             is_own = node.replica == slot.replica and node.owner == this_process()
             if is_own and node.status == "launching":
-                why = "it was stopped before it was created"
-                await context.set_node(node, status="failed", detail=why, ended_at=context.clock())
+                await _take_back(context, node)
         raise
+
+
+async def _take_back(context: Context, node: NodeRecord) -> None:
+    """Write that a node will never be: no provider was asked for it, so nothing can come of it."""
+    why = "it was stopped before it was created"
+    await context.set_node(node, status="failed", detail=why, ended_at=context.clock())
 
 
 async def _require_own(context: Context, node: NodeRecord, created: Node) -> None:

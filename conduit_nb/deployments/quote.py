@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from conduit_nb.compute.accelerators import find_accelerator, find_accelerators
 from conduit_nb.compute.judging import terms_reasons
@@ -19,8 +19,9 @@ from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.money import Rates, rates_of
 from conduit_nb.errors import ArgumentError, ConduitError, NoOfferingError
 from conduit_nb.models.config import LmLiteModelConfig
+from conduit_nb.models.hub import folder_here
 from conduit_nb.providers.base import Listing, Provider
-from conduit_nb.runtimes.base import Place, Runtime
+from conduit_nb.runtimes.base import Place, Runtime, ServerRequest
 
 RUNTIME_DISK_GIB = 20
 """For an image's layers, caches and logs, beside the weights twice (fetched, and converted)."""
@@ -59,7 +60,8 @@ async def make_quote(context: Context, request: DeploymentRequest) -> Quote:
     """Ask the request's providers, all at once.
 
     Raises NoOfferingError where nothing would do, ArgumentError for a GPU that nobody knows and for
-    a command that would not be followed.
+    a command that would not be followed, and what a runtime lacks to be started: an image, a
+    package.
     """
     runtime = context.runtime(request.runtime)
     runtime.check(request.models)
@@ -87,9 +89,10 @@ async def make_quote(context: Context, request: DeploymentRequest) -> Quote:
         if not candidates:
             raise _nothing(request, plan, listings)
         candidates.sort(key=lambda one: _order(one.offering))
-        servers.append(
-            ServerQuote(models=models, plan=plan, disk_gib=disk_gib, candidates=tuple(candidates))
+        server = ServerQuote(
+            models=models, plan=plan, disk_gib=disk_gib, candidates=tuple(candidates)
         )
+        servers.append(_startable(server, request, runtime))
     rate = sum(one.candidates[0].rates.running_usd_per_hour for one in servers)
     return Quote(request=request, servers=tuple(servers), usd_per_hour=rate * request.replicas.min)
 
@@ -102,6 +105,50 @@ def split_models(
         return [tuple(models)]
     size = runtime.models_per_server
     return [tuple(models[begin : begin + size]) for begin in range(0, len(models), size)]
+
+
+def server_request(
+    request: DeploymentRequest, server: ServerQuote, candidate: Candidate, *, name: str
+) -> ServerRequest:
+    """Return what a runtime is asked for: one server of the request on one offering."""
+    offering, is_process = candidate.offering, candidate.place == "process"
+    return ServerRequest(
+        name=name,
+        models=server.models,
+        place=candidate.place,
+        devices=0 if offering.hardware.is_cpu else offering.count,
+        tensor_parallel=request.tensor_parallel,
+        pipeline_parallel=request.pipeline_parallel,
+        version=request.runtime_version,
+        image=request.image,
+        command=request.command,
+        disk_gib=server.disk_gib,
+        model_folder=_model_folder(server.models) if is_process else None,
+    )
+
+
+def _model_folder(models: Sequence[LmLiteModelConfig]) -> str | None:
+    """Return where the one model of a process lies, where it is here and not on a hub only."""
+    if len(models) != 1:
+        return None
+    folder = folder_here(models[0].model_id, models[0].revision)
+    return str(folder) if folder is not None else None
+
+
+def _startable(server: ServerQuote, request: DeploymentRequest, runtime: Runtime) -> ServerQuote:
+    """Leave the candidates on which the runtime can be started; raise why it can on none."""
+    left: list[Candidate] = []
+    refused: list[ConduitError] = []
+    for one in server.candidates:
+        try:
+            runtime.launch_spec(server_request(request, server, one, name=runtime.name))
+        except ConduitError as err:
+            refused.append(err)
+        else:
+            left.append(one)
+    if not left:
+        raise refused[0]
+    return replace(server, candidates=tuple(left))
 
 
 async def _listed(provider: Provider, *, is_only: bool) -> Listing:

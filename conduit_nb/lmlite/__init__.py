@@ -1,4 +1,4 @@
 """LmLite: Conduit's own runtime, a model server in a process of its own.
 
-Layer 3. Import its modules by name: some load torch, and this file must not.
+Import its modules by name: some load torch, and this file must not.
 """

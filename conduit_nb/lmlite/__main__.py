@@ -1,10 +1,8 @@
 """The program `python -m conduit_nb.lmlite`: a model server for this machine only.
 
 Its key comes from CONDUIT_API_KEY, so that no list of processes shows it. It ends by itself after
-`--idle-s` seconds without a request, and on SIGTERM when what runs is finished or `--drain-s`
-seconds have passed. Exit codes: 0 it was asked to end, 2 it was started wrongly, 98 the port is
-taken.
-Layer 3.
+`--idle-s` seconds without a request, and on SIGTERM when running requests are finished or
+`--drain-s` seconds have passed. Exit codes: 0 regular end, 2 usage error, 98 port in use.
 """
 
 from __future__ import annotations
@@ -53,7 +51,7 @@ BACKLOG = 2048
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until asked to end; return the exit code."""
+    """Serve until a signal or the idle timeout; return the exit code."""
     chosen = _parser().parse_args(arguments)
     try:
         key = _take_key()
@@ -83,13 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _started_wrongly(err: ConduitError | OSError, chosen: argparse.Namespace) -> int:
-    """Say why the server cannot start; return the exit code."""
+    """Print why the server cannot start; return the exit code."""
     if isinstance(err, ConduitError):
         print(f"{err} {err.hint}", file=sys.stderr)
         return STARTED_WRONGLY
     is_taken = err.errno == errno.EADDRINUSE
-    said = "is in use" if is_taken else f"cannot be listened on: {err.strerror}"
-    print(f"Port {chosen.port} on {chosen.host} {said}. Pass another --port.", file=sys.stderr)
+    problem = "is in use" if is_taken else f"cannot be listened on: {err.strerror}"
+    print(f"Port {chosen.port} on {chosen.host} {problem}. Pass another --port.", file=sys.stderr)
     return PORT_IN_USE if is_taken else STARTED_WRONGLY
 
 
@@ -104,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--drain-s", type=_seconds, default=5.0, help="how long SIGTERM waits")
     parser.add_argument("--threads", type=int, help="threads of an engine on the CPU")
     parser.add_argument(
-        "--max-concurrency", type=int, default=32, help="rows a model writes at once"
+        "--max-concurrency", type=int, default=32, help="replies a model writes at once"
     )
     parser.add_argument("--max-waiting", type=int, default=512, help="requests a model may queue")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 or mps; the best that is there")
@@ -153,9 +151,9 @@ def _allow_connections() -> None:
     """Raise the limit of open files, often 1,024, to what this process may have."""
     if resource is None:
         return
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some systems allow less than they report
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def _loader(config: EngineConfig, memory_gib: float | None) -> EngineLoader:
@@ -232,7 +230,7 @@ async def _serve(
             async with asyncio.timeout(chosen.drain_s):
                 await activity.until_quiet()
         log_event("stopped", unfinished=activity.requests)
-        # What still runs fails now, and its client is told so.
+        # Requests that still run fail now, and their clients get the error.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await pool.close()
@@ -258,7 +256,7 @@ async def _reason(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but a signal asks us to end instead of it: we finish what runs first."""
+    """uvicorn, but signals are ours to handle: running requests are finished first."""
 
     def __init__(
         self, config: uvicorn.Config, loop: asyncio.AbstractEventLoop, on_signal: Callable[[], None]

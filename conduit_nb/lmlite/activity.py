@@ -1,7 +1,6 @@
-"""Whether a server is wanted: the requests that it has, and since when it had none.
+"""Counts a server's open requests, and since when it has been idle.
 
-Only requests for a model's work count; health checks and listings are no sign of life.
-Layer 3.
+Only requests for a model's work count, not health checks and listings.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 A field that cannot be honoured is refused by name; one that has no effect on the text (`user`,
 `metadata`) is ignored. An unknown field is ignored as well, as in vLLM, and named in the log and in
 a header of the response, unless it looks like a typo. Knows no HTTP and no model.
-Layer 3.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ WITHOUT_EFFECT = {
     "prompt_cache_key",
     "prompt_cache_retention",
     "prediction",
-    # vLLM's, which decide when and how a reply is made, not what it says
+    # vLLM's, which decide when and how a reply is made, not its content
     "priority",
     "request_id",
     "guided_decoding_backend",
@@ -131,7 +130,7 @@ class ApiRequest(ABC):
     def replies(self) -> int:
         """How many replies are to be written."""
 
-    def grammar(self, engine: Engine) -> Mapping[str, Any] | TextGrammar | CallGrammar | None:  # noqa: ARG002  # chats ask it
+    def grammar(self, engine: Engine) -> Mapping[str, Any] | TextGrammar | CallGrammar | None:  # noqa: ARG002  # chats need it
         """Return what a reply must be; None where any text will do."""
         return self.json_schema if self.text_grammar is None else self.text_grammar
 
@@ -345,23 +344,25 @@ def _sampling(checked: Mapping[str, Any], top_logprobs: int | None) -> SamplingP
 
 
 def _reply_parts(checked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a reply must be, whichever field says it."""
-    asked: dict[str, Mapping[str, Any] | TextGrammar] = {}
+    """Return the constraint on the reply, whichever field holds it."""
+    constraints: dict[str, Mapping[str, Any] | TextGrammar] = {}
     if (schema := _json_schema(checked.get("response_format"))) is not None:
-        asked["response_format"] = schema
+        constraints["response_format"] = schema
     for name in _GUIDES:
         if checked.get(name) is not None:
-            asked[name] = _guided(name, checked[name], name.removeprefix("guided_"))
+            constraints[name] = _guided(name, checked[name], name.removeprefix("guided_"))
     for name, value in _part(checked, "structured_outputs").items():
         if value is not None and value is not False:
-            asked[f"structured_outputs.{name}"] = _guided(f"structured_outputs.{name}", value, name)
-    if len(asked) > 1:
+            constraints[f"structured_outputs.{name}"] = _guided(
+                f"structured_outputs.{name}", value, name
+            )
+    if len(constraints) > 1:
         raise refused(
-            list(asked)[1],
-            f"{' and '.join(asked)} cannot be combined: each says what the reply must be.",
+            list(constraints)[1],
+            f"{' and '.join(constraints)} cannot be combined: each constrains the whole reply.",
             "Send one of them.",
         )
-    found = next(iter(asked.values()), None)
+    found = next(iter(constraints.values()), None)
     json_schema = None if isinstance(found, TextGrammar) else found
     if options.get("confidence") and json_schema is None:
         raise RequestRefusedError(
@@ -372,8 +373,8 @@ def _reply_parts(checked: Mapping[str, Any], options: Mapping[str, Any]) -> dict
     if found is not None and checked.get("ignore_eos"):
         raise refused(
             "ignore_eos",
-            f"ignore_eos cannot be combined with {next(iter(asked))}, which says where the reply"
-            " ends.",
+            f"ignore_eos cannot be combined with {next(iter(constraints))}, which decides where the"
+            " reply ends.",
             "Leave one of them out.",
         )
     return {
@@ -384,7 +385,7 @@ def _reply_parts(checked: Mapping[str, Any], options: Mapping[str, Any]) -> dict
 
 
 def _guided(path: str, value: Any, kind: str) -> Mapping[str, Any] | TextGrammar:
-    """Return what one of vLLM's fields says that a reply must be."""
+    """Return the constraint of one of vLLM's fields."""
     match kind:
         case "json_object":
             return ANY_OBJECT
@@ -415,7 +416,7 @@ def _json_schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any]
     match response_format:
         case {"type": "json_schema", "json_schema": {"schema": schema}} if schema is not None:
             return cast("Mapping[str, Any]", schema)
-        # Beside the type, as llama.cpp and Together write it.
+        # Next to the type, as llama.cpp and Together write it.
         case {"type": "json_schema" | "json_object", "schema": schema} if schema is not None:
             return schema
         case {"type": "json_object"}:

@@ -1,10 +1,9 @@
-"""Attention over a pack: each row looks at its own pages, and the model's code stays as it is.
+"""Attention over a batch: each sequence attends to its own pages; the model's code is unchanged.
 
 transformers calls it in every layer (`attn_implementation="lmlite"`), with the layer's pools in
-the place of keys and values (`KvCache.update` returns them) and the step as a keyword. Whether a
-layer's attention slides is known from the mask that its model's own code asks for: `pack_mask`
-answers with the window in place of a mask, and layers with masks of any other kind are refused.
-Layer 3: torch, transformers.
+the place of keys and values (`KvCache.update` returns them) and the batch as a keyword. Whether a
+layer has a sliding window is known from the mask that its model's own code requests: `batched_mask`
+returns the window in place of a mask, and layers with masks of any other kind are refused.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import causal_mask_function
 
 from conduit_nb.errors import ModelError
-from conduit_nb.lmlite.kv_cache import Part, Step
+from conduit_nb.lmlite.kv_cache import AttentionSpan, ForwardBatch
 
 NAME = "lmlite"
 FOLDED_QUERIES = 32
-"""Up to so many queries of a row, the heads that share keys are folded into the query axis."""
+"""Up to so many queries of a sequence, the heads that share keys are folded into the query axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +41,11 @@ def register_attention() -> None:
     """Make `attn_implementation="lmlite"` known to transformers. Idempotent."""
     attention: Any = AttentionInterface  # transformers types its registries in part only
     masks: Any = AttentionMaskInterface
-    attention.register(NAME, pack_attention)
-    masks.register(NAME, pack_mask)
+    attention.register(NAME, batched_attention)
+    masks.register(NAME, batched_mask)
 
 
-def pack_mask(
+def batched_mask(
     *,
     mask_function: Callable[[int, int, torch.Tensor, torch.Tensor], torch.Tensor],
     local_size: int | None = None,
@@ -55,7 +54,7 @@ def pack_mask(
 ) -> Window | OtherMask | None:
     """Return the window of a mask that slides, None for one that hides just what comes after.
 
-    `mask_function` tells of pairs of positions, query and key, whether the one sees the other.
+    `mask_function` returns for pairs of positions, query and key, whether the one sees the other.
     """
     if mask_function is causal_mask_function and local_size is None:
         return None
@@ -72,7 +71,7 @@ def pack_mask(
     return Window(tokens=local_size) if local_size else None
 
 
-def pack_attention(
+def batched_attention(
     _: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -83,7 +82,7 @@ def pack_attention(
     softcap: float | None = None,
     s_aux: torch.Tensor | None = None,
     sliding_window: int | None = None,
-    lmlite_step: Step | None = None,
+    lmlite_batch: ForwardBatch | None = None,
     **__: object,
 ) -> tuple[torch.Tensor, None]:
     """Return `[1, tokens, heads, value_dim]` for query `[1, heads, tokens, key_dim]`.
@@ -92,8 +91,8 @@ def pack_attention(
     scores to ±softcap by a tanh (Gemma 2); `s_aux` `[heads]` are scores of a sink that takes its
     share of the weights and gives nothing (gpt-oss).
     """
-    if lmlite_step is None:
-        raise _unserved("its layers are not told which rows they work on (lmlite_step)")
+    if lmlite_batch is None:
+        raise _unserved("its layers do not pass on which sequences they work on (lmlite_batch)")
     if isinstance(attention_mask, OtherMask | torch.Tensor):
         kind = type(attention_mask).__name__
         raise _unserved(f"its attention mask ({kind}) is neither causal nor a sliding window")
@@ -104,26 +103,26 @@ def pack_attention(
         )
     heads, tokens, _dim = query.shape[1:]
     kv_heads, value_dim = value.shape[0], value.shape[2]
-    rows = query[0].transpose(0, 1)  # [tokens, heads, key_dim]
-    grouped = rows.reshape(tokens, kv_heads, heads // kv_heads, -1)
+    by_token = query[0].transpose(0, 1)  # [tokens, heads, key_dim]
+    grouped = by_token.reshape(tokens, kv_heads, heads // kv_heads, -1)
     out = query.new_empty(tokens, kv_heads, heads // kv_heads, value_dim)
-    for part in lmlite_step.parts_within(attention_mask.tokens if attention_mask else None):
-        keys, values = _cached(key, part), _cached(value, part)
-        here = slice(part.begin, part.end)
-        queries = part.end - part.begin
+    for span in lmlite_batch.spans_within(attention_mask.tokens if attention_mask else None):
+        keys, values = _cached(key, span), _cached(value, span)
+        here = slice(span.begin, span.end)
+        queries = span.end - span.begin
         if softcap is not None or s_aux is not None:
-            out[here] = _spelled_out(grouped[here], keys, values, part, scaling, softcap, s_aux)
+            out[here] = _spelled_out(grouped[here], keys, values, span, scaling, softcap, s_aux)
         elif queries == 1:
             out[here] = scaled_dot_product_attention(grouped[here], keys, values, scale=scaling)
-        elif queries <= FOLDED_QUERIES and not part.is_first:
-            out[here] = _folded(grouped[here], keys, values, part, scaling)
+        elif queries <= FOLDED_QUERIES and not span.is_first:
+            out[here] = _folded(grouped[here], keys, values, span, scaling)
         else:
             attended = scaled_dot_product_attention(
                 query[:, :, here],
                 keys,
                 values,
-                attn_mask=part.mask,
-                is_causal=part.is_first,
+                attn_mask=span.mask,
+                is_causal=span.is_first,
                 scale=scaling,
                 enable_gqa=True,
             )  # [1, heads, queries, value_dim]
@@ -131,29 +130,29 @@ def pack_attention(
     return out.view(1, tokens, heads, value_dim), None
 
 
-def _cached(pool: torch.Tensor, part: Part) -> torch.Tensor:
-    """Return `[1, kv_heads, length, head_dim]`, without a copy where the pages are neighbours."""
-    if len(part.runs) == 1:
-        begin, end = part.runs[0]
+def _cached(pool: torch.Tensor, span: AttentionSpan) -> torch.Tensor:
+    """Return `[1, kv_heads, length, head_dim]`, without a copy where the pages are adjacent."""
+    if len(span.runs) == 1:
+        begin, end = span.runs[0]
         return pool[:, begin:end].unsqueeze(0)
-    return torch.cat([pool[:, begin:end] for begin, end in part.runs], dim=1).unsqueeze(0)
+    return torch.cat([pool[:, begin:end] for begin, end in span.runs], dim=1).unsqueeze(0)
 
 
 def _folded(
     grouped: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    part: Part,
+    span: AttentionSpan,
     scaling: float | None,
 ) -> torch.Tensor:
     """Attend with `[queries, kv_heads, group, key_dim]`, reading keys once for the whole group."""
     queries, kv_heads, group, key_dim = grouped.shape
-    assert part.mask is not None
+    assert span.mask is not None
     attended = scaled_dot_product_attention(
         grouped.permute(1, 2, 0, 3).reshape(1, kv_heads, group * queries, key_dim),
         keys,
         values,
-        attn_mask=part.mask.repeat(group, 1),
+        attn_mask=span.mask.repeat(group, 1),
         scale=scaling,
     )
     return attended.view(kv_heads, group, queries, -1).permute(2, 0, 1, 3)
@@ -163,7 +162,7 @@ def _spelled_out(
     grouped: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    part: Part,
+    span: AttentionSpan,
     scaling: float | None,
     softcap: float | None,
     sinks: torch.Tensor | None,
@@ -175,21 +174,21 @@ def _spelled_out(
     scores = scores.view(kv_heads, group, queries, -1) * (scaling or key_dim**-0.5)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
-    if part.mask is not None:
-        scores = scores + part.mask
-    elif part.is_first:
+    if span.mask is not None:
+        scores = scores + span.mask
+    elif span.is_first:
         later = torch.ones(queries, queries, dtype=torch.bool, device=scores.device).triu_(1)
         scores = scores.masked_fill(later, -torch.inf)
     if sinks is not None:
         sink = sinks.to(scores.dtype).view(kv_heads, group, 1, 1)
         scores = torch.cat([scores, sink.expand(-1, -1, queries, -1)], dim=-1)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)[..., : part.length]
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)[..., : span.length]
     attended = weights.to(values.dtype).flatten(1, 2) @ values[0]
     return attended.view(kv_heads, group, queries, -1).permute(2, 0, 1, 3)
 
 
 def _unserved(why: str) -> ModelError:
     return ModelError(
-        f"The rows of this model cannot be packed: {why}.",
-        hint="It is served row by row instead, slower.",
+        f"The sequences of this model cannot be batched: {why}.",
+        hint="They are served one at a time instead, which is slower.",
     )

@@ -1,7 +1,4 @@
-"""Authentication, and the limits of a request's body. Knows HTTP and nothing of the content.
-
-Layer 3.
-"""
+"""Authentication, and the limits of a request's body. Knows HTTP and nothing of the content."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ async def read_body(request: Request, key: str) -> bytes:
 def require_key(request: Request, key: str) -> None:
     """Raise EndpointAuthError where the request does not carry the key."""
     kind, _, given = request.headers.get("authorization", "").partition(" ")
-    # Compared in constant time, so that the time of an answer tells nothing of the key.
+    # Compared in constant time, so that the time of an answer reveals nothing about the key.
     right = hmac.compare_digest(given.strip().encode(), key.encode())
     if kind.lower() != "bearer" or not right:
         raise EndpointAuthError(
@@ -61,9 +58,9 @@ async def _read(request: Request, key: str) -> bytes:
             break
     if size > BODY_LIMIT_BYTES:
         shown = request.headers.get("content-length", "")
-        told = int(shown) if shown.isdigit() else size
+        sent = int(shown) if shown.isdigit() else size
         raise BodyTooLargeError(
-            f"The prompt is too long: the request has {told:,} bytes; "
+            f"The prompt is too long: the request has {sent:,} bytes; "
             f"this server reads at most {BODY_LIMIT_BYTES:,}.",
             hint="Shorten the input: no model here reads that much at once.",
         )

@@ -1,7 +1,6 @@
 """OpenAI's chat completions: the request checked field by field, replies whole or as chunks.
 
 Knows no HTTP and no model.
-Layer 3.
 """
 
 from __future__ import annotations
@@ -99,7 +98,7 @@ class ChatCompletionRequest(ApiRequest):
         return self.n
 
     def grammar(self, engine: Engine) -> Mapping[str, Any] | TextGrammar | CallGrammar | None:
-        """Return what a reply must be: a call where one is asked for, else what it may be."""
+        """Return what a reply must be: a call where one is required, else what it may be."""
         tools = self.tools
         if tools is None:
             return self.json_schema if self.text_grammar is None else self.text_grammar
@@ -151,7 +150,7 @@ class ChatCompletionRequest(ApiRequest):
 
 
 def parse_chat(body: bytes) -> ChatCompletionRequest:
-    """Return what `body` asks for.
+    """Return the request in `body`.
 
     Raises RequestRefusedError that names every field that is wrong.
     """
@@ -181,7 +180,7 @@ def parse_chat(body: bytes) -> ChatCompletionRequest:
 def _check_combination(
     common: Mapping[str, Any], tools: ToolUse, checked: Mapping[str, Any]
 ) -> None:
-    """Raise RequestRefusedError where a request asks for calls and for something else at once."""
+    """Raise RequestRefusedError where a request combines calls with what excludes them."""
     name = "functions" if tools.is_legacy else "tools"
     if common["text_grammar"] is not None:
         raise refused(
@@ -318,7 +317,7 @@ class ChatCompletionResponse(ApiResponse):
                 return {"tool_calls": [ToolCall(index=index, function={"arguments": text})]}
 
     def _reason(self, output: CompletionOutput) -> str | None:
-        """Return why a reply ended, as OpenAI says it of one with calls."""
+        """Return the finish reason, as OpenAI names it for a reply with calls."""
         reader = self._readers.get(output.index)
         if output.finish_reason != "stop" or reader is None or not reader.calls:
             return output.finish_reason

@@ -5,7 +5,6 @@ Text that a user or a row brings is text only: where it spells one of the model'
 
 Functions are shown to the model by its template, where that knows them and writes calls in a form
 that is known here; else by a text in the system message, and calls and results as text.
-Layer 3.
 """
 
 from __future__ import annotations

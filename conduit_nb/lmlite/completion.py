@@ -1,7 +1,6 @@
 """OpenAI's older completions: plain text in, what may follow it out. No chat template.
 
 Knows no HTTP and no model.
-Layer 3.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ class CompletionRequest(ApiRequest):
 
 
 def parse_completion(body: bytes) -> CompletionRequest:
-    """Return what `body` asks for.
+    """Return the request in `body`.
 
     Raises RequestRefusedError that names every field that is wrong.
     """
@@ -82,9 +81,9 @@ def parse_completion(body: bytes) -> CompletionRequest:
     )
     if request.confidence:
         raise RequestRefusedError(
-            "conduit.confidence is not told by this endpoint.",
+            "conduit.confidence is not supported by this endpoint.",
             param="conduit.confidence",
-            hint="Ask /v1/chat/completions, or leave confidence out.",
+            hint="Use /v1/chat/completions, or leave confidence out.",
         )
     if request.replies > MOST_REPLIES:
         raise RequestRefusedError(
@@ -101,7 +100,7 @@ class CompletionResponse(ApiResponse):
 
     def __init__(self, response_id: str, model: str, *, has_logprobs: bool) -> None:
         super().__init__(response_id, model, has_logprobs=has_logprobs)
-        self._told: dict[int, int] = defaultdict(int)
+        self._emitted: dict[int, int] = defaultdict(int)
 
     def whole(self, replies: Sequence[CompletionOutput], usage: Usage) -> TextReply:
         """Return the body of a request that is not streamed."""
@@ -140,8 +139,8 @@ class CompletionResponse(ApiResponse):
         """Return the entries as columns; offsets are characters of the reply's whole text."""
         offsets: list[int] = []
         for entry in output.logprobs:
-            offsets.append(self._told[output.index])
-            self._told[output.index] += _characters(entry.token) if entry.is_text else 0
+            offsets.append(self._emitted[output.index])
+            self._emitted[output.index] += _characters(entry.token) if entry.is_text else 0
         return TextLogprobs(
             tokens=[_text(entry.token) for entry in output.logprobs],
             token_logprobs=[entry.logprob for entry in output.logprobs],
@@ -154,10 +153,10 @@ def _top(entry: TokenLogprob) -> dict[str, float]:
     """Return the likeliest tokens and the one that was taken; halves of characters may share a
     name, and the likeliest of them has it.
     """
-    told: dict[str, float] = {}
+    likeliest: dict[str, float] = {}
     for token, logprob in (*entry.top, (entry.token, entry.logprob)):
-        told.setdefault(_text(token), logprob)
-    return told
+        likeliest.setdefault(_text(token), logprob)
+    return likeliest
 
 
 def _text(token: bytes) -> str:

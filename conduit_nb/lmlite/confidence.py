@@ -2,7 +2,7 @@
 
 The figure is the product of the masked probabilities of the tokens that decide the value: what the
 model gave to this value, given all that stands before it, among those that the grammar allows.
-Tokens that had to come count 1. Layer 3: no torch.
+Tokens that had to come count 1. Imports no torch.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from conduit_nb.lmlite.logprobs import Chosen, Vocabulary
+from conduit_nb.lmlite.logprobs import SampledToken, Vocabulary
 from conduit_nb.schemas.closing import Completer
 from conduit_nb.schemas.reader import JsonReader, Part, Word
 
 
-class ConfidenceTrail:
+class ConfidenceTracker:
     """Holds how likely each token of one reply was, until its values are known."""
 
     def __init__(self, completer: Completer, vocabulary: Vocabulary) -> None:
@@ -28,8 +28,8 @@ class ConfidenceTrail:
         self._logprobs: list[float] = []
         self._closed_from: int | None = None
 
-    def add(self, chosen: Sequence[Chosen], *, is_closing: bool) -> None:
-        """Note tokens that were written; `is_closing` says that not the model chose them."""
+    def add(self, chosen: Sequence[SampledToken], *, is_closing: bool) -> None:
+        """Add tokens that were written; with `is_closing` the model did not choose them."""
         if is_closing and self._closed_from is None:
             self._closed_from = len(self._written)
         for one in chosen:
@@ -37,7 +37,7 @@ class ConfidenceTrail:
             self._ends.append(len(self._written))
             self._logprobs.append(one.logprob)
 
-    def told(self) -> dict[str, float]:
+    def confidences(self) -> dict[str, float]:
         """Return the confidence in each chosen value, by JSON pointer; those not chosen have none.
 
         A value that a limit cut, or that was written only to close the record, is not chosen.
@@ -47,12 +47,12 @@ class ConfidenceTrail:
         reader.feed(text)
         byte_at = [0, *itertools.accumulate(len(char.encode()) for char in text)]
         limit = len(self._written) if self._closed_from is None else self._closed_from
-        told: dict[str, float] = {}
+        confidences: dict[str, float] = {}
         for pointer, part in self._completer.choices(reader):
             start, end = byte_at[part.start], byte_at[_decided(part, len(text))]
             if end <= limit:
-                told[pointer] = math.exp(min(self._logprob(start, end), 0.0))
-        return told
+                confidences[pointer] = math.exp(min(self._logprob(start, end), 0.0))
+        return confidences
 
     def _logprob(self, start: int, end: int) -> float:
         """Return the sum over the tokens that have a byte between the two."""

@@ -1,7 +1,4 @@
-"""Which model an engine loads, and how it runs: device, precision, limits, threads. No torch.
-
-Layer 3.
-"""
+"""Which model an engine loads, and how it runs: device, precision, limits, threads. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from dataclasses import dataclass
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import DType, WeightQuantization
 
-OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "kept_tokens")
+OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "prefix_cache_tokens")
 """Limits that the engine finds itself where they are None."""
 
 
@@ -30,17 +27,17 @@ class EngineConfig:
 
     `device` None takes CUDA or MPS where there is one, else the CPU; `dtype` "auto" is float32 on
     the CPU and the model's own elsewhere. `quantization` is what is done to linear layers.
-    `max_concurrency` bounds the rows of a step: further
-    requests wait in order. `max_model_len` lowers the model's own limit of prompt plus reply in
-    tokens and cannot raise it. `threads` None takes the physical cores (CPU only).
-    `batch_timeout_ms` is how long a request that finds the engine idle waits for company.
-    `prefill_tokens` bounds the prompt tokens of one step: longer prompts are read in pieces.
-    `cache_tokens` is how many tokens of all rows the KV cache holds; None takes what full contexts
-    need, at most `cache_bytes`, or without those half of the free memory. Where it runs out, the
-    youngest row waits.
-    `kept_tokens` is how many of them may be those of past rows, kept for rows that begin alike;
-    None takes an eighth on the CPU, elsewhere whatever rows leave free. 0 keeps nothing. `drafts`
-    lets rows guess ahead what they copy; the text is the same.
+    `max_concurrency` bounds the sequences of a batch: further requests wait in order.
+    `max_model_len` lowers the model's own limit of prompt plus reply in tokens and cannot raise it.
+    `threads` None takes the physical cores (CPU only).
+    `batch_timeout_ms` is how long a request that finds the engine idle waits for others to batch
+    with. `prefill_tokens` bounds the prompt tokens of one step: longer prompts are prefilled in
+    chunks. `cache_tokens` is how many tokens of all sequences the KV cache holds; None takes what
+    full contexts need, at most `cache_bytes`, or without those half of the free memory. Where it
+    runs out, the youngest sequence is preempted. `prefix_cache_tokens` is how many of them may
+    belong to past sequences, kept for later ones with the same prefix; None takes an eighth on the
+    CPU, elsewhere whatever running sequences leave free. 0 keeps nothing. `drafts` turns on
+    speculative decoding by n-gram lookup; the text is the same.
 
     Raises ArgumentError where a value cannot be meant.
     """
@@ -55,7 +52,7 @@ class EngineConfig:
     prefill_tokens: int = 512
     cache_tokens: int | None = None
     cache_bytes: int | None = None
-    kept_tokens: int | None = None
+    prefix_cache_tokens: int | None = None
     drafts: bool = True
 
     def __post_init__(self) -> None:
@@ -67,7 +64,7 @@ class EngineConfig:
             ("prefill_tokens", 1),
             ("cache_tokens", 64),
             ("cache_bytes", 0),
-            ("kept_tokens", 0),
+            ("prefix_cache_tokens", 0),
         ):
             value: object = getattr(self, name)
             if value is None and name in OPTIONAL:

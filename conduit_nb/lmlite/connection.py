@@ -1,8 +1,4 @@
-"""One HTTP/1.1 connection as uvicorn sees it, where it would say or wait for something else.
-
-Knows uvicorn and h11.
-Layer 3.
-"""
+"""uvicorn's HTTP/1.1 connection with our errors and timeouts. Knows uvicorn and h11."""
 
 from __future__ import annotations
 
@@ -17,9 +13,9 @@ from conduit_nb.lmlite.http_errors import error_reply
 
 
 class Connection(H11Protocol):
-    """uvicorn's, but bytes that are no HTTP get our kind of error; a connection that says nothing
-    is closed after the time for which an idle one is kept, and one whose client takes nothing of
-    its answer for `stall_timeout_s` is cut, so that it keeps no place from others.
+    """uvicorn's, but invalid HTTP gets our kind of error; a connection that sends no request is
+    closed after the keep-alive timeout, and one whose client reads nothing of its answer for
+    `stall_timeout_s` is cut, so that it takes no place from others.
     """
 
     stall_timeout_s = 60.0

@@ -7,7 +7,7 @@
 A conversion needs torch, gigabytes for a while, and may meet a hostile file: hence its own
 process. It is written as float32, which holds every value of every GGUF; an engine loads it in
 the precision that it runs in.
-Layer 3. Loads torch only where a conversion really happens.
+Loads torch only where a conversion really happens.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ REPORTED = {kind.code: kind for kind in (MissingExtraError, ModelFilesError, Sto
 def converted(files: ModelFiles, *, progress: Progress = silent) -> Path:
     """Return a folder with the model as safetensors, converting it where that is still to do.
 
-    Blocks for half a minute or more where it converts. Two processes that ask at once do it once.
+    Blocks for half a minute or more where it converts. Two processes at once convert only once.
 
     Raises ModelFilesError where the GGUF is broken, StorageError where the cache cannot take it.
     """
@@ -82,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             threading.Thread(target=_end_with_parent, daemon=True).start()
         return _convert_and_report(Path(paths[0]) / paths[1], Path(paths[2]))
     try:
-        files = find_model(model_id, revision=chosen.revision, progress=_tell)
-        folder = converted(files, progress=_tell)
+        files = find_model(model_id, revision=chosen.revision, progress=_report)
+        folder = converted(files, progress=_report)
     except ConduitError as err:
         print(f"{type(err).__name__}: {err}\n  {err.hint}", file=sys.stderr)
         return 1
@@ -104,13 +104,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(line: str) -> None:
+def _report(line: str) -> None:
     print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def _run(gguf: Path, target: Path, progress: Progress) -> None:
     """Run a conversion in a process that ends when we do, however that comes about."""
-    said: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
+    output: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
         # -P: a torch.py in the folder where the user stands is not the torch that is meant.
         [
@@ -139,7 +139,7 @@ def _run(gguf: Path, target: Path, progress: Progress) -> None:
                 case {"error": str(code), "message": str(text), "hint": str(hint)}:
                     failure = REPORTED[code](text, hint=hint)
                 case _:
-                    said.append(line.strip())
+                    output.append(line.strip())
         code = process.wait()
     finally:
         process.kill()
@@ -147,7 +147,7 @@ def _run(gguf: Path, target: Path, progress: Progress) -> None:
     if failure is not None:
         raise failure
     if code != 0:
-        raise _unreported(gguf, code, said)
+        raise _unreported(gguf, code, output)
 
 
 def _message(line: str) -> dict[str, Any]:
@@ -160,13 +160,13 @@ def _message(line: str) -> dict[str, Any]:
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
-def _unreported(gguf: Path, code: int, said: Sequence[str]) -> ModelError:
+def _unreported(gguf: Path, code: int, output: Sequence[str]) -> ModelError:
     if code < 0:
         return ModelError(
             f"The conversion of {gguf.name} was ended by signal {-code}.",
             hint="Without a person behind it that is a lack of memory: free some, then try again.",
         )
-    last = next((line for line in reversed(said) if line), "it said nothing")
+    last = next((line for line in reversed(output) if line), "it wrote no output")
     return ModelFilesError(
         f"{gguf} cannot be converted: {last[:300]}",
         hint="It is broken, cut short, or of a kind that transformers cannot read: fetch it again, "
@@ -175,7 +175,7 @@ def _unreported(gguf: Path, code: int, said: Sequence[str]) -> ModelError:
 
 
 def _convert_and_report(gguf: Path, target: Path) -> int:
-    """Convert, and say what happens in lines of JSON for the process that started us."""
+    """Convert, and report progress in lines of JSON to the process that started us."""
 
     def report(line: str) -> None:
         print(json.dumps({"progress": line}), flush=True)
@@ -228,7 +228,7 @@ def _convert(gguf: Path, making: Path, progress: Progress) -> None:
 
 
 def _storage_error(err: Exception, folder: Path) -> StorageError:
-    """Return what writing met; safetensors (in Rust) says the system's number in its text."""
+    """Return the error for a failed write; safetensors (in Rust) has the errno in its message."""
     if not isinstance(err, OSError) or err.errno is None:
         number = STORAGE_ERRNO.search(str(err))
         if number is None:

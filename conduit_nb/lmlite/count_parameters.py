@@ -5,7 +5,7 @@
 
 It takes seconds and imports what a stranger's config.json names (of transformers, never of the
 folder): hence a process of its own.
-Layer 3. Loads torch only in that process.
+Loads torch only in that process.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ def counted_tensors(folder: Path) -> tuple[Tensor, ...]:
     ran = _run(folder)
     if ran.returncode == 0:
         return tuple(_tensors(ran.stdout))
-    said = _last_line(ran)
+    reason = _last_line(ran)
     if ran.returncode == LACKS:
-        raise MissingExtraError(said, hint='pip install "conduit-nb[lmlite]"')
+        raise MissingExtraError(reason, hint='pip install "conduit-nb[lmlite]"')
     raise ModelError(
-        f"The parameters of the model in {folder} cannot be counted: {said[:300]}",
-        hint="Put the model's safetensors, or their index, beside its config.json.",
+        f"The parameters of the model in {folder} cannot be counted: {reason[:300]}",
+        hint="Put the model's safetensors, or their index, next to its config.json.",
     )
 
 
 def completed_config(folder: Path) -> Mapping[str, Any] | None:
     """Return the config.json in `folder` with the defaults of transformers' class of its type.
 
-    Blocks for seconds where it is asked for the first time: it runs a process. None where
+    Blocks for seconds the first time: it runs a process, and caches the result. None where
     transformers is not installed or does not know the type.
     """
     return _with_defaults((folder / "config.json").read_bytes())
@@ -93,7 +93,7 @@ def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     except subprocess.TimeoutExpired as err:
         raise ModelError(
             f"Counting the parameters of {folder} took more than {TIMEOUT_S:.0f} s.",
-            hint="Put the model's safetensors, or their index, beside its config.json.",
+            hint="Put the model's safetensors, or their index, next to its config.json.",
         ) from err
 
 
@@ -192,11 +192,11 @@ def _config_with_defaults(transformers: Any, folder: Path) -> dict[str, Any]:
     try:
         config = _read_config(transformers, folder)
     except _refusals():
-        said = text_part(read_config(folder / "config.json"))
+        text_config = text_part(read_config(folder / "config.json"))
         known = transformers.models.auto.configuration_auto.CONFIG_MAPPING
-        if str(said.get("model_type")) not in known:
+        if str(text_config.get("model_type")) not in known:
             raise
-        config = known[said["model_type"]].from_dict(dict(said))
+        config = known[text_config["model_type"]].from_dict(dict(text_config))
     return cast("dict[str, Any]", json.loads(config.to_json_string(use_diff=False)))
 
 

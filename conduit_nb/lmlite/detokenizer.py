@@ -1,6 +1,6 @@
 """Tokens to text while they arrive: whole characters only, and nothing of a stop string.
 
-Layer 3: no torch.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ class Detokenizer:
     """Text of one reply, piece by piece; the pieces together are `decode` of all its tokens.
 
     A character may be spread over tokens, and a tokenizer may treat the first token of a text in
-    its own way. So tokens are decoded behind the last ones that were told (the context), and text
-    that ends in a broken character waits until it is whole or the reply is over.
+    its own way. So tokens are decoded behind the last ones that were emitted (the context), and
+    text that ends in a broken character waits until it is whole or the reply is over.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
         self._context: list[int] = []
         self._window: list[int] = []
-        self._told = 0
+        self._emitted = 0
 
     def add(self, tokens: Sequence[int]) -> str:
-        """Return the text that is certain now and was not told yet."""
+        """Return the text that is certain now and was not emitted yet."""
         self._window.extend(tokens)
         text = self._window_text()
         whole = text.rstrip(REPLACEMENT)
-        piece = whole[self._told :]
+        piece = whole[self._emitted :]
         if len(whole) == len(text) and text:
-            self._context, self._window, self._told = self._window, [], 0
+            self._context, self._window, self._emitted = self._window, [], 0
         else:
-            self._told = max(self._told, len(whole))
+            self._emitted = max(self._emitted, len(whole))
         return piece
 
     def flush(self) -> str:
         """Return the rest, broken characters included; nothing may be added after."""
-        return self._window_text()[self._told :]
+        return self._window_text()[self._emitted :]
 
     def _window_text(self) -> str:
         before = self._decode(self._context) if self._context else ""
@@ -57,19 +57,19 @@ class StopStrings:
         self._held = ""
 
     def add(self, text: str) -> tuple[str, bool]:
-        """Return the text that can be told now, and whether a stop string was reached."""
+        """Return the text that is certain now, and whether a stop string was reached."""
         if not self._stops:
             return text, False
         self._held += text
         found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             end, at = min(found)
-            told, self._held = self._held[: end if self._includes else at], ""
-            return told, True
+            certain, self._held = self._held[: end if self._includes else at], ""
+            return certain, True
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         cut = len(self._held) - keep
-        told, self._held = self._held[:cut], self._held[cut:]
-        return told, False
+        certain, self._held = self._held[:cut], self._held[cut:]
+        return certain, False
 
     def passed(self, text: str) -> str:
         """Return text in which no stop string counts, and what was held back before it."""

@@ -1,7 +1,4 @@
-"""The devices of this process, and how much of each the models on it may take together.
-
-Layer 3: torch.
-"""
+"""The devices of this process, and how much of each the models on it may take together."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""One model that writes many replies at once.
+"""The engine: one model that writes many replies at once, by continuous batching.
 
-Requests come from event loops and their text goes back there; the steps are the worker's.
-Layer 3.
+Requests come from event loops and their text goes back there; the worker's thread runs the steps.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections import abc
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ import torch
 
 from conduit_nb.errors import ConduitError, ContextLengthError
 from conduit_nb.lmlite.chat_template import ChatTemplate
-from conduit_nb.lmlite.confidence import ConfidenceTrail
+from conduit_nb.lmlite.confidence import ConfidenceTracker
 from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Guide
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS
-from conduit_nb.lmlite.logprobs import LogprobTrail
+from conduit_nb.lmlite.logprobs import LogprobBuffer
 from conduit_nb.lmlite.messages import ChatMessage, PromptOptions
 from conduit_nb.lmlite.model_loader import LoadedModel, load_model
 from conduit_nb.lmlite.page_pool import PagePool
@@ -31,30 +31,32 @@ from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta, GenerationRequest, TextGrammar
 from conduit_nb.lmlite.runners import Attention, choose_runner
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row, Scheduler
+from conduit_nb.lmlite.scheduler import Scheduler, Sequence
 from conduit_nb.lmlite.tool_calls import CallFormat, CallGrammar
 from conduit_nb.lmlite.worker import Job, Worker
 from conduit_nb.protocol import Message
 
-KEPT_SHARE = 8
-"""On the CPU one page in so many is kept for rows to come: there, memory is taken when it is first
-written, and a cache that keeps all it can would grow to its full size with the first large job."""
+PREFIX_CACHE_SHARE = 8
+"""On the CPU one page in so many may be kept for later sequences: there, memory is taken when it is
+first written, and a cache that keeps all it can would grow to its full size with the first large
+job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
-    """A reading of everything at about one moment.
+    """A snapshot of what an engine has done so far.
 
-    `read_tokens` are those of prompts (again after a row had to give up its pages), without the
-    `reused_tokens`; of the `written_tokens` the grammar forced `forced_tokens`, and
-    `drafted_tokens` were guessed and needed no step of their own.
+    `prefill_tokens` are those of prompts (again after a preemption), without the `reused_tokens`;
+    of the `generated_tokens` the grammar forced `forced_tokens`, and `drafted_tokens` were drafts
+    that were accepted and needed no step of their own. `steps_by_batch_size[n]` steps had n
+    sequences.
     """
 
     running: int
     waiting: int
-    steps_by_rows: tuple[int, ...]
-    read_tokens: int
-    written_tokens: int
+    steps_by_batch_size: tuple[int, ...]
+    prefill_tokens: int
+    generated_tokens: int
     forced_tokens: int
     drafted_tokens: int
     reused_tokens: int
@@ -72,10 +74,10 @@ class Engine:
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
-        wanted = min(config.max_model_len or loaded.steady_tokens, loaded.context_tokens)
-        runner, pages = choose_runner(loaded, config, wanted)
+        max_tokens = min(config.max_model_len or loaded.steady_tokens, loaded.context_tokens)
+        runner, pages = choose_runner(loaded, config, max_tokens)
         self.attention: Attention = runner.attention
-        self.context_tokens = min(wanted, pages * PAGE_TOKENS)
+        self.context_tokens = min(max_tokens, pages * PAGE_TOKENS)
         self.device = str(loaded.device)
         self.dtype = str(loaded.dtype).removeprefix("torch.")
         self._end_tokens = loaded.end_tokens
@@ -90,12 +92,12 @@ class Engine:
             runner=runner,
             scheduler=Scheduler(
                 self._pages,
-                max_rows=config.max_concurrency,
-                step_tokens=config.prefill_tokens,
-                kept_pages=_kept_pages(config, pages, loaded.device),
+                max_sequences=config.max_concurrency,
+                prefill_budget=config.prefill_tokens,
+                cached_pages=_cached_pages(config, pages, loaded.device),
                 shares_prefixes=runner.attention == "packed",
             ),
-            max_rows=config.max_concurrency,
+            max_sequences=config.max_concurrency,
             drafts=config.drafts,
         )
         self._batch_timeout_ms = config.batch_timeout_ms
@@ -111,12 +113,12 @@ class Engine:
 
     @property
     def running(self) -> int:
-        """Requests that hold a row of the batch now."""
+        """Requests that are in the batch now."""
         return self._worker.running
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for a row."""
+        """Requests that wait for a place in the batch."""
         return self._worker.waiting
 
     @property
@@ -126,12 +128,12 @@ class Engine:
 
     @property
     def preemptions(self) -> int:
-        """How often a row gave up its pages and had to read again what it had."""
+        """How often a sequence gave up its pages and had to be prefilled again."""
         return self._worker.preemptions
 
     @property
     def reused_tokens(self) -> int:
-        """Tokens that rows took over from those before or beside them instead of reading them."""
+        """Tokens that sequences took from the prefix cache instead of computing them."""
         return self._worker.reused_tokens
 
     def stats(self) -> EngineStats:
@@ -140,9 +142,9 @@ class Engine:
         return EngineStats(
             running=self.running,
             waiting=self.waiting,
-            steps_by_rows=tuple(counts.steps_by_rows),
-            read_tokens=counts.read_tokens,
-            written_tokens=counts.written_tokens,
+            steps_by_batch_size=tuple(counts.steps_by_batch_size),
+            prefill_tokens=counts.prefill_tokens,
+            generated_tokens=counts.generated_tokens,
             forced_tokens=counts.forced_tokens,
             drafted_tokens=counts.drafted_tokens,
             reused_tokens=self.reused_tokens,
@@ -160,7 +162,7 @@ class Engine:
 
     def encode_chat(
         self,
-        messages: Sequence[Message] | Sequence[ChatMessage],
+        messages: abc.Sequence[Message] | abc.Sequence[ChatMessage],
         options: PromptOptions | None = None,
     ) -> list[int]:
         """Return the prompt's tokens, by the model's chat template. Thread-safe.
@@ -191,7 +193,7 @@ class Engine:
         self._grammars.check(grammar)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta, None]:
-        """Yield the reply piece by piece; closing the iterator frees the row.
+        """Yield the reply piece by piece; closing the iterator aborts the request.
 
         A guided reply that reaches `max_tokens` is closed to the shortest record that begins like
         it. Raises ContextLengthError where the prompt leaves no room, RequestRefusedError where the
@@ -207,13 +209,13 @@ class Engine:
             guide = await asyncio.to_thread(self._grammars.guide, grammar)
             guide.check_budget(min(request.max_tokens, room))
         reply = Reply(
-            row=Row(number=next(self._numbers), tokens=list(request.prompt_tokens)),
+            sequence=Sequence(number=next(self._numbers), tokens=list(request.prompt_tokens)),
             max_tokens=min(request.max_tokens, room),
             sampling=request.sampling,
             guide=guide,
             detokenizer=Detokenizer(self._decoder(request.sampling)),
             end_tokens=self._ends(request.sampling),
-            logprobs=self._trail(request.sampling.top_logprobs),
+            logprobs=self._logprob_buffer(request.sampling.top_logprobs),
             confidence=self._confidence(guide) if request.confidence else None,
             repetition_guard=self._repetition_guard,
         )
@@ -238,22 +240,22 @@ class Engine:
                 if item.finish_reason is not None:
                     return
         finally:
-            self._worker.leave(job)
+            self._worker.abort(job)
 
     def close(self) -> None:
         """End the thread; requests still open fail. Idempotent, blocks until the step is done."""
         self._worker.close()
 
-    def _trail(self, top: int | None) -> LogprobTrail | None:
-        return None if top is None else LogprobTrail(self._vocabulary, top)
+    def _logprob_buffer(self, top: int | None) -> LogprobBuffer | None:
+        return None if top is None else LogprobBuffer(self._vocabulary, top)
 
-    def _confidence(self, guide: Guide | None) -> ConfidenceTrail | None:
+    def _confidence(self, guide: Guide | None) -> ConfidenceTracker | None:
         if guide is None or guide.completer is None:
             return None
-        return ConfidenceTrail(guide.completer, self._vocabulary)
+        return ConfidenceTracker(guide.completer, self._vocabulary)
 
-    def _decoder(self, sampling: SamplingParams) -> Callable[[Sequence[int]], str]:
-        def decode(tokens: Sequence[int]) -> str:
+    def _decoder(self, sampling: SamplingParams) -> Callable[[abc.Sequence[int]], str]:
+        def decode(tokens: abc.Sequence[int]) -> str:
             return self._fast.decode(list(tokens), skip_special_tokens=sampling.skip_special_tokens)
 
         return decode
@@ -273,8 +275,8 @@ class Engine:
         )
 
 
-def _kept_pages(config: EngineConfig, pages: int, device: torch.device) -> int:
-    """Return how many pages that no row holds are kept for rows to come."""
-    if config.kept_tokens is not None:
-        return config.kept_tokens // PAGE_TOKENS
-    return pages // KEPT_SHARE if device.type == "cpu" else pages
+def _cached_pages(config: EngineConfig, pages: int, device: torch.device) -> int:
+    """Return how many pages that no sequence holds may be kept for later sequences."""
+    if config.prefix_cache_tokens is not None:
+        return config.prefix_cache_tokens // PAGE_TOKENS
+    return pages // PREFIX_CACHE_SHARE if device.type == "cpu" else pages

@@ -1,7 +1,4 @@
-"""A model's id to its engine: its files are found, weighed, and loaded where there is room.
-
-Layer 3: torch.
-"""
+"""A model's id to its engine: its files are found, weighed, and loaded where there is room."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from conduit_nb.lmlite.convert import converted
 from conduit_nb.lmlite.devices import Devices, release_unused
 from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.log import log_event
-from conduit_nb.lmlite.memory_budget import Asked, estimate
+from conduit_nb.lmlite.memory_budget import LoadOptions, estimate
 from conduit_nb.lmlite.placement import Place
 from conduit_nb.lmlite.pool import ResolvedModel
 from conduit_nb.models.files import Progress
@@ -37,14 +34,14 @@ class EngineLoader:
         """Return the model's folder, fetching what is not here, and what the model needs."""
         files = find_model(key.model_id, revision=key.revision, progress=progress)
         folder = converted(files, progress=progress)
-        asked = Asked(
+        options = LoadOptions(
             device=self.kind,
             dtype=key.dtype,
             quantization=key.quantization,
             max_model_len=max_model_len,
             max_concurrency=self._config.max_concurrency,
         )
-        return ResolvedModel(folder=folder, estimate=estimate(key.model_id, folder, asked))
+        return ResolvedModel(folder=folder, estimate=estimate(key.model_id, folder, options))
 
     def load(self, key: ModelKey, found: ResolvedModel, place: Place) -> Engine:
         """Load a copy of the model at its place."""

@@ -1,13 +1,13 @@
-"""Any language model at all, row by row: each row has a transformers cache of its own.
+"""Runs any language model, one sequence at a time, each with a transformers cache of its own.
 
-Slower than packs, for as many rows as many forwards are made, and no row takes over what another
-has read. What is done is what `generate` does, and is compared with it before the first request.
-Layer 3: torch, transformers.
+Slower than a batch: every sequence needs a forward of its own, and none shares a prefix with
+another. It does what `generate` does, and is compared with it before the first request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 from conduit_nb.lmlite.probe import (
     FAILURES,
@@ -26,20 +26,20 @@ from conduit_nb.lmlite.probe import (
 )
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
-from conduit_nb.lmlite.scheduler import Plan, Row, Slice
+from conduit_nb.lmlite.scheduler import Batch, Chunk, Sequence
 
-Reading = Literal["in pieces", "one by one", "from the start"]
-READINGS: tuple[Reading, ...] = ("in pieces", "one by one", "from the start")
-"""How a row is read, the quickest first: any number of tokens behind those in the cache; the
-prompt as a whole and then one token at a time; everything anew for each token, without a cache."""
+PrefillMode = Literal["chunked", "whole", "recompute"]
+PREFILL_MODES: tuple[PrefillMode, ...] = ("chunked", "whole", "recompute")
+"""How tokens are computed, the fastest first: any number of them behind those in the cache; the
+whole prompt at once and then one token at a time; all again for each token, without a cache."""
 
 CHECKED_TOKENS = 4
 """So many tokens of `generate` are compared with ours."""
 
 
 @dataclass(slots=True, kw_only=True)
-class _Read:
-    """What a row has read: `tokens` of its tokens are in `cache`."""
+class _SequenceCache:
+    """The first `tokens` tokens of a sequence are in `cache`."""
 
     cache: DynamicCache
     tokens: int = 0
@@ -48,50 +48,54 @@ class _Read:
 class FallbackRunner:
     """A loaded model without a pool; used by one thread at a time.
 
-    Rows only ever grow: a token that was read is not taken back.
+    Sequences only ever grow: a token that is in a cache is not taken back.
     """
 
     attention: Literal["fallback"] = "fallback"
 
     def __init__(self, loaded: LoadedModel) -> None:
-        self.reading: Reading = READINGS[0]
+        self.prefill_mode: PrefillMode = PREFILL_MODES[0]
         self._loaded = loaded
         self._model: Any = loaded.model  # transformers types its models in part only
         self._masks = Masks(loaded.vocab_size)
         self._accepted = accepted(loaded.model)
-        self._read: dict[Row, _Read] = {}
+        self._caches: dict[Sequence, _SequenceCache] = {}
 
     @property
-    def rows(self) -> int:
-        """Rows that have something in a cache."""
-        return len(self._read)
+    def sequences(self) -> int:
+        """Sequences that have something in a cache."""
+        return len(self._caches)
 
     @torch.inference_mode()
-    def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
-        """Do one step; return the next token of every row that wants one."""
-        for row in [row for row in self._read if not row.pages]:  # preempted: it begins again
-            del self._read[row]
-        wanted = {part.row: self._advance(part) for part in plan.slices}
-        logits = {row: one for row, one in wanted.items() if one is not None}
+    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, SampledToken]:
+        """Do one step; return the next token of every sequence that samples one."""
+        for sequence in [
+            one for one in self._caches if not one.pages
+        ]:  # preempted: it begins again
+            del self._caches[sequence]
+        computed = {chunk.sequence: self._forward_chunk(chunk) for chunk in batch.chunks}
+        logits = {sequence: one for sequence, one in computed.items() if one is not None}
         if not logits:
             return {}
         tokens = choose_tokens(
-            torch.stack(list(logits.values())), [replies[row] for row in logits], self._masks
+            torch.stack(list(logits.values())), [replies[one] for one in logits], self._masks
         )
         return dict(zip(logits, tokens, strict=True))
 
-    def follow(self, drafted: Mapping[Row, int], replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
-        """Return nothing: rows that only ever grow are given no drafts."""
-        assert not drafted, f"drafts for some of {len(replies)} rows"
+    def follow(
+        self, drafted: Mapping[Sequence, int], replies: Mapping[Sequence, Reply]
+    ) -> dict[Sequence, SampledToken]:
+        """Return nothing: sequences that only ever grow are given no drafts."""
+        assert not drafted, f"drafts for some of {len(replies)} sequences"
         return {}
 
-    def forget(self, row: Row) -> None:
-        """Free what the row has read. Idempotent."""
-        self._read.pop(row, None)
+    def forget(self, sequence: Sequence) -> None:
+        """Free the sequence's cache. Idempotent."""
+        self._caches.pop(sequence, None)
 
     @torch.inference_mode()
     def start(self) -> None:
-        """Find the quickest way of reading that writes what `generate` writes.
+        """Find the fastest prefill mode that writes what `generate` writes.
 
         Raises ModelError where there is none.
         """
@@ -103,10 +107,10 @@ class FallbackRunner:
             raise self._unserved(f"its first text failed: {first_line(err)}") from err
         if looks_ahead:
             raise self._unserved(
-                "it is not causal: what it says of a text depends on what comes after"
+                "it is not causal: its logits after a text depend on what comes next"
             )
-        for self.reading in READINGS:
-            self._read.clear()
+        for self.prefill_mode in PREFILL_MODES:
+            self._caches.clear()
             try:
                 written = self._probe(text)
             except FAILURES as err:
@@ -115,11 +119,11 @@ class FallbackRunner:
             if (far := differ(self._loaded, written, own)) is None:
                 return
             reasons.append(f"it answers differently (by {far:.2g})")
-        raise self._unserved(f"read {self.reading}, {reasons[-1]}")
+        raise self._unserved(f"with prefill mode {self.prefill_mode!r}, {reasons[-1]}")
 
     @torch.inference_mode()
     def cache_bytes(self) -> tuple[int, int]:
-        """Return what a row's cache takes: for each of its tokens, and whatever its length."""
+        """Return the bytes of a sequence's cache: per token, and independent of its length."""
         text = probe_tokens(self._loaded)
         half = len(text) // 2
         short, long = (self._cache_bytes(text[:count]) for count in (half, 2 * half))
@@ -127,10 +131,10 @@ class FallbackRunner:
         return per_token, max(short - half * per_token, 0)
 
     def _cache_bytes(self, text: list[int]) -> int:
-        row = Row(number=0, tokens=text)
-        self._advance(Slice(row=row, start=0, end=len(text), samples=True))
-        read = self._read.pop(row, None)
-        return _sizes([vars(layer) for layer in read.cache.layers]) if read else 0
+        sequence = Sequence(number=0, tokens=text)
+        self._forward_chunk(Chunk(sequence=sequence, start=0, end=len(text), samples=True))
+        cached = self._caches.pop(sequence, None)
+        return _sizes([vars(layer) for layer in cached.cache.layers]) if cached else 0
 
     def _generated(self) -> tuple[list[int], torch.Tensor]:
         """Return a text that `generate` went on with, and the logits `[tokens, vocab]` it had."""
@@ -147,7 +151,7 @@ class FallbackRunner:
         )
         return written.sequences[0].tolist(), torch.cat(written.logits)
 
-    def _looks_ahead(self, text: Sequence[int]) -> bool:
+    def _looks_ahead(self, text: abc.Sequence[int]) -> bool:
         """Whether the logits after half of the text are others where the text goes on."""
         half = len(text) // 2
         whole, first = (
@@ -156,54 +160,57 @@ class FallbackRunner:
         )
         return differ(self._loaded, whole[half - 1], first[-1]) is not None
 
-    def _probe(self, text: Sequence[int]) -> torch.Tensor:
-        """Return the logits `[CHECKED_TOKENS, vocab]` of a row that reads the text bit by bit.
+    def _probe(self, text: abc.Sequence[int]) -> torch.Tensor:
+        """Return the logits `[CHECKED_TOKENS, vocab]` of a sequence that is computed in chunks.
 
-        Another row reads something else in between, which must not matter.
+        Another sequence is computed in between, which must not matter.
         """
-        row, other = Row(number=0, tokens=[]), Row(number=1, tokens=list(reversed(text)))
+        sequence = Sequence(number=0, tokens=[])
+        other = Sequence(number=1, tokens=list(reversed(text)))
         logits: list[torch.Tensor] = []
         start = len(text) - CHECKED_TOKENS
         cuts = [start // 2, *range(start, len(text))]
         for begin, end in zip([0, *cuts], cuts, strict=False):
-            row.tokens = list(text[:end])
+            sequence.tokens = list(text[:end])
             samples = end >= start
-            found = self._advance(Slice(row=row, start=begin, end=end, samples=samples))
+            chunk = Chunk(sequence=sequence, start=begin, end=end, samples=samples)
+            found = self._forward_chunk(chunk)
             logits.extend([] if found is None else [found])
-            self._advance(Slice(row=other, start=begin, end=end, samples=samples))
-        self.forget(row)
+            self._forward_chunk(Chunk(sequence=other, start=begin, end=end, samples=samples))
+        self.forget(sequence)
         self.forget(other)
         return torch.stack(logits)
 
-    def _advance(self, part: Slice) -> torch.Tensor | None:
-        """Read a slice; return the logits `[vocab]` after it where a next token is wanted."""
-        tokens = part.row.tokens[: part.end]
-        if self.reading == "from the start":
-            return self._forward(tokens, 0, None) if part.samples else None
-        read = self._read.get(part.row)
-        if read is None or self._turns(read.tokens, part.end):
-            read = self._read[part.row] = _Read(cache=DynamicCache(config=self._model.config))
-        if self.reading == "in pieces":
-            logits = self._forward(tokens, read.tokens, read.cache)
-        elif not part.samples:
+    def _forward_chunk(self, chunk: Chunk) -> torch.Tensor | None:
+        """Compute a chunk; return the logits `[vocab]` after it where a next token is sampled."""
+        tokens = chunk.sequence.tokens[: chunk.end]
+        if self.prefill_mode == "recompute":
+            return self._forward(tokens, 0, None) if chunk.samples else None
+        cached = self._caches.get(chunk.sequence)
+        if cached is None or self._changes_rotation(cached.tokens, chunk.end):
+            cached = _SequenceCache(cache=DynamicCache(config=self._model.config))
+            self._caches[chunk.sequence] = cached
+        if self.prefill_mode == "chunked":
+            logits = self._forward(tokens, cached.tokens, cached.cache)
+        elif not chunk.samples:
             return None
         else:
             logits = None
-            while logits is None or read.tokens < part.end:
-                end = read.tokens + 1 if read.tokens else part.end
-                logits = self._forward(tokens[:end], read.tokens, read.cache)
-                read.tokens = end
-        read.tokens = part.end
-        return logits if part.samples else None
+            while logits is None or cached.tokens < chunk.end:
+                end = cached.tokens + 1 if cached.tokens else chunk.end
+                logits = self._forward(tokens[:end], cached.tokens, cached.cache)
+                cached.tokens = end
+        cached.tokens = chunk.end
+        return logits if chunk.samples else None
 
-    def _turns(self, before: int, after: int) -> bool:
-        """Whether the row grows to where the model turns all of its keys in another way."""
+    def _changes_rotation(self, before: int, after: int) -> bool:
+        """Whether the sequence grows to a length where the model rotates all keys differently."""
         return before <= self._loaded.steady_tokens < after
 
     def _forward(
-        self, tokens: Sequence[int], start: int, cache: DynamicCache | None
+        self, tokens: abc.Sequence[int], start: int, cache: DynamicCache | None
     ) -> torch.Tensor:
-        """Read `tokens` from `start` on, those before are in the cache; return logits `[vocab]`."""
+        """Compute `tokens` from `start` on (the cache has the others); return logits `[vocab]`."""
         device = self._loaded.device
         given: dict[str, Any] = {
             "position_ids": torch.arange(start, len(tokens), device=device).unsqueeze(0),

@@ -2,7 +2,7 @@
 
 Of JSON Schemas, of texts (a regular expression, a choice, a grammar) and of calls of functions.
 
-Layer 3: llguidance and numpy, no torch.
+Imports llguidance and numpy, no torch.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class RecordCloser:
         self._is_lost = False
 
     def admits(self, tokens: Sequence[int], left: int) -> bool:
-        """Read on where `left` tokens can close the record after these; else ask for `closing`.
+        """Return whether `left` tokens can close the record after these; if not, write `closing`.
 
         Where it is not known how to close it, everything is admitted, and the limit cuts it.
         """
@@ -183,12 +183,12 @@ class Guide:
             raise _lost(self.matcher)
 
     def can_end_with(self, tokens: Sequence[int]) -> bool:
-        """Say whether the reply may end after these tokens; stays where it is."""
+        """Return whether the reply may end after these tokens; does not advance."""
         ahead = self.matcher.deep_copy()
         return ahead.try_consume_tokens(list(tokens)) == len(tokens) and ahead.is_accepting()
 
     def must_end_with(self, tokens: Sequence[int]) -> bool:
-        """Say whether nothing but the text of these tokens, and then the end, may come."""
+        """Return whether nothing but the text of these tokens, and then the end, may come."""
         if not tokens:
             return self.matcher.is_stopped()
         return self.matcher.compute_ff_bytes() == self._tokenizer.decode_bytes(list(tokens))
@@ -371,7 +371,7 @@ class Grammars:
 
 
 class Masks:
-    """Allowed tokens of many replies at once; rows are filled in parallel."""
+    """Allowed tokens of many replies at once, computed in parallel."""
 
     def __init__(self, vocab_size: int) -> None:
         self._vocab_size = vocab_size
@@ -381,7 +381,7 @@ class Masks:
     def forbidden(self, guides: Sequence[Guide]) -> NDArray[np.bool_]:
         """Return `[guides, vocab]`: true where a token may not come next.
 
-        A grammar that breaks here raises nothing, its row is void: `Guide.check` tells.
+        A grammar that breaks here raises nothing, and its row is void: `Guide.check` raises.
         """
         bits = np.zeros((len(guides), self._words), dtype=np.int32)
         matchers = [(guide.matcher, index) for index, guide in enumerate(guides)]

@@ -1,7 +1,4 @@
-"""Importing torch and transformers without looking for garbage among what they make.
-
-Layer 3.
-"""
+"""Importing torch and transformers without looking for garbage among what they make."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What goes wrong in the server, as HTTP answers: one shape for all, and no traceback outside.
-
-Layer 3.
-"""
+"""What goes wrong in the server, as HTTP answers: one shape for all, and no traceback outside."""
 
 from __future__ import annotations
 
@@ -106,7 +103,7 @@ class BodyTooSlowError(ConduitError):
 
 
 def error_reply(error: ConduitError) -> ErrorReply:
-    """Return `error` as the wire says it: a client of ours makes the same error of it again.
+    """Return `error` in the wire format, of which a client of ours makes the same error again.
 
     The message ends with the hint, as other clients show nothing but that.
     """

@@ -1,12 +1,11 @@
-"""Keys and values of all rows in one pool of pages per layer, and where a step puts and finds them.
+"""The paged KV cache: one pool of pages per layer, and where a batch writes and reads in it.
 
-Layout `[kv_heads, pool_tokens, head_dim]`: a row whose pages lie side by side is read as a view.
-Gathering each row's pages instead cost 2 to 4 times the attention itself (32 rows, CPU), and a
-padded batch of rows costs as much as its longest row.
+Layout `[kv_heads, pool_tokens, head_dim]`: a sequence whose pages are adjacent is read as a view.
+Gathering each sequence's pages instead cost 2 to 4 times the attention itself (32 sequences, CPU),
+and a padded batch costs as much as its longest sequence.
 
-A layer whose attention slides over a window reads the last tokens of it only; the pages before
-them stay in use, because other layers and later rows read them.
-Layer 3: torch.
+A layer with sliding-window attention reads only the last tokens of a sequence; the pages before
+them stay in use, because other layers and later sequences read them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from conduit_nb.errors import ModelError
-from conduit_nb.lmlite.scheduler import Copy, Slice
+from conduit_nb.lmlite.scheduler import Chunk, Copy
 
 PAGE_TOKENS = 16
 
@@ -32,8 +31,8 @@ class LayerShape:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One row's share of a pack: queries `[begin, end)` of it look at `length` cached tokens.
+class AttentionSpan:
+    """One sequence's share of a batch: queries `[begin, end)` attend to `length` cached tokens.
 
     `runs` are the pool's token ranges that hold those, in order. `mask` `[queries, length]` is
     added to the scores; None where every query sees everything, or (`is_first`) a plain triangle.
@@ -53,47 +52,47 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Everything the model is told about one pack. Tensors are `[tokens]` or `[1, tokens]`."""
+class ForwardBatch:
+    """A batch as the model's inputs. Tensors are `[tokens]` or `[1, tokens]`."""
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
     slots: torch.Tensor
-    parts: tuple[Part, ...]
+    spans: tuple[AttentionSpan, ...]
     sampled: torch.Tensor
     dtype: torch.dtype
-    _windowed: dict[int, tuple[Part, ...]] = field(
-        default_factory=dict[int, tuple[Part, ...]], init=False
+    _windowed: dict[int, tuple[AttentionSpan, ...]] = field(
+        default_factory=dict[int, tuple[AttentionSpan, ...]], init=False
     )
 
-    def parts_within(self, window: int | None) -> tuple[Part, ...]:
-        """Return the parts as a layer sees them whose queries look at the last `window` tokens.
+    def spans_within(self, window: int | None) -> tuple[AttentionSpan, ...]:
+        """Return the spans for a layer whose queries attend to the last `window` tokens only.
 
         A query's own token is one of those, as transformers counts.
         """
         if window is None:
-            return self.parts
+            return self.spans
         if window not in self._windowed:
-            self._windowed[window] = tuple(self._within(part, window) for part in self.parts)
+            self._windowed[window] = tuple(self._within(span, window) for span in self.spans)
         return self._windowed[window]
 
-    def _within(self, part: Part, window: int) -> Part:
-        """Leave out what no query of the part sees, and hide from each what lies before its own."""
-        if part.length <= window:
-            return part
-        first = max(part.start - window + 1, 0)
+    def _within(self, span: AttentionSpan, window: int) -> AttentionSpan:
+        """Leave out what no query of the span sees, and mask from each what lies before its own."""
+        if span.length <= window:
+            return span
+        first = max(span.start - window + 1, 0)
         mask = None
-        if part.end - part.begin > 1:
-            shape = (part.end - part.begin, part.length - first)
-            diagonal = part.start - first  # where a query's own token lies
+        if span.end - span.begin > 1:
+            shape = (span.end - span.begin, span.length - first)
+            diagonal = span.start - first  # where a query's own token lies
             seen = torch.ones(shape, dtype=torch.bool, device=self.input_ids.device)
             seen = seen.tril_(diagonal).triu_(diagonal - window + 1)
             mask = torch.zeros(shape, dtype=self.dtype, device=self.input_ids.device)
             mask.masked_fill_(~seen, -torch.inf)
         return replace(
-            part,
-            length=part.length - first,
-            runs=_without_first(part.runs, first),
+            span,
+            length=span.length - first,
+            runs=_without_first(span.runs, first),
             is_first=False,
             mask=mask,
         )
@@ -136,14 +135,14 @@ class KvCache:
         *_: object,
         **__: object,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write `[1, kv_heads, tokens, head_dim]` to the step's slots; return the layer's pools."""
+        """Write `[1, kv_heads, tokens, head_dim]` to its slots; return the layer's pools."""
         keys, values = self._keys[layer_idx], self._values[layer_idx]
         for states, pool in ((key_states, keys), (value_states, values)):
             if states.shape[1::2] != pool.shape[::2]:
                 raise ModelError(
-                    f"Layer {layer_idx} keeps {tuple(states.shape)} of a pack and has room for"
+                    f"Layer {layer_idx} keeps {tuple(states.shape)} of a batch and has room for"
                     f" {pool.shape[0]} heads of {pool.shape[2]}.",
-                    hint="Say which model it is in a report; its rows cannot be packed.",
+                    hint="Name the model in a bug report; its sequences cannot be batched.",
                 )
         assert self._slots is not None
         keys.index_copy_(1, self._slots, key_states[0])
@@ -151,7 +150,7 @@ class KvCache:
         return keys, values
 
     def get_seq_length(self, *_: object) -> int:
-        """Return 0 to models that ask: each token of a pack is told its own position."""
+        """Return 0 to models that ask: each token of a batch has its own position id."""
         return 0
 
     def get_query_offset(self, *_: object) -> int:
@@ -159,12 +158,12 @@ class KvCache:
         return 0
 
     def get_mask_sizes(self, query_length: int, *_: object) -> tuple[int, int]:
-        """Return how long transformers is to take the keys for, and from where on: the pack."""
+        """Return the length and the offset of the keys for transformers' masks: the batch."""
         return query_length, 0
 
-    def begin(self, step: Step) -> None:
-        """Say where the next forward writes."""
-        self._slots = step.slots
+    def begin(self, batch: ForwardBatch) -> None:
+        """Set the slots that the next forward writes to."""
+        self._slots = batch.slots
 
     def copy(self, copy: Copy) -> None:
         """Copy what lies in some pages to others that are not among them."""
@@ -173,42 +172,42 @@ class KvCache:
             for source, target, tokens in blocks:
                 pool[:, target : target + tokens] = pool[:, source : source + tokens]
 
-    def step(self, slices: Sequence[Slice]) -> Step:
-        """Lay the slices side by side as one pack."""
+    def forward_batch(self, chunks: Sequence[Chunk]) -> ForwardBatch:
+        """Lay the chunks side by side as one batch."""
         tokens: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
         sampled: list[int] = []
-        parts: list[Part] = []
-        for part in slices:
-            begin, end = len(tokens), part.end + len(part.draft)
-            tokens.extend(part.row.tokens[part.start : part.end])
-            tokens.extend(part.draft)
-            positions.extend(range(part.start, end))
-            slots.extend(_slots(part.row.pages, part.start, end))
-            if part.samples:
-                sampled.extend(range(len(tokens) - len(part.draft) - 1, len(tokens)))
-            parts.append(
-                Part(
+        spans: list[AttentionSpan] = []
+        for chunk in chunks:
+            begin, end = len(tokens), chunk.end + len(chunk.draft)
+            tokens.extend(chunk.sequence.tokens[chunk.start : chunk.end])
+            tokens.extend(chunk.draft)
+            positions.extend(range(chunk.start, end))
+            slots.extend(_slots(chunk.sequence.pages, chunk.start, end))
+            if chunk.samples:
+                sampled.extend(range(len(tokens) - len(chunk.draft) - 1, len(tokens)))
+            spans.append(
+                AttentionSpan(
                     begin=begin,
                     end=len(tokens),
                     length=end,
-                    runs=_runs(part.row.pages, end),
-                    is_first=part.start == 0,
-                    mask=self._mask(part.start, end),
+                    runs=_runs(chunk.sequence.pages, end),
+                    is_first=chunk.start == 0,
+                    mask=self._mask(chunk.start, end),
                 )
             )
-        return Step(
+        return ForwardBatch(
             input_ids=torch.tensor([tokens], device=self._device),
             position_ids=torch.tensor([positions], device=self._device),
             slots=torch.tensor(slots, device=self._device),
-            parts=tuple(parts),
+            spans=tuple(spans),
             sampled=torch.tensor(sampled, dtype=torch.long, device=self._device),
             dtype=self._dtype,
         )
 
     def _mask(self, start: int, end: int) -> torch.Tensor | None:
-        """Hide from each of several queries behind a cached beginning what comes after it."""
+        """Mask from each of several queries behind a cached prefix what comes after it."""
         if start == 0 or end - start == 1:
             return None
         mask = torch.full((end - start, end), -torch.inf, dtype=self._dtype, device=self._device)
@@ -216,7 +215,7 @@ class KvCache:
 
 
 def _slots(pages: Sequence[int], start: int, end: int) -> list[int]:
-    """Return where in the pool a row's tokens `[start, end)` lie."""
+    """Return where in the pool a sequence's tokens `[start, end)` lie."""
     slots: list[int] = []
     for index in range(start // PAGE_TOKENS, -(-end // PAGE_TOKENS)):
         first = max(start - index * PAGE_TOKENS, 0)
@@ -227,7 +226,7 @@ def _slots(pages: Sequence[int], start: int, end: int) -> list[int]:
 
 
 def _blocks(copy: Copy) -> list[tuple[int, int, int]]:
-    """Return from where in the pool to where how many tokens go, neighbours as one."""
+    """Return from where in the pool to where how many tokens go, adjacent pages as one."""
     blocks: list[tuple[int, int, int]] = []
     left = copy.tokens
     for source_page, target_page in zip(copy.source, copy.target, strict=True):

@@ -1,7 +1,4 @@
-"""Log lines of the server: `time level event field=value …`, one line each, never with content.
-
-Layer 3.
-"""
+"""Log lines of the server: `time level event field=value …`, one line each, never with content."""
 
 from __future__ import annotations
 
@@ -20,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOG = logging.getLogger("conduit_nb.lmlite")
 PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-# Errors of the machine; what others say may hold what was asked.
-TOLD = (OSError, MemoryError, RuntimeError, ImportError)
+# Errors of the machine; the messages of others may hold parts of a request.
+SAFE_ERRORS = (OSError, MemoryError, RuntimeError, ImportError)
 QUIET_PATHS = ("/health", "/metrics", "/v1/models")
 
 
@@ -31,18 +28,20 @@ _ExceptionInfo = (
 
 
 class PrivateFormatter(logging.Formatter):
-    """Tells where an error came from and its kind; its words only where they hold no content."""
+    """Formats an error's traceback and kind; its message only where that holds no content."""
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802  # logging's name
         """Return the traceback of an error, after those of the errors that led to it."""
-        told: list[str] = []
+        tracebacks: list[str] = []
         error = ei[1]
         while error is not None:
-            said = f": {error}" if type(error) in TOLD else ""
+            message = f": {error}" if type(error) in SAFE_ERRORS else ""
             frames = "".join(traceback.format_tb(error.__traceback__))
-            told.append(f"Traceback (most recent call last):\n{frames}{type(error).__name__}{said}")
+            tracebacks.append(
+                f"Traceback (most recent call last):\n{frames}{type(error).__name__}{message}"
+            )
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        return "\n\n".join(reversed(told))
+        return "\n\n".join(reversed(tracebacks))
 
 
 def set_up_logging() -> None:
@@ -80,8 +79,8 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked if REQUEST_ID.fullmatch(asked) else secrets.token_hex(12)
+        requested_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = requested_id if REQUEST_ID.fullmatch(requested_id) else secrets.token_hex(12)
         fields: dict[str, object] = {}
         scope["conduit_log"] = fields
         scope["conduit_request_id"] = request_id

@@ -1,7 +1,4 @@
-"""How likely each token of a reply was, told with the text that it is part of.
-
-Layer 3: no torch.
-"""
+"""Log probabilities of a reply's tokens, emitted with the text that they belong to. No torch."""
 
 from __future__ import annotations
 
@@ -23,9 +20,9 @@ class Vocabulary(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
+class SampledToken:
     """A token that comes next, its log probability (0 where nothing else may), and the likeliest
-    `top` with theirs; what these are taken from, SamplingParams says.
+    `top` with theirs; SamplingParams documents what these are taken from.
     """
 
     token: int
@@ -43,11 +40,11 @@ class TokenLogprob:
     is_text: bool = True
 
 
-class LogprobTrail:
-    """Holds a reply's log probabilities until the text that they belong to is told.
+class LogprobBuffer:
+    """Holds a reply's log probabilities until the text that they belong to is emitted.
 
-    Text waits for whole characters and for stop strings; a token is told with its first byte, and
-    one that begins behind the end of the text, in a stop string, never.
+    Text waits for whole characters and for stop strings; a token is emitted with its first byte,
+    and one that begins behind the end of the text, in a stop string, never.
     """
 
     def __init__(self, vocabulary: Vocabulary, top: int) -> None:
@@ -55,9 +52,9 @@ class LogprobTrail:
         self._top = top
         self._held: list[tuple[int, TokenLogprob]] = []
         self._added_bytes = 0
-        self._told_bytes = 0
+        self._emitted_bytes = 0
 
-    def add(self, chosen: Sequence[Chosen]) -> None:
+    def add(self, chosen: Sequence[SampledToken]) -> None:
         """Note tokens that were written; of a forced one there is no alternative."""
         for one in chosen:
             top = one.top or ((one.token, one.logprob),)[: self._top]
@@ -70,10 +67,10 @@ class LogprobTrail:
             self._held.append((self._added_bytes, entry))
             self._added_bytes += len(entry.token) if entry.is_text else 0
 
-    def told(self, text: str) -> tuple[TokenLogprob, ...]:
+    def take_for(self, text: str) -> tuple[TokenLogprob, ...]:
         """Return what belongs to `text`, the next piece of the reply."""
-        self._told_bytes += len(text.encode(errors="replace"))
-        count = sum(start < self._told_bytes for start, _ in self._held)
+        self._emitted_bytes += len(text.encode(errors="replace"))
+        count = sum(start < self._emitted_bytes for start, _ in self._held)
         return self._take(count)
 
     def rest(self) -> tuple[TokenLogprob, ...]:

@@ -1,6 +1,6 @@
-"""What a model takes of a device, by the planner's numbers, and in words where it does not fit.
+"""The memory that a model needs on a device, by the planner, and the error where it does not fit.
 
-Layer 3: reads the headers of a model's files.
+Reads the headers of a model's files.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from conduit_nb.models.spec import ModelDtype, ModelSpec
 from conduit_nb.models.weights import Weights, read_model, served_tensors
 
 LEAST_TOKENS = 2048
-"""A context that a model must have room for where nobody says how long it is to be."""
+"""The context that a model must have room for where no max_model_len is requested."""
 
 UNKNOWN_CACHE_BYTES = GIB
-"""What a model may keep of its rows where its configuration does not tell what that is."""
+"""How large the cache may be where the configuration does not say what a token takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """How a model is to be served, on devices of which kind ("cpu", "cuda", "mps").
+class LoadOptions:
+    """How a model is loaded, on devices of which kind ("cpu", "cuda", "mps").
 
-    `max_model_len` None takes what LEAST_TOKENS allows.
+    `max_model_len` None takes MIN_TOKENS.
     """
 
     device: str
@@ -57,7 +57,7 @@ class Estimate:
     def cache_bytes(self, granted: int) -> int:
         """Return how large the cache itself may be, of what is granted for it and its use.
 
-        The pages of several rows are gathered for the work; a row alone needs nothing for that.
+        The pages of several sequences are gathered for attention; one alone needs nothing for that.
         """
         several = int(granted / (1 + overheads_of("lmlite").scattered_kv_share))
         return max(several, min(granted, self.need.least_cache_bytes))
@@ -84,7 +84,7 @@ class Estimate:
         )
 
 
-def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
+def estimate(model_id: str, folder: Path, options: LoadOptions) -> Estimate:
     """Return what the model in `folder` needs.
 
     Raises ModelFilesError where its files are broken, ModelError where they are of no known form.
@@ -97,23 +97,23 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
             hint="Choose the model's unquantized form.",
         )
     context = spec.context_tokens or LEAST_TOKENS
-    tokens = min(asked.max_model_len or LEAST_TOKENS, context)
+    tokens = min(options.max_model_len or LEAST_TOKENS, context)
     model = PlannedModel(
         model_id=model_id,
         spec=spec,
         weights=weights,
-        dtype=served_dtype(spec, asked),
+        dtype=served_dtype(spec, options),
         max_model_len=tokens,
-        quantization=asked.quantization,
+        quantization=options.quantization,
     )
     try:
         planned = plan([model])
     except PlanError:  # a layout that it does not know
-        return _unplanned(model, weights, overheads, asked)
+        return _unplanned(model, weights, overheads, options)
     (device,) = planned.devices
     states = planned.models[0].state_bytes_per_request
-    row_bytes = device.kv_bytes_per_token * context + states
-    several = int((1 + overheads.scattered_kv_share) * row_bytes * asked.max_concurrency)
+    sequence_bytes = device.kv_bytes_per_token * context + states
+    several = int((1 + overheads.scattered_kv_share) * sequence_bytes * options.max_concurrency)
     return Estimate(
         model_id=model_id,
         need=Need(
@@ -127,17 +127,17 @@ def estimate(model_id: str, folder: Path, asked: Asked) -> Estimate:
     )
 
 
-def served_dtype(spec: ModelSpec, asked: Asked) -> ModelDtype:
+def served_dtype(spec: ModelSpec, options: LoadOptions) -> ModelDtype:
     """Return the precision that a model is loaded in: lmlite/model_loader.py's rule."""
-    if asked.dtype != "auto":
-        return asked.dtype
-    return "float32" if asked.device == "cpu" or spec.dtype is None else spec.dtype
+    if options.dtype != "auto":
+        return options.dtype
+    return "float32" if options.device == "cpu" or spec.dtype is None else spec.dtype
 
 
 def _unplanned(
-    model: PlannedModel, weights: Weights, overheads: Overheads, asked: Asked
+    model: PlannedModel, weights: Weights, overheads: Overheads, options: LoadOptions
 ) -> Estimate:
-    dtype = served_dtype(model.spec, asked)
+    dtype = served_dtype(model.spec, options)
     tensors = served_tensors(model.spec, weights, dtype=dtype, quantization=None)
     stored = sum(tensor.bytes_in(dtype) for tensor in tensors)
     work = activation_bytes(
@@ -162,13 +162,13 @@ def _unplanned(
 
 
 def _hint(length: int | None) -> str:
-    knobs = [f"Set max_model_len to {length:,} or less"] if length is not None else []
-    knobs += [
+    remedies = [f"Set max_model_len to {length:,} or less"] if length is not None else []
+    remedies += [
         "take a smaller dtype (bfloat16) or quantization='int8'",
         "unload another model (conduit_nb.unload_model)",
         "raise CONDUIT_LMLITE_MEMORY_GIB where the machine has more",
     ]
-    text = ", ".join(knobs)
+    text = ", ".join(remedies)
     return f"{text[0].upper()}{text[1:]}, or choose a smaller model."
 
 

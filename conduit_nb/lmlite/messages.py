@@ -1,9 +1,8 @@
 """The messages of a chat request: what clients send back, read as OpenAI and vLLM read it.
 
-A client returns a reply as it got it, with every field that was null or empty. Those ask for
-nothing. Fields that nobody here knows are passed over and named in the log; images, sound and
-files are refused, as the model would not see them.
-Layer 3.
+A client returns a reply as it got it, with every field that was null or empty; those are ignored.
+Unknown fields are ignored as well and named in the log; images, sound and files are refused, as
+the model would not see them.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ KNOWN = frozenset(
         *("refusal", "reasoning_content", "reasoning"),
     )
 )
-# Fields of replies that say nothing to a model, whatever they hold.
+# Fields of replies that change nothing for a model, whatever they hold.
 SILENT = frozenset(("annotations", "id", "index", "logprobs", "provider_specific_fields"))
 # Fields that would change what the model reads or writes.
 _UNSERVED = ("audio", "prefix", "partial")

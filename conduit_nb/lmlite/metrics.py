@@ -1,7 +1,6 @@
-"""The server in numbers, for Prometheus: counted where it happens, read when it is asked for.
+"""The server's Prometheus metrics: counted where it happens, collected on a scrape.
 
-Knows prometheus_client; a registry of its own, so that servers in one process stay apart.
-Layer 3.
+Knows prometheus_client; has a registry of its own, so that servers in one process stay apart.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ TOKEN_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 # What is read off an engine: name, what it is, and the field of EngineStats.
 GAUGES = (
-    ("conduit_requests_running", "Replies that hold a row of the batch.", "running"),
-    ("conduit_requests_waiting", "Replies that wait for a row.", "waiting"),
+    ("conduit_requests_running", "Replies that are in the batch.", "running"),
+    ("conduit_requests_waiting", "Replies that wait for a place in the batch.", "waiting"),
     ("conduit_kv_pages", "Pages that the KV cache has.", "pages"),
     ("conduit_kv_pages_used", "Pages of the KV cache that are in use.", "used_pages"),
 )
 COUNTERS = (
-    ("conduit_tokens_read", "Prompt tokens that the model read.", "read_tokens"),
-    ("conduit_tokens_written", "Tokens of replies.", "written_tokens"),
+    ("conduit_tokens_read", "Prompt tokens that were prefilled.", "prefill_tokens"),
+    ("conduit_tokens_written", "Tokens of replies.", "generated_tokens"),
     ("conduit_tokens_forced", "Tokens of replies that a grammar forced.", "forced_tokens"),
     ("conduit_tokens_drafted", "Tokens of replies that were guessed ahead.", "drafted_tokens"),
-    ("conduit_tokens_reused", "Prompt tokens taken over instead of read.", "reused_tokens"),
-    ("conduit_preemptions", "Rows that gave up their pages.", "preemptions"),
+    ("conduit_tokens_reused", "Prompt tokens taken from the prefix cache.", "reused_tokens"),
+    ("conduit_preemptions", "Sequences that gave up their pages.", "preemptions"),
     ("conduit_grammar_cache_hits", "Grammars found compiled.", "grammar_hits"),
     ("conduit_grammar_cache_misses", "Grammars compiled.", "grammar_misses"),
 )
@@ -142,7 +141,7 @@ class RequestCounts:
 
 
 class _Engines(Collector):
-    """Reads the engines' own counts; a model that is loaded anew begins at 0 again."""
+    """Collects the engines' own counts; a model that is loaded again begins at 0."""
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool
@@ -168,23 +167,23 @@ class _Engines(Collector):
             for memory in self._pool.memory():
                 gauge.add_metric((memory["device"],), memory[field])
             yield gauge
-        rows = HistogramMetricFamily(
+        batch_sizes = HistogramMetricFamily(
             "conduit_step_rows",
-            "Rows of the model's steps; the count is of steps.",
+            "Sequences of the model's steps; the count is of steps.",
             labels=MODEL_LABELS,
         )
         for labels, one in stats:
-            rows.add_metric(labels, *_row_buckets(one))
-        yield rows
+            batch_sizes.add_metric(labels, *_batch_size_buckets(one))
+        yield batch_sizes
 
 
-def _row_buckets(stats: EngineStats) -> tuple[list[tuple[str, float]], float]:
-    """Return how many steps had at most 1, 2, 4, … rows, and the rows of all steps together."""
-    by_rows = stats.steps_by_rows
+def _batch_size_buckets(stats: EngineStats) -> tuple[list[tuple[str, float]], float]:
+    """Return how many steps had at most 1, 2, 4, … sequences, and the sequences of all steps."""
+    by_batch_size = stats.steps_by_batch_size
     buckets: list[tuple[str, float]] = []
     limit = 1
-    while limit < len(by_rows):
-        buckets.append((f"{limit}.0", sum(by_rows[: limit + 1])))
+    while limit < len(by_batch_size):
+        buckets.append((f"{limit}.0", sum(by_batch_size[: limit + 1])))
         limit *= 2
-    buckets.append(("+Inf", sum(by_rows)))
-    return buckets, sum(rows * steps for rows, steps in enumerate(by_rows))
+    buckets.append(("+Inf", sum(by_batch_size)))
+    return buckets, sum(size * steps for size, steps in enumerate(by_batch_size))

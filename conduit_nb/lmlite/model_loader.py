@@ -1,7 +1,6 @@
-"""A folder to a model that is ready to serve, or an error that says what is wrong with it.
+"""Loads a model's folder, or raises an error that says what is wrong with it.
 
 Reads safetensors only and runs no code from the folder.
-Layer 3: torch, transformers.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
 
 
 def first_line(err: Exception) -> str:
-    """Return what a foreign error says, short."""
+    """Return the first line of another library's error."""
     return (str(err).strip().splitlines() or [type(err).__name__])[0]
 
 
@@ -202,13 +201,13 @@ def _check_family(config: PreTrainedConfig) -> None:
         )
     if not isinstance(getattr(_text_config(config), "vocab_size", None), int):
         raise _unserved(config, "its configuration has no vocab_size")
-    packing = _packing(config)
-    if packing and packing.get("quant_method") not in AUTO_QUANTIZATION_CONFIG_MAPPING:
-        method = packing.get("quant_method")
+    quantization = _quantization(config)
+    if quantization and quantization.get("quant_method") not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+        method = quantization.get("quant_method")
         raise _unserved(config, f"its weights are quantized by {method!r}, which is not known")
 
 
-def _packing(config: PreTrainedConfig) -> dict[str, Any] | None:
+def _quantization(config: PreTrainedConfig) -> dict[str, Any] | None:
     """Return how the weights are quantized; None where they are not."""
     return getattr(config, "quantization_config", None)
 
@@ -284,7 +283,7 @@ def _read_weights(
         raise _unserved(config, f"what reads its weights is not installed: {err}") from err
     except (OSError, SafetensorError, RuntimeError, ValueError) as err:
         reason = first_line(err)
-        if _packing(config) is not None:
+        if _quantization(config) is not None:
             raise _unserved(config, f"its weights are quantized: {reason}") from err
         raise ModelFilesError(
             f"The weights in {folder} cannot be read: {reason}", hint="Fetch the model again."

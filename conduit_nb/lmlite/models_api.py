@@ -1,7 +1,6 @@
-"""The endpoints about models: what is here, loading one before it is asked for, unloading one.
+"""The endpoints about models: list, load ahead of time, unload.
 
 Knows HTTP and the pool of models.
-Layer 3.
 """
 
 from __future__ import annotations
@@ -63,20 +62,20 @@ class ModelsApi:
         )
 
     async def model(self, request: Request) -> Response:
-        """Tell of one model; of its revisions and precisions, the first that was asked for."""
+        """Return one model; of its revisions and precisions, the first that was requested."""
         require_key(request, self._key)
-        wanted = request.path_params["id"]
+        model_id = request.path_params["id"]
         for model in await self._all():
-            if model["id"] == wanted:
+            if model["id"] == model_id:
                 return json_response(model)
         raise ModelNotFoundError(
-            f"{wanted} is not here.",
+            f"{model_id} is not here.",
             reason="missing",
-            hint="Ask for it by its id to have it fetched and loaded.",
+            hint="Send a request with its id to have it fetched and loaded.",
         )
 
     async def load(self, request: Request) -> Response:
-        """Load a model and its replicas, which takes seconds to minutes, and tell of it."""
+        """Load a model and its replicas, which takes seconds to minutes; return its state."""
         checked = _LOAD.read(await read_body(request, self._key))
         options: dict[str, Any] = checked.get("conduit") or {}
         key = model_key(checked)

@@ -1,9 +1,8 @@
-"""Which pages of a KV cache are free, and which neighbours to hand out. Holds no tensors.
+"""The allocator of the KV cache's pages. Holds no tensors, imports no torch.
 
-Reading a row's keys and values is cheapest where its pages lie side by side (a view, not a copy),
+Reading a sequence's keys and values is cheapest where its pages are adjacent (a view, not a copy),
 so runs of consecutive pages are preferred; any free pages do where there is no such run.
-A page may be held by several rows, and kept for later ones; it is free when neither is so.
-Layer 3: no torch.
+A page may be held by several sequences and kept for later ones; it is free when neither is so.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ class PagePool:
         """Assert that these pages are held (once for each time they occur), these kept, no more."""
         holders = Counter(held)
         assert len(kept) == len(set(kept)), "a page is kept twice"
-        assert sum(self._holders) == len(held), "a page is held that no row has"
+        assert sum(self._holders) == len(held), "a page is held that no sequence has"
         assert all(self._holders[page] == count for page, count in holders.items()), "holds differ"
         assert sum(self._kept) == len(kept), "a page is kept that nothing leads to"
         assert all(self._kept[page] for page in kept), "a page that leads on is not kept"

@@ -1,7 +1,6 @@
 """Which copy of a model goes on which device, how large its KV cache may be, and who must leave.
 
 Decides by numbers alone: knows no device, no model and no torch.
-Layer 3: pure.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 CACHE_SHARE = 0.5
-"""Share of the memory left beside a model that its KV cache may take: the rest is for others."""
+"""Share of the memory left by a model's weights that its KV cache may take; others get the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,7 @@
-"""The models of one server: loaded when first asked for, and kept while there is room.
+"""The models of one server: loaded on first use, and kept while there is room.
 
-What they take is planned before they are loaded (`memory_budget.py`); for a model that is asked
-for, those leave that were not used for the longest time (`placement.py`). Knows neither HTTP nor
-torch.
-Layer 3.
+The memory of a model is planned before it is loaded (`memory_budget.py`); the least recently used
+models are unloaded to make room for it (`placement.py`). Knows neither HTTP nor torch.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ T = TypeVar("T")
 
 LOG = logging.getLogger("conduit_nb.lmlite")
 FAILURE_KEPT_S = 5.0
-FAILED_KEPT, FAILURE_TOLD_S = 32, 300.0
+MAX_FAILED_LISTED, FAILURE_LISTED_S = 32, 300.0
 RETRY_AFTER_S = 2.0
 LOADS_AT_ONCE = 4
 
@@ -106,7 +104,7 @@ class _Entry:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def is_idle(self, one: _Copy) -> bool:
-        """Whether nobody uses that copy, or has asked for the model and got none yet."""
+        """Whether no request uses that copy, and none waits for a copy of the model."""
         is_awaited = self.in_flight > sum(copy.in_flight for copy in self.copies)
         return not (one.engine is None or one.in_flight or is_awaited)
 
@@ -141,8 +139,8 @@ class ModelPool:
 
         Of several copies it is the least busy one. `max_model_len` is the context that there must
         be room for where the model is still to be loaded. A load that failed is tried again by the
-        next request, but not within FAILURE_KEPT_S: the rows of one batch learn of one failure
-        together.
+        next request, but not within FAILURE_KEPT_S: all requests that were sent together get the
+        same failure.
 
         Raises EndpointBusyError where too many wait already, or all memory is held by models at
         work; RequestRefusedError where so many can never be written at once; DoesNotFitError where
@@ -231,7 +229,7 @@ class ModelPool:
             await self._end([one for entry in entries for one in entry.copies])
 
     def models(self) -> list[ModelInfo]:
-        """Return what was asked for, with its state; an old failure is told no more."""
+        """Return the requested models with their states; old failures are not listed."""
         self._forget_failed()
         return [_info(entry, self.device) for entry in self._entries.values()]
 
@@ -287,7 +285,7 @@ class ModelPool:
         if entry.state == "loading" and entry.task is None and not self._closed:
             self._begin(entry, max_model_len)
         if entry.task is not None:
-            # Whoever asked first may leave: the load is everybody's.
+            # The first request may be cancelled: the load is shared by all.
             await asyncio.wait({entry.task})
         if self._closed:
             raise stopping()
@@ -323,16 +321,16 @@ class ModelPool:
         self._forget_failed()
 
     async def _load(self, entry: _Entry, max_model_len: int | None) -> None:
-        def tell(line: str) -> None:
+        def report(line: str) -> None:
             entry.detail = line
             log_event("loading", model=entry.key.model_id, doing=line)
 
-        found = await self._in_thread(self._loader.find, entry.key, max_model_len, tell)
+        found = await self._in_thread(self._loader.find, entry.key, max_model_len, report)
         async with self._placing:  # so that two loads do not count on the same leavers
             entry.copies, leaving = self._placed(entry, found.estimate)
             if leaving:
                 await self._end(leaving)
-        tell("loading the weights")
+        report("loading the weights")
         for one in entry.copies:
             one.engine = await self._in_thread(self._loader.load, entry.key, found, one.place)
 
@@ -349,7 +347,7 @@ class ModelPool:
                 f"{entry.key.model_id} needs {estimate.need.least_bytes / GIB:.2f} GiB, which"
                 " models hold that are at work.",
                 retry_after_s=RETRY_AFTER_S,
-                hint="Ask again when they are done, or raise CONDUIT_LMLITE_MEMORY_GIB.",
+                hint="Retry when they are done, or raise CONDUIT_LMLITE_MEMORY_GIB.",
             )
         leaving = {name for place in chosen for name in place.unloaded}
         left: list[_Copy] = []
@@ -404,9 +402,9 @@ class ModelPool:
     def _forget_failed(self) -> None:
         """Keep the newest failures, and not for long: ids come from outside, in any number."""
         failed = [entry for entry in self._entries.values() if entry.state == "failed"]
-        told_from = self._clock() - FAILURE_TOLD_S
+        listed_from = self._clock() - FAILURE_LISTED_S
         for number, entry in enumerate(reversed(failed)):
-            is_old = number >= FAILED_KEPT or entry.failed_at < told_from
+            is_old = number >= MAX_FAILED_LISTED or entry.failed_at < listed_from
             if is_old and entry.in_flight == 0:
                 del self._entries[entry.key]
 

@@ -1,8 +1,7 @@
-"""What rows have read stays for later rows that begin alike: a tree of full pages by their tokens.
+"""The prefix cache: a radix tree of full pages by their tokens, for sequences with the same prefix.
 
 A page's keys and values depend on all tokens up to its end, so a page is found by the path of
-tokens that leads to it, and serves every row that begins with that path.
-Layer 3: no torch.
+tokens that leads to it, and serves every sequence that begins with that path. Imports no torch.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from itertools import islice
 from conduit_nb.lmlite.page_pool import PagePool
 
 CANDIDATES = 64
-"""How many of the latest pages are looked at for one that begins as a row goes on."""
+"""How many of the latest pages are compared to find one that matches a sequence in part."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class _Node:
-    """A page and where it stands. The root stands for the empty beginning and has no page."""
+    """A page and its place in the tree. The root stands for the empty prefix and has no page."""
 
     tokens: tuple[int, ...] = ()
     page: int = -1
@@ -29,17 +28,17 @@ class _Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """The first `tokens` tokens of a row lie in `pages`; of the last page perhaps only a part."""
+class PrefixMatch:
+    """The first `tokens` tokens of a sequence are in `pages`; of the last perhaps only a part."""
 
     pages: tuple[int, ...]
     tokens: int
 
 
 class PrefixCache:
-    """Keeps pages in the pool and lets go of those least recently used.
+    """Keeps pages in the pool and evicts the least recently used.
 
-    One that `is_empty` stays so: nothing is kept, and nothing found.
+    One that `is_empty` stays so: it keeps no page and matches nothing.
     """
 
     def __init__(self, pool: PagePool, *, is_empty: bool = False) -> None:
@@ -52,25 +51,25 @@ class PrefixCache:
 
     @property
     def pages(self) -> list[int]:
-        """All kept pages, the least recently used first."""
+        """All cached pages, the least recently used first."""
         return [node.page for node in self._nodes]
 
-    def find(self, tokens: Sequence[int]) -> Found:
-        """Return where the longest known beginning lies, and count that as use."""
+    def match_prefix(self, tokens: Sequence[int]) -> PrefixMatch:
+        """Return where the longest cached prefix is, and count that as use."""
         path = self._path(tokens)
-        known = len(path) * self._pool.page_tokens
+        cached = len(path) * self._pool.page_tokens
         node = path[-1] if path else self._root
-        rest = tokens[known : known + self._pool.page_tokens]
+        rest = tokens[cached : cached + self._pool.page_tokens]
         latest = islice(reversed(node.children.values()), CANDIDATES)
         nearest = max(latest, key=lambda child: common_length(child.tokens, rest), default=None)
         if nearest is not None and (shared := common_length(nearest.tokens, rest)):
             path.append(nearest)
-            known += shared
+            cached += shared
         self._touch(path)
-        return Found(pages=tuple(node.page for node in path), tokens=known)
+        return PrefixMatch(pages=tuple(node.page for node in path), tokens=cached)
 
-    def keep(self, tokens: Sequence[int], pages: Sequence[int]) -> None:
-        """Keep the full ones of `pages`, which hold `tokens`, where they are not known yet."""
+    def insert(self, tokens: Sequence[int], pages: Sequence[int]) -> None:
+        """Cache the full ones of `pages`, which hold `tokens`, where they are not cached yet."""
         if self._is_empty:
             return
         path = self._path(tokens)
@@ -87,9 +86,9 @@ class PrefixCache:
         self._touch(path)
 
     def settle(self, tokens: Sequence[int], pages: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Move what only the row with these pages holds to the top of the pool: from where, where.
+        """Move pages that only this sequence holds to the top of the pool: from where, to where.
 
-        Rows need neighbours at the bottom; what stays behind there would leave them gaps.
+        Running sequences need adjacent pages at the bottom; what stayed there would leave gaps.
         """
         path = self._path(tokens)
         own = [
@@ -112,7 +111,7 @@ class PrefixCache:
         return old, new
 
     def evict(self) -> bool:
-        """Let go of the page least recently used; False where there is none."""
+        """Drop the page least recently used; False where there is none."""
         if not self._nodes:
             return False
         node, _ = self._nodes.popitem(last=False)
@@ -123,7 +122,7 @@ class PrefixCache:
         return True
 
     def _path(self, tokens: Sequence[int]) -> list[_Node]:
-        """Return the known full pages that `tokens` begin with."""
+        """Return the cached full pages that `tokens` begin with."""
         path: list[_Node] = []
         node = self._root
         size = self._pool.page_tokens
@@ -141,7 +140,7 @@ class PrefixCache:
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens the two begin with alike."""
+    """Return the length of the common prefix of the two."""
     for at, (a, b) in enumerate(zip(one, other, strict=False)):
         if a != b:
             return at

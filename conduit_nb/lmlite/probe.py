@@ -1,7 +1,4 @@
-"""What a model says of a short text in its own way: what any other way is compared with.
-
-Layer 3: torch, transformers.
-"""
+"""The reference that a runner is compared with: a model's own logits for a short text."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from conduit_nb.lmlite.model_loader import LoadedModel, first_line
 KNOWN_LAYERS = {"full_attention", "sliding_attention"}
 """Kinds of layers that a short text shows as they are; sparse ones choose among many tokens."""
 
-ROW_BY_ROW = "It is served row by row instead, slower."
+ONE_AT_A_TIME = "Its sequences are served one at a time instead, which is slower."
 
 PROBE_TOKENS = 24
 PROBE_WINDOW = 10
@@ -38,7 +35,7 @@ FAILURES = (
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 INT8_TOLERANCE = 0.05
-"""The last bit of an input decides to which integer it is rounded, in each layer anew."""
+"""The last bit of an input decides to which integer it is rounded, in every layer."""
 
 
 def probe_tokens(loaded: LoadedModel) -> list[int]:
@@ -65,26 +62,26 @@ def layer_shapes(loaded: LoadedModel) -> tuple[LayerShape, ...]:
     kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
     if kinds - KNOWN_LAYERS:
         others = ", ".join(sorted(map(str, kinds - KNOWN_LAYERS)))
-        raise ModelError(f"Layers of the kind {others} are not packed.", hint=ROW_BY_ROW)
+        raise ModelError(f"Layers of the kind {others} cannot be batched.", hint=ONE_AT_A_TIME)
     cache = DynamicCache(config=model.config)
     tokens = torch.tensor([probe_tokens(loaded)[:2]], device=loaded.device)
     try:
         model(input_ids=tokens, past_key_values=cache, use_cache=True)
     except FAILURES as err:
         raise ModelError(
-            f"The model failed with a cache: {first_line(err)}", hint=ROW_BY_ROW
+            f"The model failed with a cache: {first_line(err)}", hint=ONE_AT_A_TIME
         ) from err
     layers: list[Any] = cache.layers
     shapes: list[LayerShape] = []
     for layer in layers:
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
         if not isinstance(keys, torch.Tensor) or not isinstance(values, torch.Tensor):
-            raise ModelError("Not all of its layers keep keys and values.", hint=ROW_BY_ROW)
+            raise ModelError("Not all of its layers keep keys and values.", hint=ONE_AT_A_TIME)
         shapes.append(
             LayerShape(heads=keys.shape[1], key_dim=keys.shape[-1], value_dim=values.shape[-1])
         )
     if not shapes:
-        raise ModelError("None of its layers keeps anything.", hint=ROW_BY_ROW)
+        raise ModelError("None of its layers keeps anything.", hint=ONE_AT_A_TIME)
     return tuple(shapes)
 
 
@@ -117,7 +114,7 @@ def attending(model: Any, name: str) -> Generator[None]:
     try:
         if model.config.get_text_config()._attn_implementation != name:
             raise ModelError(
-                f"The attention of {type(model).__name__} cannot be replaced.", hint=ROW_BY_ROW
+                f"The attention of {type(model).__name__} cannot be replaced.", hint=ONE_AT_A_TIME
             )
         yield
     finally:

@@ -1,10 +1,9 @@
 """Linear layers in 8-bit integers: a quarter of the memory, and less time for each token.
 
-Weights have one scale for each output, inputs one for each row, made when the row comes
+Weights have one scale for each output, inputs one for each token, made when the token comes
 (LLM.int8(), Dettmers et al. 2022, section 2.1: "vector-wise quantization", without its outliers).
-Integers add up exactly, and no number of a row depends on another row: what a row says is the same
-alone and among others.
-Layer 3: torch.
+Integers add up exactly, and no number of a token depends on another token: a reply is the same
+alone and in a batch.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class Int8Linear(torch.nn.Module):
         self._multiply = torch.ops.aten._int_mm.default  # int8 by int8, summed in int32
         weight = linear.weight.detach().float()
         scales = _scales(weight)
-        self._integers = _rounded(weight, scales)  # [out, in]: for one row the fastest by 1.5
+        self._integers = _rounded(weight, scales)  # [out, in]: for one token the fastest by 1.5
         self._scales = scales.squeeze(1)
         bias: Any = linear.bias  # typed as always there
         self.bias: torch.Tensor | None = bias if bias is None else bias.detach().float()

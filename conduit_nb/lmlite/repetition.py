@@ -4,7 +4,7 @@ A small model that writes JSON may fall into a cycle that the grammar allows for
 file again and again, a number of endless zeros) and would fill its whole context with it. Once the
 end of a reply is one piece many times over, the guard closes what the cycle runs in: the string,
 the number or the list. Only guided replies are watched; text that does not cycle is never touched.
-Layer 3: no torch.
+Imports no torch.
 """
 
 from __future__ import annotations

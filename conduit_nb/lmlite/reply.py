@@ -1,48 +1,47 @@
 """One reply while it is written: each new token becomes text, forced tokens and perhaps the end.
 
-Layer 3: no torch.
+Imports no torch.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conduit_nb.lmlite.confidence import ConfidenceTrail
+from conduit_nb.lmlite.confidence import ConfidenceTracker
 from conduit_nb.lmlite.detokenizer import Detokenizer, StopStrings
 from conduit_nb.lmlite.guided import Guide
-from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
+from conduit_nb.lmlite.logprobs import LogprobBuffer, SampledToken
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.protocol import FinishReason
 
 
 class Reply:
-    """Writes at most `max_tokens` tokens into `row`, the one list that the scheduler reads."""
+    """Writes at most `max_tokens` tokens into `sequence`, the one list that the scheduler reads."""
 
     def __init__(
         self,
         *,
-        row: Row,
+        sequence: Sequence,
         max_tokens: int,
         sampling: SamplingParams,
         guide: Guide | None,
         detokenizer: Detokenizer,
         end_tokens: frozenset[int],
         repetition_guard: RepetitionGuard,
-        logprobs: LogprobTrail | None = None,
-        confidence: ConfidenceTrail | None = None,
+        logprobs: LogprobBuffer | None = None,
+        confidence: ConfidenceTracker | None = None,
     ) -> None:
-        self.row = row
+        self.sequence = sequence
         self.sampling = sampling
         self.guide = guide
         self.draws = random.Random(sampling.seed)  # noqa: S311  # texts, not secrets
-        self._prompt_tokens = len(row.tokens)
+        self._prompt_tokens = len(sequence.tokens)
         self._left = max_tokens
         self._detokenizer = detokenizer
         self._stops = StopStrings(sampling.stop, includes=sampling.includes_stop)
@@ -55,13 +54,13 @@ class Reply:
 
     @property
     def is_measured(self) -> bool:
-        """Whether it is to be told how likely each token was."""
+        """Whether the probabilities of its tokens are needed."""
         return self.sampling.top_logprobs is not None or self._confidence is not None
 
     @property
     def written(self) -> list[int]:
         """The tokens of the reply so far."""
-        return self.row.tokens[self._prompt_tokens :]
+        return self.sequence.tokens[self._prompt_tokens :]
 
     @property
     def left(self) -> int:
@@ -70,14 +69,14 @@ class Reply:
 
     @property
     def may_end(self) -> bool:
-        """Whether it has the tokens that it is to have at least."""
-        return len(self.row.tokens) - self._prompt_tokens >= self.sampling.min_tokens
+        """Whether it has its `min_tokens`."""
+        return len(self.sequence.tokens) - self._prompt_tokens >= self.sampling.min_tokens
 
     def begin(self) -> GenerationDelta | None:
         """Write what the grammar forces at the very start; None where that is nothing."""
         return self._extend(None) if self.guide else None
 
-    def add(self, chosen: Chosen) -> GenerationDelta:
+    def add(self, chosen: SampledToken) -> GenerationDelta:
         """Write the token that the model chose, and what the grammar forces after it."""
         if self.guide:
             self.guide.check()
@@ -103,7 +102,7 @@ class Reply:
             return None
         return self._repetition_guard.escape_token(self._text, forbidden)
 
-    def _extend(self, chosen: Chosen | None) -> GenerationDelta | None:
+    def _extend(self, chosen: SampledToken | None) -> GenerationDelta | None:
         """Write what was chosen and accepted, and what the grammar forces after it."""
         forced = self.guide.ahead() if self.guide else []
         left = self._left - (chosen is not None) - len(forced)
@@ -116,7 +115,7 @@ class Reply:
         forced = [token for token in forced if token not in self.end_tokens]
         return self._write(chosen, forced) if chosen or forced else None
 
-    def _closed(self, chosen: Chosen | None) -> GenerationDelta | None:
+    def _closed(self, chosen: SampledToken | None) -> GenerationDelta | None:
         """Write what was chosen and accepted, and what closes the record after it: the end.
 
         None where the grammar does not take that; then the limit cuts the reply.
@@ -133,15 +132,15 @@ class Reply:
         return self._write(chosen, tokens, end=reason)
 
     def _write(
-        self, chosen: Chosen | None, more: Sequence[int], *, end: FinishReason | None = None
+        self, chosen: SampledToken | None, more: list[int], *, end: FinishReason | None = None
     ) -> GenerationDelta:
         """Add tokens to the reply, as far as they fit; with `end` it is over."""
-        wanted = [*([chosen] if chosen else []), *(Chosen(token=token) for token in more)]
-        fitting = wanted[: self._left]
-        is_cut = len(fitting) < len(wanted)
+        sampled = [*([chosen] if chosen else []), *(SampledToken(token=token) for token in more)]
+        fitting = sampled[: self._left]
+        is_cut = len(fitting) < len(sampled)
         self._left -= len(fitting)
         tokens = [one.token for one in fitting]
-        self.row.tokens.extend(tokens)
+        self.sequence.tokens.extend(tokens)
         if self._logprobs:
             self._logprobs.add(fitting)
         if self._confidence:
@@ -183,7 +182,7 @@ class Reply:
         *,
         is_stopped: bool = False,
     ) -> GenerationDelta:
-        logprobs = self._logprobs.told(text) if self._logprobs else ()
+        logprobs = self._logprobs.take_for(text) if self._logprobs else ()
         if self._logprobs and reason and not is_stopped:
             logprobs += self._logprobs.rest()
         return GenerationDelta(
@@ -191,6 +190,6 @@ class Reply:
             tokens=tokens,
             forced=forced,
             logprobs=logprobs,
-            confidence=self._confidence.told() if self._confidence and reason else None,
+            confidence=self._confidence.confidences() if self._confidence and reason else None,
             finish_reason=reason,
         )

@@ -1,7 +1,4 @@
-"""What is asked of an engine, and the pieces of its answer. No torch in here.
-
-Layer 3.
-"""
+"""Requests to an engine, and the deltas of its replies. Imports no torch."""
 
 from __future__ import annotations
 
@@ -33,9 +30,9 @@ class GenerationRequest:
     """One reply to write: at most `max_tokens` after `prompt_tokens`, and what the context leaves.
 
     With `json_schema` the reply is compact JSON that fits it, also where `max_tokens` end it; with
-    `grammar` it is what that describes. `confidence` asks how sure it is of the values that it
-    chose from a few. `batch_timeout_ms` is how long it may wait for company where the engine is
-    idle; None: what the engine does by default.
+    `grammar` it is what that describes. With `confidence` the last delta has the probability of
+    each value that was chosen from a few. `batch_timeout_ms` is how long it may wait for others to
+    batch with where the engine is idle; None: the engine's default.
 
     Raises RequestRefusedError where there is nothing to read or to write.
     """
@@ -67,10 +64,9 @@ class GenerationDelta:
 
     The last delta of a request, and only it, has a `finish_reason`. `tokens` may be above 0 with
     empty text (half a character, or a possible beginning of a stop string). Of the tokens, the
-    grammar forced `forced`. `logprobs`, where they were asked for, has an entry for each token
-    whose text begins in `text`; the token that ends a reply is no text and has none. `confidence`,
-    where it was asked for, comes with the last: the probability of each chosen value by its JSON
-    pointer.
+    grammar forced `forced`. `logprobs`, where requested, has an entry for each token whose text
+    begins in `text`; the token that ends a reply is no text and has none. `confidence`, where
+    requested, comes with the last: the probability of each chosen value by its JSON pointer.
     """
 
     text: str

@@ -1,7 +1,4 @@
-"""How a model is run: rows side by side where that is right, else each row alone.
-
-Layer 3: torch.
-"""
+"""Chooses how a model runs: its sequences batched where that is right, else one at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +13,13 @@ from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.devices import free_bytes
 from conduit_nb.lmlite.fallback_runner import FallbackRunner
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.model_loader import LoadedModel
 from conduit_nb.lmlite.model_runner import ModelRunner
 from conduit_nb.lmlite.placement import CACHE_SHARE
 from conduit_nb.lmlite.probe import layer_shapes
 from conduit_nb.lmlite.reply import Reply
-from conduit_nb.lmlite.scheduler import Plan, Row
+from conduit_nb.lmlite.scheduler import Batch, Sequence
 
 PAGES_MIN = 4
 
@@ -36,62 +33,64 @@ class Runner(Protocol):
 
     @property
     def attention(self) -> Attention:
-        """Whether the rows of a step are one pack, and take over what others have read."""
+        """Whether sequences run in one forward and share prefixes ("packed"), or one at a time."""
         ...
 
-    def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
-        """Do one step; return the next token of every row that wants one."""
+    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, SampledToken]:
+        """Do one step; return the next token of every sequence that samples one."""
         ...
 
-    def follow(self, drafted: Mapping[Row, int], replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
-        """Return the token behind so many of the drafted ones, for rows of the last step."""
+    def follow(
+        self, drafted: Mapping[Sequence, int], replies: Mapping[Sequence, Reply]
+    ) -> dict[Sequence, SampledToken]:
+        """Return the token behind so many of the drafted ones, for sequences of the last step."""
         ...
 
-    def forget(self, row: Row) -> None:
-        """Let go of what is held for a row that has left. Idempotent."""
+    def forget(self, sequence: Sequence) -> None:
+        """Let go of what is held for a sequence that has left. Idempotent."""
         ...
 
 
 def choose_runner(
     loaded: LoadedModel, config: EngineConfig, context_tokens: int
 ) -> tuple[Runner, int]:
-    """Return a runner that writes what the model writes, and how many pages its rows may hold.
+    """Return a runner that writes what the model writes, and how many pages its sequences may hold.
 
-    Packed where a comparison with the model's own attention says that this is right. Raises
-    ModelError where neither that nor the fallback writes what transformers' `generate` writes.
+    It batches where that agrees with the model's own attention. Raises ModelError where neither
+    that nor the fallback writes what transformers' `generate` writes.
     """
-    wanted = config.max_concurrency * -(-context_tokens // PAGE_TOKENS)
+    max_pages = config.max_concurrency * -(-context_tokens // PAGE_TOKENS)
     try:
-        return _packed(loaded, config, wanted, context_tokens)
+        return _batched_runner(loaded, config, max_pages, context_tokens)
     except ModelError as err:
         logger.warning("fallback model=%s why=%s", loaded.architecture, err)
     fallback = FallbackRunner(loaded)
     fallback.start()
-    per_token, per_row = fallback.cache_bytes()
-    pages = wanted
+    per_token, per_sequence = fallback.cache_bytes()
+    pages = max_pages
     if config.cache_tokens is not None:
-        pages = min(wanted, config.cache_tokens // PAGE_TOKENS)
+        pages = min(max_pages, config.cache_tokens // PAGE_TOKENS)
     elif per_token:
-        room = _cache_bytes(loaded.device, config) - config.max_concurrency * per_row
-        pages = min(wanted, max(room // (per_token * PAGE_TOKENS), PAGES_MIN))
+        room = _cache_bytes(loaded.device, config) - config.max_concurrency * per_sequence
+        pages = min(max_pages, max(room // (per_token * PAGE_TOKENS), PAGES_MIN))
     return fallback, pages
 
 
-def _packed(
-    loaded: LoadedModel, config: EngineConfig, wanted: int, context_tokens: int
+def _batched_runner(
+    loaded: LoadedModel, config: EngineConfig, max_pages: int, context_tokens: int
 ) -> tuple[Runner, int]:
     if context_tokens > loaded.steady_tokens:
         raise ModelError(
             f"Beyond {loaded.steady_tokens:,} tokens it turns the keys of all tokens in another"
             f" way, and max_model_len is {context_tokens:,}.",
-            hint=f"Set max_model_len to {loaded.steady_tokens} to have its rows packed.",
+            hint=f"Set max_model_len to {loaded.steady_tokens} to have its sequences batched.",
         )
     layers = layer_shapes(loaded)
     if config.cache_tokens is not None:
-        pages = min(wanted, config.cache_tokens // PAGE_TOKENS)
+        pages = min(max_pages, config.cache_tokens // PAGE_TOKENS)
     else:
         page_bytes = KvCache.bytes_per_page(layers, loaded.dtype)
-        pages = min(wanted, max(_cache_bytes(loaded.device, config) // page_bytes, PAGES_MIN))
+        pages = min(max_pages, max(_cache_bytes(loaded.device, config) // page_bytes, PAGES_MIN))
     runner = ModelRunner(loaded, layers, pages=pages)
     runner.start()
     return runner, pages

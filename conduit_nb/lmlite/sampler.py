@@ -1,7 +1,4 @@
-"""Logits to tokens.
-
-Layer 3: torch.
-"""
+"""Logits to tokens."""
 
 from __future__ import annotations
 
@@ -11,12 +8,14 @@ from collections.abc import Sequence
 import torch
 
 from conduit_nb.lmlite.guided import Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling_params import SamplingParams
 
 
-def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) -> list[Chosen]:
+def choose_tokens(
+    logits: torch.Tensor, replies: Sequence[Reply], masks: Masks
+) -> list[SampledToken]:
     """Return the next token of each reply from logits `[replies, vocab]` (which it changes)."""
     logits = logits.float()
     for index, reply in enumerate(replies):
@@ -26,17 +25,17 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
     if guided:
         guides = [guide for reply in replies if (guide := reply.guide)]
         not_allowed = masks.forbidden(guides)
-        for row, index in enumerate(guided):
-            token = replies[index].escape_token(not_allowed[row])
+        for number, index in enumerate(guided):
+            token = replies[index].escape_token(not_allowed[number])
             if token is not None:
-                not_allowed[row] = True
-                not_allowed[row, token] = False
+                not_allowed[number] = True
+                not_allowed[number, token] = False
         forbidden = torch.as_tensor(not_allowed, device=logits.device)
         if len(guided) == len(replies):
             logits.masked_fill_(forbidden, -torch.inf)
         else:
-            rows = torch.tensor(guided, device=logits.device)
-            logits[rows] = logits[rows].masked_fill(forbidden, -torch.inf)
+            indices = torch.tensor(guided, device=logits.device)
+            logits[indices] = logits[indices].masked_fill(forbidden, -torch.inf)
     for index, reply in enumerate(replies):
         if not reply.may_end:
             _go_on(logits[index], reply)
@@ -47,7 +46,7 @@ def choose_tokens(logits: torch.Tensor, replies: Sequence[Reply], masks: Masks) 
     return [
         _measured(logits[index], token, reply.sampling.top_logprobs or 0)
         if reply.is_measured
-        else Chosen(token=token)
+        else SampledToken(token=token)
         for index, (token, reply) in enumerate(zip(tokens, replies, strict=True))
     ]
 
@@ -69,7 +68,7 @@ def _penalise(logits: torch.Tensor, reply: Reply) -> None:
     """Move the logits `[vocab]` of tokens that were read or written, in place."""
     parameters = reply.sampling
     if parameters.repetition_penalty != 1:
-        seen = torch.tensor(list(set(reply.row.tokens)), device=logits.device)
+        seen = torch.tensor(list(set(reply.sequence.tokens)), device=logits.device)
         before = logits[seen]
         by = parameters.repetition_penalty
         logits[seen] = torch.where(before > 0, before / by, before * by)
@@ -108,12 +107,12 @@ def _weights(logits: torch.Tensor, parameters: SamplingParams) -> torch.Tensor:
     return weights
 
 
-def _measured(logits: torch.Tensor, token: int, top: int) -> Chosen:
+def _measured(logits: torch.Tensor, token: int, top: int) -> SampledToken:
     """Return the token with its log probability by logits `[vocab]`, and the `top` likeliest."""
     logprobs = torch.log_softmax(logits, dim=-1)
     values, tokens = logprobs.topk(min(top, len(logprobs)))
     likeliest = [(int(one), float(value)) for one, value in zip(tokens, values, strict=True)]
-    return Chosen(
+    return SampledToken(
         token=token,
         logprob=logprobs[token].item(),
         top=tuple((one, value) for one, value in likeliest if value > -torch.inf),

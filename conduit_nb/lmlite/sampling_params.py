@@ -1,7 +1,4 @@
-"""How the next token is chosen, as a request asks for it. No torch in here.
-
-Layer 3.
-"""
+"""How the next token of a request is sampled. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,14 +23,14 @@ RANGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """Temperature 0 takes the likeliest token; `seed` None draws anew for each request.
+    """Temperature 0 takes the likeliest token; `seed` None draws differently for each request.
 
     First the penalties move the logits: `repetition_penalty` those of every token of prompt and
     reply (above 1 makes them rarer), `presence_penalty` and `frequency_penalty` those of the reply,
     once and per occurrence. Then the grammar takes out what may not come. This is what the
-    likeliest token is taken from, and what `top_logprobs` tells (that many alternatives with each
-    token; None tells nothing). A draw is from what temperature, `min_p` (relative to the likeliest
-    token), `top_k` (0 keeps all) and `top_p`, in this order, leave of it.
+    likeliest token is taken from, and what `top_logprobs` reports (that many alternatives with each
+    token; None reports nothing). A draw is from what temperature, `min_p` (relative to the
+    likeliest token), `top_k` (0 keeps all) and `top_p`, in this order, leave of it.
 
     The same seed gives the same text whatever else runs in the batch. Text ends before the first
     of the `stop` strings, which is part of the reply only with `includes_stop`, and at one of the

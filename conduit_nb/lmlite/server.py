@@ -1,7 +1,4 @@
-"""The HTTP face of a pool of models: OpenAI's endpoints, who is there, and how it does.
-
-Layer 3.
-"""
+"""The HTTP application over a pool of models: OpenAI's endpoints, health and metrics."""
 
 from __future__ import annotations
 
@@ -57,7 +54,7 @@ class _About:
         self._metrics = metrics
 
     async def health(self, request: Request) -> Response:
-        """Say that the server lives; who has the key learns more."""
+        """Report that the server is alive; with the key, also its models and state."""
         status = "stopping" if self._activity.is_stopping else "ok"
         if "authorization" not in request.headers:
             return json_response({"status": status})
@@ -78,6 +75,6 @@ class _About:
         )
 
     async def metrics(self, request: Request) -> Response:
-        """Tell the server's numbers in Prometheus' text format."""
+        """Return the server's metrics in Prometheus' text format."""
         require_key(request, self._key)
         return Response(self._metrics.exposition(), headers={"content-type": CONTENT_TYPE})

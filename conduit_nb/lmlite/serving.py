@@ -1,7 +1,6 @@
 """Answers requests for replies, from the body to the last byte, at either endpoint.
 
 Knows HTTP and the pool of models; ApiRequest and ApiResponse know the format of an endpoint.
-Layer 3.
 """
 
 from __future__ import annotations
@@ -150,7 +149,7 @@ class _Replies:
         return output
 
     def is_new(self, index: int) -> bool:
-        """Whether this is the first time that one asks for this reply."""
+        """Whether this is the first call for this reply."""
         is_new = index not in self._begun
         self._begun.add(index)
         return is_new
@@ -218,9 +217,9 @@ class _Events:
 async def merged(
     replies: Sequence[AsyncGenerator[GenerationDelta, None]],
 ) -> AsyncGenerator[tuple[int, GenerationDelta], None]:
-    """Yield what several replies say as it comes, each with its index.
+    """Yield the deltas of several replies as they come, each with its index.
 
-    What one raises ends all; closing this closes them.
+    An error of one ends all; closing this closes them.
     """
     arrived: asyncio.Queue[tuple[int, GenerationDelta] | asyncio.Task[None]] = asyncio.Queue()
 
@@ -298,7 +297,7 @@ def _generation(
         sampling = dataclasses.replace(sampling, seed=sampling.seed + number)
     return GenerationRequest(
         prompt_tokens=tokens,
-        # What is asked for is an upper bound: a reply that the context cuts says "length".
+        # max_tokens is an upper bound: a reply that the context cuts ends with "length".
         max_tokens=min(request.max_tokens or room, room),
         sampling=sampling,
         json_schema=grammar if isinstance(grammar, Mapping) else None,

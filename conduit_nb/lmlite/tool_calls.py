@@ -8,7 +8,7 @@ Models are trained on a format of their own; `CallFormat` is one of the two that
 what a model is taught by the prompt where it knows neither. A reply is text, or calls, or text and
 then calls; with a forced function it is the arguments alone, and the prompt holds what stands
 before them.
-Layer 3: no torch, no llguidance.
+Imports neither torch nor llguidance.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class CallReader:
 
     `state` is where it stands: in text, between the trigger of a call and its arguments, in the
     arguments, or behind them. Text that may be the beginning of a trigger is held back, and so are
-    blanks, which before a call say nothing.
+    blanks, which mean nothing before a call.
     """
 
     def __init__(self, form: CallFormat, *, is_anywhere: bool = True, prefix: str = "") -> None:
@@ -279,7 +279,7 @@ class CallCloser:
         return self._reader.state != "text"
 
     def admits(self, tokens: list[int], left: int) -> bool:
-        """Read on where `left` tokens can end the reply after these; else ask for `closing`."""
+        """Return whether `left` tokens can end the reply after these; if not, write `closing`."""
         if self._is_lost:
             return True
         self._read(self._decode(tokens))

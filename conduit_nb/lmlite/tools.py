@@ -2,8 +2,7 @@
 
     read_tools(checked)   # ToolUse, or None where nothing is offered
 
-Knows OpenAI's words: `tools` and `tool_choice`, and the older `functions` and `function_call`.
-Layer 3.
+Knows OpenAI's fields: `tools` and `tool_choice`, and the older `functions` and `function_call`.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Function:
 class ToolUse:
     """What the model is shown (`offered`) and what of it the reply may call (`callable_`).
 
-    `is_legacy` says that the request speaks of functions, and so will the answer.
+    With `is_legacy` the request has the older field `functions`, and so has the response.
     """
 
     offered: tuple[Function, ...]
@@ -116,10 +115,10 @@ def _chosen(
             return None
         case "required" if name == "tool_choice":
             return "required", everything, False
-        case {"type": "function", "function": {"name": str(wanted)}}:
-            return "required", (_named(functions, wanted, f"{name}.function.name"),), True
-        case {"name": str(wanted)} if given.keys() <= {"name", "type"}:
-            return "required", (_named(functions, wanted, f"{name}.name"),), True
+        case {"type": "function", "function": {"name": str(requested)}}:
+            return "required", (_named(functions, requested, f"{name}.function.name"),), True
+        case {"name": str(requested)} if given.keys() <= {"name", "type"}:
+            return "required", (_named(functions, requested, f"{name}.name"),), True
         case {"type": "allowed_tools", "allowed_tools": inner}:
             return _allowed(functions, inner, name)
         case {"type": "allowed_tools"}:
@@ -146,13 +145,13 @@ def _allowed(
     for index, tool in enumerate(cast("list[Any]", tools) if isinstance(tools, list) else []):
         path = f"{name}.allowed_tools.tools[{index}]"
         match tool:
-            case {"type": "function", "function": {"name": str(wanted)}}:
+            case {"type": "function", "function": {"name": str(requested)}}:
                 pass
-            case {"type": "function", "name": str(wanted)}:
+            case {"type": "function", "name": str(requested)}:
                 pass
             case _:
                 raise _refused(path, "must be of type function, with a name")
-        allowed[wanted] = _named(functions, wanted, path)
+        allowed[requested] = _named(functions, requested, path)
     if not allowed:
         raise _refused(f"{name}.allowed_tools.tools", "is empty", 'Send tool_choice="none".')
     return mode, tuple(allowed.values()), False
@@ -205,18 +204,18 @@ def _parameters(given: Mapping[str, Any] | None, path: str) -> Mapping[str, Any]
     """Return the schema of the arguments, which are an object."""
     if not given:
         return NO_ARGUMENTS
-    said = {name: value for name, value in given.items() if value is not None}
-    kind: object = said.get("type")
-    if kind is None and any(name in said for name in _COMBINED):
-        return said
+    schema = {name: value for name, value in given.items() if value is not None}
+    kind: object = schema.get("type")
+    if kind is None and any(name in schema for name in _COMBINED):
+        return schema
     kinds = cast("list[object]", kind) if isinstance(kind, list) else [kind]
     if "object" not in kinds and kind is not None:
         raise _refused(path, 'must be a JSON Schema of type "object"')
-    is_bare = not said.get("properties") and not said.get("required")
-    is_open = not said.keys().isdisjoint(
+    is_bare = not schema.get("properties") and not schema.get("required")
+    is_open = not schema.keys().isdisjoint(
         ("additionalProperties", "patternProperties", "minProperties", *_COMBINED)
     )
-    return {**said, "type": "object", **(NO_ARGUMENTS if is_bare and not is_open else {})}
+    return {**schema, "type": "object", **(NO_ARGUMENTS if is_bare and not is_open else {})}
 
 
 def _refused(path: str, problem: str, hint: str = "") -> RequestRefusedError:

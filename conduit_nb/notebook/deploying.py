@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Unpack
 
-from conduit_nb.compute.request import DeploymentOptions, DeploymentRequest
+from conduit_nb.compute.names import ComputeProvider
+from conduit_nb.compute.request import ANY, DeploymentOptions, DeploymentRequest
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.overview import CostReport
 from conduit_nb.errors import ArgumentError
@@ -40,9 +41,9 @@ def deploy(
 ) -> Table[Any]:
     """Deploy models and return what runs: a matching deployment if there is one, else a new one.
 
-    `options` are those of DeploymentRequest: `runtime`, `provider` ("any" takes the best offering
-    of all), `gpu`, `hours` (the lease, after which every node ends by itself), `max_usd`, … With
-    `dry_run` nothing starts: the table says what would, and what that costs.
+    `options` are those of DeploymentRequest: `runtime`, `provider` ("any", or None, takes the best
+    offering of all), `gpu`, `hours` (the lease, after which every node ends by itself), `max_usd`,
+    … With `dry_run` nothing starts: the table says what would, and what that costs.
     Raises ArgumentError, SpendCapError where it costs more until the end of its lease than may be
     spent, and NoOfferingError where no offering would do.
     """
@@ -50,6 +51,8 @@ def deploy(
         raise ArgumentError(
             "deploy needs a model.", param="models", hint="Name an id or a folder, or several."
         )
+    if options.get("provider", ComputeProvider.LOCAL) is None:
+        options["provider"] = ANY
     request = DeploymentRequest.parse({"models": models, **options})
     session = process_session()
     if dry_run:

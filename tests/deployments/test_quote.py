@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.request import Replicas
 from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.quote import make_quote, split_models
 from conduit_nb.errors import ArgumentError, NoOfferingError
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.runtimes.base import Runtime
+from conduit_nb.runtimes.base import Runtime, ServerRequest
 from conduit_nb.runtimes.custom import CustomRuntime
 from conduit_nb.runtimes.lmlite import LmLiteRuntime
 from conduit_nb.runtimes.vllm import VllmRuntime
@@ -135,6 +137,44 @@ async def test_a_command_that_would_be_ignored_is_refused_before_anything_is_wri
     assert context.store.deployments(INSTALLATION.id, live_only=False) == []
     assert bench.cloud is not None
     assert [one for one in bench.cloud.exchanges if one.method != "GET"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [({"command": ("serve",)}, "image"), ({"image": "x"}, "command"), ({}, "image")],
+)
+async def test_what_a_custom_runtime_lacks_is_said_before_anything_is_written(
+    bench: Bench, asked: dict[str, Any], param: str
+):
+    context = replace(bench.context(), runtime=lambda _: CustomRuntime())
+    manager = DeploymentManager(context)
+    wanted = request("runpod", runtime="custom", **asked)
+
+    for attempt in (manager.quote, manager.deploy):
+        with pytest.raises(ArgumentError) as caught:
+            await attempt(wanted)
+        assert caught.value.param == param
+
+    assert context.store.deployments(live_only=False) == []
+    assert context.store.nodes(live_only=False) == []
+
+
+async def test_offerings_on_which_the_runtime_cannot_be_started_are_left_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    class OnlyOnOne(FakeRuntime):
+        def launch_spec(self, request: ServerRequest) -> LaunchSpec:
+            if request.devices != 1:
+                raise ArgumentError("One device only.", param="gpu_count", hint="Take one.")
+            return super().launch_spec(request)
+
+    context = replace(bench.context(), runtime=lambda _: OnlyOnOne())
+    quote = await make_quote(context, request("runpod", gpu="A100"))
+
+    assert {one.offering.count for one in quote.servers[0].candidates} == {1}
+    with pytest.raises(ArgumentError) as caught:
+        await make_quote(context, request("runpod", gpu="A100", gpu_count=2))
+    assert caught.value.param == "gpu_count"
 
 
 async def test_of_all_providers_those_that_follow_the_command_count(bench: Bench):

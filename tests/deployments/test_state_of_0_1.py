@@ -112,7 +112,7 @@ def test_everything_is_listed_as_version_0_1_listed_it(
         assert least <= listed[name]["spent_usd"] <= most
     costs = [{key: row[key] for key in COSTS_THE_SAME} for row in frozen("cost.json")]
     assert [{key: row[key] for key in COSTS_THE_SAME} for row in run_json(capsys, "cost")] == costs
-    assert conduit_nb.gc() == []
+    assert conduit_nb.cleanup() == []
 
 
 def test_logs_are_read_by_name(old: Restored):
@@ -217,7 +217,7 @@ def test_a_node_whose_state_is_lost_is_adopted_and_keeps_its_guard(old: Restored
     node, *_ = old.nodes_of(IDS["chat"])
     assert old.pods().keys() <= {one.name for one in conduit_nb.ps(all_nodes=True)}
 
-    (adopted,) = conduit_nb.adopt(node)
+    (adopted,) = conduit_nb.attach(node)
     conduit_nb.extend(adopted.name, 2)
 
     assert adopted.id == IDS["chat"]

@@ -35,7 +35,7 @@ class SomeEngine:
 
 
 class DescribedLoader:
-    """Loads when told to, and counts. `gib` are the budgets of its devices."""
+    """Loads when released, and counts. `gib` are the budgets of its devices."""
 
     kind = "cpu"
 

@@ -62,7 +62,7 @@ class LoadedProcess:
         return ForkedProcess(self, pid, os.fdopen(output))
 
     def request(self, request: Mapping[str, Any], *files: int) -> dict[str, Any]:
-        """Send one line, and files beside it; return the answer."""
+        """Send one line, and files with it; return the answer."""
         line = f"{json.dumps(request)}\n".encode()
         sent = socket.send_fds(self._connection, [line], files)
         self._connection.sendall(line[sent:])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -15,11 +16,11 @@ from llguidance.hf import from_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from conduit_nb.lmlite.engine import Engine
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationRequest
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Plan, Row
+from conduit_nb.lmlite.scheduler import Batch, Sequence
 from tests.lmlite.conftest import DEVICE
 
 PROMPTS = (
@@ -47,7 +48,7 @@ class Written:
 
 
 def request(
-    prompt: Sequence[int],
+    prompt: abc.Sequence[int],
     max_tokens: int = 24,
     *,
     json_schema: Mapping[str, Any] | None = None,
@@ -62,9 +63,9 @@ def request(
     )
 
 
-async def write(engine: Engine, asked: GenerationRequest) -> Written:
+async def write(engine: Engine, submitted: GenerationRequest) -> Written:
     """Return the reply as a whole."""
-    deltas = [delta async for delta in engine.generate(asked)]
+    deltas = [delta async for delta in engine.generate(submitted)]
     assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
     reason = deltas[-1].finish_reason
     assert reason is not None
@@ -76,45 +77,47 @@ async def write(engine: Engine, asked: GenerationRequest) -> Written:
     )
 
 
-async def write_all(engine: Engine, asked: Sequence[GenerationRequest]) -> list[Written]:
+async def write_all(engine: Engine, requests: abc.Sequence[GenerationRequest]) -> list[Written]:
     """Return the replies to requests that run together."""
-    return await asyncio.gather(*(write(engine, one) for one in asked))
+    return await asyncio.gather(*(write(engine, one) for one in requests))
 
 
 class Recorder:
-    """Stands between an engine and its runner, and notes which tokens were chosen for which row."""
+    """Stands between an engine and its runner, and notes the tokens chosen for each sequence."""
 
     def __init__(self, engine: Engine) -> None:
         self._worker = engine._worker
         self.runner = self._worker._runner
         self._worker._runner = self
-        self._chosen: dict[Row, list[int]] = {}
-        self._prompts: dict[Row, tuple[int, ...]] = {}
+        self._chosen: dict[Sequence, list[int]] = {}
+        self._prompts: dict[Sequence, tuple[int, ...]] = {}
 
     @property
     def attention(self) -> Literal["packed", "fallback"]:
         return self.runner.attention
 
-    def run(self, plan: Plan, replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
-        for row in replies:
-            self._prompts.setdefault(row, tuple(row.tokens))
-        return self._noted(self.runner.run(plan, replies))
+    def run(self, batch: Batch, replies: Mapping[Sequence, Reply]) -> dict[Sequence, SampledToken]:
+        for sequence in replies:
+            self._prompts.setdefault(sequence, tuple(sequence.tokens))
+        return self._noted(self.runner.run(batch, replies))
 
-    def follow(self, drafted: Mapping[Row, int], replies: Mapping[Row, Reply]) -> dict[Row, Chosen]:
+    def follow(
+        self, drafted: Mapping[Sequence, int], replies: Mapping[Sequence, Reply]
+    ) -> dict[Sequence, SampledToken]:
         return self._noted(self.runner.follow(drafted, replies))
 
-    def _noted(self, chosen: dict[Row, Chosen]) -> dict[Row, Chosen]:
-        for row, one in chosen.items():
-            self._chosen.setdefault(row, []).append(one.token)
+    def _noted(self, chosen: dict[Sequence, SampledToken]) -> dict[Sequence, SampledToken]:
+        for sequence, one in chosen.items():
+            self._chosen.setdefault(sequence, []).append(one.token)
         return chosen
 
-    def forget(self, row: Row) -> None:
-        self.runner.forget(row)
+    def forget(self, sequence: Sequence) -> None:
+        self.runner.forget(sequence)
 
-    def written(self, prompt: Sequence[int]) -> list[list[int]]:
+    def written(self, prompt: abc.Sequence[int]) -> list[list[int]]:
         """Return the replies to `prompt`, in the order of the requests."""
-        rows = [row for row, known in self._prompts.items() if known == tuple(prompt)]
-        return [self._chosen.get(row, []) for row in sorted(rows, key=lambda row: row.number)]
+        found = [one for one, known in self._prompts.items() if known == tuple(prompt)]
+        return [self._chosen.get(one, []) for one in sorted(found, key=lambda one: one.number)]
 
 
 class Reference:
@@ -135,12 +138,12 @@ class Reference:
         )
 
     @torch.inference_mode()
-    def greedy(self, prompt: Sequence[int], max_tokens: int) -> str:
+    def greedy(self, prompt: abc.Sequence[int], max_tokens: int) -> str:
         """Return what `model.generate` writes."""
         return self.text(self.greedy_tokens(prompt, max_tokens))
 
     @torch.inference_mode()
-    def greedy_tokens(self, prompt: Sequence[int], max_tokens: int) -> list[int]:
+    def greedy_tokens(self, prompt: abc.Sequence[int], max_tokens: int) -> list[int]:
         """Return the tokens that `model.generate` writes, the one that ends the reply included."""
         written = self.model.generate(
             torch.tensor([list(prompt)], device=DEVICE),
@@ -151,7 +154,7 @@ class Reference:
         return written[0, len(prompt) :].tolist()
 
     @torch.inference_mode()
-    def is_greedy(self, prompt: Sequence[int], written: Sequence[int]) -> bool | None:
+    def is_greedy(self, prompt: abc.Sequence[int], written: abc.Sequence[int]) -> bool | None:
         """Whether each token is the likeliest after all before it; None where one only ties.
 
         One forward over the whole text: what `generate` would write, at a fraction of its time.
@@ -163,7 +166,9 @@ class Reference:
         return True if behind == 0 else None if behind < TIE_LOGIT else False
 
     @torch.inference_mode()
-    def is_tie(self, prompt: Sequence[int], own: Sequence[int], other: Sequence[int]) -> bool:
+    def is_tie(
+        self, prompt: abc.Sequence[int], own: abc.Sequence[int], other: abc.Sequence[int]
+    ) -> bool:
         """Whether the first difference of two replies is between tokens that are equally likely."""
         pairs = enumerate(zip_longest(own, other))
         at = next(at for at, (one, two) in pairs if one != two)
@@ -175,7 +180,7 @@ class Reference:
     @torch.inference_mode()
     def guided(
         self,
-        prompt: Sequence[int],
+        prompt: abc.Sequence[int],
         max_tokens: int,
         schema: Mapping[str, Any],
         *,
@@ -206,6 +211,6 @@ class Reference:
             written.append(token)
         return self.text(written)
 
-    def text(self, tokens: Sequence[int]) -> str:
+    def text(self, tokens: abc.Sequence[int]) -> str:
         """Return the text of tokens, without special ones."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True)

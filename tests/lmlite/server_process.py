@@ -61,7 +61,7 @@ class ServerProcess:
         return self.client.post("/v1/chat/completions", json=chat_body(model, text, **fields))
 
     def loaded(self, model: object) -> dict[str, Any]:
-        """Return what the server tells of a model that was asked for."""
+        """Return the state that the server lists for a model."""
         models = self.client.get("/v1/models").json()["data"]
         (found,) = [entry["conduit"] for entry in models if entry["id"] == str(model)]
         return found

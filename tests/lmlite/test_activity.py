@@ -1,4 +1,4 @@
-"""lmlite/activity.py: when a server is not wanted any more."""
+"""lmlite/activity.py: when a server is idle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_idle_time_counts_from_the_end_of_the_last_request():
     assert (activity.requests, activity.idle_s) == (0, 7.0)
 
 
-async def test_a_server_that_nobody_asks_is_idle_from_its_start():
+async def test_a_server_without_requests_is_idle_from_its_start():
     clock = Clock()
     activity = Activity(clock)
     clock.now = 10.0

@@ -86,7 +86,7 @@ def test_a_mistyped_field_is_refused_with_the_one_that_was_meant(parse, name, me
     assert caught.value.param == name
 
 
-def test_a_field_that_nobody_knows_is_passed_over_and_told(parse):
+def test_an_unknown_field_is_ignored_and_named(parse):
     request = parse(session_id="a", provider={"order": ["x"]}, nothing=None)
 
     assert request.ignored == ("session_id", "provider")
@@ -132,7 +132,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
     ],
     ids=str,
 )
-def test_a_schema_may_be_said_in_the_words_of_other_servers(parse, fields):
+def test_a_schema_may_be_sent_in_the_fields_of_other_servers(parse, fields):
     assert parse(**fields).json_schema == SCHEMA
 
 
@@ -221,14 +221,14 @@ def test_openais_client_reads_what_we_write(
 ):
     response = kind("id-1", "m", has_logprobs=has_logprobs)
     opening = response.opening(0)
-    said = [
+    pairs = [
         (whole, response.whole(OUTPUTS, USAGE)),
         *[(event, response.event(output)) for output in OUTPUTS if output.logprobs],
         (event, response.usage_event(USAGE)),
         *([(event, opening)] if opening else []),
     ]
 
-    for theirs, ours in said:
+    for theirs, ours in pairs:
         read = theirs.model_validate_json(pydantic_core.to_json(ours))
         assert not read.model_extra
         assert read.to_dict(exclude_unset=True) == ours

@@ -20,11 +20,11 @@ from conduit_nb.lmlite.attention import (
     FOLDED_QUERIES,
     OtherMask,
     Window,
-    pack_attention,
-    pack_mask,
+    batched_attention,
+    batched_mask,
 )
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache, LayerShape
-from conduit_nb.lmlite.scheduler import Row, Slice
+from conduit_nb.lmlite.scheduler import Chunk, Sequence
 
 HEADS, KV_HEADS, DIM, VALUE_DIM = 6, 2, 8, 5
 SHAPES = ((HEADS, DIM), (KV_HEADS, DIM), (KV_HEADS, VALUE_DIM))
@@ -67,24 +67,29 @@ def by_hand(
     ("start", "end"),
     [(0, 1), (0, 40), (9, 10), (16, 17), (60, 64), (5, 5 + FOLDED_QUERIES), (3, 60)],
 )
-def test_each_row_of_a_pack_attends_to_its_own_pages(
+def test_each_sequence_of_a_batch_attends_to_its_own_pages(
     pages: list[int], start: int, end: int, window: int | None, kind: dict[str, Any]
 ):
     torch.manual_seed(0)
     cache = make(pages=12)
-    rows = [Row(number=0, tokens=[0] * end, pages=pages), Row(number=1, tokens=[0] * 7, pages=[9])]
-    keys = [torch.randn(1, KV_HEADS, len(row.tokens), DIM) for row in rows]
-    values = [torch.randn(1, KV_HEADS, len(row.tokens), VALUE_DIM) for row in rows]
+    sequences = [
+        Sequence(number=0, tokens=[0] * end, pages=pages),
+        Sequence(number=1, tokens=[0] * 7, pages=[9]),
+    ]
+    keys = [torch.randn(1, KV_HEADS, len(sequence.tokens), DIM) for sequence in sequences]
+    values = [torch.randn(1, KV_HEADS, len(sequence.tokens), VALUE_DIM) for sequence in sequences]
     if start:
-        cache.begin(cache.step([Slice(row=rows[0], start=0, end=start, samples=False)]))
+        cache.begin(
+            cache.forward_batch([Chunk(sequence=sequences[0], start=0, end=start, samples=False)])
+        )
         cache.update(keys[0][:, :, :start], values[0][:, :, :start], 0)
-    step = cache.step(
+    batch = cache.forward_batch(
         [
-            Slice(row=rows[0], start=start, end=end, samples=True),
-            Slice(row=rows[1], start=0, end=7, samples=True),
+            Chunk(sequence=sequences[0], start=start, end=end, samples=True),
+            Chunk(sequence=sequences[1], start=0, end=7, samples=True),
         ]
     )
-    cache.begin(step)
+    cache.begin(batch)
     pools = cache.update(
         torch.cat([keys[0][:, :, start:], keys[1]], 2),
         torch.cat([values[0][:, :, start:], values[1]], 2),
@@ -93,8 +98,8 @@ def test_each_row_of_a_pack_attends_to_its_own_pages(
     query = torch.randn(1, HEADS, end - start + 7, DIM)
     mask = None if window is None else Window(tokens=window)
 
-    out, _ = pack_attention(
-        torch.nn.Identity(), query, *pools, mask, scaling=DIM**-0.5, lmlite_step=step, **kind
+    out, _ = batched_attention(
+        torch.nn.Identity(), query, *pools, mask, scaling=DIM**-0.5, lmlite_batch=batch, **kind
     )
 
     own = by_hand(query[0, :, : end - start], keys[0][0], values[0][0], window=window, **kind)
@@ -108,19 +113,24 @@ def test_everything_stays_on_the_device_of_the_pool(kind: dict[str, Any]):
     device = torch.device("meta")
     layer = LayerShape(heads=KV_HEADS, key_dim=DIM, value_dim=VALUE_DIM)
     cache = KvCache([layer], pages=8, dtype=torch.bfloat16, device=device)
-    rows = [Row(number=0, tokens=[0] * 60, pages=[0, 1, 3, 4])]
-    rows.append(Row(number=1, tokens=[0] * 7, pages=[6]))
-    step = cache.step([Slice(row=row, start=3, end=len(row.tokens), samples=True) for row in rows])
-    cache.begin(step)
+    sequences = [Sequence(number=0, tokens=[0] * 60, pages=[0, 1, 3, 4])]
+    sequences.append(Sequence(number=1, tokens=[0] * 7, pages=[6]))
+    batch = cache.forward_batch(
+        [
+            Chunk(sequence=sequence, start=3, end=len(sequence.tokens), samples=True)
+            for sequence in sequences
+        ]
+    )
+    cache.begin(batch)
     states = [torch.empty(1, n, 61, d, dtype=torch.bfloat16, device=device) for n, d in SHAPES]
     query, keys, values = states
 
-    out, _ = pack_attention(
+    out, _ = batched_attention(
         torch.nn.Identity(),
         query,
         *cache.update(keys, values, 0),
         Window(tokens=6),
-        lmlite_step=step,
+        lmlite_batch=batch,
         **kind,
     )
 
@@ -130,44 +140,46 @@ def test_everything_stays_on_the_device_of_the_pool(kind: dict[str, Any]):
 def test_a_mask_is_known_by_what_it_shows():
     none = torch.zeros(1, dtype=torch.long)
 
-    def asked(shows: Any, **options: Any) -> Any:
-        return pack_mask(mask_function=shows, dtype=torch.float32, **options)
+    def mask_of(shows: Any, **options: Any) -> Any:
+        return batched_mask(mask_function=shows, dtype=torch.float32, **options)
 
-    assert asked(causal_mask_function) is None
+    assert mask_of(causal_mask_function) is None
     for size in (1, 2, 16, 4096):
         shows = sliding_window_causal_mask_function(size)
-        assert asked(shows, local_size=size) == Window(tokens=size)
-        assert asked(shows, local_size=size + 1) == OtherMask()
+        assert mask_of(shows, local_size=size) == Window(tokens=size)
+        assert mask_of(shows, local_size=size + 1) == OtherMask()
     for size in (2, 16, 8192):
         chunks = chunked_causal_mask_function(size, none)
-        assert asked(chunks, local_size=size) == OtherMask()
-    assert asked(bidirectional_mask_function) == OtherMask()
-    assert asked(and_masks(causal_mask_function, causal_mask_function)) is None
-    assert asked(and_masks(causal_mask_function), use_vmap=True) == OtherMask()
+        assert mask_of(chunks, local_size=size) == OtherMask()
+    assert mask_of(bidirectional_mask_function) == OtherMask()
+    assert mask_of(and_masks(causal_mask_function, causal_mask_function)) is None
+    assert mask_of(and_masks(causal_mask_function), use_vmap=True) == OtherMask()
 
 
 @pytest.mark.parametrize(
     ("mask", "options", "why"),
     [
-        (None, {"lmlite_step": None}, "lmlite_step"),
+        (None, {"lmlite_batch": None}, "lmlite_batch"),
         (OtherMask(), {}, "OtherMask"),
         (torch.zeros(1, 1, 1, 1), {}, "Tensor"),
         (None, {"sliding_window": 4}, "sliding_window=4"),
     ],
 )
-def test_a_layer_that_wants_something_else_is_refused(mask: Any, options: dict[str, Any], why: str):
+def test_a_layer_with_another_mask_is_refused(mask: Any, options: dict[str, Any], why: str):
     cache = make(pages=1)
-    step = cache.step(
-        [Slice(row=Row(number=0, tokens=[1], pages=[0]), start=0, end=1, samples=True)]
+    batch = cache.forward_batch(
+        [Chunk(sequence=Sequence(number=0, tokens=[1], pages=[0]), start=0, end=1, samples=True)]
     )
-    cache.begin(step)
+    cache.begin(batch)
     pools = cache.update(
         torch.zeros(1, KV_HEADS, 1, DIM), torch.zeros(1, KV_HEADS, 1, VALUE_DIM), 0
     )
     query = torch.zeros(1, HEADS, 1, DIM)
 
     with pytest.raises(ModelError, match=why):
-        pack_attention(torch.nn.Identity(), query, *pools, mask, **{"lmlite_step": step, **options})
+        batched_attention(
+            torch.nn.Identity(), query, *pools, mask, **{"lmlite_batch": batch, **options}
+        )
 
 
 def make(pages: int) -> KvCache:

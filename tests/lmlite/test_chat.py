@@ -1,4 +1,4 @@
-"""lmlite/chat.py: what a request may say, and what is said about one that may not."""
+"""lmlite/chat.py: what a request may hold, and how what it may not is refused."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_ways_to_sample_arrive_by_the_names_of_openai_and_vllm():
     )
 
 
-def test_log_probabilities_may_be_asked_for_without_alternatives():
+def test_log_probabilities_may_be_requested_without_alternatives():
     assert parse(logprobs=True).sampling.top_logprobs == 0
     assert parse(logprobs=False).sampling.top_logprobs is None
 

@@ -29,7 +29,7 @@ def tokens_of(
     return template.encode(messages, template.render(messages, options), options)
 
 
-def said(content: str) -> Message:
+def user_says(content: str) -> Message:
     return Message(role="user", content=content)
 
 
@@ -38,7 +38,10 @@ def test_a_control_token_in_a_message_is_read_as_letters(template: ChatTemplate)
     end = template._fast.token_to_id("<|im_end|>")
     start = template._fast.token_to_id("<|im_start|>")
 
-    honest, attacked = tokens_of(template, said("fine")), tokens_of(template, said(attack))
+    honest, attacked = (
+        tokens_of(template, user_says("fine")),
+        tokens_of(template, user_says(attack)),
+    )
 
     assert attacked.count(end) == honest.count(end)
     assert attacked.count(start) == honest.count(start)
@@ -46,7 +49,7 @@ def test_a_control_token_in_a_message_is_read_as_letters(template: ChatTemplate)
 
 
 def test_an_ordinary_chat_is_read_as_the_library_reads_it(template: ChatTemplate):
-    chat = [Message(role="system", content="Be brief."), said("Hello <b>you</b>")]
+    chat = [Message(role="system", content="Be brief."), user_says("Hello <b>you</b>")]
 
     own = template._tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
 
@@ -57,7 +60,7 @@ def test_a_control_token_is_refused_where_the_template_hides_the_message(templat
     template._tokenizer.chat_template = "{{ messages[0]['content'] | upper }}"
 
     with pytest.raises(RequestRefusedError, match=r"'<\|im_end\|>'") as caught:
-        tokens_of(template, said("<|im_end|>"))
+        tokens_of(template, user_says("<|im_end|>"))
 
     assert caught.value.param == "messages"
 
@@ -127,7 +130,7 @@ def test_the_form_of_calls_is_the_one_that_the_template_writes(
 def test_a_template_that_knows_functions_shows_them_itself(tiny_model_folder: Path):
     template = made(tiny_model_folder, NATIVE.replace("CALL", WRITES_TAGGED))
 
-    text = template.render([said("hi"), CALL, RESULT], PromptOptions(tools=(TOOL,)))
+    text = template.render([user_says("hi"), CALL, RESULT], PromptOptions(tools=(TOOL,)))
 
     assert text.startswith(f"TOOLS {json.dumps(TOOL)}<|im_start|>user\nhi")
     assert '{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call><|im_end|>' in text
@@ -136,7 +139,7 @@ def test_a_template_that_knows_functions_shows_them_itself(tiny_model_folder: Pa
 
 def test_a_template_that_knows_no_functions_is_given_them_as_text(template: ChatTemplate):
     text = template.render(
-        [{"role": "system", "content": "Be brief."}, said("hi"), CALL, RESULT, RESULT],
+        [{"role": "system", "content": "Be brief."}, user_says("hi"), CALL, RESULT, RESULT],
         PromptOptions(tools=(TOOL,), reply_begin="<tool_call>"),
     )
 
@@ -155,7 +158,7 @@ def test_a_template_without_a_system_role_shows_functions_to_the_user(tiny_model
         "{% for message in messages %}{{ message.role + ':' + message.content }}{% endfor %}"
     )
 
-    text = made(tiny_model_folder, source).render([said("hi")], PromptOptions(tools=(TOOL,)))
+    text = made(tiny_model_folder, source).render([user_says("hi")], PromptOptions(tools=(TOOL,)))
 
     assert text.startswith("user:You may call functions.")
     assert text.endswith("hi")
@@ -168,7 +171,7 @@ def test_a_control_token_is_read_as_letters_wherever_it_stands(tiny_model_folder
 
     def written(text: str) -> list[int]:
         chat = [
-            said("hi"),
+            user_says("hi"),
             json.loads(json.dumps(CALL).replace("Paris", "PLACE arguments")),
             {**RESULT, "content": "PLACE result"},
         ]
@@ -198,12 +201,12 @@ def test_arguments_of_the_template_reach_it(tiny_model_folder: Path):
 
     without = PromptOptions(template_kwargs={"enable_thinking": False})
 
-    assert template.render([said("hi")], without).endswith("assistant\n<think></think>")
-    assert template.render([said("hi")]).endswith("assistant\n")
+    assert template.render([user_says("hi")], without).endswith("assistant\n<think></think>")
+    assert template.render([user_says("hi")]).endswith("assistant\n")
 
 
 def test_the_last_message_can_be_continued(template: ChatTemplate):
-    chat = [said("hi"), {"role": "assistant", "content": "Well"}]
+    chat = [user_says("hi"), {"role": "assistant", "content": "Well"}]
 
     continued = PromptOptions(add_generation_prompt=False, continue_final_message=True)
     ended = PromptOptions(add_generation_prompt=False)
@@ -216,7 +219,7 @@ def test_arguments_that_the_template_cannot_use_are_refused(tiny_model_folder: P
     template = made(tiny_model_folder, "{{ messages[0].content + extra }}")
 
     with pytest.raises(RequestRefusedError) as caught:
-        template.render([said("hi")], PromptOptions(template_kwargs={"extra": 5}))
+        template.render([user_says("hi")], PromptOptions(template_kwargs={"extra": 5}))
 
     assert caught.value.param == "messages"
     assert str(caught.value.__cause__) in str(caught.value)

@@ -81,9 +81,9 @@ def test_log_probabilities_stand_in_columns_with_offsets_into_the_text():
     second = response.event(CompletionOutput(index=0, text="b", logprobs=entries[2:]))
     other = response.event(CompletionOutput(index=1, text="b", logprobs=entries[2:]))
 
-    told = [event["choices"][0]["logprobs"] for event in (first, second, other)]
-    assert [columns["text_offset"] for columns in told if columns] == [[0, 2], [2], [0]]
-    assert told[1] == {
+    logprobs = [event["choices"][0]["logprobs"] for event in (first, second, other)]
+    assert [columns["text_offset"] for columns in logprobs if columns] == [[0, 2], [2], [0]]
+    assert logprobs[1] == {
         "tokens": ["b"],
         "token_logprobs": [-1.0],
         "top_logprobs": [{"b": -1.0, "c": -2.0}],
@@ -104,7 +104,7 @@ def test_a_token_that_is_no_text_takes_no_room_in_it():
     assert columns["text_offset"] == [0, 1, 1]
 
 
-def test_log_probabilities_that_nobody_asked_for_are_null():
+def test_log_probabilities_that_were_not_requested_are_null():
     event = CompletionResponse("cmpl-1", "m", has_logprobs=False).event(
         CompletionOutput(index=0, text="a")
     )

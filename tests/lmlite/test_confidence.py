@@ -15,8 +15,8 @@ import torch
 from llguidance import LLMatcher
 from llguidance.hf import from_tokenizer
 
-from conduit_nb.lmlite.confidence import ConfidenceTrail
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.confidence import ConfidenceTracker
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.schemas.closing import Completer
 from conduit_nb.testing.tiny_models import VOCAB_SIZE, make_tiny_tokenizer
 from tests.lmlite.conftest import LoadEngine
@@ -62,7 +62,7 @@ def expected(reference: Reference, prompt: list[int], tokens: list[int]) -> dict
         assert matcher.consume_token(token)
     text = VOCABULARY.decode_bytes(tokens).decode()
     record = json.loads(text)
-    told: dict[str, float] = {}
+    confidences: dict[str, float] = {}
     at = 0
     for pointer, value in (
         ("/mood", record["mood"]),
@@ -76,12 +76,12 @@ def expected(reference: Reference, prompt: list[int], tokens: list[int]) -> dict
         begin = text.index(json.dumps(value), at)
         at = begin + len(json.dumps(value))
         border = len(text[: at + (name == "stars")].encode())
-        told[pointer] = math.prod(
+        confidences[pointer] = math.prod(
             chance
             for start, stop, chance in likely
             if start < border and stop > len(text[:begin].encode())
         )
-    return told
+    return confidences
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
@@ -92,16 +92,16 @@ async def test_confidence_is_the_probability_that_the_model_itself_gives(
     engine = load_engine(tiny_model_folder)
     for seed, text in enumerate(PROMPTS):
         prompt = reference.prompt(text)
-        asked = request(
+        base = request(
             prompt, 150, json_schema=LABEL, temperature=temperature, seed=seed, top_logprobs=0
         )
         deltas = [
             delta
             async for delta in engine.generate(
-                type(asked)(
-                    prompt_tokens=asked.prompt_tokens,
-                    max_tokens=asked.max_tokens,
-                    sampling=asked.sampling,
+                type(base)(
+                    prompt_tokens=base.prompt_tokens,
+                    max_tokens=base.max_tokens,
+                    sampling=base.sampling,
                     json_schema=LABEL,
                     confidence=True,
                 )
@@ -110,41 +110,45 @@ async def test_confidence_is_the_probability_that_the_model_itself_gives(
         entries = [entry for delta in deltas for entry in delta.logprobs]
         tokens = [TOKENS[entry.token] for entry in entries]
 
-        told = deltas[-1].confidence
+        confidences = deltas[-1].confidence
 
-        assert told is not None
-        assert told == pytest.approx(expected(reference, prompt, tokens), rel=1e-3)
+        assert confidences is not None
+        assert confidences == pytest.approx(expected(reference, prompt, tokens), rel=1e-3)
         assert [delta.confidence for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
 
 
 TOKENS = {VOCABULARY.decode_bytes([token]): token for token in range(len(TOKENIZER))}
 
 
-def trail(*written: tuple[str, float], closing: str = "") -> dict[str, float]:
-    """Return what is told of tokens with these probabilities, and of those of `closing`."""
-    told = ConfidenceTrail(Completer(LABEL | {"required": []}), VOCABULARY)
+def tracked(*written: tuple[str, float], closing: str = "") -> dict[str, float]:
+    """Return the confidences of tokens with these probabilities, and of those of `closing`."""
+    tracker = ConfidenceTracker(Completer(LABEL | {"required": []}), VOCABULARY)
     for text, chance in written:
         (*first, last) = VOCABULARY.tokenize_str(text)
-        told.add([Chosen(token=token) for token in first], is_closing=False)
-        told.add([Chosen(token=last, logprob=math.log(chance))], is_closing=False)
-    told.add([Chosen(token=one) for one in VOCABULARY.tokenize_str(closing)], is_closing=True)
-    return told.told()
+        tracker.add([SampledToken(token=token) for token in first], is_closing=False)
+        tracker.add([SampledToken(token=last, logprob=math.log(chance))], is_closing=False)
+    tracker.add(
+        [SampledToken(token=one) for one in VOCABULARY.tokenize_str(closing)], is_closing=True
+    )
+    return tracker.confidences()
 
 
 def test_the_tokens_of_a_value_are_multiplied_and_others_do_not_count():
-    told = trail(('{"mood":', 0.1), ('"', 1), ("neg", 0.5), ("ative", 0.25), ('"', 1), ("}", 0.1))
+    confidences = tracked(
+        ('{"mood":', 0.1), ('"', 1), ("neg", 0.5), ("ative", 0.25), ('"', 1), ("}", 0.1)
+    )
 
-    assert told == pytest.approx({"/mood": 0.125})
+    assert confidences == pytest.approx({"/mood": 0.125})
 
 
 def test_a_number_is_decided_by_what_follows_it():
-    told = trail(('{"stars":', 1), ("1", 0.5), ("0", 0.5), (",", 0.5), ('"sure":', 0.1))
+    confidences = tracked(('{"stars":', 1), ("1", 0.5), ("0", 0.5), (",", 0.5), ('"sure":', 0.1))
 
-    assert told == pytest.approx({"/stars": 0.125})
+    assert confidences == pytest.approx({"/stars": 0.125})
 
 
 def test_a_value_that_was_only_closed_has_no_confidence():
-    told = trail(
+    confidences = tracked(
         ('{"sure":', 1),
         ("true", 0.5),
         (',"mood":', 1),
@@ -153,8 +157,8 @@ def test_a_value_that_was_only_closed_has_no_confidence():
         closing='ative","stars":1}',
     )
 
-    assert told == pytest.approx({"/sure": 0.5})
+    assert confidences == pytest.approx({"/sure": 0.5})
 
 
 def test_text_that_may_also_be_null_is_no_choice():
-    assert trail(('{"by":', 1), ("null", 0.5), ("}", 1)) == {}
+    assert tracked(('{"by":', 1), ("null", 0.5), ("}", 1)) == {}

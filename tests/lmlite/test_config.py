@@ -20,7 +20,7 @@ from conduit_nb.lmlite.config import EngineConfig
         {"batch_timeout_ms": -1},
         {"prefill_tokens": 0},
         {"cache_tokens": 10},
-        {"kept_tokens": -1},
+        {"prefix_cache_tokens": -1},
         {"dtype": "int3"},
     ],
 )
@@ -34,4 +34,6 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(wrong: dict[str, Any]):
 
 
 def test_what_may_be_left_out_may_be_none():
-    EngineConfig(device=None, max_model_len=None, threads=None, cache_tokens=None, kept_tokens=None)
+    EngineConfig(
+        device=None, max_model_len=None, threads=None, cache_tokens=None, prefix_cache_tokens=None
+    )

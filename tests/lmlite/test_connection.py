@@ -78,12 +78,12 @@ async def test_a_client_that_takes_nothing_is_cut_and_holds_up_nobody():
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
-        said = await asyncio.wait_for(reader.read(), 10)
+        received = await asyncio.wait_for(reader.read(), 10)
         await asyncio.wait_for(talker.left.wait(), 10)
 
         writer.close()
         stalled.close()
-    assert said.endswith(b"word\r\n0\r\n\r\n")
+    assert received.endswith(b"word\r\n0\r\n\r\n")
     assert talker.sent < 100 * len(CHUNK)  # what the system's buffers took, and no more
 
 

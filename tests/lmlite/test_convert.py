@@ -43,7 +43,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def visible(cache: Path) -> list[str]:
-    """Return what a cache holds beside locks."""
+    """Return what a cache holds except locks."""
     return [path.name for path in (cache / "models").iterdir() if path.suffix != ".lock"]
 
 
@@ -75,7 +75,7 @@ class Killed:
     left: list[str]
     codes: list[int]
     folders: set[str]
-    told: str
+    output: str
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def killed(tiny_gguf, tmp_path_factory) -> Killed:
         left=left,
         codes=[one.returncode for one in started],
         folders={out.strip() for out, _ in answers},
-        told="".join(err for _, err in answers),
+        output="".join(err for _, err in answers),
     )
 
 
@@ -113,25 +113,25 @@ def test_a_kill_in_the_middle_leaves_nothing_broken_and_nothing_running(killed):
 def test_two_processes_at_once_convert_once_also_after_a_kill(killed):
     assert killed.codes == [0, 0]
     assert len(killed.folders) == 1
-    assert killed.told.count("converting") == 1
-    assert "waiting for another process" in killed.told
+    assert killed.output.count("converting") == 1
+    assert "waiting for another process" in killed.output
 
 
 def test_a_converted_model_can_be_served_and_is_not_converted_again(
     tiny_gguf, killed, load_engine, monkeypatch
 ):
     monkeypatch.setenv("CONDUIT_CACHE_DIR", str(killed.cache))
-    said: list[str] = []
+    lines: list[str] = []
     (folder,) = map(Path, killed.folders)
 
-    again = converted(find_model(str(tiny_gguf)), progress=said.append)
+    again = converted(find_model(str(tiny_gguf)), progress=lines.append)
 
     check_model_folder(folder)
     assert context_tokens(folder) == 256
     assert load_engine(folder).encode_chat([{"role": "user", "content": "hi"}])
     assert again == folder
-    assert said == []
-    words = [line.split()[0] for line in killed.told.splitlines()]
+    assert lines == []
+    words = [line.split()[0] for line in killed.output.splitlines()]
     assert [word for word in words if word != "waiting"] == ["reading", "converting", "writing"]
     assert visible(killed.cache) == [folder.name]
 
@@ -201,9 +201,9 @@ def test_the_command_prints_the_folder_alone_to_stdout(tiny_model_folder, capsys
 def test_the_command_says_in_two_lines_what_is_wrong(tmp_path, capsys):
     assert main(["--model", str(tmp_path / "none")]) == 1
 
-    told = capsys.readouterr().err
-    assert told.startswith("ModelNotFoundError: ")
-    assert len(told.splitlines()) == 2
+    output = capsys.readouterr().err
+    assert output.startswith("ModelNotFoundError: ")
+    assert len(output.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def _start(gguf: Path) -> subprocess.Popen[str]:
 
 
 def _until(process: subprocess.Popen[str], word: str) -> None:
-    """Return when the process has told of `word`."""
+    """Return when the process has reported `word`."""
     assert process.stderr is not None
     lines: Iterator[str] = iter(process.stderr.readline, "")
     assert any(word in line for line in lines)

@@ -1,4 +1,4 @@
-"""lmlite/count_parameters.py: weights counted on the meta device, and arithmetic beside them."""
+"""lmlite/count_parameters.py: weights counted on the meta device, and arithmetic next to them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_what_a_config_leaves_out_has_the_defaults_of_its_class(tmp_path: Path):
     defaults = completed_config(tmp_path)
     completed = spec_of(config, defaults=defaults)
 
-    assert completed_config(tmp_path) is defaults  # asked once
+    assert completed_config(tmp_path) is defaults  # computed once
 
     assert (completed.layers, completed.hidden_size, completed.kv_heads) == (32, 4096, 32)
     assert (completed.inner_size, completed.context_tokens, completed.lacks) == (11_008, 4096, ())

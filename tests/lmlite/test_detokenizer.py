@@ -19,19 +19,19 @@ def from_words(tokens: Sequence[int]) -> str:
     return " ".join(f"w{token}" for token in tokens)
 
 
-def test_a_character_is_told_when_it_is_whole():
+def test_a_character_is_emitted_when_it_is_whole():
     text = Detokenizer(from_bytes)
 
     assert [text.add([byte]) for byte in "a🎉b".encode()] == ["a", "", "", "", "🎉", "b"]
 
 
-def test_a_broken_character_is_told_when_it_cannot_become_whole():
+def test_a_broken_character_is_emitted_when_it_cannot_become_whole():
     text = Detokenizer(from_bytes)
 
     assert [text.add([0xF0]), text.add([0x9F]), text.add([ord("x")])] == ["", "", "\ufffdx"]
 
 
-def test_a_character_cut_at_the_end_is_told_at_the_end():
+def test_a_character_cut_at_the_end_is_emitted_at_the_end():
     text = Detokenizer(from_bytes)
 
     assert text.add([ord("a"), 0xF0]) == "a"
@@ -74,7 +74,7 @@ def test_no_piece_of_valid_text_has_half_a_character(written: str, size: int):
 
 
 @pytest.mark.parametrize(
-    ("pieces", "told"),
+    ("pieces", "emitted"),
     [
         (["one STOP two"], "one "),
         (["one S", "TO", "P two"], "one "),
@@ -83,11 +83,11 @@ def test_no_piece_of_valid_text_has_half_a_character(written: str, size: int):
         (["aab", "aac"], "aab"),
     ],
 )
-def test_text_ends_before_a_stop_string_however_it_arrives(pieces: list[str], told: str):
+def test_text_ends_before_a_stop_string_however_it_arrives(pieces: list[str], emitted: str):
     stops = StopStrings(["STOP", "aac"])
     results = [stops.add(piece) for piece in pieces]
 
-    assert "".join(text for text, _ in results) == told
+    assert "".join(text for text, _ in results) == emitted
     assert [is_stopped for _, is_stopped in results] == [False] * (len(pieces) - 1) + [True]
 
 
@@ -96,7 +96,7 @@ def test_of_several_stop_strings_the_first_that_is_complete_counts():
     assert StopStrings(["zero one", "ero"]).add("zero one two") == ("z", True)
 
 
-def test_what_could_begin_a_stop_string_is_told_when_it_does_not():
+def test_what_could_begin_a_stop_string_is_emitted_when_it_does_not():
     stops = StopStrings(["STOP"])
 
     assert stops.add("an ST") == ("an ", False)
@@ -110,14 +110,14 @@ def test_what_could_begin_a_stop_string_is_told_when_it_does_not():
 )
 def test_cutting_in_pieces_is_cutting_at_once(text: str, stops: list[str], size: int):
     checker = StopStrings(stops)
-    told = ""
+    emitted = ""
     for at in range(0, len(text), size):
         piece, is_stopped = checker.add(text[at : at + size])
-        told += piece
+        emitted += piece
         if is_stopped:
             break
     else:
-        told += checker.flush()
+        emitted += checker.flush()
     ends = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
 
-    assert told == (text[: min(ends)[1]] if ends else text)
+    assert emitted == (text[: min(ends)[1]] if ends else text)

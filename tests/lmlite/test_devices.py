@@ -18,7 +18,7 @@ GIB = 2**30
 
 
 class DescribedCuda:
-    """As much of torch.cuda as is asked: two cards, with what others and we hold of them."""
+    """As much of torch.cuda as is used: two cards, with what others and we hold of them."""
 
     def __init__(self) -> None:
         self.free = [20 * GIB, 8 * GIB]

@@ -31,17 +31,17 @@ SCHEMA: dict[str, Any] = {
 
 
 async def both(
-    load_engine: LoadEngine, folder: Path, asked: list[GenerationRequest], **config: Any
+    load_engine: LoadEngine, folder: Path, requests: list[GenerationRequest], **config: Any
 ) -> tuple[list[Written], list[Written], Engine]:
     """Return the replies without and with drafts, and the engine that drafts."""
-    plain = await write_all(load_engine(folder, drafts=False, **config), asked)
+    plain = await write_all(load_engine(folder, drafts=False, **config), requests)
     engine = load_engine(folder, **config)
-    return plain, await write_all(engine, asked), engine
+    return plain, await write_all(engine, requests), engine
 
 
 def turns(engine: Engine) -> int:
-    """Return how often any row was in a step."""
-    return sum(rows * steps for rows, steps in enumerate(engine.stats().steps_by_rows))
+    """Return how often any sequence was in a step."""
+    return sum(size * steps for size, steps in enumerate(engine.stats().steps_by_batch_size))
 
 
 async def test_free_text_is_that_of_generate_and_takes_fewer_steps(
@@ -65,9 +65,9 @@ async def test_guided_text_is_the_same(
     tiny_model: Callable[..., Path], load_engine: LoadEngine, family: str
 ):
     reference = Reference(tiny_model(family))
-    asked = [request(reference.prompt(text), 120, json_schema=SCHEMA) for text in PROMPTS]
+    requests = [request(reference.prompt(text), 120, json_schema=SCHEMA) for text in PROMPTS]
 
-    plain, drafted, engine = await both(load_engine, tiny_model(family), asked)
+    plain, drafted, engine = await both(load_engine, tiny_model(family), requests)
 
     assert drafted == [
         Written(text=one.text, tokens=one.tokens, reason=one.reason, pieces=many.pieces)
@@ -76,15 +76,15 @@ async def test_guided_text_is_the_same(
     assert engine.stats().drafted_tokens > 0
 
 
-async def test_rows_that_are_preempted_and_share_prefixes_write_the_same(
+async def test_sequences_that_are_preempted_and_share_prefixes_write_the_same(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     reference = Reference(tiny_model_folder)
     prompts = [reference.prompt("the same beginning " * 6 + text) for text in PROMPTS]
-    asked = [request(prompt, 80) for prompt in prompts]
+    requests = [request(prompt, 80) for prompt in prompts]
 
     plain, drafted, engine = await both(
-        load_engine, tiny_model_folder, asked, cache_tokens=30 * PAGE_TOKENS, prefill_tokens=48
+        load_engine, tiny_model_folder, requests, cache_tokens=30 * PAGE_TOKENS, prefill_tokens=48
     )
 
     assert [one.text for one in drafted] == [one.text for one in plain]
@@ -98,7 +98,7 @@ async def test_drawn_penalised_and_measured_text_is_the_same(
 ):
     reference = Reference(tiny_model_folder)
     prompt = reference.prompt("true false true false")
-    asked = [
+    requests = [
         request(prompt, 60, temperature=0.3, seed=5),
         request(prompt, 60, repetition_penalty=1.1),
         request(prompt, 60, top_logprobs=2),
@@ -106,7 +106,7 @@ async def test_drawn_penalised_and_measured_text_is_the_same(
         request(prompt, 60, json_schema=SCHEMA, temperature=0.7, seed=1),
     ]
 
-    plain, drafted, _ = await both(load_engine, tiny_model_folder, asked)
+    plain, drafted, _ = await both(load_engine, tiny_model_folder, requests)
 
     assert [(one.text, one.tokens, one.reason) for one in drafted] == [
         (one.text, one.tokens, one.reason) for one in plain
@@ -118,19 +118,19 @@ async def test_a_reply_ends_at_its_limit_and_at_the_end_of_the_context(
 ):
     folder = tiny_model(context_tokens=96)
     prompt = Reference(folder).prompt("a a a a a a a a")
-    asked = [request(prompt, limit) for limit in (1, 2, 7, 40, 500)]
+    requests = [request(prompt, limit) for limit in (1, 2, 7, 40, 500)]
 
-    plain, drafted, _ = await both(load_engine, folder, asked)
+    plain, drafted, _ = await both(load_engine, folder, requests)
 
     assert [(one.text, one.tokens) for one in drafted] == [(one.text, one.tokens) for one in plain]
     assert drafted[-1].tokens == 96 - len(prompt)
 
 
-async def test_rows_that_leave_in_the_middle_of_their_drafts_leak_nothing(
+async def test_sequences_that_leave_in_the_middle_of_their_drafts_leak_nothing(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     prompt = Reference(tiny_model_folder).prompt("a a a a")
-    engine = load_engine(tiny_model_folder, kept_tokens=0)
+    engine = load_engine(tiny_model_folder, prefix_cache_tokens=0)
 
     async def read_some(deltas: int) -> None:
         stream = engine.generate(request(prompt, 200))

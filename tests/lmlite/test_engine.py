@@ -105,23 +105,23 @@ async def test_free_and_guided_requests_share_a_batch(
     assert other.text in ('{"is_spam":true}', '{"is_spam":false}')
 
 
-async def test_the_same_seed_is_the_same_text_whatever_runs_beside_it(
+async def test_the_same_seed_is_the_same_text_whatever_runs_alongside(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model_folder, prefill_tokens=64)
     prompts = [engine.encode_chat([{"role": "user", "content": text}]) for text in PROMPTS]
-    asked = request(prompts[1], 40, temperature=1.2, top_p=0.9, seed=5)
+    submitted = request(prompts[1], 40, temperature=1.2, top_p=0.9, seed=5)
 
-    alone = await write(engine, asked)
+    alone = await write(engine, submitted)
     crowd = [request(prompt, 40, temperature=1.0) for prompt in prompts]
-    together, *_ = await write_all(engine, [asked, *crowd])
+    together, *_ = await write_all(engine, [submitted, *crowd])
     other = await write(engine, request(prompts[1], 40, temperature=1.2, top_p=0.9, seed=6))
 
     assert together.text == alone.text
     assert other.text != alone.text
 
 
-async def test_without_a_seed_each_reply_is_drawn_anew(
+async def test_without_a_seed_each_reply_is_drawn_again(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model_folder)
@@ -329,26 +329,26 @@ async def test_an_engine_counts_its_steps_and_tokens(
     guided = await write(engine, request(prompt, 50, json_schema=FLAG))
     after = engine.stats()
 
-    assert (alone.read_tokens, alone.written_tokens, alone.forced_tokens) == (
+    assert (alone.prefill_tokens, alone.generated_tokens, alone.forced_tokens) == (
         len(prompt),
         free.tokens,
         0,
     )
-    assert alone.steps_by_rows == (0, free.tokens, 0, 0, 0)
-    assert after.written_tokens == free.tokens + guided.tokens
+    assert alone.steps_by_batch_size == (0, free.tokens, 0, 0, 0)
+    assert after.generated_tokens == free.tokens + guided.tokens
     assert 0 < after.forced_tokens < guided.tokens
     assert (after.grammar_hits, after.grammar_misses) == (0, 1)
     assert (after.running, after.waiting) == (0, 0)
     assert after.pages > 0
 
 
-async def test_steps_are_counted_by_their_rows(tiny_model_folder: Path, load_engine: LoadEngine):
+async def test_steps_are_counted_by_batch_size(tiny_model_folder: Path, load_engine: LoadEngine):
     engine = load_engine(tiny_model_folder, max_concurrency=2, batch_timeout_ms=5000)
 
     replies = await write_all(engine, [request([9, 8, 7], 6)] * 2)
 
     stats = engine.stats()
-    assert stats.steps_by_rows[2] > 0
-    assert sum(rows * steps for rows, steps in enumerate(stats.steps_by_rows)) == (
+    assert stats.steps_by_batch_size[2] > 0
+    assert sum(size * steps for size, steps in enumerate(stats.steps_by_batch_size)) == (
         sum(reply.tokens for reply in replies)
     )

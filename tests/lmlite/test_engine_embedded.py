@@ -16,7 +16,7 @@ from conduit_nb.lmlite.engine import Engine
 from tests.lmlite.conftest import WHERE
 from tests.lmlite.generation import Reference, request, write, write_all
 
-pytestmark = [pytest.mark.model, pytest.mark.slow]  # the real model writes many rows
+pytestmark = [pytest.mark.model, pytest.mark.slow]  # the real model writes many replies
 
 QUESTIONS = (
     "What is the capital of France?",

@@ -85,8 +85,10 @@ async def test_on_a_gpu_a_model_takes_what_was_planned(embedded_model_folder: Pa
     key = ModelKey(model_id=str(embedded_model_folder))
     async with pool.engine(key) as engine:
         room = engine.context_tokens - 8
-        asked = [request([1000 + (row * 7 + i) % 9000 for i in range(room)], 4) for row in range(4)]
-        await write_all(engine, asked)
+        requests = [
+            request([1000 + (number * 7 + i) % 9000 for i in range(room)], 4) for number in range(4)
+        ]
+        await write_all(engine, requests)
     (device,) = pool.memory()
     taken = torch.cuda.max_memory_allocated(0)
     del engine

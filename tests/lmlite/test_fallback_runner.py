@@ -1,4 +1,4 @@
-"""fallback.py: rows of their own, for models whose rows cannot be packed."""
+"""lmlite/fallback_runner.py: runs models whose sequences cannot be batched, one at a time."""
 
 from __future__ import annotations
 
@@ -58,17 +58,18 @@ async def test_a_seed_gives_the_same_text_whatever_the_neighbours(
     tiny_model: Callable[..., Path], load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model("bloom"))
-    asked = request([5, 6, 7], 20, temperature=1.0, seed=3)
+    submitted = request([5, 6, 7], 20, temperature=1.0, seed=3)
 
-    alone = await write(engine, asked)
+    alone = await write(engine, submitted)
     among, *_ = await write_all(
-        engine, [asked, *(request([9, seed], 20, temperature=1.0, seed=seed) for seed in range(3))]
+        engine,
+        [submitted, *(request([9, seed], 20, temperature=1.0, seed=seed) for seed in range(3))],
     )
 
     assert among.text == alone.text
 
 
-async def test_what_a_row_has_read_is_let_go_when_it_leaves(
+async def test_the_cache_of_a_sequence_is_freed_when_it_leaves(
     tiny_model: Callable[..., Path], load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model("bloom"))
@@ -76,15 +77,15 @@ async def test_what_a_row_has_read_is_let_go_when_it_leaves(
     assert isinstance(runner, FallbackRunner)
     stream = engine.generate(request([5, 6, 7], 400))
     await anext(stream)
-    assert runner.rows == 1
+    assert runner.sequences == 1
 
     await stream.aclose()
     await write(engine, request([9, 8], 4))
 
-    assert runner.rows == 0
+    assert runner.sequences == 0
 
 
-async def test_rows_wait_for_a_place_in_order_and_all_are_answered(
+async def test_sequences_wait_for_a_place_in_order_and_all_are_answered(
     tiny_model: Callable[..., Path], load_engine: LoadEngine
 ):
     folder = tiny_model("stablelm")
@@ -95,11 +96,11 @@ async def test_rows_wait_for_a_place_in_order_and_all_are_answered(
     replies = await write_all(engine, [request(prompt, 12) for prompt in prompts])
 
     assert [reply.text for reply in replies] == [reference.greedy(one, 12) for one in prompts]
-    assert max(rows for rows, steps in enumerate(engine.stats().steps_by_rows) if steps) == 2
+    assert max(size for size, steps in enumerate(engine.stats().steps_by_batch_size) if steps) == 2
 
 
 @pytest.mark.parametrize("prefill_tokens", [24, 512])
-async def test_a_row_that_outgrows_the_short_rotation_is_read_anew(
+async def test_a_sequence_that_outgrows_the_short_rotation_is_prefilled_again(
     tiny_model: Callable[..., Path], load_engine: LoadEngine, prefill_tokens: int
 ):
     """Phi-3 turns all keys in another way from 256 tokens on; some prompts are longer."""
@@ -120,15 +121,15 @@ async def test_a_row_that_outgrows_the_short_rotation_is_read_anew(
     ("family", "grows", "stays"),
     [("bloom", True, False), ("mamba", False, True), ("qwen3_next", True, True)],
 )
-def test_memory_is_told_by_the_token_and_by_the_row(
+def test_memory_is_measured_per_token_and_per_sequence(
     tiny_model: Callable[..., Path], family: str, grows: bool, stays: bool
 ):
     runner = FallbackRunner(load_model(tiny_model(family), EngineConfig(device="cpu", threads=1)))
     runner.start()
 
-    per_token, per_row = runner.cache_bytes()
+    per_token, per_sequence = runner.cache_bytes()
 
-    assert (per_token > 0, per_row > 0) == (grows, stays)
+    assert (per_token > 0, per_sequence > 0) == (grows, stays)
     if family == "bloom":
         assert per_token == 2 * 3 * 48 * 4  # keys and values of three layers in float32
 
@@ -149,7 +150,7 @@ def test_a_model_that_reads_what_comes_after_is_refused(
 async def test_a_model_that_keeps_states_of_its_own_is_not_mixed_up(
     tiny_model: Callable[..., Path], load_engine: LoadEngine
 ):
-    """RecurrentGemma keeps them in its modules, one for all rows."""
+    """RecurrentGemma keeps them in its modules, one for all sequences."""
     folder = tiny_model("recurrent_gemma")
     reference = Reference(folder)
     engine = load_engine(folder)

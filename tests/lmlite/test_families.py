@@ -32,21 +32,21 @@ It takes a forward a token, where a comparison takes one for them all.
 TOKENS_FOR_A_TIE = 10_000
 
 FALLBACK = {
-    "bloom": "in pieces",
-    "deepseek_v3": "in pieces",
-    "falcon": "in pieces",
-    "lfm2": "in pieces",
-    "llama4_text": "in pieces",
-    "mamba": "one by one",
-    "qwen3_5_text": "in pieces",
-    "qwen3_next": "in pieces",
-    "recurrent_gemma": "from the start",
-    "stablelm": "in pieces",
+    "bloom": "chunked",
+    "deepseek_v3": "chunked",
+    "falcon": "chunked",
+    "lfm2": "chunked",
+    "llama4_text": "chunked",
+    "mamba": "whole",
+    "qwen3_5_text": "chunked",
+    "qwen3_next": "chunked",
+    "recurrent_gemma": "recompute",
+    "stablelm": "chunked",
 }
-"""How the rows of those are read that are not packed."""
+"""The prefill mode of those that are not batched."""
 
 COMMON = "The quick brown fox jumps over the lazy dog. " * 4
-"""More tokens than any window and any piece of a prompt here."""
+"""More tokens than any window and any chunk of a prompt here."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ async def test_a_family_writes_what_generate_writes_one_by_one(
     reference = Reference(folder)
     texts = [*PROMPTS[:4], *(f"{COMMON} {text}" for text in PROMPTS[:2])]
     prompts = [reference.prompt(text) for text in texts]
-    # So few pages that rows are preempted, so small pieces that a window ends within one.
+    # So few pages that sequences are preempted, such small chunks that a window ends within one.
     engine = load_engine(folder, max_concurrency=5, prefill_tokens=24, cache_tokens=11 * 16)
     recorder = Recorder(engine)
 
@@ -101,7 +101,7 @@ async def test_a_family_writes_what_generate_writes_one_by_one(
         )
     ]
     is_long = [len(own) == tokens for own, tokens in zip(expected, TOKENS, strict=True)]
-    # Rows that guess right may be done before the pages run out.
+    # Sequences whose drafts are accepted may be done before the pages run out.
     is_quick = engine.stats().drafted_tokens > 0
     assert engine.preemptions > 0 or is_quick or not all(is_long[:2])
     for prompt, own, written in zip(prompts, expected, replies, strict=True):
@@ -117,7 +117,7 @@ async def test_a_family_writes_what_generate_writes_one_by_one(
         tally.tokens += len(own)
         tally.ties += is_tie
     if isinstance(recorder.runner, FallbackRunner):
-        assert recorder.runner.reading == FALLBACK[family]
+        assert recorder.runner.prefill_mode == FALLBACK[family]
 
 
 def whole(written: list[list[int]], tokens: int, end: int) -> list[int]:
@@ -164,11 +164,11 @@ def test_another_token_is_a_tie_only_where_both_are_as_likely(tiny_model: Callab
     assert reference.is_greedy([5, 6, 7], [*own[:3], own[3] ^ 1]) is not False
 
 
-def test_the_documentation_lists_what_is_packed_and_what_is_not():
+def test_the_documentation_lists_what_is_batched_and_what_is_not():
     text = (Path(__file__).parents[2] / "docs" / "families.md").read_text()
-    rows = {
+    families = {
         way: set(re.findall(r"`(\w+)`", listed))
         for way, listed in re.findall(r"^\| (packed|fallback) \| (.*) \|$", text, re.MULTILINE)
     }
 
-    assert rows == {"packed": FAMILIES.keys() - FALLBACK.keys(), "fallback": FALLBACK.keys()}
+    assert families == {"packed": FAMILIES.keys() - FALLBACK.keys(), "fallback": FALLBACK.keys()}

@@ -18,11 +18,11 @@ from llguidance.hf import from_tokenizer
 from conduit_nb.errors import RequestRefusedError, ServerFailedError
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Guide, Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.schemas import schema_of
 from conduit_nb.schemas.reader import JsonReader
 from conduit_nb.testing.tiny_models import VOCAB_SIZE, make_tiny_tokenizer
@@ -256,7 +256,7 @@ def written(json_schema: Any, seed: int, max_tokens: int) -> tuple[str, int, str
     ends = frozenset({TOKENIZER.eos_token_id})
     guide = GRAMMARS.guide(json_schema)
     reply = Reply(
-        row=Row(number=0, tokens=[5]),
+        sequence=Sequence(number=0, tokens=[5]),
         max_tokens=max_tokens,
         sampling=SamplingParams(),
         guide=guide,
@@ -268,7 +268,7 @@ def written(json_schema: Any, seed: int, max_tokens: int) -> tuple[str, int, str
     while not deltas or deltas[-1].finish_reason is None:
         (forbidden,) = MASKS.forbidden([guide])
         allowed = [token for token in range(VOCAB_SIZE) if not forbidden[token]]
-        deltas.append(reply.add(Chosen(token=chance.choice(allowed))))
+        deltas.append(reply.add(SampledToken(token=chance.choice(allowed))))
     reason = deltas[-1].finish_reason
     assert reason is not None
     return (

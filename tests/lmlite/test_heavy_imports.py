@@ -9,14 +9,14 @@ CODE = """
 import gc
 from conduit_nb.lmlite.heavy_imports import heavy_imports
 
-said = []
+states = []
 try:
     with heavy_imports():
-        said.append(gc.isenabled())
+        states.append(gc.isenabled())
         import no_such_module
 except ModuleNotFoundError:
-    said += [gc.isenabled(), gc.get_freeze_count() > 0]
-print(said)
+    states += [gc.isenabled(), gc.get_freeze_count() > 0]
+print(states)
 """
 
 

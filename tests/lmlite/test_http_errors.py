@@ -81,7 +81,7 @@ async def test_an_error_of_the_load_arrives_with_its_hint():
     assert response.json()["error"]["hint"] == "Set CONDUIT_CACHE_DIR."
 
 
-async def test_a_model_that_does_not_fit_is_told_in_numbers_that_a_client_reads():
+async def test_a_model_that_does_not_fit_is_refused_with_numbers_that_a_client_reads():
     loader = DescribedLoader(4)
     loader.needs_gib = 5
 

@@ -9,7 +9,7 @@ from transformers.masking_utils import sliding_window_causal_mask_function
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.kv_cache import PAGE_TOKENS, KvCache, LayerShape
-from conduit_nb.lmlite.scheduler import Copy, Row, Slice
+from conduit_nb.lmlite.scheduler import Chunk, Copy, Sequence
 
 CPU = torch.device("cpu")
 
@@ -19,24 +19,26 @@ def make(pages: int = 8) -> KvCache:
     return KvCache(layers, pages=pages, dtype=torch.float32, device=CPU)
 
 
-def part(pages: list[int], start: int, end: int, *, length: int | None = None) -> Slice:
+def chunk(pages: list[int], start: int, end: int, *, length: int | None = None) -> Chunk:
     tokens = list(range(length or end))
-    return Slice(
-        row=Row(number=0, tokens=tokens, pages=pages),
+    return Chunk(
+        sequence=Sequence(number=0, tokens=tokens, pages=pages),
         start=start,
         end=end,
         samples=end == len(tokens),
     )
 
 
-def test_a_pack_has_the_rows_side_by_side_each_at_its_own_positions():
-    step = make().step([part([0, 1], 3, 5), part([5], 0, 2, length=4), part([2], 7, 8)])
+def test_a_batch_holds_the_chunks_side_by_side_each_at_its_own_positions():
+    batch = make().forward_batch(
+        [chunk([0, 1], 3, 5), chunk([5], 0, 2, length=4), chunk([2], 7, 8)]
+    )
 
-    assert step.input_ids.tolist() == [[3, 4, 0, 1, 7]]
-    assert step.position_ids.tolist() == [[3, 4, 0, 1, 7]]
-    assert step.slots.tolist() == [3, 4, 80, 81, 39]
-    assert step.sampled.tolist() == [1, 4]
-    assert [(one.begin, one.end, one.length) for one in step.parts] == [
+    assert batch.input_ids.tolist() == [[3, 4, 0, 1, 7]]
+    assert batch.position_ids.tolist() == [[3, 4, 0, 1, 7]]
+    assert batch.slots.tolist() == [3, 4, 80, 81, 39]
+    assert batch.sampled.tolist() == [1, 4]
+    assert [(one.begin, one.end, one.length) for one in batch.spans] == [
         (0, 2, 5),
         (2, 4, 2),
         (4, 5, 8),
@@ -44,23 +46,25 @@ def test_a_pack_has_the_rows_side_by_side_each_at_its_own_positions():
 
 
 def test_pages_side_by_side_are_one_run_and_others_several():
-    step = make().step([part([2, 3, 4], 0, 40), part([0, 6, 7], 0, 33)])
+    batch = make().forward_batch([chunk([2, 3, 4], 0, 40), chunk([0, 6, 7], 0, 33)])
 
-    assert [one.runs for one in step.parts] == [((32, 72),), ((0, 16), (96, 113))]
+    assert [one.runs for one in batch.spans] == [((32, 72),), ((0, 16), (96, 113))]
 
 
-def test_queries_behind_a_cached_beginning_see_it_and_what_stands_before_them():
-    first, several, single = make().step([part([0], 0, 3), part([1], 2, 4), part([2], 3, 4)]).parts
+def test_queries_behind_a_cached_prefix_see_it_and_what_stands_before_them():
+    first, several, single = (
+        make().forward_batch([chunk([0], 0, 3), chunk([1], 2, 4), chunk([2], 3, 4)]).spans
+    )
 
     assert (first.is_first, first.mask, single.mask) == (True, None, None)
     assert several.mask is not None
     assert (several.mask == 0).tolist() == [[True, True, True, False], [True] * 4]
 
 
-def test_what_a_layer_writes_lies_in_the_rows_pages():
+def test_what_a_layer_writes_lies_in_the_sequences_pages():
     cache = make()
-    step = cache.step([part([3], 0, 2), part([1], 15, 16)])
-    cache.begin(step)
+    batch = cache.forward_batch([chunk([3], 0, 2), chunk([1], 15, 16)])
+    cache.begin(batch)
     written = torch.arange(24.0).view(1, 2, 3, 4)
 
     keys, values = cache.update(written, written + 100, 1)
@@ -72,15 +76,15 @@ def test_what_a_layer_writes_lies_in_the_rows_pages():
 def test_a_copy_takes_all_tokens_of_all_layers_along():
     cache = make()
     length = PAGE_TOKENS + 3
-    step = cache.step([part([4, 0], 0, length)])
-    cache.begin(step)
+    batch = cache.forward_batch([chunk([4, 0], 0, length)])
+    cache.begin(batch)
     written = torch.randn(1, 2, length, 4)
     for layer in range(2):
         cache.update(written + layer, written - layer, layer)
 
     cache.copy(Copy(source=(4, 0), target=(5, 6), tokens=length))
 
-    cache.begin(cache.step([part([0], 0, 1)]))
+    cache.begin(cache.forward_batch([chunk([0], 0, 1)]))
     for layer in range(2):
         keys, values = cache.update(written[:, :, :1], written[:, :, :1], layer)
         assert torch.equal(keys[:, 80 : 80 + length], written[0] + layer)
@@ -89,13 +93,13 @@ def test_a_copy_takes_all_tokens_of_all_layers_along():
 
 def test_pages_are_copied_to_wherever_they_go_and_nothing_else_changes():
     cache = make()
-    cache.begin(cache.step([part(list(range(8)), 0, 8 * PAGE_TOKENS)]))
+    cache.begin(cache.forward_batch([chunk(list(range(8)), 0, 8 * PAGE_TOKENS)]))
     written = torch.randn(1, 2, 8 * PAGE_TOKENS, 4)
     cache.update(written, written, 0)
 
     cache.copy(Copy(source=(1, 2, 5), target=(6, 7, 0), tokens=2 * PAGE_TOKENS + 5))
 
-    cache.begin(cache.step([part([3], 0, 1)]))
+    cache.begin(cache.forward_batch([chunk([3], 0, 1)]))
     keys, _ = cache.update(written[:, :, 48:49], written[:, :, 48:49], 0)
     expected = written[0].clone()
     expected[:, 96:128] = written[0][:, 16:48]
@@ -105,7 +109,7 @@ def test_pages_are_copied_to_wherever_they_go_and_nothing_else_changes():
 
 def test_keys_of_an_unforeseen_shape_are_refused_not_written():
     cache = make()
-    cache.begin(cache.step([part([0], 0, 1)]))
+    cache.begin(cache.forward_batch([chunk([0], 0, 1)]))
 
     with pytest.raises(ModelError, match=r"\(1, 3, 1, 4\)"):
         cache.update(torch.zeros(1, 3, 1, 4), torch.zeros(1, 3, 1, 4), 0)
@@ -115,7 +119,7 @@ def test_a_layer_may_keep_other_values_than_keys():
     cache = KvCache(
         [LayerShape(heads=2, key_dim=4, value_dim=3)], pages=1, dtype=torch.float32, device=CPU
     )
-    cache.begin(cache.step([part([0], 0, 1)]))
+    cache.begin(cache.forward_batch([chunk([0], 0, 1)]))
 
     keys, values = cache.update(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 1, 3), 0)
 
@@ -128,9 +132,9 @@ def test_a_layer_may_keep_other_values_than_keys():
 @pytest.mark.parametrize("window", [1, 3, 4, 16, 17, 31, 32, 40, 41])
 @pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 4), (0, 40), (3, 40), (15, 17), (39, 40)])
 def test_a_window_shows_each_query_what_transformers_shows_it(window: int, start: int, end: int):
-    """Queries at positions `[start, end)` of a row whose pages lie apart."""
+    """Queries at positions `[start, end)` of a sequence whose pages lie apart."""
     pages = [5, 1, 2]
-    (seen,) = make().step([part(pages, start, end)]).parts_within(window)
+    (seen,) = make().forward_batch([chunk(pages, start, end)]).spans_within(window)
 
     slots = [slot for begin, stop in seen.runs for slot in range(begin, stop)]
     positions = [
@@ -152,7 +156,7 @@ def test_a_window_shows_each_query_what_transformers_shows_it(window: int, start
 
 
 def test_pages_before_a_window_are_not_read():
-    (seen,) = make().step([part([0, 4, 5, 6], 60, 64)]).parts_within(16)
+    (seen,) = make().forward_batch([chunk([0, 4, 5, 6], 60, 64)]).spans_within(16)
 
     assert seen.runs == ((93, 112),)
 

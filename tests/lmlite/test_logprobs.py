@@ -1,4 +1,4 @@
-"""lmlite/logprobs.py: what is told of a token, when its text is told."""
+"""lmlite/logprobs.py: which log probabilities a token has, and with which text it is emitted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail, TokenLogprob
+from conduit_nb.lmlite.logprobs import LogprobBuffer, SampledToken, TokenLogprob
 from tests.lmlite.conftest import LoadEngine
 
 SPECIAL = 300
@@ -24,37 +24,37 @@ class Bytes:
         return token == SPECIAL
 
 
-def chosen(tokens: Sequence[int]) -> list[Chosen]:
-    return [Chosen(token=token, logprob=-1.0) for token in tokens]
+def chosen(tokens: Sequence[int]) -> list[SampledToken]:
+    return [SampledToken(token=token, logprob=-1.0) for token in tokens]
 
 
 def spelt(entries: Sequence[TokenLogprob]) -> bytes:
     return b"".join(entry.token for entry in entries)
 
 
-def test_the_bytes_of_a_character_are_told_with_it():
-    trail = LogprobTrail(Bytes(), 0)
-    trail.add(chosen("aß".encode()))
+def test_the_bytes_of_a_character_are_emitted_with_it():
+    buffer = LogprobBuffer(Bytes(), 0)
+    buffer.add(chosen("aß".encode()))
 
-    assert spelt(trail.told("a")) == b"a"
-    assert trail.told("") == ()
-    assert spelt(trail.told("ß")) == "ß".encode()
+    assert spelt(buffer.take_for("a")) == b"a"
+    assert buffer.take_for("") == ()
+    assert spelt(buffer.take_for("ß")) == "ß".encode()
 
 
 def test_a_token_that_is_no_text_moves_no_other():
-    trail = LogprobTrail(Bytes(), 0)
-    trail.add(chosen([SPECIAL, *b"ab"]))
+    buffer = LogprobBuffer(Bytes(), 0)
+    buffer.add(chosen([SPECIAL, *b"ab"]))
 
-    assert spelt(trail.told("a")) == b"<end>a"
-    assert spelt(trail.rest()) == b"b"
-    assert trail.rest() == ()
+    assert spelt(buffer.take_for("a")) == b"<end>a"
+    assert spelt(buffer.rest()) == b"b"
+    assert buffer.rest() == ()
 
 
 def test_a_forced_token_has_itself_as_its_only_alternative():
-    trail = LogprobTrail(Bytes(), 3)
-    trail.add([Chosen(token=65)])
+    buffer = LogprobBuffer(Bytes(), 3)
+    buffer.add([SampledToken(token=65)])
 
-    assert trail.rest() == (TokenLogprob(token=b"A", logprob=0.0, top=((b"A", 0.0),)),)
+    assert buffer.rest() == (TokenLogprob(token=b"A", logprob=0.0, top=((b"A", 0.0),)),)
 
 
 async def test_log_probabilities_are_those_of_the_model_and_spell_the_text(
@@ -76,8 +76,8 @@ async def test_log_probabilities_are_those_of_the_model_and_spell_the_text(
     logits = reference.model(torch.tensor([prompt])).logits[0, -1]
     values, tokens = torch.log_softmax(logits, dim=-1).topk(3)
     assert entries[0].logprob == pytest.approx(values[0].item(), abs=1e-4)
-    told = [reference.tokenizer.decode([token]) for token in tokens]
-    assert [token.decode(errors="replace") for token, _ in entries[0].top] == told
+    likeliest = [reference.tokenizer.decode([token]) for token in tokens]
+    assert [token.decode(errors="replace") for token, _ in entries[0].top] == likeliest
 
 
 async def test_log_probabilities_of_a_guided_reply_are_among_what_may_come(
@@ -87,9 +87,9 @@ async def test_log_probabilities_of_a_guided_reply_are_among_what_may_come(
 
     engine = load_engine(tiny_model_folder)
     prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
-    asked = request(prompt, json_schema={"type": "boolean"}, top_logprobs=20)
+    submitted = request(prompt, json_schema={"type": "boolean"}, top_logprobs=20)
 
-    deltas = [delta async for delta in engine.generate(asked)]
+    deltas = [delta async for delta in engine.generate(submitted)]
     entries = [entry for delta in deltas for entry in delta.logprobs]
 
     choice = next(entry for entry in entries if entry.logprob < 0)

@@ -28,11 +28,11 @@ def test_a_port_in_use_is_exit_code_98_and_one_line_before_torch_is_loaded(tmp_p
         taken.listen()
         port = taken.getsockname()[1]
         process = start("--port", str(port))
-        said, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 98
-    assert said.count("\n") == 1
-    assert re.search(rf"\b{port}\b.*\b127\.0\.0\.1\b.* --port\b", said)
+    assert output.count("\n") == 1
+    assert re.search(rf"\b{port}\b.*\b127\.0\.0\.1\b.* --port\b", output)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::"])
@@ -81,7 +81,7 @@ def test_it_ends_by_itself_when_only_health_checks_come():
         assert "stopping reason=idle" in server.log
 
 
-def test_on_sigterm_what_runs_is_finished_and_new_requests_are_told(tiny_model):
+def test_on_sigterm_running_requests_are_finished_and_new_ones_refused(tiny_model):
     folder = tiny_model(context_tokens=8192)
     with server_process("--drain-s", "60", "--threads", "1", is_forked=False) as server:
         server.chat(folder, max_tokens=1)
@@ -119,7 +119,7 @@ def test_on_sigterm_what_takes_too_long_fails_with_a_clear_error(tiny_model):
     assert replies[0].json()["error"]["code"] == "server_failed"
 
 
-def test_a_request_too_many_is_told_when_to_come_back(tiny_model):
+def test_a_request_too_many_is_refused_with_a_retry_time(tiny_model):
     folder = tiny_model(context_tokens=8192)
     arguments = ("--max-concurrency", "1", "--max-waiting", "0", "--threads", "1")
     with server_process(*arguments) as server:

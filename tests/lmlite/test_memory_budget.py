@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from conduit_nb.errors import ModelError, ModelFilesError
-from conduit_nb.lmlite.memory_budget import LEAST_TOKENS, UNKNOWN_CACHE_BYTES, Asked, estimate
+from conduit_nb.lmlite.memory_budget import LEAST_TOKENS, UNKNOWN_CACHE_BYTES, LoadOptions, estimate
 from conduit_nb.models.tensors import Tensor
 from tests.models.published import safetensors_header
 
@@ -24,7 +24,7 @@ def tiny(tiny_model) -> Path:
 
 
 def test_it_must_have_room_for_its_weights_and_one_context_of_some_length(tiny):
-    whole = estimate("tiny", tiny, Asked(device="cpu", max_concurrency=4))
+    whole = estimate("tiny", tiny, LoadOptions(device="cpu", max_concurrency=4))
     per_token = whole.need.least_cache_bytes // LEAST_TOKENS
 
     assert whole.tokens == LEAST_TOKENS
@@ -36,17 +36,17 @@ def test_it_must_have_room_for_its_weights_and_one_context_of_some_length(tiny):
 
 
 def test_what_a_request_needs_of_the_context_is_what_must_fit(tiny):
-    short = estimate("tiny", tiny, Asked(device="cpu", max_model_len=512))
-    long = estimate("tiny", tiny, Asked(device="cpu", max_model_len=16384))
-    beyond = estimate("tiny", tiny, Asked(device="cpu", max_model_len=10**6))
+    short = estimate("tiny", tiny, LoadOptions(device="cpu", max_model_len=512))
+    long = estimate("tiny", tiny, LoadOptions(device="cpu", max_model_len=16384))
+    beyond = estimate("tiny", tiny, LoadOptions(device="cpu", max_model_len=10**6))
 
     assert long.need.least_cache_bytes == 32 * short.need.least_cache_bytes
     assert beyond.need == long.need
 
 
 def test_half_the_precision_is_half_the_weights_and_half_the_cache(tiny):
-    whole = estimate("tiny", tiny, Asked(device="cpu"))
-    half = estimate("tiny", tiny, Asked(device="cpu", dtype="bfloat16"))
+    whole = estimate("tiny", tiny, LoadOptions(device="cpu"))
+    half = estimate("tiny", tiny, LoadOptions(device="cpu", dtype="bfloat16"))
 
     assert half.weight_bytes == whole.weight_bytes // 2
     assert half.need.least_cache_bytes == whole.need.least_cache_bytes // 2
@@ -58,23 +58,24 @@ def test_a_gpu_serves_a_model_in_its_own_precision(tmp_path, tiny):
     config = json.loads((tiny / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
 
-    on_gpu = estimate("tiny", tmp_path, Asked(device="cuda"))
-    on_cpu = estimate("tiny", tmp_path, Asked(device="cpu"))
+    on_gpu = estimate("tiny", tmp_path, LoadOptions(device="cuda"))
+    on_cpu = estimate("tiny", tmp_path, LoadOptions(device="cpu"))
 
     assert on_cpu.weight_bytes == 2 * on_gpu.weight_bytes
 
 
 def test_what_is_granted_is_for_the_cache_and_for_gathering_its_pages(tiny):
-    one = estimate("tiny", tiny, Asked(device="cpu", max_concurrency=32))
+    one = estimate("tiny", tiny, LoadOptions(device="cpu", max_concurrency=32))
 
     assert one.cache_bytes(one.need.least_cache_bytes) == one.need.least_cache_bytes
     assert one.cache_bytes(one.need.most_cache_bytes) == one.need.most_cache_bytes / 1.25
 
 
-def test_states_of_one_size_are_planned_for_each_row(tiny_model):
+def test_states_of_one_size_are_planned_for_each_sequence(tiny_model):
     folder = tiny_model("mamba")
     one, many = (
-        estimate("tiny", folder, Asked(device="cpu", max_concurrency=rows)).need for rows in (1, 8)
+        estimate("tiny", folder, LoadOptions(device="cpu", max_concurrency=count)).need
+        for count in (1, 8)
     )
 
     assert one.least_cache_bytes == many.least_cache_bytes > 0
@@ -86,7 +87,7 @@ def test_a_layout_that_the_planner_does_not_know_counts_by_its_weights(tmp_path)
     tensor = Tensor(name="model.norm.weight", shape=(64,))
     (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
 
-    strange = estimate("strange", tmp_path, Asked(device="cpu"))
+    strange = estimate("strange", tmp_path, LoadOptions(device="cpu"))
 
     assert strange.plan is None
     assert strange.need.least_cache_bytes == 0
@@ -96,18 +97,18 @@ def test_a_layout_that_the_planner_does_not_know_counts_by_its_weights(tmp_path)
 
 
 def test_a_refusal_says_what_would_fit(tiny):
-    asked = estimate("owner/tiny", tiny, Asked(device="cpu", max_model_len=16384))
-    available = asked.need.least_bytes - asked.need.least_cache_bytes // 2
+    refused = estimate("owner/tiny", tiny, LoadOptions(device="cpu", max_model_len=16384))
+    available = refused.need.least_bytes - refused.need.least_cache_bytes // 2
 
-    refusal = asked.refusal(available)
+    refusal = refused.refusal(available)
     length = refusal.largest_model_len
     assert length is not None
-    fits = estimate("tiny", tiny, Asked(device="cpu", max_model_len=length))
-    longer = estimate("tiny", tiny, Asked(device="cpu", max_model_len=length + 16))
+    fits = estimate("tiny", tiny, LoadOptions(device="cpu", max_model_len=length))
+    longer = estimate("tiny", tiny, LoadOptions(device="cpu", max_model_len=length + 16))
 
     assert re.search(r"owner/tiny .*\d GiB.*\d GiB", str(refusal))
     assert re.search(rf"\b{length:,}\b", refusal.hint)
-    assert refusal.needed_gib * GIB == asked.need.least_bytes
+    assert refusal.needed_gib * GIB == refused.need.least_bytes
     assert fits.need.least_bytes <= available < longer.need.least_bytes
 
 
@@ -115,9 +116,9 @@ def test_a_layer_that_looks_at_few_tokens_keeps_all_of_them_here(tiny_model):
     folder = tiny_model("mistral")
     config = json.loads((folder / "config.json").read_text())
     assert 0 < config["sliding_window"] < config["max_position_embeddings"]
-    asked = [Asked(device="cpu", max_model_len=length) for length in (128, 256)]
+    options = [LoadOptions(device="cpu", max_model_len=length) for length in (128, 256)]
 
-    short, long = (estimate("tiny", folder, one).need.least_cache_bytes for one in asked)
+    short, long = (estimate("tiny", folder, one).need.least_cache_bytes for one in options)
 
     assert long == 2 * short
 
@@ -125,10 +126,10 @@ def test_a_layer_that_looks_at_few_tokens_keeps_all_of_them_here(tiny_model):
 def test_broken_files_and_unknown_packings_are_errors_of_the_model(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelFilesError):
-        estimate("broken", tmp_path, Asked(device="cpu"))
+        estimate("broken", tmp_path, LoadOptions(device="cpu"))
     packed = {"model_type": "llama", "quantization_config": {"quant_method": "magic"}}
     (tmp_path / "config.json").write_text(json.dumps(packed))
     tensor = Tensor(name="model.norm.weight", shape=(64,))
     (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
     with pytest.raises(ModelError, match="'magic'"):
-        estimate("packed", tmp_path, Asked(device="cpu"))
+        estimate("packed", tmp_path, LoadOptions(device="cpu"))

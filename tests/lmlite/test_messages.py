@@ -45,7 +45,7 @@ def test_fields_that_are_null_or_empty_ask_for_nothing(empty: dict[str, Any]):
     assert call.ignored == ()
 
 
-def test_fields_that_nobody_knows_are_passed_over_and_told():
+def test_unknown_fields_are_ignored_and_named():
     call = parse({**USER, "cache": "yes", "weight": 1})
 
     assert call.messages == [USER]
@@ -68,11 +68,11 @@ def test_a_reply_with_calls_may_have_no_content(content: Any):
     ],
     ids=str,
 )
-def test_an_assistant_may_have_said_nothing(message: dict[str, Any]):
+def test_an_assistants_message_may_be_empty(message: dict[str, Any]):
     assert parse(USER, message).messages[1] == {"role": "assistant", "content": ""}
 
 
-def test_a_refusal_is_what_the_assistant_said():
+def test_a_refusal_is_the_text_of_the_assistants_message():
     read = parse(USER, {"role": "assistant", "content": None, "refusal": "No."}).messages[1]
 
     assert read == {"role": "assistant", "content": "No."}
@@ -136,7 +136,7 @@ def test_arguments_are_read_as_an_object_where_they_are_one(given: Any, read: An
     ],
     ids=str,
 )
-def test_every_role_may_say_its_text_in_parts(role: str, content: Any):
+def test_every_role_may_send_its_text_in_parts(role: str, content: Any):
     read = parse({"role": role, "content": content}).messages[0]
 
     assert read["content"] == "one two"

@@ -23,13 +23,13 @@ FLAG = {
 
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:
-    """Return a server that nobody has asked anything yet."""
+    """Return a server that nobody has body anything yet."""
     with server_process("--threads", "1", "--max-concurrency", "4") as running:
         yield running
 
 
 class Scraped:
-    """What the server told at one moment."""
+    """The metrics of a server at one moment."""
 
     def __init__(self, server: ServerProcess) -> None:
         response = server.client.get("/metrics")
@@ -84,14 +84,14 @@ def test_the_numbers_are_those_of_what_was_done(server, tiny_model):
 
 def test_running_and_waiting_replies_and_their_pages_are_seen(server, tiny_model):
     model = tiny_model(context_tokens=8192)
-    asked = {
+    body = {
         "model": str(model),
         "messages": [{"role": "user", "content": "hi"}],
         "n": 6,
         "stream": True,
         "response_format": ENDLESS,
     }
-    with server.client.stream("POST", "/v1/chat/completions", json=asked) as response:
+    with server.client.stream("POST", "/v1/chat/completions", json=body) as response:
         for _ in response.iter_lines():  # until all six have come to the model, two of them to wait
             scraped = Scraped(server)
             state = [scraped(f"conduit_requests_{name}") for name in ("running", "waiting")]

@@ -43,13 +43,13 @@ def test_a_model_says_what_it_is(folder: Path):
     assert [loaded.tokenizer.decode([token]) for token in loaded.end_tokens] == ["<|im_end|>"]
 
 
-def test_float32_is_the_default_on_a_cpu_and_another_precision_can_be_asked_for(folder: Path):
+def test_float32_is_the_default_on_a_cpu_and_another_precision_can_be_requested(folder: Path):
     change_config(folder, dtype="bfloat16")
 
     assert load_model(folder, CPU).dtype == torch.float32
-    asked = EngineConfig(device="cpu", threads=1, dtype="bfloat16")
-    assert load_model(folder, asked).dtype == torch.bfloat16
-    engine = Engine.load(folder, asked)
+    config = EngineConfig(device="cpu", threads=1, dtype="bfloat16")
+    assert load_model(folder, config).dtype == torch.bfloat16
+    engine = Engine.load(folder, config)
     engine.close()
     assert engine.dtype == "bfloat16"
 

@@ -1,4 +1,4 @@
-"""model_runner.py: a pack writes what each row would write alone."""
+"""lmlite/model_runner.py: a batch writes what each sequence would write alone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_requests_that_join_late_and_neighbours_that_leave_change_nothing(
         assert task.result().text == reference.greedy(prompt, 60)
 
 
-async def test_rows_that_gave_up_their_pages_write_the_same_text(
+async def test_preempted_sequences_write_the_same_text(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     reference = Reference(tiny_model_folder)
@@ -68,7 +68,7 @@ async def test_rows_that_gave_up_their_pages_write_the_same_text(
     assert [reply.text for reply in written] == [reference.greedy(one, 80) for one in prompts]
 
 
-async def test_rows_with_a_common_beginning_read_it_once_and_write_the_same_text(
+async def test_sequences_with_a_common_prefix_prefill_it_once_and_write_the_same_text(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     reference = Reference(tiny_model_folder)

@@ -1,4 +1,4 @@
-"""lmlite/models_api.py: models come, are told of and go, within the memory that they may have."""
+"""lmlite/models_api.py: models are loaded, listed and unloaded, within the memory budget."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ def planned(server: ServerProcess) -> dict[str, Any]:
     return device
 
 
-def test_a_model_is_loaded_before_it_is_asked_for_and_told_with_its_memory(empty, folders):
-    told = load(empty, folders[0]).json()
+def test_a_model_is_loaded_ahead_of_time_and_listed_with_its_memory(empty, folders):
+    loaded = load(empty, folders[0]).json()
 
-    assert (told["id"], told["conduit"]["state"]) == (str(folders[0]), "ready")
-    assert 20 * MIB < told["conduit"]["memory_bytes"] < 35 * MIB
+    assert (loaded["id"], loaded["conduit"]["state"]) == (str(folders[0]), "ready")
+    assert 20 * MIB < loaded["conduit"]["memory_bytes"] < 35 * MIB
     assert planned(empty) == {
         "device": "cpu",
         "budget_bytes": ROOM_MIB * MIB,
-        "planned_bytes": told["conduit"]["memory_bytes"],
+        "planned_bytes": loaded["conduit"]["memory_bytes"],
     }
-    assert empty.loaded(folders[0])["memory_bytes"] == told["conduit"]["memory_bytes"]
+    assert empty.loaded(folders[0])["memory_bytes"] == loaded["conduit"]["memory_bytes"]
 
 
 def test_a_third_model_takes_the_place_of_the_one_used_the_longest_ago(empty, folders):
@@ -105,7 +105,7 @@ def test_what_needs_more_than_there_is_is_refused_with_what_would_fit(empty, tin
     assert fits - 16 <= loaded["conduit"]["context_tokens"] <= fits * 1.5
 
 
-def test_an_unloaded_model_is_gone_until_somebody_asks_for_it(empty, folders):
+def test_an_unloaded_model_is_gone_until_it_is_requested_again(empty, folders):
     load(empty, folders[0]).raise_for_status()
 
     with openai.OpenAI(base_url=empty.url + "/v1", api_key=KEY, max_retries=0) as client:
@@ -135,15 +135,15 @@ def test_a_model_at_work_can_be_unloaded_when_it_is_done(empty, folders):
     unload(empty, folders[1]).raise_for_status()
 
 
-def test_one_model_is_told_by_its_id(empty, folders):
+def test_one_model_is_found_by_its_id(empty, folders):
     load(empty, folders[0]).raise_for_status()
 
     with openai.OpenAI(base_url=empty.url + "/v1", api_key=KEY, max_retries=0) as client:
-        told = client.models.retrieve(str(folders[0]))
+        loaded = client.models.retrieve(str(folders[0]))
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("nobody/nothing")
 
-    assert told.id == str(folders[0])
+    assert loaded.id == str(folders[0])
 
 
 def test_replicas_need_devices_of_their_own(empty, folders):

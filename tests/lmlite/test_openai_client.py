@@ -262,8 +262,8 @@ def test_a_streamed_call_has_its_name_first_and_then_its_arguments_in_pieces(cli
         stream_options={"include_usage": True},
     )
 
-    *said, last, usage = list(chunks)
-    pieces = [call for one in said for call in one.choices[0].delta.tool_calls or []]
+    *deltas, last, usage = list(chunks)
+    pieces = [call for one in deltas for call in one.choices[0].delta.tool_calls or []]
     first, *rest = pieces
     assert (first.index, first.type, first.function.name) == (0, "function", "weather")
     assert first.id
@@ -308,7 +308,7 @@ def test_a_reply_that_may_call_is_text_or_calls(client, tiny, choice):
         assert reply.choices[0].finish_reason in ("stop", "length")
 
 
-def test_tools_beside_a_response_format_give_a_record_or_a_call(client, tiny):
+def test_tools_with_a_response_format_give_a_record_or_a_call(client, tiny):
     record = {"type": "json_schema", "json_schema": {"name": "it", "schema": WEATHER}}
     reply = client.chat.completions.create(
         model=tiny, messages=HI, tools=TOOLS, response_format=record, max_tokens=300
@@ -344,16 +344,16 @@ def test_functions_in_the_older_words_are_answered_in_them(client, tiny, stream)
     jsonschema.validate(json.loads(arguments), WEATHER)
 
 
-def test_what_a_reply_said_can_be_sent_back_as_it_is(client, tiny):
+def test_the_message_of_a_reply_can_be_sent_back_as_it_is(client, tiny):
     first = client.chat.completions.create(
         model=tiny, messages=HI, tools=TOOLS, tool_choice=FORCED, max_tokens=200
     )
-    said = first.choices[0].message
-    result = {"role": "tool", "tool_call_id": said.tool_calls[0].id, "content": "sunny"}
+    reply = first.choices[0].message
+    result = {"role": "tool", "tool_call_id": reply.tool_calls[0].id, "content": "sunny"}
     second = client.chat.completions.create(
-        model=tiny, messages=[*HI, said, result], tools=TOOLS, max_tokens=4
+        model=tiny, messages=[*HI, reply, result], tools=TOOLS, max_tokens=4
     )
-    dumped = [said.model_dump(), second.choices[0].message.model_dump()]
+    dumped = [reply.model_dump(), second.choices[0].message.model_dump()]
 
     third = client.chat.completions.create(
         model=tiny, messages=[*HI, dumped[0], result, dumped[1], *HI], max_tokens=4

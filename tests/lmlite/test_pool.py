@@ -1,4 +1,4 @@
-"""lmlite/pool.py: each model is loaded once, when asked for, and leaves when room is needed."""
+"""lmlite/pool.py: each model is loaded once, on first use, and unloaded when room is needed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from conduit_nb.errors import (
     ServerFailedError,
 )
 from conduit_nb.lmlite.config import ModelKey
-from conduit_nb.lmlite.pool import FAILED_KEPT, FAILURE_KEPT_S, FAILURE_TOLD_S, ModelPool
+from conduit_nb.lmlite.pool import FAILURE_KEPT_S, FAILURE_LISTED_S, MAX_FAILED_LISTED, ModelPool
 from tests.lmlite.described_loader import GIB, DescribedLoader, SomeEngine
 
 KEY = ModelKey(model_id="owner/name")
@@ -95,7 +95,7 @@ async def test_two_models_load_at_the_same_time():
     await asyncio.gather(*both)
 
 
-async def test_a_load_goes_on_when_the_one_who_asked_leaves():
+async def test_a_load_goes_on_when_its_request_is_cancelled():
     loader = DescribedLoader(hold=True)
     pool = make_pool(loader)
     first = asyncio.create_task(use(pool))
@@ -112,11 +112,11 @@ async def test_a_load_goes_on_when_the_one_who_asked_leaves():
 async def test_a_model_shows_its_state():
     loader = DescribedLoader(hold=True)
     pool = make_pool(loader)
-    asked = asyncio.create_task(use(pool))
+    task = asyncio.create_task(use(pool))
     await loader.has_begun()
     loading = pool.models()[0]["conduit"]
     loader.may_end.set()
-    await asked
+    await task
     ready = pool.models()[0]["conduit"]
 
     assert (loading["state"], loading["detail"], loading["waiting"]) == ("loading", "half way", 1)
@@ -172,7 +172,7 @@ async def test_a_mistake_of_ours_is_a_server_failure_whose_text_stays_in_the_log
     assert SECRET in caplog.text
 
 
-async def test_one_request_too_many_is_told_when_to_come_back():
+async def test_one_request_too_many_is_refused_with_a_retry_time():
     loader = DescribedLoader(hold=True)
     pool = make_pool(loader, max_in_flight=2)
     waiting = [asyncio.create_task(use(pool)) for _ in range(2)]
@@ -206,14 +206,14 @@ async def test_ids_that_name_nothing_do_not_pile_up():
     loader.failure = ModelFilesError("nothing")
     pool = make_pool(loader)
 
-    for number in range(FAILED_KEPT + 20):
+    for number in range(MAX_FAILED_LISTED + 20):
         with pytest.raises(ModelFilesError):
             await use(pool, ModelKey(model_id=f"nobody/{number}"))
 
-    assert len(pool.models()) <= FAILED_KEPT + 1
+    assert len(pool.models()) <= MAX_FAILED_LISTED + 1
 
 
-async def test_closing_ends_engines_and_tells_who_waits():
+async def test_closing_ends_engines_and_fails_waiting_requests():
     loader = DescribedLoader()
     pool = make_pool(loader)
     engine = await use(pool)
@@ -223,16 +223,16 @@ async def test_closing_ends_engines_and_tells_who_waits():
     await loader.has_begun()
 
     await pool.close()
-    for asked in (waiting, use(pool, ModelKey(model_id="new"))):
+    for task in (waiting, use(pool, ModelKey(model_id="new"))):
         with pytest.raises(ServerFailedError) as caught:
-            await asked
+            await task
         assert caught.value.reason == "stopping"
     loader.may_end.set()
 
     assert engine.closed
 
 
-async def test_an_engine_that_broke_is_loaded_anew():
+async def test_an_engine_that_broke_is_loaded_again():
     loader = DescribedLoader()
     pool = make_pool(loader)
     broken = await use(pool)
@@ -263,7 +263,7 @@ async def test_the_model_that_was_used_the_longest_ago_makes_room():
     assert loader.released == 1
 
 
-async def test_a_model_that_left_is_loaded_again_when_it_is_asked_for():
+async def test_an_unloaded_model_is_loaded_again_when_it_is_requested():
     loader = DescribedLoader(4)
     pool = make_pool(loader)
     for name in ("first", "second", "first"):
@@ -459,13 +459,13 @@ async def test_more_replicas_than_devices_and_a_change_of_their_number_are_refus
     assert again["conduit"]["state"] == "ready"
 
 
-async def test_an_old_failure_is_told_no_more():
+async def test_an_old_failure_is_not_listed():
     loader, clock = DescribedLoader(), Clock()
     loader.failure = ModelFilesError("broken")
     pool = make_pool(loader, clock=clock)
     await asyncio.gather(use(pool), return_exceptions=True)
     assert state_of(pool) == "failed"
 
-    clock.now += FAILURE_TOLD_S + 1
+    clock.now += FAILURE_LISTED_S + 1
 
     assert pool.models() == []

@@ -1,4 +1,4 @@
-"""What rows have read serves later ones, and changes no text."""
+"""Sequences reuse the prefixes of earlier ones, which changes no text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.lmlite.conftest import LoadEngine
 from tests.lmlite.generation import PROMPTS, Reference, request, write, write_all
 
 
-async def test_rows_one_after_another_read_their_common_beginning_once(
+async def test_sequences_one_after_another_prefill_their_common_prefix_once(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     reference = Reference(tiny_model_folder)
@@ -33,13 +33,13 @@ async def test_rows_one_after_another_read_their_common_beginning_once(
     assert not engine.has_ended
 
 
-async def test_what_is_kept_gives_way_where_memory_is_short_and_the_text_is_the_same(
+async def test_cached_pages_give_way_where_memory_is_short_and_the_text_is_the_same(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     reference = Reference(tiny_model_folder)
     prompts = [reference.prompt(text) for text in PROMPTS]
     engine = load_engine(
-        tiny_model_folder, cache_tokens=14 * PAGE_TOKENS, kept_tokens=14 * PAGE_TOKENS
+        tiny_model_folder, cache_tokens=14 * PAGE_TOKENS, prefix_cache_tokens=14 * PAGE_TOKENS
     )
     expected = [reference.greedy(prompt, 80) for prompt in prompts]
 
@@ -53,7 +53,7 @@ async def test_what_is_kept_gives_way_where_memory_is_short_and_the_text_is_the_
     assert [reply.text for reply in together] == expected * 2
 
 
-async def test_what_a_cancelled_row_has_read_serves_the_next(
+async def test_what_a_cancelled_sequence_has_prefilled_serves_the_next(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     reference = Reference(tiny_model_folder)
@@ -69,10 +69,10 @@ async def test_what_a_cancelled_row_has_read_serves_the_next(
     assert engine.reused_tokens >= len(prompt) - PAGE_TOKENS
 
 
-async def test_nothing_is_reused_where_nothing_may_be_kept(
+async def test_nothing_is_reused_where_nothing_may_be_cached(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
-    engine = load_engine(tiny_model_folder, kept_tokens=0)
+    engine = load_engine(tiny_model_folder, prefix_cache_tokens=0)
 
     for _ in range(2):
         await write(engine, request([9] * 100, 5))

@@ -80,7 +80,7 @@ def test_a_model_attends_as_before_when_the_comparison_is_over(load: Callable[..
     assert model.config._attn_implementation == before != NAME
 
 
-def test_attention_that_cannot_be_replaced_is_said(load: Callable[..., LoadedModel]):
+def test_attention_that_cannot_be_replaced_is_an_error(load: Callable[..., LoadedModel]):
     register_attention()
 
     with (

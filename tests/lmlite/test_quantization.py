@@ -15,7 +15,7 @@ import torch
 from conduit_nb.errors import ArgumentError
 from conduit_nb.lmlite.blocked_linear import BlockedLinear
 from conduit_nb.lmlite.config import EngineConfig
-from conduit_nb.lmlite.memory_budget import Asked, estimate
+from conduit_nb.lmlite.memory_budget import LoadOptions, estimate
 from conduit_nb.lmlite.model_loader import load_model
 from conduit_nb.lmlite.quantization import Int8Linear, quantize_weights
 from tests.lmlite.conftest import DEVICE
@@ -43,18 +43,18 @@ def test_the_result_is_nearly_that_of_the_plain_layer(linear, shape):
 
 
 @torch.inference_mode()
-def test_a_row_among_others_says_bit_for_bit_what_it_says_alone(linear):
+def test_a_token_among_others_gives_bit_for_bit_what_it_gives_alone(linear):
     layer = Int8Linear(linear)
-    rows = torch.randn(40, 96) * torch.logspace(-3, 4, 40).unsqueeze(1)  # of very unlike sizes
+    tokens = torch.randn(40, 96) * torch.logspace(-3, 4, 40).unsqueeze(1)  # of very unlike sizes
 
-    together = layer(rows)
-    alone = torch.cat([layer(row.unsqueeze(0)) for row in rows])
+    together = layer(tokens)
+    alone = torch.cat([layer(token.unsqueeze(0)) for token in tokens])
 
     assert torch.equal(together, alone)
 
 
 @torch.inference_mode()
-def test_a_row_of_zeros_is_the_bias(linear):
+def test_an_input_of_zeros_gives_the_bias(linear):
     assert torch.equal(Int8Linear(linear)(torch.zeros(3, 96)), linear.bias.expand(3, 50))
 
 
@@ -99,19 +99,19 @@ def test_on_another_device_it_is_refused():
 async def test_a_text_among_others_is_the_text_alone(tiny_model, load_engine, family: str):
     folder = tiny_model(family)
     engine = load_engine(folder, quantization="int8", max_concurrency=8)
-    again = load_engine(folder, quantization="int8", max_concurrency=8, kept_tokens=0)
-    asked = [
+    again = load_engine(folder, quantization="int8", max_concurrency=8, prefix_cache_tokens=0)
+    requests = [
         request(engine.encode_chat([{"role": "user", "content": text}]), 24) for text in PROMPTS
     ]
 
-    together = await write_all(engine, asked)
-    alone = [await write(again, one) for one in asked]
+    together = await write_all(engine, requests)
+    alone = [await write(again, one) for one in requests]
 
     assert [one.text for one in together] == [one.text for one in alone]
 
 
 @pytest.mark.skipif(DEVICE != "cpu", reason="8-bit weights are served on the CPU")
-def test_the_engine_has_eight_bits_and_packs_its_rows(tiny_model_folder, load_engine):
+def test_the_engine_has_eight_bits_and_batches_its_sequences(tiny_model_folder, load_engine):
     engine = load_engine(tiny_model_folder, quantization="int8")
     kinds = {type(part) for part in engine._worker._runner._loaded.model.modules()}
 
@@ -122,8 +122,8 @@ def test_the_engine_has_eight_bits_and_packs_its_rows(tiny_model_folder, load_en
 
 def test_it_is_planned_with_a_byte_a_weight(embedded_folder_facts):
     folder, numbers, vocabulary = embedded_folder_facts
-    whole = estimate("m", folder, Asked(device="cpu"))
-    eight = estimate("m", folder, Asked(device="cpu", quantization="int8"))
+    whole = estimate("m", folder, LoadOptions(device="cpu"))
+    eight = estimate("m", folder, LoadOptions(device="cpu", quantization="int8"))
 
     assert whole.weight_bytes == pytest.approx(4 * (numbers + vocabulary), rel=0.01)
     # The embedding keeps four bytes, its copy for the head has one.
@@ -140,7 +140,7 @@ def test_what_is_planned_is_what_is_held(tiny_model, family: str):
         if isinstance(part, Int8Linear):
             held[id(part)] = part._integers.nbytes + part._scales.nbytes
 
-    planned = estimate("m", folder, Asked(device="cpu", quantization="int8")).weight_bytes
+    planned = estimate("m", folder, LoadOptions(device="cpu", quantization="int8")).weight_bytes
 
     assert planned == pytest.approx(sum(held.values()), rel=0.02)
 
@@ -171,6 +171,6 @@ def test_what_is_stored_in_fewer_bits_already_is_refused(tmp_path, tiny_model_fo
     (tmp_path / "config.json").write_text(json.dumps(config))
 
     with pytest.raises(ArgumentError, match=r"(?i)\bgptq\b.*\bint8\b") as caught:
-        estimate("packed", tmp_path, Asked(device="cpu", quantization="int8"))
+        estimate("packed", tmp_path, LoadOptions(device="cpu", quantization="int8"))
 
     assert caught.value.param == "quantization"

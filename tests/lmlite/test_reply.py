@@ -12,11 +12,11 @@ from llguidance.hf import from_tokenizer
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Masks
-from conduit_nb.lmlite.logprobs import Chosen, LogprobTrail
+from conduit_nb.lmlite.logprobs import LogprobBuffer, SampledToken
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 
 SCHEMA = {
@@ -40,43 +40,43 @@ def reply(
     **sampling: Any,
 ) -> Reply:
     return Reply(
-        row=Row(number=0, tokens=list(PROMPT)),
+        sequence=Sequence(number=0, tokens=list(PROMPT)),
         max_tokens=max_tokens,
         sampling=SamplingParams(stop=stop, **sampling),
         guide=GRAMMARS.guide(schema) if schema else None,
         detokenizer=Detokenizer(TOKENIZER.decode),
         end_tokens=frozenset({TOKENIZER.eos_token_id}),
-        logprobs=None if top_logprobs is None else LogprobTrail(VOCABULARY, top_logprobs),
+        logprobs=None if top_logprobs is None else LogprobBuffer(VOCABULARY, top_logprobs),
         repetition_guard=RepetitionGuard(TOKENIZER.backend_tokenizer.token_to_id),
     )
 
 
-def chosen(text: str, logprob: float = -1.0) -> Chosen:
+def chosen(text: str, logprob: float = -1.0) -> SampledToken:
     (token,) = TOKENIZER.encode(text)
-    return Chosen(token=token, logprob=logprob, top=((token, logprob),))
+    return SampledToken(token=token, logprob=logprob, top=((token, logprob),))
 
 
 def written(of: Reply) -> str:
-    return TOKENIZER.decode(of.row.tokens[len(PROMPT) :])
+    return TOKENIZER.decode(of.sequence.tokens[len(PROMPT) :])
 
 
-def test_a_token_goes_to_the_row_and_becomes_text():
+def test_a_token_goes_to_the_sequence_and_becomes_text():
     one = reply()
     (token,) = TOKENIZER.encode("true")
 
-    delta = one.add(Chosen(token=token))
+    delta = one.add(SampledToken(token=token))
 
     assert (delta.text, delta.tokens, delta.finish_reason) == ("true", 1, None)
-    assert one.row.tokens == [*PROMPT, token]
+    assert one.sequence.tokens == [*PROMPT, token]
 
 
 def test_an_end_token_ends_the_reply_and_is_no_text():
     one = reply()
 
-    delta = one.add(Chosen(token=TOKENIZER.eos_token_id))
+    delta = one.add(SampledToken(token=TOKENIZER.eos_token_id))
 
     assert (delta.text, delta.tokens, delta.finish_reason) == ("", 1, "stop")
-    assert one.row.tokens == PROMPT
+    assert one.sequence.tokens == PROMPT
 
 
 def test_forced_tokens_come_with_the_start_and_with_the_token_before_them():
@@ -89,7 +89,7 @@ def test_forced_tokens_come_with_the_start_and_with_the_token_before_them():
 
     assert (ended.text, ended.finish_reason) == ('true,"count":12}', "stop")
     assert written(one) == '{"flag":true,"count":12}'
-    assert begun.tokens + ended.tokens == len(one.row.tokens) - len(PROMPT)
+    assert begun.tokens + ended.tokens == len(one.sequence.tokens) - len(PROMPT)
     assert (begun.forced, ended.forced) == (begun.tokens, ended.tokens - 1)
 
 
@@ -111,12 +111,12 @@ def test_log_probabilities_wait_for_their_text_and_a_stop_string_has_none():
     one = reply(stop=("true love",), top_logprobs=0)
 
     held = one.add(chosen("true"))
-    told = one.add(chosen("true"))
+    delta = one.add(chosen("true"))
     one.add(chosen(" "))
     last = [one.add(chosen(letter)) for letter in "love"][-1]
 
     assert (held.text, held.logprobs) == ("", ())
-    assert (told.text, [entry.token for entry in told.logprobs]) == ("true", [b"true"])
+    assert (delta.text, [entry.token for entry in delta.logprobs]) == ("true", [b"true"])
     assert (last.text, last.logprobs, last.finish_reason) == ("", (), "stop")
 
 
@@ -124,7 +124,7 @@ def test_the_token_that_ends_a_reply_is_no_text_and_has_no_log_probability():
     one = reply(stop=("true love",), top_logprobs=0)
     one.add(chosen("true"))
 
-    last = one.add(Chosen(token=TOKENIZER.eos_token_id))
+    last = one.add(SampledToken(token=TOKENIZER.eos_token_id))
 
     assert (last.text, [entry.token for entry in last.logprobs]) == ("true", [b"true"])
 
@@ -143,7 +143,7 @@ def test_a_record_that_is_whole_at_the_very_limit_is_whole():
     whole = reply(schema=SCHEMA)
     whole.begin()
     whole.add(chosen("true"))
-    needed = len(whole.row.tokens) - len(PROMPT)
+    needed = len(whole.sequence.tokens) - len(PROMPT)
 
     one = reply(schema=SCHEMA, max_tokens=needed)
     one.begin()
@@ -174,12 +174,12 @@ def test_what_closes_a_record_takes_the_place_of_the_token_that_would_not_leave_
     assert deltas[-1].forced == deltas[-1].tokens
 
 
-def test_what_was_held_back_for_a_stop_string_is_told_at_the_end():
+def test_what_was_held_back_for_a_stop_string_is_emitted_at_the_end():
     one = reply(stop=("true love",), max_tokens=2)
     (token,) = TOKENIZER.encode("true")
 
-    assert one.add(Chosen(token=token)).text == ""
-    last = one.add(Chosen(token=token))
+    assert one.add(SampledToken(token=token)).text == ""
+    last = one.add(SampledToken(token=token))
 
     assert (last.text, last.finish_reason) == ("truetrue", "length")
 
@@ -194,35 +194,35 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
     one.begin()
     (one_digit,), (zero,) = TOKENIZER.encode("1"), TOKENIZER.encode("0")
     masks = Masks(len(TOKENIZER))
-    one.add(Chosen(token=one_digit))
-    asked = 0
+    one.add(SampledToken(token=one_digit))
+    steps = 0
     while one.guide is not None and one.escape_token(masks.forbidden([one.guide])[0]) is None:
-        assert (asked := asked + 1) < 500
-        one.add(Chosen(token=zero))
+        assert (steps := steps + 1) < 500
+        one.add(SampledToken(token=zero))
 
     token = one.escape_token(masks.forbidden([one.guide])[0])
 
     assert token is not None
-    assert one.add(Chosen(token=token)).finish_reason == "stop"
-    assert written(one) == '{"n":1' + "0" * asked + "}"
+    assert one.add(SampledToken(token=token)).finish_reason == "stop"
+    assert written(one) == '{"n":1' + "0" * steps + "}"
 
 
-def test_a_stop_string_is_part_of_the_reply_where_that_is_asked_for():
+def test_a_stop_string_is_part_of_the_reply_where_that_is_requested():
     one = reply(stop=("brown",), includes_stop=True)
 
-    deltas = [one.add(Chosen(token=token)) for token in TOKENIZER.encode("quick brown")]
+    deltas = [one.add(SampledToken(token=token)) for token in TOKENIZER.encode("quick brown")]
 
     assert "".join(delta.text for delta in deltas) == "quick brown"
     assert deltas[-1].finish_reason == "stop"
 
 
-def test_a_stop_string_does_not_count_before_the_least_number_of_tokens():
+def test_a_stop_string_does_not_count_before_min_tokens():
     one = reply(stop=("t",), min_tokens=4)
     tokens = [TOKENIZER.encode("t")[0]] * 6
 
     deltas = []
     for token in tokens:
-        deltas.append(one.add(Chosen(token=token)))
+        deltas.append(one.add(SampledToken(token=token)))
         if deltas[-1].finish_reason:
             break
 

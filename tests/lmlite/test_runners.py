@@ -25,7 +25,7 @@ def test_an_engine_says_how_it_attends(tiny_model: Callable[..., Path], load_eng
     assert [engine.attention for engine in engines] == ["packed", "fallback"]
 
 
-def test_the_log_says_why_a_model_is_not_packed(
+def test_the_log_says_why_a_model_is_not_batched(
     tiny_model: Callable[..., Path], load_engine: LoadEngine, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.WARNING, logger="conduit_nb.lmlite"):
@@ -40,7 +40,7 @@ def test_the_log_says_why_a_model_is_not_packed(
 def test_an_engine_compares_itself_with_the_models_own_attention_before_it_serves(
     tiny_model_folder: Path, load_engine: LoadEngine, monkeypatch: pytest.MonkeyPatch
 ):
-    # A model whose own attention does something that ours is not told of.
+    # A model whose own attention does something that ours does not get.
     from transformers.models.llama import modeling_llama
 
     own = modeling_llama.eager_attention_forward
@@ -65,9 +65,9 @@ def test_without_a_limit_of_ones_own_the_short_rotation_bounds_the_context(
 def test_there_are_pages_for_full_contexts_or_as_many_as_were_allowed(
     tiny_model: Callable[..., Path], family: str
 ):
-    def pages(**config: Any) -> int:
-        asked = EngineConfig(device="cpu", threads=1, max_concurrency=3, **config)
-        return choose_runner(load_model(tiny_model(family), asked), asked, 100)[1]
+    def pages(**options: Any) -> int:
+        config = EngineConfig(device="cpu", threads=1, max_concurrency=3, **options)
+        return choose_runner(load_model(tiny_model(family), config), config, 100)[1]
 
     assert pages() == 3 * 7
     assert pages(cache_tokens=5 * PAGE_TOKENS) == 5

@@ -13,12 +13,12 @@ from llguidance.hf import from_tokenizer
 
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.repetition import LEAST_CHARACTERS, RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.testing.tiny_models import make_tiny_tokenizer
 from tests.lmlite.conftest import LoadEngine
 from tests.lmlite.generation import request, write, write_all
@@ -28,7 +28,7 @@ PROBABILITIES = (0.5, 0.1, 0.0, 0.3, 0.1)
 
 def reply(**sampling: object) -> Reply:
     return Reply(
-        row=Row(number=0, tokens=[1]),
+        sequence=Sequence(number=0, tokens=[1]),
         max_tokens=5,
         sampling=SamplingParams(**sampling),  # pyright: ignore[reportArgumentType]  # a test's shorthand
         guide=None,
@@ -80,7 +80,7 @@ def test_top_p_counts_what_top_k_left():
     assert set(draw(500, temperature=1.0, top_k=2, top_p=0.6, seed=1)) == {0}
 
 
-def test_min_p_keeps_what_is_likely_beside_the_likeliest():
+def test_min_p_keeps_what_is_likely_compared_to_the_likeliest():
     assert set(draw(500, temperature=1.0, min_p=0.5, seed=1)) == {0, 3}
     assert set(draw(500, temperature=1.0, min_p=0.7, seed=1)) == {0}
     assert set(draw(500, temperature=1.0, min_p=1.0, seed=1)) == {0}
@@ -88,7 +88,7 @@ def test_min_p_keeps_what_is_likely_beside_the_likeliest():
 
 def chosen_after(written: list[int], **sampling: object) -> int:
     one = reply(**sampling)
-    one.row.tokens.extend(written)
+    one.sequence.tokens.extend(written)
     logits = torch.tensor(PROBABILITIES).log()[None]
     return choose_tokens(logits, [one], Masks(len(PROBABILITIES)))[0].token
 
@@ -121,7 +121,7 @@ def test_the_repetition_penalty_counts_the_prompt_and_moves_either_sign_down():
 def test_penalties_of_one_reply_leave_its_neighbours_alone():
     one, other = reply(frequency_penalty=2.0, top_logprobs=0), reply(top_logprobs=0)
     for both in (one, other):
-        both.row.tokens.append(0)
+        both.sequence.tokens.append(0)
     logits = torch.tensor(PROBABILITIES).log().repeat(2, 1)
 
     penalised, plain = choose_tokens(logits, [one, other], Masks(len(PROBABILITIES)))
@@ -158,17 +158,17 @@ def test_rounding_errors_of_a_batch_do_not_change_what_is_drawn():
     assert drawn == drawn_noisy
 
 
-async def test_penalties_and_cuts_are_the_same_text_whatever_runs_beside_it(
+async def test_penalties_and_cuts_are_the_same_text_whatever_runs_alongside(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model_folder, prefill_tokens=64)
     prompts = [engine.encode_text(text) for text in ("hello", "The quick fox", "b", "a " * 60)]
     options = {"top_k": 50, "min_p": 0.01, "repetition_penalty": 1.3, "frequency_penalty": 0.4}
-    asked = request(prompts[1], 40, temperature=1.0, seed=5, **options)
+    submitted = request(prompts[1], 40, temperature=1.0, seed=5, **options)
 
-    alone = await write(engine, asked)
+    alone = await write(engine, submitted)
     crowd = [request(prompt, 40, temperature=1.0, presence_penalty=1.0) for prompt in prompts]
-    together, *_ = await write_all(engine, [asked, *crowd])
+    together, *_ = await write_all(engine, [submitted, *crowd])
     plain = await write(engine, request(prompts[1], 40, temperature=1.0, seed=5))
 
     assert together.text == alone.text
@@ -179,9 +179,9 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
     tokenizer = make_tiny_tokenizer()
     guide = Grammars(from_tokenizer(tokenizer)).guide({"type": "integer"})
     (one_digit,), (zero,) = tokenizer.encode("1"), tokenizer.encode("0")
-    row = Row(number=0, tokens=[])
+    sequence = Sequence(number=0, tokens=[])
     guided = Reply(
-        row=row,
+        sequence=sequence,
         max_tokens=1000,
         sampling=SamplingParams(),
         guide=guide,
@@ -193,7 +193,7 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
     )
     likes_zeros = torch.zeros(1, len(tokenizer))
     likes_zeros[0, zero] = 10.0
-    guided.add(Chosen(token=one_digit))
+    guided.add(SampledToken(token=one_digit))
 
     for _ in range(500):
         (chosen,) = choose_tokens(likes_zeros.clone(), [guided], Masks(len(tokenizer)))
@@ -202,4 +202,4 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
         guided.add(chosen)
 
     assert chosen.token == tokenizer.eos_token_id
-    assert len(row.tokens) > LEAST_CHARACTERS
+    assert len(sequence.tokens) > LEAST_CHARACTERS

@@ -10,7 +10,7 @@ from conduit_nb.lmlite.sampling_params import SamplingParams
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"temperature": -0.1}, "temperature=-0.1"),
         ({"temperature": 2.1}, "temperature=2.1"),
@@ -28,10 +28,10 @@ from conduit_nb.lmlite.sampling_params import SamplingParams
         ({"stop": ("a",) * 17}, r"\b17\b.*\b16\b"),
     ],
 )
-def test_a_value_out_of_range_is_refused_and_named(wrong: dict[str, Any], said: str):
+def test_a_value_out_of_range_is_refused_and_named(wrong: dict[str, Any], message: str):
     (name,) = wrong
 
-    with pytest.raises(RequestRefusedError, match=said) as caught:
+    with pytest.raises(RequestRefusedError, match=message) as caught:
         SamplingParams(**wrong)
 
     assert caught.value.param == name

@@ -84,7 +84,7 @@ def until_free(server: ServerProcess, model: Path, *, within_s: float) -> None:
     "path", ["/v1/models", "/metrics", "/v1/chat/completions", "/v1/completions"]
 )
 @pytest.mark.parametrize("header", [None, "Bearer wrong", f"Basic {KEY}", "Bearer", "Bearer é"])
-def test_without_the_key_nothing_is_told(server, path, header):
+def test_without_the_key_every_endpoint_is_refused(server, path, header):
     headers = {} if header is None else {"Authorization": header.encode()}
     send = httpx2.post if path.endswith("completions") else httpx2.get
 
@@ -95,7 +95,7 @@ def test_without_the_key_nothing_is_told(server, path, header):
     assert error_of(response)["code"] == "invalid_api_key"
 
 
-def test_a_wrong_key_is_told_even_when_the_body_is_large(server):
+def test_a_wrong_key_is_refused_even_when_the_body_is_large(server):
     response = httpx2.post(
         server.url + "/v1/chat/completions",
         headers={"Authorization": "Bearer wrong"},
@@ -125,7 +125,7 @@ def test_with_the_key_health_says_who_answers(server, tiny):
 # Replies
 
 
-def test_a_model_is_loaded_when_first_asked_for_and_then_listed(server, tiny_model):
+def test_a_model_is_loaded_on_first_use_and_then_listed(server, tiny_model):
     folder = tiny_model(seed=11)
 
     reply = server.chat(folder, max_tokens=4).json()
@@ -160,7 +160,7 @@ def test_a_stream_says_the_same_as_a_whole_reply(server, tiny):
     assert choices[-1]["finish_reason"] == whole["choices"][0]["finish_reason"]
 
 
-def test_a_stream_ends_with_its_usage_where_that_is_asked_for(server, tiny):
+def test_a_stream_ends_with_its_usage_where_that_is_requested(server, tiny):
     whole = server.chat(tiny, max_tokens=5).json()
 
     response = server.chat(tiny, max_tokens=5, stream=True, stream_options={"include_usage": True})
@@ -178,7 +178,7 @@ def test_a_guided_reply_fits_its_schema(server, tiny):
     jsonschema.validate(json.loads(choice["message"]["content"]), VERDICT)
 
 
-def test_a_json_object_can_be_asked_for_without_a_schema(server, tiny):
+def test_a_json_object_can_be_requested_without_a_schema(server, tiny):
     reply = server.chat(tiny, response_format={"type": "json_object"}, max_tokens=9).json()
 
     assert isinstance(json.loads(reply["choices"][0]["message"]["content"]), dict)
@@ -203,8 +203,8 @@ def test_a_budget_below_the_shortest_record_is_refused_with_the_tokens_that_it_t
 def test_the_confidence_in_chosen_values_comes_with_the_end_of_the_reply(server, tiny, stream):
     body = {"response_format": schema_format(VERDICT), "conduit": {"confidence": True}}
     if stream:
-        *told, _ = events(server.chat(tiny, stream=True, **body))
-        last = told[-1]["choices"][0]
+        *chunks, _ = events(server.chat(tiny, stream=True, **body))
+        last = chunks[-1]["choices"][0]
     else:
         (last,) = server.chat(tiny, **body).json()["choices"]
 
@@ -377,19 +377,19 @@ async def test_a_text_of_megabytes_does_not_hold_up_others(server, tiny):
     assert max(waits) < 2
 
 
-def test_a_client_that_leaves_a_stream_frees_its_row(server, long_winded):
+def test_a_client_that_leaves_a_stream_frees_its_place_in_the_batch(server, long_winded):
     with server.client.stream(
         "POST",
         "/v1/chat/completions",
         json=chat_body(long_winded, stream=True, response_format=ENDLESS),
     ) as response:
         written = (line for line in response.iter_lines() if "true" in line or "false" in line)
-        next(written)  # the head of an answer comes before its row runs, its text does not
+        next(written)  # the head of an answer comes before its sequence runs, its text does not
 
     until_free(server, long_winded, within_s=10)
 
 
-def test_a_client_that_leaves_a_whole_reply_frees_its_row(server, long_winded):
+def test_a_client_that_leaves_a_whole_reply_frees_its_place_in_the_batch(server, long_winded):
     server.chat(long_winded, max_tokens=1)
     with pytest.raises(httpx2.ReadTimeout):
         server.client.post(
@@ -413,7 +413,7 @@ def test_every_answer_has_an_id_and_the_caller_may_choose_it(server):
     assert forged.headers["x-request-id"]
 
 
-def test_the_log_has_a_line_for_each_request_and_nothing_of_what_was_said(server, tiny):
+def test_the_log_has_a_line_for_each_request_and_no_content(server, tiny):
     reply = server.chat(tiny, "my dark secret", max_tokens=3)
     server.chat("no\nsuch model=x")
     server.client.get("/health")

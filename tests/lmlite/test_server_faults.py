@@ -25,7 +25,7 @@ pytest.importorskip("torch")
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from conduit_nb.lmlite.engine import KEPT_SHARE
+from conduit_nb.lmlite.engine import PREFIX_CACHE_SHARE
 from tests.lmlite.server_process import KEY, ServerProcess, chat_body, server_process
 from tests.lmlite.test_server import ENDLESS, error_of, until_free
 
@@ -56,7 +56,7 @@ def unharmed(server: ServerProcess, model: Path) -> Iterator[None]:
     assert server.chat(model, max_tokens=8).json()["choices"] == before
     until_free(server, model, within_s=10)
     pages = figures(server, model)
-    assert pages["conduit_kv_pages_used"] <= pages["conduit_kv_pages"] / KEPT_SHARE
+    assert pages["conduit_kv_pages_used"] <= pages["conduit_kv_pages"] / PREFIX_CACHE_SHARE
     assert "Traceback" not in server.log
 
 
@@ -108,7 +108,7 @@ async def test_a_thousand_silent_connections_hold_up_nobody(server, model):
     assert reply.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_thousand_that_ask_at_once_get_a_reply_or_are_told_when_to_come_back(server, model):
+async def test_a_thousand_requests_at_once_get_a_reply_or_a_retry_time(server, model):
     request = raw_request(chat_body(model, max_tokens=1))
 
     replies = await asyncio.gather(*(ask(server, request) for _ in range(CROWD)))
@@ -200,7 +200,7 @@ def test_a_broken_folder_is_an_error_of_that_model_alone(
         ("model.safetensors.index.json", "{}"),
     ],
 )
-def test_a_broken_file_beside_the_model_is_no_mistake_of_the_server(
+def test_a_broken_file_next_to_the_model_is_no_mistake_of_the_server(
     server, tiny_model_folder, tmp_path, name: str, content: str
 ):
     """Some of these files are not needed; what is, is named."""
@@ -215,7 +215,7 @@ def test_a_broken_file_beside_the_model_is_no_mistake_of_the_server(
         assert error_of(response)["code"] in ("model", "model_files", "request_refused")
 
 
-# Nothing of what was said
+# No content in errors and logs
 
 
 def test_whatever_goes_wrong_no_word_of_a_request_comes_into_the_log(server, model):

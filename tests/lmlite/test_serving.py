@@ -114,10 +114,12 @@ async def forever(ended: list[bool]) -> AsyncGenerator[GenerationDelta]:
 
 
 async def test_merged_replies_keep_their_order_and_their_index():
-    said = [(index, delta.text) async for index, delta in merged([deltas("a", "b"), deltas("c")])]
+    merged_texts = [
+        (index, delta.text) async for index, delta in merged([deltas("a", "b"), deltas("c")])
+    ]
 
-    assert sorted(said) == [(0, "a"), (0, "b"), (1, "c")]
-    assert said.index((0, "a")) < said.index((0, "b"))
+    assert sorted(merged_texts) == [(0, "a"), (0, "b"), (1, "c")]
+    assert merged_texts.index((0, "a")) < merged_texts.index((0, "b"))
 
 
 async def test_what_one_reply_raises_ends_the_others():
@@ -212,7 +214,7 @@ def test_several_prompts_are_answered_in_their_order(client, tiny):
     assert together.usage.prompt_tokens == sum(one.usage.prompt_tokens for one in alone)
 
 
-def test_a_completion_tells_its_log_probabilities_in_columns(client, tiny):
+def test_a_completion_reports_its_log_probabilities_in_columns(client, tiny):
     reply = client.completions.create(model=str(tiny), prompt="Once", max_tokens=5, logprobs=1)
 
     columns = reply.choices[0].logprobs
@@ -247,7 +249,7 @@ def test_a_completion_can_be_guided_stopped_and_refused(client, tiny):
 # Deadlines
 
 
-def test_a_deadline_ends_a_reply_with_a_504_and_frees_its_row(server, long_winded):
+def test_a_deadline_ends_a_reply_with_a_504_and_frees_its_place_in_the_batch(server, long_winded):
     server.chat(long_winded, max_tokens=1)
     begun = time.monotonic()
 
@@ -275,7 +277,7 @@ def test_a_deadline_ends_a_stream_with_an_event(server, long_winded):
 
 
 def test_waiting_counts_and_others_go_on(server, long_winded):
-    """The batch has two rows: what waits behind them never gets one."""
+    """The batch has two places: what waits behind them never gets one."""
     endless = {
         "model": str(long_winded),
         "messages": HI,

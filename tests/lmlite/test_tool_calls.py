@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections import abc
 from typing import Any
 
 import jsonschema
@@ -18,12 +18,12 @@ from llguidance.hf import from_tokenizer
 from conduit_nb.errors import ReplyBudgetError, RequestRefusedError
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Guide, Masks
-from conduit_nb.lmlite.logprobs import Chosen
+from conduit_nb.lmlite.logprobs import SampledToken
 from conduit_nb.lmlite.repetition import RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row
+from conduit_nb.lmlite.scheduler import Sequence
 from conduit_nb.lmlite.tool_calls import (
     BARE,
     TAGGED,
@@ -71,15 +71,15 @@ def required(form: CallFormat = TAGGED, **more: Any) -> CallGrammar:
     return grammar(format=form, is_required=True, prefix=form.begin, **more)
 
 
-def takes(asked: CallGrammar, text: str) -> tuple[bool, bool]:
+def takes(grammar: CallGrammar, text: str) -> tuple[bool, bool]:
     """Return whether a reply may begin with a text, and whether it may end there."""
-    guide = GRAMMARS.guide(asked)
+    guide = GRAMMARS.guide(grammar)
     tokens = VOCABULARY.tokenize_str(text)
     taken = guide.matcher.try_consume_tokens(tokens)
     return taken == len(tokens), guide.matcher.is_accepting()
 
 
-def read(reader: CallReader, pieces: Sequence[str]) -> list[CallPart]:
+def read(reader: CallReader, pieces: abc.Sequence[str]) -> list[CallPart]:
     """Return what was read, neighbouring pieces joined."""
     parts = [*reader.opening()]
     for piece in pieces:
@@ -107,7 +107,7 @@ def split(text: str, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "text", "expected"),
+    ("grammar", "text", "expected"),
     [
         (grammar(), "", (True, True)),
         (grammar(), "Hello, a < b <tool_ {", (True, True)),
@@ -136,9 +136,9 @@ def split(text: str, seed: int) -> list[str]:
     ids=lambda value: str(value)[:40] if isinstance(value, str) else None,
 )
 def test_a_reply_is_text_or_calls_of_what_is_offered(
-    asked: CallGrammar, text: str, expected: tuple[bool, bool]
+    grammar: CallGrammar, text: str, expected: tuple[bool, bool]
 ):
-    assert takes(asked, text) == expected
+    assert takes(grammar, text) == expected
 
 
 def test_a_schema_that_cannot_be_served_names_its_function():
@@ -219,11 +219,11 @@ def test_a_record_may_spell_what_begins_a_call():
 # Ending in time
 
 
-def reply(asked: CallGrammar, max_tokens: int, **sampling: Any) -> Reply:
-    guide: Guide = GRAMMARS.guide(asked)
+def reply(grammar: CallGrammar, max_tokens: int, **sampling: Any) -> Reply:
+    guide: Guide = GRAMMARS.guide(grammar)
     guide.check_budget(max_tokens)
     return Reply(
-        row=Row(number=0, tokens=[1]),
+        sequence=Sequence(number=0, tokens=[1]),
         max_tokens=max_tokens,
         sampling=SamplingParams(**sampling),
         guide=guide,
@@ -244,16 +244,16 @@ def write(one: Reply, begin: str, seed: int) -> tuple[str, list[GenerationDelta]
         (row,) = masks.forbidden([one.guide])
         allowed = [token for token in range(VOCAB_SIZE) if not row[token]]
         rest = begin[len(text) :] if begin.startswith(text) else ""
-        wanted = VOCABULARY.tokenize_str(rest) if rest else []
-        token = wanted[0] if wanted else draws.choice(allowed)
-        deltas.append(one.add(Chosen(token=token)))
+        forced = VOCABULARY.tokenize_str(rest) if rest else []
+        token = forced[0] if forced else draws.choice(allowed)
+        deltas.append(one.add(SampledToken(token=token)))
     return "".join(delta.text for delta in deltas), deltas
 
 
 @pytest.mark.parametrize("max_tokens", [60, 75, 90, 120])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("asked", "begin"),
+    ("grammar", "begin"),
     [
         (required(), ""),
         (required(max_calls=1), 'weather", "arguments": {"city":"Zw'),
@@ -266,13 +266,13 @@ def write(one: Reply, begin: str, seed: int) -> tuple[str, list[GenerationDelta]
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_calls_fit_their_schemas_whatever_the_budget(
-    asked: CallGrammar, begin: str, seed: int, max_tokens: int
+    grammar: CallGrammar, begin: str, seed: int, max_tokens: int
 ):
-    text, deltas = write(reply(asked, max_tokens), begin, seed)
+    text, deltas = write(reply(grammar, max_tokens), begin, seed)
 
-    reader = CallReader(asked.format, is_anywhere=asked.is_anywhere, prefix=asked.prefix)
+    reader = CallReader(grammar.format, is_anywhere=grammar.is_anywhere, prefix=grammar.prefix)
     parts = read(reader, [text])
-    schemas = dict(asked.functions)
+    schemas = dict(grammar.functions)
     name = ""
     for part in parts:
         match part:
@@ -280,12 +280,12 @@ def test_calls_fit_their_schemas_whatever_the_budget(
                 name = part.name
             case ArgumentsPart():
                 jsonschema.validate(json.loads(part.text), schemas[name])
-            case TextPart() if asked.record is not None:
-                jsonschema.validate(json.loads(part.text), asked.record)
+            case TextPart() if grammar.record is not None:
+                jsonschema.validate(json.loads(part.text), grammar.record)
             case _:
                 pass
     assert sum(delta.tokens for delta in deltas) <= max_tokens
-    assert name or asked.record or not asked.is_required
+    assert name or grammar.record or not grammar.is_required
     assert deltas[-1].finish_reason in ("stop", "length")
 
 

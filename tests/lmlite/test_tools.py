@@ -1,4 +1,4 @@
-"""lmlite/tools.py: what a request may say of functions, and what is said about what it may not."""
+"""lmlite/tools.py: which functions a request may offer, and how what it may not is refused."""
 
 from __future__ import annotations
 

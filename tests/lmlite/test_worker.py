@@ -25,7 +25,7 @@ from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.request import GenerationDelta
 from conduit_nb.lmlite.runners import choose_runner
 from conduit_nb.lmlite.sampling_params import SamplingParams
-from conduit_nb.lmlite.scheduler import Row, Scheduler
+from conduit_nb.lmlite.scheduler import Scheduler, Sequence
 from conduit_nb.lmlite.worker import Job, Worker
 from tests.lmlite.conftest import LoadEngine
 from tests.lmlite.generation import request, write
@@ -55,7 +55,7 @@ async def test_requests_beyond_the_concurrency_wait_in_order(
 
 
 @pytest.mark.parametrize("how", ["close", "cancel"])
-async def test_a_reader_that_leaves_frees_the_row(
+async def test_a_reader_that_leaves_frees_its_place_in_the_batch(
     tiny_model_folder: Path, load_engine: LoadEngine, how: str
 ):
     engine = load_engine(tiny_model_folder, max_concurrency=1)
@@ -65,11 +65,11 @@ async def test_a_reader_that_leaves_frees_the_row(
     if how == "close":
         await stream.aclose()
     else:
-        reading = asyncio.create_task(drain(stream))
+        reader = asyncio.create_task(drain(stream))
         await asyncio.sleep(0)
-        reading.cancel()
+        reader.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await reading
+            await reader
 
     reply = await asyncio.wait_for(write(engine, request(prompt, 3)), 10)
 
@@ -91,7 +91,7 @@ async def test_a_request_that_leaves_while_it_waits_is_forgotten(
     assert (engine.running, engine.waiting) == (0, 0)
 
 
-async def test_the_least_patient_request_says_when_a_batch_begins(
+async def test_the_shortest_batch_timeout_decides_when_a_batch_begins(
     tiny_model_folder: Path, load_engine: LoadEngine
 ):
     engine = load_engine(tiny_model_folder, batch_timeout_ms=60_000)
@@ -155,19 +155,19 @@ def test_a_worker_whose_pages_do_not_add_up_when_it_is_idle_ends(tiny_model_fold
     pool.run(1)  # that nobody has
     worker = Worker(
         runner=runner,
-        scheduler=Scheduler(pool, max_rows=2, step_tokens=32),
-        max_rows=2,
+        scheduler=Scheduler(pool, max_sequences=2, prefill_budget=32),
+        max_sequences=2,
     )
-    told: list[GenerationDelta | ConduitError] = []
-    is_told = threading.Event()
+    delivered: list[GenerationDelta | ConduitError] = []
+    is_delivered = threading.Event()
 
     def deliver(item: GenerationDelta | ConduitError) -> None:
-        told.append(item)
-        is_told.set()
+        delivered.append(item)
+        is_delivered.set()
 
     job = Job(
         reply=Reply(
-            row=Row(number=0, tokens=[5, 6, 7]),
+            sequence=Sequence(number=0, tokens=[5, 6, 7]),
             max_tokens=1,
             sampling=SamplingParams(),
             guide=None,
@@ -179,10 +179,10 @@ def test_a_worker_whose_pages_do_not_add_up_when_it_is_idle_ends(tiny_model_fold
         deliver=deliver,
     )
     worker.submit(job)
-    assert is_told.wait(30)
+    assert is_delivered.wait(30)
     worker.close()
 
-    assert [type(item) for item in told] == [GenerationDelta]
+    assert [type(item) for item in delivered] == [GenerationDelta]
     assert worker.has_ended
     with pytest.raises(ServerFailedError):
         worker.submit(job)

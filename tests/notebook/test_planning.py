@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import conduit_nb
 from conduit_nb.errors import ArgumentError
+from conduit_nb.notebook.planning import PlanKeywords
+from conduit_nb.options import options_of
+from conduit_nb.plans.options import PlanOptions
 from conduit_nb.testing.runpod_server import runpod_server
 from tests.notebook.conftest import Cells
 from tests.plans.model_folders import config_folder
@@ -68,3 +71,7 @@ def test_what_is_no_plan_is_an_error_that_says_what_to_give():
 
     assert of_offerings.value.param == "holding"
     assert of_the_best.value.param == "models"
+
+
+def test_the_keywords_of_a_plan_are_its_options():
+    assert set(get_type_hints(PlanKeywords)) == {one.name for one in options_of(PlanOptions)}

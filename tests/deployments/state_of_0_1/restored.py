@@ -111,12 +111,12 @@ def restored(folder: Path) -> Iterator[Restored]:
             f"{OLD_FOLDER}/state": str(state),
             written["machine"]: platform.node(),
             written["runpod"]: cloud.url.removesuffix("/v2"),
-            PROGRAM: str(program),
             **{one["url"]: f"http://127.0.0.1:{ports[name]}" for name, one in records.items()},
         }
         restore_installation(data)
         restore_database(data, names, shift)
         restore_summary(state, shift)
+        names[PROGRAM] = str(program)  # of processes; requests name the one in the image
         processes: dict[str, subprocess.Popen[bytes]] = {}
         stack.callback(end_all, processes)
         for one in frozen("processes.json"):
