@@ -129,7 +129,7 @@ class DeploymentRequest:
     )
     idle_s: float | None = option(
         None,
-        "End a node after this time without requests (default: CONDUIT_IDLE_S).",
+        "End a node that idles this long (default: CONDUIT_IDLE_S).",
         kind="seconds",
         metavar="S",
     )
