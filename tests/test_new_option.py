@@ -68,7 +68,7 @@ found = {
         )
     ),
     "block": [
-        access.deployment.rack_colour
+        access.target.rack_colour
         for access in conduit_nb.LMLiteBlock(["m"], rack_colour="red")._access.values()
     ],
     "http": read_deploy(body).rack_colour,
