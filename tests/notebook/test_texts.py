@@ -14,19 +14,16 @@ import click
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from conduit_nb import session as session_module
-from conduit_nb.client import Endpoint
+import conduit_nb
 from conduit_nb.command_line import PROGRAMS, Command, Place, flags_of
 from conduit_nb.commands import Commands, help_text, names, program
-from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError
+from conduit_nb.models.embedded import EMBEDDED_MODEL_ID
 from conduit_nb.notebook.arguments import split_line
 from conduit_nb.options import read_options
-from conduit_nb.providers.local import LocalProvider
-from conduit_nb.session import Session
 from tests.fake_lmlite import FakeRuntime
 from tests.notebook.conftest import Cells
-from tests.notebook.openai_server import OpenAIServer
+from tests.notebook.fleet_session import fleet_session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = [ROOT / "README.md"] + [
@@ -38,36 +35,28 @@ FOREIGN_OPTIONS = {"--help", "--hf-repo", "--host", "--local-dir", "--no-deps", 
 READY_MADE: dict[str, str] = json.loads((ROOT / "extension/tests/cells.json").read_text())
 
 
-class AnsweringSession(Session):
-    """A session whose every deployment is the test's server."""
+@pytest.mark.parametrize("name", ["shared server", "deployment"])
+def test_the_cells_that_the_sidebar_gives_run_as_they_are_and_rent_nothing(
+    cells: Cells, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def answering(runtime: str) -> FakeRuntime:
+        return FakeRuntime(("--answers", '{"mood":"good"}'), name=runtime)
 
-    def __init__(self, url: str) -> None:
-        super().__init__(
-            make_runtime=lambda name: FakeRuntime(name=name),
-            make_provider=lambda _: LocalProvider(grace_s=1),
-            provider_names=lambda: ["local", "runpod"],
-        )
-        self.url = url
-
-    async def endpoint(self, target: DeploymentRequest | str, *, fresh: bool = False) -> Endpoint:
-        return Endpoint(self.url)
-
-
-@pytest.fixture
-def answering(server: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnsweringSession]:
-    session = AnsweringSession(server.url)
-    monkeypatch.setattr(session_module, "_made", lambda: session)
-    yield session
-    session.close()
-
-
-@pytest.mark.usefixtures("answering")
-@pytest.mark.parametrize("name", ["sidecar", "deployment"])
-def test_the_cells_that_the_sidebar_gives_run_as_they_are(cells: Cells, name: str):
-    cells.run(READY_MADE[name])
+    with fleet_session(tmp_path, monkeypatch, make_runtime=answering):
+        if name == "deployment":  # with options that the cell does not know
+            conduit_nb.deploy(
+                EMBEDDED_MODEL_ID,
+                name="smollm2-abcd",
+                runtime="custom",
+                image="x",
+                max_model_len=1024,
+            )
+        cells.run(READY_MADE[name])
+        running = conduit_nb.ps()
 
     assert cells.names["moods"]["mood"].tolist() == ["good", "good"]
     assert cells.names["moods"]["error"].isna().all()
+    assert len(running) == 1
 
 
 @pytest.mark.parametrize("name", READY_MADE)

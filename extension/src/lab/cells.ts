@@ -7,18 +7,17 @@ import type { Offering } from './api.js';
 const SOME_MODEL = 'HuggingFaceTB/SmolLM2-135M-Instruct';
 
 /**
- * A cell that runs as it is and asks the model of a deployment about two rows of its own; the
- * sidecar's need no word of where they run.
+ * A cell that runs as it is and asks the model of a deployment about two rows of its own, by the
+ * deployment's name; the shared server's need no word of where they run.
  */
 export function cellFor(deployment: Deployment): string {
   const model = Object.keys(deployment.models)[0];
   if (model === undefined) {
     return `%conduit logs ${quoted(deployment.name)}`;
   }
-  const runtime = deployment.runtime === 'lmlite' ? '' : ` --runtime ${quoted(deployment.runtime)}`;
-  const provider = deployment.id === null ? '' : ` --provider ${quoted(deployment.provider)}`;
+  const where = deployment.id === null ? '' : ` --on ${quoted(deployment.name)}`;
   return [
-    `%%conduit map ["It broke on day two.", "I love it."] -o moods --model ${quoted(model)}${runtime}${provider}`,
+    `%%conduit map ["It broke on day two.", "I love it."] -o moods${where} --model ${quoted(model)}`,
     'class Mood:',
     '    """Say how the customer feels about the product."""',
     '    mood: Literal["good", "bad"]',

@@ -74,7 +74,7 @@ export class Controller implements Client {
   }
 
   async deploy(request: DeployRequest): Promise<void> {
-    // This machine costs nothing; a cap would make a deployment of what is the sidecar's.
+    // This machine costs nothing; a cap would make a deployment of what is the shared server's.
     const isHere = request.provider === undefined || request.provider === 'local';
     const capped = this.maxUsd === null || isHere ? request : { ...request, max_usd: this.maxUsd };
     const names = request.models.map((model) => plain(model, 80)).join(', ');

@@ -26,7 +26,7 @@ export interface Extras {
   readonly opensBootLogs?: boolean;
 }
 
-/** The list of deployments and sidecars, drawn in place at every `update`. */
+/** The list of deployments and shared servers, drawn in place at every `update`. */
 export class DeploymentList {
   readonly root = element('div');
   private readonly logs: Logs;
@@ -179,7 +179,7 @@ function factsOf(one: Deployment, state: State, now: number): string[] {
   const left = one.lease_until === null ? null : untilMoment(state, one.lease_until, now);
   const isNow = !isStale(state);
   const facts = [
-    one.id === null ? 'sidecar' : one.provider,
+    one.id === null ? 'shared server' : one.provider,
     one.runtime,
     one.device,
     one.region,

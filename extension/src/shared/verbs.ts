@@ -23,7 +23,7 @@ export function isVerb(action: string): action is Verb {
   return Object.hasOwn(LABELS, action);
 }
 
-/** What can be done to a deployment in its state; a sidecar is started by whoever needs it. */
+/** What can be done to a deployment in its state; the shared server is started by whoever needs it. */
 export function verbsFor(deployment: Deployment): readonly Verb[] {
   if (deployment.id === null) {
     return ['stop'];

@@ -2,7 +2,7 @@
 
 /** Amounts are US dollars, times ISO 8601. */
 export interface Deployment {
-  /** Its id, or `sidecar:` and its name. */
+  /** Its id, or of a shared server `sidecar:` and its name. */
   readonly key: string;
   readonly id: string | null;
   readonly name: string;

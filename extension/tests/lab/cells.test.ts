@@ -21,7 +21,7 @@ const OFFERING: Offering = {
 
 /** Every kind of cell; the project's Python tests run these very texts. */
 const CELLS: Record<string, string> = {
-  sidecar: cellFor(deployment({ id: null, key: 'sidecar:x', provider: 'local' })),
+  'shared server': cellFor(deployment({ id: null, key: 'sidecar:x', provider: 'local' })),
   deployment: cellFor(deployment()),
   'another runtime': cellFor(deployment({ runtime: 'vllm' })),
   'no model yet': cellFor(deployment({ models: {} })),
@@ -38,7 +38,7 @@ describe('ready-made cells', () => {
 
   it.each(HOSTILE)('let no foreign name begin a line or an expression', (text) => {
     const name = `${text}\n!rm -rf ~ $HOME {1+1} \`id\``;
-    const cell = cellFor(deployment({ models: { [name]: 'ready' } }));
+    const cell = cellFor(deployment({ name, models: { [name]: 'ready' } }));
 
     expect(cell.split(/[\n\r\u2028\u2029]/)).toHaveLength(4);
     expect(cell.split('\n')[0]).not.toMatch(/[$`{}\\]/);

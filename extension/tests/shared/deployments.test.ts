@@ -221,7 +221,7 @@ describe('what can be done', () => {
     expect(verbsFor(deployment({ status }))).toEqual(verbs);
   });
 
-  it('with a sidecar', () => {
+  it('with a shared server', () => {
     expect(verbsFor(deployment({ id: null }))).toEqual(['stop']);
   });
 });

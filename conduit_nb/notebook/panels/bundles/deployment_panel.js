@@ -496,7 +496,7 @@ function factsOf(one, state, now) {
   const left = one.lease_until === null ? null : untilMoment(state, one.lease_until, now);
   const isNow = !isStale(state);
   const facts = [
-    one.id === null ? "sidecar" : one.provider,
+    one.id === null ? "shared server" : one.provider,
     one.runtime,
     one.device,
     one.region,
