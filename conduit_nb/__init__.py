@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from conduit_nb.blocks.answers import DetailedAnswer
     from conduit_nb.blocks.base import Block
     from conduit_nb.blocks.files import FileSystemReadBlock, FileSystemWriteBlock
     from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
+    from conduit_nb.blocks.llm import CustomBlock, LMLiteBlock, TensorRtBlock, VllmBlock
     from conduit_nb.blocks.pipeline import Pipeline
     from conduit_nb.blocks.records import (
         CommandResult,
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
         HttpResult,
         SqlResult,
     )
-    from conduit_nb.blocks.runtime_blocks import CustomBlock, LMLiteBlock, TensorRtBlock, VllmBlock
     from conduit_nb.blocks.shell import SystemCommandBlock
     from conduit_nb.blocks.sqlite import Sqlite3Block
-    from conduit_nb.blocks.tasks import LlmTask
+    from conduit_nb.blocks.tasks import DetailedAnswer, LlmTask
     from conduit_nb.compute.accelerators import find_accelerator
     from conduit_nb.compute.constraints import DeploymentConstraint
     from conduit_nb.compute.detection import local_offerings
@@ -217,7 +216,6 @@ __all__ = [  # noqa: RUF022  # in the order of the alphabet, whatever the case
 ]
 
 _HOMES = {
-    "conduit_nb.blocks.answers": ("DetailedAnswer",),
     "conduit_nb.blocks.base": ("Block",),
     "conduit_nb.blocks.files": ("FileSystemReadBlock", "FileSystemWriteBlock"),
     "conduit_nb.blocks.http": ("HttpGetBlock", "HttpPostBlock"),
@@ -229,7 +227,7 @@ _HOMES = {
         "HttpResult",
         "SqlResult",
     ),
-    "conduit_nb.blocks.runtime_blocks": (
+    "conduit_nb.blocks.llm": (
         "CustomBlock",
         "LMLiteBlock",
         "TensorRtBlock",
@@ -237,7 +235,7 @@ _HOMES = {
     ),
     "conduit_nb.blocks.shell": ("SystemCommandBlock",),
     "conduit_nb.blocks.sqlite": ("Sqlite3Block",),
-    "conduit_nb.blocks.tasks": ("LlmTask",),
+    "conduit_nb.blocks.tasks": ("DetailedAnswer", "LlmTask"),
     "conduit_nb.compute.accelerators": ("find_accelerator",),
     "conduit_nb.compute.constraints": ("DeploymentConstraint",),
     "conduit_nb.compute.detection": ("local_offerings",),

@@ -23,7 +23,7 @@ import pytest
 pytest.importorskip("torch")
 
 from conduit_nb.blocks.host import use_host
-from conduit_nb.blocks.runtime_blocks import LMLiteBlock
+from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.config import LmLiteModelConfig

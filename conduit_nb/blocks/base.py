@@ -10,14 +10,22 @@ import asyncio
 import concurrent.futures
 import contextlib
 import inspect
+import queue
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from conduit_nb.blocks.host import Host, Running, current_host, result_of
-from conduit_nb.blocks.ports import Port
-from conduit_nb.blocks.snapshots import snapshot
+from conduit_nb.blocks.host import LOOK_EVERY_S, Host, Running, current_host, result_of
+from conduit_nb.blocks.ports import Port, snapshot
 from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, Interrupted
 from conduit_nb.events import BlockFailed, BlockFinished, BlockStarted, TokensUsed
@@ -238,3 +246,37 @@ def would_wait_for_itself() -> ArgumentError:
         "A block was called, and waited for, on Conduit's own event loop.",
         hint="Write `await block.run(record)` there instead of `block(record)`.",
     )
+
+
+def iterate(host: Host, source: AsyncGenerator[T]) -> Iterator[T]:
+    """Yield what `source` yields, which is never None; it begins at the first item asked for.
+
+    Closing the iterator, or an interrupt, cancels the source.
+    """
+    if host.is_loop_thread():
+        raise would_wait_for_itself()
+    items: queue.SimpleQueue[T | None] = queue.SimpleQueue()
+
+    async def pump() -> None:
+        async with contextlib.aclosing(source):
+            async for item in source:
+                items.put(item)
+
+    running = Running()
+    try:
+        future = host.submit(running.carry_out(pump))
+        future.add_done_callback(lambda _: items.put(None))
+        while (item := _next(items)) is not None:
+            yield item
+        future.result()
+    except concurrent.futures.CancelledError as error:
+        raise Interrupted("The session ended before the answer was whole.") from error
+    finally:
+        running.cancel()
+
+
+def _next(items: queue.SimpleQueue[T]) -> T:
+    """Return the next item; never sleep for long, for the reason that `result_of` gives."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return items.get(timeout=LOOK_EVERY_S)

@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 from conduit_nb import plugins
-from conduit_nb.blocks.ports import Port
-from conduit_nb.blocks.snapshots import snapshots
+from conduit_nb.blocks.ports import Port, snapshots
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.judging import KNOBS, terms_reasons
 from conduit_nb.compute.names import ComputeProvider

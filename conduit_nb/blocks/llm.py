@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar, Unpack, overload
 
 from conduit_nb.blocks.ask_options import OnLength
 from conduit_nb.blocks.asking import ModelAccess, Question, Said, joined
-from conduit_nb.blocks.base import observed, wait_for
+from conduit_nb.blocks.base import iterate, observed, wait_for
 from conduit_nb.blocks.checks import (
     require_messages,
     require_models,
@@ -23,7 +23,6 @@ from conduit_nb.blocks.checks import (
 )
 from conduit_nb.blocks.host import current_host
 from conduit_nb.blocks.ports import as_list
-from conduit_nb.blocks.streams import iterate
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.compute.request import ComputeOptions, DeploymentRequest
@@ -381,3 +380,45 @@ def _given(name: str, value: Any) -> Any:
 
 def _name_of(kind: Any) -> str:
     return getattr(kind, "__name__", None) or type_name(kind)
+
+
+class LMLiteBlock(LlmBlock):
+    """Language models in LmLite, Conduit's own runtime; see LlmBlock for all it can do.
+
+    On this machine they run in the server beside the kernel that all notebooks share.
+    """
+
+    runtime: ClassVar[str] = "lmlite"
+
+
+class VllmBlock(LlmBlock):
+    """Language models in vLLM, one server for each; see LlmBlock for all it can do."""
+
+    runtime: ClassVar[str] = "vllm"
+
+
+class TensorRtBlock(LlmBlock):
+    """Language models in TensorRT-LLM (`trtllm-serve`), one server for each; see LlmBlock."""
+
+    runtime: ClassVar[str] = "tensorrt"
+
+
+class CustomBlock(LlmBlock):
+    """Language models in an image of one's own that speaks OpenAI's API: `image=`, `command=`.
+
+    What runs already needs no image: give `endpoint=` to any of these blocks.
+    """
+
+    runtime: ClassVar[str] = "custom"
+
+
+NAMED: dict[str, type[LlmBlock]] = {
+    block.runtime: block for block in (LMLiteBlock, VllmBlock, TensorRtBlock, CustomBlock)
+}
+
+
+def block_type(runtime: str) -> type[LlmBlock]:
+    """Return the block of that runtime; one that a package has registered has none of its own."""
+    if runtime in NAMED:
+        return NAMED[runtime]
+    return type(f"LlmBlock[{runtime}]", (LlmBlock,), {"runtime": runtime})

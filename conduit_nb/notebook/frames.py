@@ -23,7 +23,7 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 
-from conduit_nb.blocks.snapshots import snapshots
+from conduit_nb.blocks.ports import snapshots
 from conduit_nb.errors import ArgumentError, ConduitError, ValidationError
 from conduit_nb.notebook.arguments import split_outside
 from conduit_nb.notebook.expressions import how_to_read

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from conduit_nb.blocks.answers import DetailedAnswer
+from conduit_nb.blocks.tasks import DetailedAnswer
 from conduit_nb.errors import ConduitError
 from conduit_nb.notebook.details import is_chosen
 from conduit_nb.schemas import Schema

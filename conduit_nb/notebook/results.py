@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
-from conduit_nb.blocks.answers import DetailedAnswer
+from conduit_nb.blocks.tasks import DetailedAnswer
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.notebook.details import (
     CONFIDENCE_SUFFIX,

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from conduit_nb import settings
 from conduit_nb.blocks.ask_options import AskOptions
-from conduit_nb.blocks.runtime_blocks import block_type
+from conduit_nb.blocks.llm import block_type
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.compute.names import ComputeProvider
 from conduit_nb.compute.request import ANY, LMLITE

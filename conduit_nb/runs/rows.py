@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from conduit_nb.blocks.base import as_block_error
-from conduit_nb.blocks.snapshots import snapshots
+from conduit_nb.blocks.ports import snapshots
 from conduit_nb.errors import (
     ArgumentError,
     ConduitError,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from conduit_nb.blocks.host import LOOK_EVERY_S, Host, begun, use_host, wait_until_done
-from conduit_nb.blocks.snapshots import snapshots
+from conduit_nb.blocks.ports import snapshots
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import ConduitError, Interrupted

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from conduit_nb.blocks.ask_options import AskOptions, OnLength
-from conduit_nb.blocks.runtime_blocks import LMLiteBlock
+from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.errors import ArgumentError
 from conduit_nb.options import options_of, parse_options
 

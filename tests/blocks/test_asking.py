@@ -10,7 +10,7 @@ import pytest
 
 from conduit_nb.blocks.asking import BUSY_ATTEMPTS, Question
 from conduit_nb.blocks.host import use_host
-from conduit_nb.blocks.runtime_blocks import LMLiteBlock
+from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.errors import (

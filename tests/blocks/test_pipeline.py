@@ -9,9 +9,9 @@ import pytest
 from conduit_nb.blocks.base import Block, Call
 from conduit_nb.blocks.files import FileSystemReadBlock
 from conduit_nb.blocks.http import HttpGetBlock
+from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.blocks.pipeline import Pipeline
 from conduit_nb.blocks.records import CommandResult, FileReadResult
-from conduit_nb.blocks.runtime_blocks import LMLiteBlock
 from conduit_nb.blocks.shell import SystemCommandBlock
 from conduit_nb.errors import BlockError, PipelineError, UntrustedBlockError, ValidationError
 from conduit_nb.events import BlockStarted

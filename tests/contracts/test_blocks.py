@@ -23,8 +23,8 @@ from conduit_nb.blocks.base import Block, Call
 from conduit_nb.blocks.files import FileSystemReadBlock, FileSystemWriteBlock
 from conduit_nb.blocks.host import use_host
 from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
+from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.blocks.pipeline import Pipeline
-from conduit_nb.blocks.runtime_blocks import LMLiteBlock
 from conduit_nb.blocks.shell import SystemCommandBlock
 from conduit_nb.blocks.sqlite import Sqlite3Block
 from conduit_nb.blocks.tasks import LlmTask

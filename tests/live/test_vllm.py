@@ -10,8 +10,7 @@ import pytest
 
 import conduit_nb
 from conduit_nb import settings
-from conduit_nb.blocks.llm import LlmBlock
-from conduit_nb.blocks.runtime_blocks import LMLiteBlock, VllmBlock
+from conduit_nb.blocks.llm import LlmBlock, LMLiteBlock, VllmBlock
 from conduit_nb.errors import ConduitError, TruncatedError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.models.embedded import EMBEDDED_MODEL_ID

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 import pytest
 
-from conduit_nb.blocks.answers import DetailedAnswer
+from conduit_nb.blocks.tasks import DetailedAnswer
 from conduit_nb.errors import ArgumentError, ReplyError
 from conduit_nb.notebook.details import detail_columns, lowest
 from conduit_nb.notebook.frames import read_rows

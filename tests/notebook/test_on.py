@@ -13,7 +13,7 @@ import pytest
 
 import conduit_nb
 from conduit_nb import session as session_module
-from conduit_nb.blocks.runtime_blocks import LMLiteBlock
+from conduit_nb.blocks.llm import LMLiteBlock
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import ArgumentError, EndpointUnreachableError
 from conduit_nb.providers.base import Provider

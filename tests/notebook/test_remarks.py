@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from conduit_nb.blocks.answers import DetailedAnswer
+from conduit_nb.blocks.tasks import DetailedAnswer
 from conduit_nb.errors import BlockError, ConduitError
 from conduit_nb.notebook.remarks import remarks
 from conduit_nb.schemas import schema_of

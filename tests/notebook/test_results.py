@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import conduit_nb
-from conduit_nb.blocks.answers import DetailedAnswer
+from conduit_nb.blocks.tasks import DetailedAnswer
 from conduit_nb.errors import ArgumentError, ReplyError
 from conduit_nb.notebook.frames import read_rows
 from conduit_nb.notebook.results import require_free_names, result_frame
