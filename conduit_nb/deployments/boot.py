@@ -7,6 +7,7 @@ is held by the node itself, and the server must take the deployment's key.
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ PATIENT_PROBE_TIMEOUT_S = 5.0
 FIRST_POLL_S = 0.05
 SLOWEST_POLL_S = 0.5
 LOG_LINES_SHOWN = 15
+_HEADLINE = re.compile(r"--- \d{4}-\d\d-\d\d [\d:]+ UTC: ")
+"""How the local provider begins each launch in a log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,5 +134,5 @@ def _exit(code: int | None) -> tuple[str, str]:
 
 def _last_start(lines: Sequence[str]) -> int:
     """Return where the part of a log begins that belongs to its last launch."""
-    starts = [number for number, line in enumerate(lines) if line.startswith("--- ")]
+    starts = [number for number, line in enumerate(lines) if _HEADLINE.match(line)]
     return starts[-1] if starts else 0

@@ -718,12 +718,15 @@ async def boot_error(
 ) -> BootError:
     """Return what to say of a node that did not get ready: why, and its last words."""
     log = log or BootLog()
-    lines = log.lines or await last_lines(context.provider(node.provider), node)
-    lines = _blanked(lines[-LOG_LINES_SHOWN:], context, node)
     status = "gone" if is_denied else seen.status if seen is not None else "starting"
     code = log.exit_code if log.has_exited else seen.exit_code if seen is not None else None
     has_exited = log.has_exited or code is not None or status == "stopped"
     is_over = status in ("gone", "failed")
+    # What a guard told before the end lacks the last lines, which say why.
+    is_whole = log.has_exited or not (has_exited or is_over)
+    lines = log.lines if is_whole else ()
+    lines = lines or await last_lines(context.provider(node.provider), node) or log.lines
+    lines = _blanked(lines[-LOG_LINES_SHOWN:], context, node)
     return boot.boot_error(
         node.name,
         reason="exited" if has_exited else status if is_over else "deadline",

@@ -15,9 +15,11 @@ import docker
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments.context import Context, utc_now
-from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.money import Caps
-from conduit_nb.events import Step
+from conduit_nb.deployments.service import Deployments
+from conduit_nb.deployments.shared import SharedServer
+from conduit_nb.events import Event, Events, Notice, Step
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers import rest
 from conduit_nb.providers.base import Provider
@@ -25,6 +27,7 @@ from conduit_nb.providers.docker import NODE_LABEL, DockerProvider
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.providers.runpod import Runpod
 from conduit_nb.state.installation import Installation
+from conduit_nb.state.records import Charge, DeploymentRecord, NodeRecord
 from conduit_nb.state.store import Store
 from conduit_nb.testing.pod_processes import PodProcesses
 from conduit_nb.testing.runpod_server import Behaviour, RunpodServer
@@ -52,7 +55,7 @@ class Clock:
 
 @dataclass
 class Bench:
-    """Managers over one state and one world of providers."""
+    """Services over one state and one world of providers; `told` and `steps` is what they emit."""
 
     folder: Path
     cloud: RunpodServer | None = None
@@ -63,12 +66,14 @@ class Bench:
     list_lag_s: float = 0.0
     caps: Caps = field(default_factory=lambda: Caps(deployment_usd=5, day_usd=10))
     clock: Clock = field(default_factory=Clock)
+    events: Events = field(default_factory=Events)
     told: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     checkpoint: Callable[[str], None] = lambda _: None
     url: str = ""
 
     def __post_init__(self) -> None:
+        self.events.subscribe(self._note)
         self.clock.cloud = self.cloud
         self.clock.advance()
         self.url = self.url or f"sqlite:///{self.folder / 'state.sqlite3'}"
@@ -85,38 +90,63 @@ class Bench:
         provider.capabilities = replace(provider.capabilities, list_lag_s=self.list_lag_s)
         return provider
 
-    def context(self, installation: Installation = INSTALLATION) -> Context:
+    def context(self, installation: Installation = INSTALLATION, **change: Any) -> Context:
+        """Return what a client of its own works with; `change` is what is different in it."""
         runtime = FakeRuntime(
             self.flags,
             models_per_server=self.models_per_server,
             in_image=self.engine is not None,
         )
-        return Context(
-            store=Store(self.url),
-            installation=installation,
-            provider=self.provider,
-            provider_names=self._provider_names,
-            runtime=lambda _: runtime,
-            plan_of=lambda *_: None,
-            caps=lambda: self.caps,
-            tell=self.tell,
-            clock=self.clock,
-            pause=lambda _: asyncio.sleep(0.02),
-            checkpoint=self.checkpoint,
-        )
+        given: dict[str, Any] = {
+            "events": self.events,
+            "store": Store(self.url),
+            "installation": installation,
+            "provider": self.provider,
+            "provider_names": self._provider_names,
+            "runtime": lambda _: runtime,
+            "plan_of": lambda *_: None,
+            "caps": lambda: self.caps,
+            "clock": self.clock,
+            "pause": lambda _: asyncio.sleep(0.02),
+            "checkpoint": self.checkpoint,
+        }
+        return Context(**given | change)
 
-    def tell(self, said: str | Step) -> None:
-        if isinstance(said, str):
-            self.told.append(said)
-        else:
-            self.steps.append(said.text)
+    def service(self, installation: Installation = INSTALLATION, **change: Any) -> Deployments:
+        """Return the deployments of a client of its own."""
+        context = self.context(installation, **change)
+        return Deployments(context, shared=SharedServer(context, hung_after_s=1.0))
+
+    def records(self, installation: Installation = INSTALLATION) -> list[DeploymentRecord]:
+        """Return the live deployments as the state has them."""
+        return self.context(installation).store.deployments(installation.id)
+
+    def record(self, info: DeploymentInfo | DeploymentRecord) -> DeploymentRecord:
+        """Return what the state has of a deployment, live or not."""
+        assert info.id is not None
+        found = self.context().store.deployment(info.id)
+        assert found is not None
+        return found
+
+    def nodes(
+        self, info: DeploymentInfo | DeploymentRecord, *, live_only: bool = True
+    ) -> list[NodeRecord]:
+        """Return what the state has of the nodes of a deployment."""
+        return self.context().store.nodes(info.id, live_only=live_only)
+
+    def charges(self, info: DeploymentInfo | DeploymentRecord) -> list[Charge]:
+        """Return what the state has of the cost of a deployment."""
+        return self.context().store.charges(info.id)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, Notice):
+            self.told.append(event.text)
+        elif isinstance(event, Step):
+            self.steps.append(event.text)
 
     def _provider_names(self) -> list[str]:
         there = {"local": True, "runpod": self.cloud, "docker": self.engine}
         return [name for name, given in there.items() if given]
-
-    def manager(self, installation: Installation = INSTALLATION) -> DeploymentManager:
-        return DeploymentManager(self.context(installation))
 
     def running(self) -> list[str]:
         """Return the names of what really exists at the providers."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from conduit_nb.deployments.context import Context
-from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.providers import rest
 from conduit_nb.providers.base import Provider
 from conduit_nb.providers.runpod import Runpod
@@ -142,7 +141,7 @@ def answering_pods(bench_clock: Any) -> Generator[Pods]:
 
 @dataclass
 class HostileBench(Bench):
-    """Managers in a time that passes only while somebody waits for it."""
+    """Services in a time that passes only while somebody waits for it."""
 
     pods: Pods = field(default_factory=Pods)
 
@@ -155,6 +154,8 @@ class HostileBench(Bench):
         await asyncio.sleep(0)
 
     def provider(self, name: str) -> Provider:
+        if name != "runpod":
+            return super().provider(name)
         assert self.cloud is not None
         provider = Runpod(
             self.cloud.url, key=self.cloud.key, proxy_url=self.cloud.proxy_url, pause=self.pause
@@ -162,8 +163,8 @@ class HostileBench(Bench):
         provider.capabilities = replace(provider.capabilities, list_lag_s=self.list_lag_s)
         return provider
 
-    def context(self, installation: Installation = INSTALLATION) -> Context:
-        return replace(super().context(installation), pause=self.pause)
+    def context(self, installation: Installation = INSTALLATION, **change: Any) -> Context:
+        return super().context(installation, **{"pause": self.pause} | change)
 
     @property
     def server(self) -> RunpodServer:
@@ -186,11 +187,11 @@ class HostileBench(Bench):
 
     async def settle(self, *, looks: int = 2) -> None:
         """Let another client look, as often as one would in some minutes."""
-        manager = self.manager()
+        service = self.service()
         for _ in range(looks):
-            await manager.reconcile()
+            await service.look()
             self.clock.advance(seconds=LIST_LAG_S + 1)
-        await manager.reconcile()
+        await service.look()
 
     async def look_and_die(self, at: str, number: int = 1) -> None:
         """Look as a client does that is killed where it passes a checkpoint for the n-th time."""
@@ -202,7 +203,7 @@ class HostileBench(Bench):
                 raise KilledError
 
         with suppress(KilledError):
-            await DeploymentManager(replace(self.context(), checkpoint=die)).reconcile()
+            await self.service(checkpoint=die).look()
         assert passed.count(at) >= number, f"{at}: not passed"
 
     async def require_order(self) -> None:
@@ -212,9 +213,9 @@ class HostileBench(Bench):
         assert set(self.billing()) <= live, "a pod runs unseen"
         assert len(self.billing()) <= 1, "a second pod runs beside the first"
         self.clock.advance(hours=1)
-        manager = self.manager()
-        for record in await manager.deployments():
-            await manager.terminate(record.id)
+        service = self.service()
+        for record in self.records():
+            await service.terminate(record.id)
         await self.settle(looks=1)
         assert not self.server.account.billing_pods(), "a pod goes on to cost"
         billed, counted = self.billed_usd(), self.counted_usd()

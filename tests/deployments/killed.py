@@ -95,15 +95,14 @@ def wanted(provider: str) -> DeploymentRequest:
 
 
 async def work(client: Client, provider: str) -> None:
-    manager = client.manager()
-    record = await manager.deploy(wanted(provider))
+    service = client.service()
+    info = await service.deploy(wanted(provider))
     if provider != "local":
-        await manager.stop(record.name)
-        record = await manager.deploy(wanted(provider))
-    context = manager.context
-    record = await context.set_deployment(record, wanted_replicas=2)
-    await manager.deploy(wanted(provider))
-    await manager.terminate(record.name)
+        await service.stop(info.name)
+        info = await service.deploy(wanted(provider))
+    await service.context.set_deployment(client.record(info), wanted_replicas=2)
+    await service.deploy(wanted(provider))
+    await service.terminate(info.name)
 
 
 def be_client(told: dict[str, Any]) -> None:

@@ -11,10 +11,13 @@ import pytest
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.deployments.autoscale import AutoScale
-from conduit_nb.events import Events
-from conduit_nb.fleet import Fleet
+from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.routing import RoutedEndpoint
+from conduit_nb.deployments.service import Deployments
+from conduit_nb.deployments.shared import SharedServer
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
+from conduit_nb.providers.local import LocalProvider
 from tests import waiting
 from tests.deployments.deployed import Bench, request
 from tests.deployments.faulty_cloud import Answering, FaultyCloud, answering_server
@@ -28,13 +31,14 @@ async def test_replicas_follow_what_is_in_flight_and_what_is_asked_reaches_them(
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     bench = Bench(tmp_path)
-    manager = bench.manager()
+    service = bench.service()
     wanted = request(
         models=(LmLiteModelConfig("slow", max_model_concurrency=1),),
         replicas=Replicas(min=1, max=2),
     )
-    endpoint = await manager.ensure(wanted)
-    scale = AutoScale(manager, wanted, endpoint, every_s=0.1)
+    endpoint = await service.connect(wanted)
+    assert isinstance(endpoint, RoutedEndpoint)
+    scale = AutoScale(service, wanted, endpoint, every_s=0.1)
     held = [asyncio.create_task(endpoint.chat(SLOW)) for _ in range(3)]
 
     await waiting.until(lambda: len(bench.running()) == 2, within_s=60)
@@ -42,9 +46,9 @@ async def test_replicas_follow_what_is_in_flight_and_what_is_asked_reaches_them(
         task.cancel()
     await asyncio.gather(*held, return_exceptions=True)
     await waiting.until(lambda: len(bench.running()) == 1, within_s=60)
-    (record,) = await manager.deployments()
+    (record,) = bench.records()
     assert record.wanted_replicas == 1
-    await manager.terminate(record.name)
+    await service.terminate(record.name)
     await waiting.until(lambda: scale.is_over)
     await endpoint.aclose()
 
@@ -70,15 +74,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answerin
         yield server
 
 
-def fleet_of(cloud: FaultyCloud) -> Fleet:
+def deployments_on(cloud: FaultyCloud) -> Deployments:
     """Return the deployments of one client."""
-    return Fleet(
-        events=Events(),
-        provider=lambda _: cloud,  # type: ignore[arg-type,return-value]  # a field's name cannot be written to
+    local = LocalProvider()
+    context = Context(
+        provider=lambda name: local if name == "local" else cloud,  # type: ignore[arg-type,return-value]  # a field's name cannot be written to
         provider_names=lambda: ["faulty"],
         runtime=lambda name: FakeRuntime(name=name, dialect="openai"),
-        scale_every_s=0.02,
     )
+    return Deployments(context, shared=SharedServer(context), scale_every_s=0.02)
 
 
 async def some_looks() -> None:
@@ -89,10 +93,10 @@ async def some_looks() -> None:
 
 async def test_whoever_looks_again_does_not_make_another_who_scales(server: Answering):
     cloud = FaultyCloud(server.url)
-    fleet = fleet_of(cloud)
-    first = await fleet.endpoint(GROWS)
+    service = deployments_on(cloud)
+    first = await service.connect(GROWS)
     first.in_flight = 12
-    again = await fleet.endpoint(GROWS)  # as after a connection that broke
+    again = await service.connect(GROWS, fresh=True)  # as after a connection that broke
     await waiting.until(lambda: len(cloud.rented) == 3)
     await some_looks()
 
@@ -101,18 +105,19 @@ async def test_whoever_looks_again_does_not_make_another_who_scales(server: Answ
     first.in_flight = 0
     again.in_flight = 1
     await waiting.until(lambda: len(cloud.rented) == 1)
-    await fleet.terminate("all")
+    await service.terminate("all")
 
 
 async def test_who_is_quiet_ends_no_node_that_another_client_keeps_busy(server: Answering):
     cloud = FaultyCloud(server.url)
-    busy, quiet = fleet_of(cloud), fleet_of(cloud)
-    endpoint = await busy.endpoint(GROWS)
+    busy, quiet = deployments_on(cloud), deployments_on(cloud)
+    endpoint = await busy.connect(GROWS)
     endpoint.in_flight = 12
     server.in_flight = 4  # in each node
-    await waiting.until(lambda: len(cloud.rented) == 3)
+    nodes = busy.context.store.nodes
+    await waiting.until(lambda: [node.status for node in nodes()] == ["running"] * 3)
 
-    await quiet.endpoint(GROWS)
+    await quiet.connect(GROWS)
     await some_looks()
 
     assert cloud.ended == []

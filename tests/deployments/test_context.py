@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from conduit_nb.deployments.context import DEPLOYMENTS, NODES, may_become
 from conduit_nb.errors import DeploymentEndedError
+from conduit_nb.state.records import (
+    ENDED_DEPLOYMENTS,
+    ENDED_NODES,
+    DeploymentState,
+    NodeState,
+)
+from tests import waiting
 from tests.deployments.deployed import Bench
 from tests.state.stores import NOW, deployment, node
 
@@ -45,3 +55,53 @@ async def test_every_write_and_call_has_a_checkpoint_before_and_after(tmp_path: 
     assert await context.call("launch", called()) == 7
 
     assert passed == ["before insert_node", "after insert_node", "before launch", "after launch"]
+
+
+@pytest.mark.parametrize(
+    ("table", "states", "ended"),
+    [
+        (DEPLOYMENTS, get_args(DeploymentState), ENDED_DEPLOYMENTS),
+        (NODES, get_args(NodeState), ENDED_NODES),
+    ],
+    ids=["deployments", "nodes"],
+)
+def test_every_state_is_known_and_leads_to_an_end_that_nothing_follows(
+    table: Mapping[str, frozenset[str]], states: tuple[str, ...], ended: frozenset[str]
+):
+    assert set(table) == set(states)
+    assert {state for state in states if not table[state]} == ended
+    for state in states:
+        reached: set[Any] = {state}
+        while more := {after for one in reached for after in table[one]} - reached:
+            reached |= more
+        assert reached & ended
+
+
+def test_nothing_that_may_bill_is_called_failed_without_being_ended():
+    assert {before for before, after in NODES.items() if "failed" in after} == {
+        "launching",
+        "terminating",
+    }
+
+
+def test_a_state_may_stay():
+    assert may_become("running", "running", NODES)
+    assert may_become("terminated", "terminated", NODES)
+    assert not may_become("terminated", "running", NODES)
+
+
+async def test_what_takes_long_is_told_until_it_is_over(tmp_path: Path):
+    told: list[float] = []
+    async with Bench(tmp_path).context().telling(told.append, every_s=0.01):
+        await waiting.until(lambda: len(told) >= 3)
+    count = len(told)
+
+    await waiting.until(lambda: True)
+    assert told == sorted(told)
+    assert len(told) == count
+
+
+async def test_what_goes_wrong_meanwhile_is_what_is_raised(tmp_path: Path):
+    with pytest.raises(ValueError, match="inside"):
+        async with Bench(tmp_path).context().telling(lambda _: None, every_s=0.01):
+            raise ValueError("inside")

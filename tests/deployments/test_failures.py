@@ -22,14 +22,15 @@ import pytest
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.deployments.context import Context, utc_now
-from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.money import Caps
+from conduit_nb.deployments.service import Deployments
+from conduit_nb.deployments.shared import SharedServer
 from conduit_nb.desk.desk import Desk
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.providers.base import NodeStatus
+from conduit_nb.providers.base import NodeStatus, Provider
+from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
-from conduit_nb.state.installation import load_installation
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.state.store import Store
 from tests.deployments.faulty_cloud import FaultyCloud, Rented, Way, answering_server
@@ -68,6 +69,11 @@ class World:
     session: Session
     healthy: list[str] = field(default_factory=list)
 
+    @property
+    def service(self) -> Deployments:
+        """What the user has running."""
+        return self.session.deployments
+
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Do something on the session's loop, as every word of a user does."""
         return self.session.wait(work)
@@ -85,22 +91,19 @@ class World:
 
     def deployed(self, *requests: DeploymentRequest) -> None:
         for request in requests:
-            self.do(self.session.fleet.deploy(request))
+            self.do(self.service.deploy(request))
 
-    def later(self) -> DeploymentManager:
-        return DeploymentManager(
-            Context(
-                store=Store(),
-                installation=load_installation(),
-                provider=lambda _: self.cloud,
-                provider_names=lambda: ["faulty"],
-                runtime=lambda name: FakeRuntime(name=name, dialect="openai"),
-                plan_of=lambda *_: None,
-                caps=lambda: Caps(deployment_usd=5, day_usd=1000),
-                tell=lambda _: None,
-                clock=lambda: utc_now() + timedelta(seconds=30),
-            )
+    def later(self) -> Deployments:
+        context = Context(
+            store=Store(),
+            provider=lambda name: provider_of(self.cloud, name),
+            provider_names=lambda: ["faulty"],
+            runtime=lambda name: FakeRuntime(name=name, dialect="openai"),
+            plan_of=lambda *_: None,
+            caps=lambda: Caps(deployment_usd=5, day_usd=1000),
+            clock=lambda: utc_now() + timedelta(seconds=30),
         )
+        return Deployments(context, shared=SharedServer(context))
 
     def records(self) -> tuple[list[DeploymentRecord], list[NodeRecord]]:
         store = Store()
@@ -116,7 +119,7 @@ def world(folder: Path, cloud: FaultyCloud, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("CONDUIT_MAX_USD_PER_DAY", "1000")
     session = Session(
         make_runtime=lambda name: FakeRuntime(name=name, dialect="openai"),
-        make_provider=lambda _: cloud,  # type: ignore[arg-type,return-value]  # a field's name cannot be written to
+        make_provider=lambda name: provider_of(cloud, name),
         provider_names=lambda: ["faulty"],
         make_sources=lambda: [cloud, replace_name(cloud)],
     )
@@ -124,6 +127,13 @@ def world(folder: Path, cloud: FaultyCloud, monkeypatch: pytest.MonkeyPatch) -> 
         yield World(folder, cloud, session)
     finally:
         session.close()
+
+
+def provider_of(cloud: FaultyCloud, name: str) -> Provider:
+    """Return the cloud, and this machine for what is shared."""
+    if name == "local":
+        return LocalProvider(grace_s=1)
+    return cloud  # type: ignore[return-value]  # a field's name cannot be written to
 
 
 def replace_name(cloud: FaultyCloud) -> FaultyCloud:
@@ -135,8 +145,8 @@ def vanish(here: World, name: str) -> None:
     (record,) = [one for one in here.records()[0] if one.name == name]
     node = next(one for one in here.records()[1] if one.deployment == record.id)
     del here.cloud.rented[node.name]
-    here.do(here.later().reconcile())
-    here.do(here.later().reconcile())
+    here.do(here.later().look())
+    here.do(here.later().look())
 
 
 def unnamed(here: World, *names: str) -> None:
@@ -175,7 +185,7 @@ def replicas(here: World) -> None:
 
 def stopped(here: World) -> None:
     replicas(here)
-    here.do(here.session.fleet.stop("a"))
+    here.do(here.service.stop("a"))
 
 
 def one_gone(here: World) -> None:
@@ -210,47 +220,47 @@ async def from_panel(here: World) -> None:
 
 ALL = ("a", "b", "other")
 OPERATIONS: dict[str, Operation] = {
-    "stop all": Operation(several, lambda w: w.session.stop("all"), ALL, ALL, ("terminate",)),
+    "stop all": Operation(
+        several, lambda w: w.do(w.service.stop("all")), (), ALL, ("stop",), "running"
+    ),
     "terminate all": Operation(
-        several, lambda w: w.session.terminate("all"), ALL, ALL, ("terminate",)
+        several, lambda w: w.do(w.service.terminate("all")), ALL, ALL, ("terminate",)
     ),
     "panel terminate all": Operation(
-        several, lambda w: asyncio.run(from_panel(w)), ALL, ALL, ("terminate",)
+        several, lambda w: w.do(from_panel(w)), ALL, ALL, ("terminate",)
     ),
     "terminate": Operation(
-        replicas, lambda w: w.do(w.session.fleet.terminate("a")), ("a",), ("a",), ("terminate",)
+        replicas, lambda w: w.do(w.service.terminate("a")), ("a",), ("a",), ("terminate",)
     ),
     "stop": Operation(
-        replicas, lambda w: w.do(w.session.fleet.stop("a")), (), ("a",), ("stop",), "running"
+        replicas, lambda w: w.do(w.service.stop("a")), (), ("a",), ("stop",), "running"
     ),
     "start": Operation(
-        stopped, lambda w: w.do(w.session.fleet.start("a")), (), ("a",), ("start",), "stopped"
+        stopped, lambda w: w.do(w.service.start("a")), (), ("a",), ("start",), "stopped"
     ),
-    "restart": Operation(replicas, lambda w: w.do(w.session.fleet.restart("a"))),
-    "extend": Operation(replicas, lambda w: w.do(w.session.fleet.extend("a", 1800))),
+    "restart": Operation(replicas, lambda w: w.do(w.service.restart("a"))),
+    "extend": Operation(replicas, lambda w: w.do(w.service.extend("a", 0.5))),
     "deploy": Operation(
         nothing_of_it,
-        lambda w: w.do(w.session.fleet.deploy(wanted("a", 2))),
+        lambda w: w.do(w.service.deploy(wanted("a", 2))),
         ("a",),
     ),
-    "refill": Operation(
-        one_gone, lambda w: w.do(w.session.fleet.deploy(wanted("a", 2))), may_lack=True
-    ),
+    "refill": Operation(one_gone, lambda w: w.do(w.service.deploy(wanted("a", 2))), may_lack=True),
     "refill by a request": Operation(
-        one_gone, lambda w: w.do(w.session.fleet.endpoint(wanted("a", 2))), may_lack=True
+        one_gone, lambda w: w.do(w.service.connect(wanted("a", 2))), may_lack=True
     ),
     "scale up": Operation(growing, lambda w: w.do(w.later().scale(wanted("a", 1, 3), 3))),
     "scale down": Operation(
         grown, lambda w: w.do(w.later().scale(wanted("a", 1, 3), 1)), ("a: 2 of 3",)
     ),
-    "gc": Operation(
-        lost_rows, lambda w: w.do(w.session.fleet.gc()), ("unnamed",), ("unnamed",), ("terminate",)
+    "cleanup": Operation(
+        lost_rows, lambda w: w.do(w.service.cleanup()), ("unnamed",), ("unnamed",), ("terminate",)
     ),
-    "ps": Operation(replicas, lambda w: w.do(w.session.fleet.list_deployments())),
-    "nodes of others": Operation(replicas, lambda w: w.do(w.session.fleet.unclaimed())),
-    "cost": Operation(replicas, lambda w: w.do(w.session.fleet.cost())),
-    "logs": Operation(replicas, lambda w: w.do(w.session.fleet.read_logs("a", tail=5))),
-    "offerings": Operation(several, lambda w: w.session.find_offerings()),
+    "ps": Operation(replicas, lambda w: w.do(w.service.ps())),
+    "nodes of others": Operation(replicas, lambda w: w.do(w.service.orphans())),
+    "cost": Operation(replicas, lambda w: w.do(w.service.cost())),
+    "logs": Operation(replicas, lambda w: w.do(w.service.logs("a", tail=5))),
+    "offerings": Operation(several, lambda w: w.do(w.session.offerings())),
 }
 
 
@@ -342,7 +352,7 @@ def fails_at(here: World, operation: Operation, number: int, way: Way) -> bool:
         assert error is not None
     later = here.later()
     for _ in range(2):  # a look finds what is gone, the next ends what has nothing left
-        here.do(later.reconcile())
+        here.do(later.look())
     deployments, nodes = here.records()
     assert sorted(node.name for node in nodes) == named(here), failed
     assert {node.status for node in nodes} <= {"running", "stopped"}, failed

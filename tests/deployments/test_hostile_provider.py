@@ -9,7 +9,6 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,14 @@ from typing import Any
 import pytest
 
 from conduit_nb.compute.constraints import DeploymentConstraint
-from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.overview import cost_report
 from conduit_nb.deployments.probe import LOG_EVERY
+from conduit_nb.deployments.service import Deployments
 from conduit_nb.errors import BootError, ConduitError, ProviderError, SpendCapError
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.testing.runpod_server import HOSTILE_KINDS, Fault, hostile
 from tests import waiting
-from tests.deployments.deployed import request
+from tests.deployments.deployed import INSTALLATION, request
 from tests.deployments.hostile_bench import LIST_LAG_S, HostileBench, KilledError, hostile_bench
 
 pytestmark = pytest.mark.system  # a rented node for each reply
@@ -77,30 +76,30 @@ def says_clock(text: str, *more: str) -> bool:
     return all(re.search(rf"\b{word}\b", text) for word in ("clock", *more))
 
 
-async def do(manager: DeploymentManager, word: str) -> None:
+async def do(service: Deployments, word: str) -> None:
     """Do one thing to the one deployment; that it fails must be told by an error of ours."""
     with suppress(ConduitError):
         if word == "deploy":
-            await manager.deploy(WANTED)
+            await service.deploy(WANTED)
             return
-        (record,) = await manager.deployments()
-        await getattr(manager, word)(record.name)
+        (record,) = service.context.store.deployments(INSTALLATION.id)
+        await getattr(service, word)(record.name)
 
 
 @pytest.mark.parametrize(("kind", "word", "method", "path"), list(matrix()))
 async def test_no_reply_leaves_a_pod_unseen_or_a_dollar_uncounted(
     bench: HostileBench, kind: str, word: str, method: str, path: str
 ):
-    manager = bench.manager()
+    service = bench.service()
     if word != "deploy":
-        await manager.deploy(WANTED)
+        await service.deploy(WANTED)
         bench.clock.advance(minutes=10)
     if word == "start":
-        await do(manager, "stop")
+        await do(service, "stop")
         bench.clock.advance(minutes=10)
     bench.server.spoil(hostile(kind, method, path))
 
-    await do(manager, word)
+    await do(service, word)
 
     await bench.require_order()
 
@@ -123,26 +122,27 @@ async def test_no_reply_leaves_a_pod_unseen_or_a_dollar_uncounted(
 async def test_an_extension_whose_reply_is_lost_is_looked_after(
     bench: HostileBench, reply: bytes | None
 ):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod", lease_s=600))
+    service = bench.service()
+    info = await service.deploy(request("runpod", hours=1 / 6))
     bench.pods.extend_reply = reply
 
-    extended = await manager.extend(record.name, 3600)
+    extended = await service.extend(info.name, 1)
 
     assert bench.pods.leases_s
     assert all(3500 < seconds <= 3600 for seconds in bench.pods.leases_s)
-    assert (extended.lease_until - bench.clock()).total_seconds() > 3500
+    assert (bench.record(extended).lease_until - bench.clock()).total_seconds() > 3500
 
 
 async def test_a_guard_that_allows_less_is_believed_and_told(bench: HostileBench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod", lease_s=600))
+    service = bench.service()
+    info = await service.deploy(request("runpod", hours=1 / 6))
     bench.pods.extend_reply = b'{"lease_until": 700, "now": 0}'
 
-    extended = await manager.extend(record.name, 3600)
+    extended = await service.extend(info.name, 1)
 
-    assert (extended.lease_until - bench.clock()).total_seconds() == pytest.approx(700, abs=10)
-    assert any(record.name in text and "11 min" in text for text in bench.told)
+    left_s = (bench.record(extended).lease_until - bench.clock()).total_seconds()
+    assert left_s == pytest.approx(700, abs=10)
+    assert any(info.name in text and "11 min" in text for text in bench.told)
     await bench.require_order()
 
 
@@ -153,12 +153,12 @@ class TestCreation:
         bench.server.behaviour.list_lag_s = 100  # longer than anybody expects
         bench.server.spoil(hostile("lost after", "POST", "/pods"))
 
-        await bench.manager().deploy(WANTED)
+        await bench.service().deploy(WANTED)
 
         pods = bench.server.account.pods()
         assert [pod.gpu and pod.gpu["count"] for pod in pods] == [1, 1]
         bench.clock.advance(seconds=101)
-        await bench.manager().reconcile()
+        await bench.service().look()
         assert [pod.is_up for pod in pods] == [False, True]
         await bench.require_order()
 
@@ -166,7 +166,7 @@ class TestCreation:
         bench.server.spoil(hostile("html before", "POST", "/pods", times=99))
 
         with pytest.raises(ProviderError) as caught:
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
 
         assert caught.value.may_have_arrived
         asked = [one for one in bench.server.exchanges if one.path == "/v2/pods"]
@@ -179,9 +179,9 @@ class TestCreation:
     ):
         bench.server.spoil(Fault(answer=status, method="POST", path="/pods", takes_effect=True))
 
-        record = await bench.manager().deploy(WANTED)
+        info = await bench.service().deploy(WANTED)
 
-        assert record.status == "running"
+        assert info.status == "running"
         assert len(bench.server.account.pods()) == 1
         await bench.require_order()
 
@@ -189,8 +189,8 @@ class TestCreation:
     async def test_a_reply_that_shows_another_pod_is_taken_for_none(
         self, bench: HostileBench, shown: str
     ):
-        manager = bench.manager()
-        await manager.deploy(WANTED)
+        service = bench.service()
+        await service.deploy(WANTED)
         (before,) = bench.server.account.pods()
         other = before.to_wire(bench.clock())
 
@@ -199,10 +199,10 @@ class TestCreation:
             return json.dumps({**told, "id": before.id} if shown == "its id" else other).encode()
 
         bench.server.spoil(Fault(method="POST", path="/pods", falsify=another))
-        second = await manager.deploy(request("runpod", models=(LmLiteModelConfig("m/two"),)))
+        second = await service.deploy(request("runpod", models=(LmLiteModelConfig("m/two"),)))
 
         assert len(bench.billing()) == 2
-        await manager.terminate(second.id)
+        await service.terminate(second.name)
         assert bench.billing() == [before.name]
         await bench.require_order()
 
@@ -222,7 +222,7 @@ class TestCreation:
 
         bench.server.spoil(Fault(method="POST", path="/pods", falsify=meanwhile))
         with suppress(ConduitError):
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
 
         assert [pod.is_up for pod in bench.server.account.pods()] == [False]
         await bench.require_order()
@@ -242,7 +242,7 @@ class TestCreation:
 
         bench.server.spoil(Fault(method="POST", path="/pods", falsify=locked))
         with suppress(ConduitError):
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
         state.close()
 
         assert [pod.is_up for pod in bench.server.account.pods()] == [False]
@@ -257,7 +257,7 @@ class TestCreation:
     ):
         bench.server.behaviour.list_lag_s = 100
         bench.server.spoil(hostile("lost after", "POST", "/pods"))
-        await bench.manager().deploy(WANTED)
+        await bench.service().deploy(WANTED)
         bench.clock.advance(seconds=101)
 
         await bench.look_and_die(at, number)
@@ -269,11 +269,11 @@ class TestCreation:
     async def test_a_dearer_offering_is_told_with_both_prices(self, bench: HostileBench):
         bench.server.spoil(Fault(answer=400, method="POST", path="/pods"))
 
-        record = await bench.manager().deploy(WANTED)
+        info = await bench.service().deploy(WANTED)
 
         assert any("$0.79/h" in text and "$1.58/h" in text for text in bench.told)
-        assert record.status == "running"
-        await bench.manager().terminate(record.id)
+        assert info.status == "running"
+        await bench.service().terminate(info.name)
 
 
 class TestPrice:
@@ -281,7 +281,7 @@ class TestPrice:
         bench.server.behaviour.price_factor = 3.8
 
         with pytest.raises(SpendCapError) as caught:
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
 
         assert "$3.0" in str(caught.value)
         assert "$0.79" in str(caught.value)
@@ -293,7 +293,7 @@ class TestPrice:
         bench.server.behaviour.price_factor = 1.05
 
         with pytest.raises(SpendCapError):
-            await bench.manager().deploy(
+            await bench.service().deploy(
                 request("runpod", constraint=DeploymentConstraint(max_usd_per_hour=0.8))
             )
 
@@ -306,9 +306,9 @@ class TestPrice:
         bench.server.behaviour.price_factor = 1.08
         if told_in == "a later look":
             bench.server.spoil(hostile("price NaN", "POST", "/pods"))
-        record = await bench.manager().deploy(request("runpod", max_usd=1.0))
+        info = await bench.service().deploy(request("runpod", max_usd=1.0))
 
-        (node,) = bench.context().store.nodes(record.id)
+        (node,) = bench.nodes(info)
 
         real = bench.server.account.ledger.usd_per_hour()
         assert node.usd_per_hour == pytest.approx(real, rel=0.01)
@@ -319,25 +319,25 @@ class TestPrice:
         await bench.require_order()
 
     async def test_a_price_that_rises_later_counts_from_then_on(self, bench: HostileBench):
-        manager = bench.manager()
-        record = await manager.deploy(WANTED)
+        service = bench.service()
+        info = await service.deploy(WANTED)
 
         bench.server.spoil(Fault(method="GET", path="/pods", falsify=edited(cost=0.84)))
         bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=edited(cost=0.84)))
-        await manager.reconcile()
+        await service.look()
 
-        (node,) = bench.context().store.nodes(record.id)
-        report = await cost_report(manager.context)
+        (node,) = bench.nodes(info)
+        report = await cost_report(service.context)
         assert node.usd_per_hour == pytest.approx(report.usd_per_hour)
         assert 0.84 < report.usd_per_hour < 0.86
-        await manager.terminate(record.id)
+        await service.terminate(info.name)
 
     async def test_a_price_of_next_to_nothing_is_not_counted_with(self, bench: HostileBench):
         cheap = edited(cost=0.0001)
         bench.server.spoil(Fault(method="POST", path="/pods", falsify=cheap))
         bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=cheap, times=9))
 
-        await bench.manager().deploy(WANTED)
+        await bench.service().deploy(WANTED)
 
         price = re.compile(r"\$0\.0\d{3}/h")
         assert len([text for text in bench.told if price.search(text)]) == 2
@@ -346,7 +346,7 @@ class TestPrice:
     async def test_a_refusal_that_has_created_a_pod_leaves_none(self, bench: HostileBench):
         bench.server.spoil(Fault(answer=400, method="POST", path="/pods", takes_effect=True))
 
-        await bench.manager().deploy(WANTED)
+        await bench.service().deploy(WANTED)
 
         await bench.settle()
         assert len(bench.billing()) == 1
@@ -355,7 +355,7 @@ class TestPrice:
     async def test_a_price_that_nobody_tells_makes_no_pod_free(self, bench: HostileBench):
         bench.server.behaviour.is_price_hidden = True
 
-        await bench.manager().deploy(WANTED)
+        await bench.service().deploy(WANTED)
 
         await bench.require_order()
 
@@ -366,7 +366,7 @@ class TestBoot:
         bench.pods.state, bench.pods.log = "failed", (last_words,)
 
         with pytest.raises(BootError, match=last_words) as caught:
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
 
         assert (caught.value.reason, caught.value.exit_code) == ("exited", 3)
         assert len(bench.server.account.pods()) == 1
@@ -378,7 +378,7 @@ class TestBoot:
         began = bench.clock()
 
         with pytest.raises(BootError) as caught:
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
 
         assert caught.value.reason == "gone"
         assert (bench.clock() - began).total_seconds() < 300
@@ -388,7 +388,7 @@ class TestBoot:
     async def test_a_pod_that_is_not_known_yet_is_waited_for(self, bench: HostileBench):
         bench.server.spoil(hostile("not found", "GET", ONE_POD, times=5))
 
-        await bench.manager().deploy(WANTED)
+        await bench.service().deploy(WANTED)
 
         assert len(bench.server.account.pods()) == 1
         await bench.require_order()
@@ -401,7 +401,7 @@ class TestBoot:
         began = bench.clock()
 
         with pytest.raises(BootError) as caught:
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
 
         pods = bench.server.account.pods()
         assert caught.value.reason == "gone"
@@ -428,7 +428,7 @@ class TestBoot:
             await waiting.until(lambda: len(bench.steps) > told)
             bench.pods.state = "ready" if is_shown() else "booting"
 
-        await DeploymentManager(replace(bench.context(), pause=pause)).deploy(WANTED)
+        await bench.service(pause=pause).deploy(WANTED)
 
         assert is_shown()
         logs = [one for one in bench.server.exchanges if one.path.endswith("/logs")]
@@ -446,7 +446,7 @@ class TestBoot:
             bench.pods.state = "booting" if len(at_each_look) < 20 else "ready"
             await bench.pause(seconds)
 
-        await DeploymentManager(replace(bench.context(), pause=pause)).deploy(WANTED)
+        await bench.service(pause=pause).deploy(WANTED)
 
         assert len(at_each_look) == 20
         assert at_each_look[-1] - at_each_look[0] < 5
@@ -459,7 +459,7 @@ class TestBoot:
         bench.pods.state = "booting"
 
         with pytest.raises(BootError) as caught:
-            await bench.manager().deploy(WANTED)
+            await bench.service().deploy(WANTED)
 
         assert caught.value.reason == "deadline"
         assert len(bench.server.account.pods()) == 2
@@ -469,21 +469,21 @@ class TestBoot:
     async def test_a_look_that_fails_ends_no_boot(self, bench: HostileBench, kind: str):
         bench.server.spoil(hostile(kind, "GET", ONE_POD, times=6))
 
-        record = await bench.manager().deploy(WANTED)
+        info = await bench.service().deploy(WANTED)
 
-        assert record.status == "running"
+        assert info.status == "running"
         assert len(bench.server.account.pods()) == 1
         await bench.require_order()
 
     async def test_a_state_that_is_new_to_us_is_waited_out_and_told(self, bench: HostileBench):
-        manager = bench.manager()
+        service = bench.service()
         bench.server.spoil(hostile("unknown status", "GET", ONE_POD, times=3))
-        record = await manager.deploy(WANTED)
+        info = await service.deploy(WANTED)
         bench.server.spoil(hostile("unknown status", "GET", "/pods"))
         bench.server.spoil(hostile("unknown status", "GET", ONE_POD))
-        await manager.reconcile()
+        await service.look()
 
-        assert (await manager.find(record.id)).status == "running"
+        assert bench.record(info).status == "running"
         assert len([text for text in bench.told if "migrating" in text]) == 2
         await bench.require_order()
 
@@ -494,7 +494,7 @@ class TestClock:
         shown = datetime(year, 12, 31, 23, 59, tzinfo=UTC)
         bench.server.behaviour.date_ahead_s = (shown - bench.clock()).total_seconds()
 
-        await bench.manager().deploy(request("runpod", lease_s=600))
+        await bench.service().deploy(request("runpod", hours=1 / 6))
 
         (pod,) = bench.server.account.pods()
         terms = json.loads(pod.env["CONDUIT_GUARD"])
@@ -509,7 +509,7 @@ class TestClock:
     ):
         bench.server.behaviour.date_ahead_s = -ahead_s  # the provider's clock is right
 
-        record = await bench.manager().deploy(request("runpod", lease_s=72))
+        info = await bench.service().deploy(request("runpod", hours=0.02))
 
         (pod,) = bench.server.account.pods()
         terms = json.loads(pod.env["CONDUIT_GUARD"])
@@ -519,46 +519,47 @@ class TestClock:
         way = "ahead" if ahead_s > 0 else "behind"
         assert any(says_clock(text, "runpod", way) for text in bench.told)
         assert any(re.search(r"\b(2 h 00|1 h 59) min\b", text) for text in bench.told)
-        assert (record.lease_until - bench.clock()).total_seconds() == pytest.approx(72, abs=20)
+        left_s = (bench.record(info).lease_until - bench.clock()).total_seconds()
+        assert left_s == pytest.approx(72, abs=20)
         await bench.require_order()
 
     async def test_what_a_clock_has_written_that_was_ahead_costs_from_its_real_beginning(
         self, bench: HostileBench
     ):
-        ahead = replace(bench.context(), clock=lambda: bench.clock() + timedelta(hours=2))
-        record = await DeploymentManager(ahead).deploy(request("runpod", lease_s=900))
+        ahead = bench.service(clock=lambda: bench.clock() + timedelta(hours=2))
+        info = await ahead.deploy(request("runpod", hours=0.25))
         bench.clock.advance(minutes=10)
 
-        manager = bench.manager()
-        await manager.reconcile()
+        service = bench.service()
+        await service.look()
 
         assert bench.counted_usd() == pytest.approx(bench.billed_usd(), abs=0.01)
         assert bench.counted_usd() > 0.1
-        found = await manager.find(record.id)
+        found = bench.record(info)
         assert (found.lease_until - bench.clock()).total_seconds() == pytest.approx(300, abs=60)
         bench.clock.advance(minutes=6)
-        await manager.reconcile()
+        await service.look()
         assert bench.billing() == []
 
     @pytest.mark.parametrize("jump_s", [-7200.0, 7200.0])
     async def test_a_clock_that_jumps_ends_nothing_before_its_time(
         self, bench: HostileBench, jump_s: float
     ):
-        manager = bench.manager()
-        record = await manager.deploy(request("runpod", lease_s=3600))
+        service = bench.service()
+        info = await service.deploy(request("runpod", hours=1))
         (name,) = bench.billing()
-        jumped = replace(bench.context(), clock=lambda: bench.clock() + timedelta(seconds=jump_s))
+        jumped = bench.service(clock=lambda: bench.clock() + timedelta(seconds=jump_s))
         for _ in range(2):
-            await DeploymentManager(jumped).reconcile()
+            await jumped.look()
             bench.clock.advance(minutes=1)
-        await manager.reconcile()
+        await service.look()
 
         assert bench.billing() == [name]
         assert any(says_clock(text, "runpod", "ahead") for text in bench.told) == (jump_s > 0)
-        assert (await manager.find(record.id)).lease_until == record.lease_until
+        assert bench.record(info).lease_until == info.lease_until
         bench.clock.advance(hours=1)
-        await DeploymentManager(jumped).reconcile()
-        await manager.reconcile()
+        await jumped.look()
+        await service.look()
         assert bench.billing() == []
         assert bench.counted_usd() >= bench.billed_usd() - 0.01
 
@@ -575,16 +576,16 @@ class TestClock:
             if is_dead:
                 raise KilledError
 
-        client = replace(bench.context(), pause=pause, checkpoint=checkpoint)
+        client = bench.service(pause=pause, checkpoint=checkpoint)
         with suppress(KilledError):
-            await DeploymentManager(client).deploy(request("runpod", lease_s=7200))
+            await client.deploy(request("runpod", hours=2))
         (name,) = bench.billing()
-        jumped = replace(bench.context(), clock=lambda: bench.clock() + timedelta(hours=1))
-        await DeploymentManager(jumped).reconcile()
+        jumped = bench.service(clock=lambda: bench.clock() + timedelta(hours=1))
+        await jumped.look()
 
         assert bench.billing() == [name]
         bench.pods.state = "ready"
-        await DeploymentManager(jumped).reconcile()
+        await jumped.look()
         (node,) = bench.context().store.nodes()
         assert node.status == "running"
         await bench.require_order()
@@ -592,14 +593,14 @@ class TestClock:
     async def test_a_lease_that_is_over_is_not_begun_anew_by_what_a_pod_says_of_its_creation(
         self, bench: HostileBench
     ):
-        manager = bench.manager()
-        await manager.deploy(request("runpod", lease_s=900))
+        service = bench.service()
+        await service.deploy(request("runpod", hours=0.25))
         bench.clock.advance(minutes=16)
         late = bench.clock().isoformat()
         bench.server.spoil(Fault(method="GET", path="/pods", falsify=edited(createdAt=late)))
 
-        await manager.reconcile()
-        await manager.reconcile()
+        await service.look()
+        await service.look()
 
         assert bench.billing() == []
 
@@ -610,15 +611,15 @@ class TestClock:
 async def test_a_list_that_is_older_than_the_node_or_false_changes_nothing(
     bench: HostileBench, shown: dict[str, Any]
 ):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
+    service = bench.service()
+    info = await service.deploy(WANTED)
     bench.clock.advance(minutes=5)
     bench.server.spoil(Fault(method="GET", path="/pods", falsify=edited(**shown)))
 
-    await manager.reconcile()
-    await manager.reconcile()
+    await service.look()
+    await service.look()
 
-    (node,) = bench.context().store.nodes(record.id)
+    (node,) = bench.nodes(info)
     assert node.status == "running"
     assert bench.billing() == [node.name]
     await bench.require_order()
@@ -627,22 +628,22 @@ async def test_a_list_that_is_older_than_the_node_or_false_changes_nothing(
 async def test_a_pod_that_is_shown_as_stopped_just_after_its_start_is_waited_for(
     bench: HostileBench,
 ):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
-    await manager.stop(record.name)
+    service = bench.service()
+    info = await service.deploy(WANTED)
+    await service.stop(info.name)
     old = Fault(method="GET", path=ONE_POD, falsify=edited(status="EXITED"), after=3, times=3)
     bench.server.spoil(old)  # after the looks of the renewal and before the start
 
-    started = await manager.start(record.name)
+    started = await service.start(info.name)
 
     assert (started.status, old.times) == ("running", 0)
     await bench.require_order()
 
 
 async def test_a_start_goes_on_where_the_provider_adds_variables_of_its_own(bench: HostileBench):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
-    await manager.stop(record.name)
+    service = bench.service()
+    info = await service.deploy(WANTED)
+    await service.stop(info.name)
 
     def more(body: bytes) -> bytes:
         told = json.loads(body)
@@ -650,12 +651,12 @@ async def test_a_start_goes_on_where_the_provider_adds_variables_of_its_own(benc
 
     bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=more, after=1, times=99))
 
-    assert (await manager.start(record.name)).status == "running"
+    assert (await service.start(info.name)).status == "running"
 
 
 async def test_a_bill_that_names_other_pods_too_is_read_for_its_own(bench: HostileBench):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
+    service = bench.service()
+    info = await service.deploy(WANTED)
     bench.clock.advance(hours=1)
 
     def others(body: bytes) -> bytes:
@@ -664,7 +665,7 @@ async def test_a_bill_that_names_other_pods_too_is_read_for_its_own(bench: Hosti
         return json.dumps({**told, "records": [*told["records"], other]}).encode()
 
     bench.server.spoil(Fault(method="GET", path="/billing/pods", falsify=others))
-    await manager.terminate(record.id)
+    await service.terminate(info.name)
 
     (billed,) = [one.billed_usd for one in bench.context().store.charges() if one.billed_usd]
     assert billed == pytest.approx(bench.billed_usd(), rel=0.02)
@@ -682,13 +683,13 @@ async def test_a_bill_that_names_other_pods_too_is_read_for_its_own(bench: Hosti
 async def test_a_look_that_shows_another_pod_leaves_none_unseen(
     bench: HostileBench, word: str, shown: dict[str, Any]
 ):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
+    service = bench.service()
+    info = await service.deploy(WANTED)
     if word == "start":
-        await manager.stop(record.name)
+        await service.stop(info.name)
     bench.server.spoil(Fault(method="GET", path=ONE_POD, falsify=edited(**shown), times=3))
 
-    await do(manager, word)
+    await do(service, word)
 
     await bench.require_order()
 
@@ -696,25 +697,25 @@ async def test_a_look_that_shows_another_pod_leaves_none_unseen(
 async def test_two_clients_that_terminate_at_once_past_lost_calls_leave_nothing(
     bench: HostileBench,
 ):
-    record = await bench.manager().deploy(WANTED)
+    info = await bench.service().deploy(WANTED)
     bench.server.spoil(hostile("html before", "DELETE", ONE_POD, times=2))
 
-    await asyncio.gather(*(do(bench.manager(), "terminate") for _ in range(2)))
+    await asyncio.gather(*(do(bench.service(), "terminate") for _ in range(2)))
 
     assert not bench.server.account.billing_pods()
-    assert bench.context().store.nodes(record.id) == []
+    assert bench.nodes(info) == []
     await bench.require_order()
 
 
 async def test_what_was_told_to_stop_and_runs_on_is_counted_and_stopped_again(bench: HostileBench):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
-    await manager.stop(record.name)
+    service = bench.service()
+    info = await service.deploy(WANTED)
+    await service.stop(info.name)
     (pod,) = bench.server.account.pods()
     bench.server.account.act(pod.id, "start")
     bench.clock.advance(minutes=30)
 
-    await manager.reconcile()
+    await service.look()
 
     assert not pod.is_up
     assert bench.counted_usd() >= bench.billed_usd() - 0.001
@@ -722,24 +723,24 @@ async def test_what_was_told_to_stop_and_runs_on_is_counted_and_stopped_again(be
 
 
 async def test_a_delete_that_was_not_carried_out_is_made_again(bench: HostileBench):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
+    service = bench.service()
+    info = await service.deploy(WANTED)
     bench.server.spoil(hostile("html before", "DELETE", ONE_POD))
 
-    await manager.terminate(record.id)
+    await service.terminate(info.name)
 
     assert not bench.server.account.billing_pods()
 
 
 async def test_what_is_never_deleted_stays_terminating_and_goes_on_to_cost(bench: HostileBench):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
+    service = bench.service()
+    info = await service.deploy(WANTED)
     bench.server.spoil(hostile("html before", "DELETE", ONE_POD, times=99))
 
     with suppress(ConduitError):
-        await manager.terminate(record.id)
+        await service.terminate(info.name)
 
-    (node,) = bench.context().store.nodes(record.id)
+    (node,) = bench.nodes(info)
     assert node.status == "terminating"
     bench.clock.advance(hours=1)
     assert bench.counted_usd() == pytest.approx(bench.billed_usd(), rel=0.01)

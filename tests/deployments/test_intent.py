@@ -22,10 +22,10 @@ async def test_a_place_is_taken_once_and_what_takes_it_has_its_deadlines(
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     bench = Bench(tmp_path)
-    manager, context = bench.manager(), bench.context()
-    await (await manager.ensure(request())).aclose()
-    (record,) = await manager.deployments()
-    (server,) = (await manager.quote(request())).servers
+    service, context = bench.service(), bench.context()
+    await service.deploy(request())
+    (record,) = bench.records()
+    (server,) = (await service.quote(request())).servers
     candidate = server.candidates[0]
 
     with pytest.raises(StateConflictError):
@@ -42,7 +42,7 @@ async def test_a_place_is_taken_once_and_what_takes_it_has_its_deadlines(
     assert spec.guard.lease_until == record.lease_until
     assert spec.guard.not_after is None  # what costs nothing may run as long as its lease
     await node_work.end(context, node)
-    await manager.terminate(record.id)
+    await service.terminate(record.name)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ async def test_a_pod_refers_to_the_stored_token_only_for_models_that_are_not_ope
         cloud = rented(stack, runs=False)
         bench = Bench(tmp_path, cloud=cloud)
         asked = request("runpod", models=(LmLiteModelConfig(model),))
-        manager, context = bench.manager(), bench.context()
-        await (await manager.ensure(request())).aclose()
-        (record,) = await manager.deployments()
-        (server,) = (await manager.quote(asked)).servers
+        service, context = bench.service(), bench.context()
+        await service.deploy(request())
+        (record,) = bench.records()
+        (server,) = (await service.quote(asked)).servers
         slot = Slot(replica=1, server=server)
 
         node = await node_work.create(context, record, slot, server.candidates[0])
@@ -85,4 +85,4 @@ async def test_a_pod_refers_to_the_stored_token_only_for_models_that_are_not_ope
         assert any("hf_token" in line and model in line for line in bench.told) == is_referred
         assert "hf_mine" not in call.body.decode() + "".join(bench.told)
         await node_work.end(context, node)
-        await manager.terminate(record.id)
+        await service.terminate(record.name)

@@ -20,7 +20,7 @@ from typing import Any
 import docker
 import pytest
 
-from conduit_nb.deployments.manager import DeploymentManager
+from conduit_nb.deployments.service import Deployments
 from conduit_nb.providers.docker import NODE_LABEL
 from conduit_nb.providers.naming import NodeName, parse_node_name
 from conduit_nb.state.records import NodeRecord
@@ -114,24 +114,24 @@ async def test_whenever_a_client_is_killed_the_next_one_puts_all_in_order(
 
 async def _put_in_order(world: World) -> None:
     bench = world.bench()
-    manager = bench.manager()
+    service = bench.service()
     for _ in range(3):
-        await manager.reconcile()
+        await service.look()
         await asyncio.sleep(LIST_LAG_S if world.cloud else 0.05)
         bench.clock.advance(seconds=1 + LIST_LAG_S)
-    live = await manager.context.read(manager.context.store.nodes)
+    live = service.context.store.nodes()
     _require_order(bench, live)
-    await _require_settled(manager)
-    for record in await manager.deployments():
-        await manager.terminate(record.id)
+    await _require_settled(bench, service)
+    for record in bench.records():
+        await service.terminate(record.name)
     for _ in range(4):
-        await manager.reconcile()
+        await service.look()
         bench.clock.advance(seconds=1 + LIST_LAG_S)
     assert _of_ours(bench) == [], "something of ours bills"
-    assert await manager.deployments() == [], "a deployment lives on"
-    every = await manager.context.read(manager.context.store.nodes, live_only=False)
+    assert bench.records() == [], "a deployment lives on"
+    every = service.context.store.nodes(live_only=False)
     assert not [node.name for node in every if node.is_live], "a row claims what is gone"
-    charges = await manager.context.read(manager.context.store.charges)
+    charges = service.context.store.charges()
     assert all(charge.end is not None for charge in charges), "a charge goes on"
     if world.provider == "docker":
         keys = [path.name for path in (world.folder / "summary" / "docker").glob("*")]
@@ -154,7 +154,7 @@ def _require_order(bench: Bench, live: list[NodeRecord]) -> None:
     assert len(places) == len(set(places)), f"created twice: {there}"
 
 
-async def _require_settled(manager: DeploymentManager) -> None:
+async def _require_settled(bench: Bench, service: Deployments) -> None:
     """Fail where a deployment stays on its way to a state, though nobody lives who takes it there.
 
     A node that boots on without its client has the time that its server really takes.
@@ -162,12 +162,12 @@ async def _require_settled(manager: DeploymentManager) -> None:
     left: list[str] = []
 
     async def is_settled() -> bool:
-        await manager.reconcile()
-        nodes = await manager.context.read(manager.context.store.nodes)
+        await service.look()
+        nodes = service.context.store.nodes()
         left[:] = [
             f"{record.name} is {record.status} with nodes"
             f" {[node.status for node in nodes if node.deployment == record.id]}"
-            for record in await manager.deployments()
+            for record in bench.records()
             if record.status in PASSING
         ]
         return not left

@@ -13,7 +13,6 @@ import pytest
 from conduit_nb import settings
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.deployments import nodes as node_work
-from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.money import held_usd
 from conduit_nb.errors import ArgumentError
 from conduit_nb.providers.local import LocalProvider
@@ -35,13 +34,13 @@ async def test_what_has_to_be_fetched_first_takes_nothing_from_the_boot(
             bench.clock.advance(seconds=2 * settings.boot_timeout_s())
 
     bench.local = Fetching(state_dir=tmp_path / "nodes", grace_s=1)
-    manager = bench.manager()
-    record = await manager.deploy(request())
-    (node,) = bench.context().store.nodes(record.id)
+    service = bench.service()
+    info = await service.deploy(request())
+    (node,) = bench.nodes(info)
 
     assert node.status == "running"
     assert node.boot_until - node.created_at > timedelta(seconds=2.9 * settings.boot_timeout_s())
-    await manager.terminate(record.id)
+    await service.terminate(info.name)
 
 
 async def test_a_node_that_others_end_at_the_same_time_is_ended(
@@ -49,12 +48,10 @@ async def test_a_node_that_others_end_at_the_same_time_is_ended(
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     bench = Bench(tmp_path)
-    manager = bench.manager()
-    endpoint = await manager.ensure(request())
-    await endpoint.aclose()
+    service = bench.service()
     context = bench.context()
-    (record,) = await manager.deployments()
-    (seen,) = context.store.nodes(record.id)
+    info = await service.deploy(request())
+    (seen,) = bench.nodes(info)
 
     together = await asyncio.gather(*(node_work.end(context, seen) for _ in range(3)))
     later = await node_work.end(context, seen)  # by what was read before somebody ended it
@@ -62,7 +59,7 @@ async def test_a_node_that_others_end_at_the_same_time_is_ended(
     assert {node.status for node in (*together, later)} == {"terminated"}
     assert later.ended_at is not None
     assert bench.running() == []
-    await manager.terminate(record.id)
+    await service.terminate(info.name)
 
 
 class BreaksLate(FakeRuntime):
@@ -80,11 +77,11 @@ async def test_a_node_that_no_provider_was_asked_for_holds_nothing(
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
     with ExitStack() as stack:
         bench = Bench(tmp_path, cloud=rented(stack), list_lag_s=60)
-        context = replace(bench.context(), runtime=lambda _: BreaksLate())
-        manager = DeploymentManager(context)
+        service = bench.service(runtime=lambda _: BreaksLate())
+        context = service.context
 
         with pytest.raises(ArgumentError) as caught:
-            await manager.deploy(request("runpod"))
+            await service.deploy(request("runpod"))
 
         assert caught.value.param == "image"
         assert [one.status for one in context.store.nodes(live_only=False)] == ["failed"]
@@ -106,8 +103,7 @@ async def test_a_node_that_is_stopped_while_its_image_is_fetched_holds_nothing(
 
     bench.local = Fetching(state_dir=tmp_path / "nodes", grace_s=1)
     bench.local.capabilities = replace(bench.local.capabilities, list_lag_s=60.0)
-    manager = bench.manager()
-    deploying = asyncio.create_task(manager.deploy(request()))
+    deploying = asyncio.create_task(bench.service().deploy(request()))
     await is_fetching.wait()
     deploying.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -14,7 +14,6 @@ import pytest
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.request import Replicas
-from conduit_nb.deployments.manager import DeploymentManager
 from conduit_nb.deployments.quote import make_quote, split_models
 from conduit_nb.errors import ArgumentError, NoOfferingError
 from conduit_nb.models.config import LmLiteModelConfig
@@ -47,14 +46,14 @@ async def test_the_best_price_per_gib_comes_first_and_nothing_is_created(bench: 
 @pytest.mark.parametrize("gib", [None, 20])
 async def test_one_device_goes_before_three_at_three_times_the_price(bench: Bench, gib: int | None):
     plan = None if gib is None else made_plan(gib, runtime="lmlite")
-    context = replace(bench.context(), plan_of=lambda *_: plan)
+    context = bench.context(plan_of=lambda *_: plan)
     quote = await make_quote(context, request("runpod", gpu="A100"))
 
     assert quote.servers[0].candidates[0].offering.count == 1
 
 
 async def test_a_plan_leaves_what_holds_it(bench: Bench):
-    context = replace(bench.context(), plan_of=lambda *_: made_plan(70, runtime="lmlite"))
+    context = bench.context(plan_of=lambda *_: made_plan(70, runtime="lmlite"))
     quote = await make_quote(context, request("runpod", gpu=None))
 
     (server,) = quote.servers
@@ -123,12 +122,13 @@ def test_models_are_split_as_the_runtime_serves_them():
 async def test_a_command_that_would_be_ignored_is_refused_before_anything_is_written(
     bench: Bench, runtime: Runtime, provider: str | None, names: set[str], instead: set[str]
 ):
-    context = replace(bench.context(), runtime=lambda _: runtime)
+    service = bench.service(runtime=lambda _: runtime)
+    context = service.context
     asked = replace(request("runpod"), provider=provider, command=("mine", "{port}"))
     before = context.store.revision()
 
     with pytest.raises(ArgumentError, match="--command") as caught:
-        await DeploymentManager(context).deploy(asked)
+        await service.deploy(asked)
 
     assert caught.value.param == "command"
     assert names <= set(re.findall(r"\w+", str(caught.value)))
@@ -189,7 +189,7 @@ async def test_a_command_is_what_runs_in_the_pod_with_model_and_port_put_in(
     bench: Bench, runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    manager = DeploymentManager(replace(bench.context(), runtime=lambda _: runtime))
+    service = bench.service(runtime=lambda _: runtime)
     says = (
         "sh",
         "-c",
@@ -198,14 +198,14 @@ async def test_a_command_is_what_runs_in_the_pod_with_model_and_port_put_in(
     command = (*says, "{model}", "python3", ECHO_SERVER, "--port", "{port}")
     asked = request("runpod", command=command, image=ECHO_IMAGE)
 
-    endpoint = await manager.ensure(asked)
+    endpoint = await service.connect(asked)
     reply = await endpoint.chat({"model": "m/one", "messages": [{"role": "user", "content": "hi"}]})
-    await endpoint.aclose()
+    await service.aclose()
 
     assert "hi" in reply["choices"][0]["message"]["content"]
     assert bench.cloud is not None
     (pod,) = bench.cloud.account.pods()
-    (node,) = await manager.context.read(manager.context.store.nodes)
+    (node,) = service.context.store.nodes()
     lines = [line async for line in bench.provider("runpod").logs(node.name, pod.id)]
     assert any("serves m/one" in line for line in lines), lines
-    await manager.terminate((await manager.deployments())[0].id)
+    await service.terminate("all")

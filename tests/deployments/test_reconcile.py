@@ -18,7 +18,7 @@ from conduit_nb.providers.naming import NodeName
 from conduit_nb.state.installation import Installation
 from conduit_nb.testing.runpod_server import Behaviour
 from tests.deployments import killed
-from tests.deployments.deployed import Bench, rented, request
+from tests.deployments.deployed import INSTALLATION, Bench, rented, request
 
 pytestmark = pytest.mark.system  # real processes, and a rented node for each test
 
@@ -33,9 +33,8 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         cloud = rented(stack, Behaviour())
         bench = Bench(tmp_path, cloud=cloud, list_lag_s=30)
         yield bench
-        for manager in (bench.manager(), bench.manager(OTHER)):
-            for record in await manager.deployments():
-                await manager.terminate(record.id)
+        for installation in (INSTALLATION, OTHER):
+            await bench.service(installation).terminate("all")
 
 
 def behaviour(bench: Bench) -> Behaviour:
@@ -44,150 +43,150 @@ def behaviour(bench: Bench) -> Behaviour:
 
 
 async def test_a_node_that_a_list_does_not_show_is_not_given_up_at_once(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
     assert bench.cloud is not None
     bench.cloud.vanish(node.provider_id or "")
 
-    await manager.reconcile()
-    (missing,) = await manager.context.read(manager.context.store.nodes, record.id)
+    await service.look()
+    (missing,) = bench.nodes(info)
     assert missing.status == "running"
     assert missing.missing_since is not None
     bench.clock.advance(seconds=31)
-    await manager.reconcile()
+    await service.look()
 
-    assert await manager.deployments() == []
-    lost = await manager.context.read(manager.context.store.node, node.name)
+    assert bench.records() == []
+    lost = service.context.store.node(node.name)
     assert lost is not None
     assert lost.status == "lost"
-    (charge,) = await manager.context.read(manager.context.store.charges, record.id)
+    (charge,) = bench.charges(info)
     assert charge.end == missing.missing_since
 
 
 async def test_one_that_is_seen_again_was_never_lost(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
-    await manager.context.set_node(node, missing_since=bench.clock())
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
+    await service.context.set_node(node, missing_since=bench.clock())
     bench.clock.advance(seconds=60)
 
-    await manager.reconcile()
+    await service.look()
 
-    (again,) = await manager.context.read(manager.context.store.nodes, record.id)
+    (again,) = bench.nodes(info)
     assert (again.status, again.missing_since) == ("running", None)
 
 
 async def test_nodes_of_another_installation_are_left_alone(bench: Bench):
-    theirs = await bench.manager(OTHER).deploy(request("runpod"))
-    ours = await bench.manager().deploy(request("runpod"))
+    theirs = await bench.service(OTHER).deploy(request("runpod"))
+    ours = await bench.service().deploy(request("runpod"))
     assert ours.id != theirs.id
 
-    ended = await bench.manager().gc()
-    await bench.manager().terminate(ours.name)
-    await bench.manager().gc()
+    ended = await bench.service().cleanup()
+    await bench.service().terminate(ours.name)
+    await bench.service().cleanup()
 
     assert ended == []
     assert len(bench.running()) == 1
-    (left,) = await bench.manager(OTHER).deployments()
+    (left,) = bench.records(OTHER)
     assert left.id == theirs.id
 
 
 async def test_a_node_of_ours_whose_row_is_lost_is_ended_by_gc_alone(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
     with closing(sqlite3.connect(bench.folder / "state.sqlite3", isolation_level=None)) as state:
         state.execute("DELETE FROM conduit_nodes")
         state.execute("DELETE FROM conduit_deployments")
 
-    await bench.manager().reconcile()
+    await bench.service().look()
     assert bench.running() == [node.name]
-    ended = await bench.manager().gc()
+    ended = await bench.service().cleanup()
 
     assert ended == [node.name]
     assert bench.running() == []
 
 
 async def test_what_another_state_of_the_installation_runs_ends_only_by_force(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
     other = Bench(bench.folder / "other", cloud=bench.cloud, url="sqlite://")
     other.folder.mkdir()
     other.url = f"sqlite:///{other.folder / 'empty.sqlite3'}"
 
-    ended = await other.manager().gc()
+    ended = await other.service().cleanup()
 
     assert ended == []
     assert bench.running() == [node.name]
     assert any(node.name in text and "--force" in text for text in other.told)
-    assert (await manager.find(record.id)).status == "running"
-    assert await other.manager().gc(force=True) == [node.name]
+    assert bench.record(info).status == "running"
+    assert await other.service().cleanup(force=True) == [node.name]
     assert bench.running() == []
 
 
 async def test_a_node_that_comes_after_its_row_has_ended_is_ended_too(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
-    await manager.context.set_node(node, status="terminating")
-    current = await manager.context.read(manager.context.store.node, node.name)
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
+    await service.context.set_node(node, status="terminating")
+    current = service.context.store.node(node.name)
     assert current is not None
     now = bench.clock()
-    await manager.context.set_node(
+    await service.context.set_node(
         current, status="terminated", ended_at=now, end_charge=True, at=now
     )
 
-    await manager.reconcile()
+    await service.look()
 
     assert bench.running() == []
 
 
 async def test_a_pod_that_stopped_by_itself_is_charged_as_stopped(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
     assert bench.cloud is not None
     bench.cloud.account.act(node.provider_id or "", "stop")
 
-    await manager.reconcile()
+    await service.look()
 
-    (stopped,) = await manager.context.read(manager.context.store.nodes, record.id)
-    charges = await manager.context.read(manager.context.store.charges, record.id)
+    (stopped,) = bench.nodes(info)
+    charges = bench.charges(info)
     assert stopped.status == "stopped"
     assert [charge.state for charge in charges] == ["running", "stopped"]
 
 
 async def test_what_has_stopped_by_itself_is_started_again_by_whoever_asks_next(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
     assert bench.cloud is not None
     bench.cloud.account.act(node.provider_id or "", "stop")
-    await manager.reconcile()
-    assert (await manager.find(record.id)).status == "stopped"
+    await service.look()
+    assert bench.record(info).status == "stopped"
 
-    endpoint = await manager.ensure(request("runpod"))
+    endpoint = await service.connect(request("runpod"))
 
-    (again,) = await manager.context.read(manager.context.store.nodes, record.id)
+    (again,) = bench.nodes(info)
     assert (again.name, again.status) == (node.name, "running")
-    assert (await manager.find(record.id)).status == "running"
+    assert bench.record(info).status == "running"
     await endpoint.aclose()
 
 
 async def test_a_provider_that_does_not_answer_is_told_and_changes_nothing(bench: Bench):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
+    service = bench.service()
+    before = bench.record(await service.deploy(request("runpod")))
     assert bench.cloud is not None
     there, nowhere = bench.cloud.url, "http://127.0.0.1:9/v2"
     bench.cloud.url = nowhere
-    await manager.reconcile()
+    await service.look()
     bench.cloud.url = there
 
     assert any("runpod" in text and nowhere in text for text in bench.told)
-    (left,) = await manager.deployments()
-    assert left == replace(record, revision=left.revision)
+    (left,) = bench.records()
+    assert left == replace(before, revision=left.revision)
 
 
 def test_names_of_two_installations_never_meet():
@@ -200,19 +199,19 @@ def test_names_of_two_installations_never_meet():
 async def test_a_provider_that_is_not_installed_here_stops_no_look_at_the_others(
     bench: Bench, is_live: bool
 ):
-    manager = bench.manager()
-    record = await manager.deploy(request("runpod"))
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    service = bench.service()
+    info = await service.deploy(request("runpod"))
+    (node,) = bench.nodes(info)
     if not is_live:
-        await manager.terminate(record.id)
-        node = await manager.context.read(manager.context.store.node, node.name)
+        await service.terminate(info.name)
+        node = service.context.store.node(node.name)
     assert node is not None
-    node = await manager.context.set_node(node, provider="uninstalled")
+    node = await service.context.set_node(node, provider="uninstalled")
 
-    await manager.reconcile()
-    assert len(await manager.deployments()) == is_live
+    await service.look()
+    assert len(bench.records()) == is_live
 
-    await manager.context.set_node(node, provider="runpod")
+    await service.context.set_node(node, provider="runpod")
 
 
 @pytest.mark.needs("docker")
@@ -228,8 +227,8 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     )
     assert client.code == -signal.SIGKILL, client.stderr
     bench = Bench(tmp_path, engine=engine)
-    manager = bench.manager()
-    (node,) = await manager.context.read(manager.context.store.nodes)
+    service = bench.service()
+    (node,) = service.context.store.nodes()
     assert bench.running() == [node.name]
 
     # Nobody of ours looks: it is the engine that tells when its first process ends.
@@ -243,16 +242,16 @@ async def test_a_container_that_never_boots_is_ended_at_its_deadline_for_real(
     assert "ready" in said.splitlines()[-1], "the guard's last words"
     assert timedelta(seconds=-1) <= finished - node.boot_until < timedelta(seconds=60)
 
-    await manager.reconcile()
+    await service.look()
 
     assert bench.running() == []
     assert not list((tmp_path / "state" / "docker").glob("*")), "its key stays on the disk"
-    assert await manager.deployments() == []
-    record = await manager.context.read(manager.context.store.deployment, node.deployment)
+    assert bench.records() == []
+    record = service.context.store.deployment(node.deployment)
     assert record is not None
     assert record.status == "failed"
     assert said.splitlines()[-1] in record.detail
-    gone = await manager.context.read(manager.context.store.node, node.name)
+    gone = service.context.store.node(node.name)
     assert gone is not None
     assert gone.status == "terminated"
 
@@ -273,15 +272,15 @@ async def test_a_client_that_died_while_it_stopped_or_started_leaves_it_stopped(
         proxy=cloud.proxy_url,
     )
     assert done.code == -signal.SIGKILL, done.stderr
-    manager = bench.manager()
-    (left,) = await manager.deployments()
+    service = bench.service()
+    (left,) = bench.records()
     assert left.status in ("stopping", "launching")
 
-    await manager.reconcile()
-    await manager.reconcile()
+    await service.look()
+    await service.look()
 
-    (record,) = await manager.deployments()
-    (node,) = await manager.context.read(manager.context.store.nodes, record.id)
+    (record,) = bench.records()
+    (node,) = bench.nodes(record)
     (pod,) = cloud.account.pods()
     assert (record.status, node.status, pod.status) == ("stopped", "stopped", "EXITED")
-    assert (await manager.start(record.name)).status == "running"
+    assert (await service.start(record.name)).status == "running"

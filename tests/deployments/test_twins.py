@@ -31,7 +31,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HostileBe
 async def test_a_client_that_dies_while_it_ends_one_leaves_both_counted(
     bench: HostileBench, at: str
 ):
-    await bench.manager().deploy(WANTED)
+    await bench.service().deploy(WANTED)
     bench.clock.advance(minutes=20)
 
     await bench.look_and_die(at)
@@ -45,13 +45,13 @@ async def test_a_client_that_dies_while_it_ends_one_leaves_both_counted(
 
 @pytest.mark.parametrize("is_seen", [True, False])
 async def test_it_is_ended_and_counted(bench: HostileBench, is_seen: bool):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
+    service = bench.service()
+    info = await service.deploy(WANTED)
     first, second = bench.server.account.pods()
     assert first.name == second.name
     bench.clock.advance(minutes=5)
 
-    await (manager.reconcile() if is_seen else manager.terminate(record.id))
+    await (service.look() if is_seen else service.terminate(info.name))
 
     assert (first.is_up, second.is_up) == (False, is_seen)
     assert bench.counted_usd() == pytest.approx(bench.billed_usd(), rel=0.02)
@@ -59,8 +59,8 @@ async def test_it_is_ended_and_counted(bench: HostileBench, is_seen: bool):
 
 
 async def test_it_is_not_taken_for_the_node_where_it_stands_alone_in_a_list(bench: HostileBench):
-    manager = bench.manager()
-    record = await manager.deploy(WANTED)
+    service = bench.service()
+    info = await service.deploy(WANTED)
     first, second = bench.server.account.pods()
 
     def alone(body: bytes) -> bytes:
@@ -68,9 +68,9 @@ async def test_it_is_not_taken_for_the_node_where_it_stands_alone_in_a_list(benc
         return json.dumps({"pods": [pod for pod in listed if pod["id"] == first.id]}).encode()
 
     bench.server.spoil(Fault(method="GET", path="/pods", falsify=alone))
-    await manager.reconcile()
+    await service.look()
 
-    (node,) = bench.context().store.nodes(record.id)
+    (node,) = bench.nodes(info)
     assert (first.is_up, second.is_up) == (False, True)
     assert second.id == node.provider_id
     assert second.id in (node.url or "")
@@ -79,13 +79,13 @@ async def test_it_is_not_taken_for_the_node_where_it_stands_alone_in_a_list(benc
 
 async def test_it_is_ended_where_nothing_can_be_written(bench: HostileBench):
     bench.url += "?timeout=0.05"
-    await bench.manager().deploy(WANTED)
+    await bench.service().deploy(WANTED)
     first, second = bench.server.account.pods()
     file = bench.folder / "state.sqlite3"
     state = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
     state.execute("BEGIN IMMEDIATE")
 
-    await bench.manager().reconcile()
+    await bench.service().look()
     state.close()
 
     assert any(first.id in text and "locked" in text for text in bench.told)

@@ -1,4 +1,4 @@
-"""Whether a server answers and is the one that was meant."""
+"""deployments/boot.py: whether a server answers and is the one that was meant; why one failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.launch import LaunchSpec
-from conduit_nb.deployments.health import probe, wait_until_ready
+from conduit_nb.deployments.boot import probe, wait_until_ready
 from conduit_nb.errors import EndpointAuthError
 from conduit_nb.providers.base import Node, NodeStatus
 from tests.raw_server import HANG_UP, json_answer, raw_server

@@ -1,4 +1,4 @@
-"""deployments/power.py: a stop or start that fails is given up, and taken further by others."""
+"""deployments/replicas.py: a stop or start that fails is given up, and taken further by others."""
 
 from __future__ import annotations
 
@@ -28,43 +28,41 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 async def states(bench: Bench) -> tuple[str, list[str]]:
     """Return what another client finds once it has looked: of the deployment, of its nodes."""
-    other = bench.manager()
-    await other.reconcile()
-    (record,) = await other.deployments()
-    nodes = await other.context.read(other.context.store.nodes, record.id)
-    return record.status, [node.status for node in nodes]
+    await bench.service().look()
+    (record,) = bench.records()
+    return record.status, [node.status for node in bench.nodes(record)]
 
 
 async def test_a_stop_that_the_provider_refuses_is_tried_again_by_whoever_looks_next(bench: Bench):
     assert bench.cloud is not None
-    record = await bench.manager().deploy(request(provider="runpod"))
+    info = await bench.service().deploy(request(provider="runpod"))
     bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
 
     with pytest.raises(NoCapacityError):
-        await bench.manager().stop(record.name)
+        await bench.service().stop(info.name)
 
     assert await states(bench) == ("stopped", ["stopped"])
 
 
 async def test_a_start_that_the_provider_refuses_leaves_it_stopped(bench: Bench):
     assert bench.cloud is not None
-    manager = bench.manager()
-    record = await manager.deploy(request(provider="runpod"))
-    await manager.stop(record.name)
+    service = bench.service()
+    info = await service.deploy(request(provider="runpod"))
+    await service.stop(info.name)
     bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
 
     with pytest.raises(NoCapacityError):
-        await bench.manager().start(record.name)
+        await bench.service().start(info.name)
 
     assert await states(bench) == ("stopped", ["stopped"])
-    assert (await bench.manager().start(record.name)).status == "running"
+    assert (await bench.service().start(info.name)).status == "running"
 
 
 async def test_a_stop_that_is_interrupted_is_finished_by_whoever_looks_next(bench: Bench):
-    record = await bench.manager().deploy(request(provider="runpod"))
+    info = await bench.service().deploy(request(provider="runpod"))
     began = asyncio.Event()
     bench.checkpoint = lambda name: began.set() if name == "before stop" else None
-    stopping = asyncio.create_task(bench.manager().stop(record.name))
+    stopping = asyncio.create_task(bench.service().stop(info.name))
     await began.wait()
 
     stopping.cancel()
@@ -76,37 +74,33 @@ async def test_a_stop_that_is_interrupted_is_finished_by_whoever_looks_next(benc
 
 async def test_one_node_that_cannot_stop_keeps_no_other_from_stopping(bench: Bench):
     assert bench.cloud is not None
-    record = await bench.manager().deploy(request(provider="runpod", replicas=Replicas(2, 2)))
+    info = await bench.service().deploy(request(provider="runpod", replicas=Replicas(2, 2)))
     bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
 
     with pytest.raises(PartlyFailedError) as raised:
-        await bench.manager().stop(record.name)
+        await bench.service().stop(info.name)
     (refused,) = raised.value.failures.values()
     assert isinstance(refused, NoCapacityError)
     assert len(raised.value.done) == 1
     assert raised.value.usd_per_hour > 0.7
 
-    store = bench.context().store
-    assert sorted(node.status for node in store.nodes(record.id)) == ["stopped", "stopping"]
+    assert sorted(node.status for node in bench.nodes(info)) == ["stopped", "stopping"]
     assert await states(bench) == ("stopped", ["stopped", "stopped"])
 
 
 async def test_what_another_client_has_taken_over_stays_its_own(bench: Bench):
     assert bench.cloud is not None
-    manager = bench.manager()
-    record = await manager.deploy(request(provider="runpod"))
+    service = bench.service()
+    info = await service.deploy(request(provider="runpod"))
     bench.cloud.spoil(Fault(answer=400, method="POST", path=ACTIONS))
 
     def take_over(name: str) -> None:
         if name == "before stop":
-            store = bench.context().store
-            now = store.deployment(record.id)
-            assert now is not None
-            store.update_deployment(now, owner="elsewhere|1|1.0")
+            bench.context().store.update_deployment(bench.record(info), owner="elsewhere|1|1.0")
 
     bench.checkpoint = take_over
     with pytest.raises(NoCapacityError):
-        await bench.manager().stop(record.name)
+        await bench.service().stop(info.name)
 
-    (now,) = await manager.deployments()
+    (now,) = bench.records()
     assert now.owner == "elsewhere|1|1.0"
