@@ -59,18 +59,21 @@ async def probe(endpoint: Endpoint, *, timeout_s: float = PROBE_TIMEOUT_S) -> He
 
 
 async def wait_until_ready(
-    provider: Provider, name: str, endpoint: Endpoint, *, within_s: float
+    provider: Provider, node: Node, endpoint: Endpoint, *, within_s: float
 ) -> ProbeResult:
-    """Look until the node is ready or gone, at least once, and at most for `within_s` seconds."""
+    """Look until the node is ready or gone, at least once, and at most for `within_s` seconds.
+
+    A later node of the same name is another one: `endpoint` does not lead to it.
+    """
     deadline = time.monotonic() + within_s
     pause_s = FIRST_POLL_S
     while True:
-        node = await provider.describe(name)
-        found = ProbeResult(node=node)
-        if node is not None and node.status == "running":
+        seen = await provider.describe(node.name, node.id)
+        found = ProbeResult(node=seen)
+        if seen is not None and seen.status == "running":
             left_s = max(deadline - time.monotonic(), FIRST_POLL_S)
             health = await probe(endpoint, timeout_s=min(PATIENT_PROBE_TIMEOUT_S, left_s))
-            found = ProbeResult(node=node, health=health)
+            found = ProbeResult(node=seen, health=health)
         if found.health is not None or found.is_gone or time.monotonic() >= deadline:
             return found
         await asyncio.sleep(pause_s)

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import platform
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,8 +34,10 @@ from conduit_nb.deployments.boot import (
 from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.info import DeploymentInfo, DeploymentStatus, ServedModel
 from conduit_nb.errors import (
+    DeploymentError,
     EndpointAuthError,
     EndpointError,
+    EndpointUnreachableError,
     NameTakenError,
 )
 from conduit_nb.events import Step
@@ -48,9 +51,12 @@ from conduit_nb.together import all_or_none
 from conduit_nb.units import duration
 
 PORT_IN_USE_EXIT_CODE = 98
-PORT_TRIES = 3
+LAUNCHES = 3
+"""How often one client launches a server whose port is taken, or that others replace."""
 HUNG_AFTER_S = 30.0  # a server that converts or loads on a busy machine may be silent for seconds
 LIST_TIMEOUT_S = 2.0
+SLACK_S = 30.0
+"""What one who waits for others gives them beyond a boot, and a silence, of their servers."""
 
 
 class SharedServer:
@@ -72,23 +78,34 @@ class SharedServer:
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return f"{self._runtime.name}-{self._provider.name}-{digest[:10]}"
 
-    async def connect(self) -> Endpoint:
+    async def connect(self, name: str | None = None) -> Endpoint:
         """Return where it answers: the running one, else one started now.
 
-        Raises BootError where it does not start.
+        A `name` is that of a shared server; one of another environment is not started from here.
+        Raises BootError where it does not start, DeploymentError where others have been starting it
+        for too long.
         """
-        name, tries = self.name, 0
+        if name not in (None, self.name):
+            return await self._reach_other(name or "")
+        name, launches, began = self.name, 0, time.monotonic()
+        longest_s = settings.boot_timeout_s() + self._hung_after_s + SLACK_S
         while True:
             endpoint = await self._running(name)
             if endpoint is not None:
                 return endpoint
+            waited_s = time.monotonic() - began
+            if waited_s > longest_s:
+                raise DeploymentError(
+                    f"Other processes have been starting {name} for {duration(waited_s)}.",
+                    hint=f"See what is wrong with it: conduit logs {name}.",
+                )
             try:
-                node = await self._launch(name, is_first=tries == 0)
+                node = await self._launch(name, is_first=launches == 0)
             except NameTakenError:
                 await asyncio.sleep(FIRST_POLL_S)  # another client was quicker: it is waited for
                 continue
-            tries += 1
-            endpoint = await self._booted(node, is_last=tries == PORT_TRIES)
+            launches += 1
+            endpoint = await self._booted(node, is_last=launches == LAUNCHES)
             if endpoint is not None:
                 return endpoint
 
@@ -154,10 +171,18 @@ class SharedServer:
     def _runtime(self) -> Runtime:
         return self._context.runtime(LMLITE)
 
+    async def _reach_other(self, name: str) -> Endpoint:
+        """Return where the shared server of another environment answers."""
+        node = await self._provider.describe(name)
+        if node is None or node.status == "gone":
+            raise EndpointUnreachableError(f"{name} does not run.", hint="See %conduit ps.")
+        return self._endpoint(node)
+
     async def _running(self, name: str) -> Endpoint | None:
         """Return the endpoint of what runs; give what another client has started its time.
 
-        What does not get ready is ended: then there is none.
+        What does not get ready is ended: then there is none. What another client has replaced
+        meanwhile is none either.
         """
         node = await self._provider.describe(name)
         if node is None or node.status == "gone":
@@ -171,7 +196,7 @@ class SharedServer:
             if health is None:
                 self._context.tell(f"{name} runs but is not ready yet; waiting for it.")
                 ready = await wait_until_ready(
-                    self._provider, name, endpoint, within_s=self._patience_s(node)
+                    self._provider, node, endpoint, within_s=self._patience_s(node)
                 )
                 health = ready.health
                 if ready.is_gone:
@@ -204,9 +229,10 @@ class SharedServer:
         return node
 
     async def _booted(self, node: Node, *, is_last: bool) -> Endpoint | None:
-        """Return the endpoint of a server that was just launched; None where its port was taken.
+        """Return the endpoint of a server that was just launched; None to look again.
 
-        One that is late, or has another key, is ended. Raises BootError.
+        That is where its port was taken, or where another client has replaced it meanwhile. One
+        that is late, or has another key, is ended. Raises BootError.
         """
         endpoint = self._endpoint(node)
         at_most_s = settings.boot_timeout_s()
@@ -217,9 +243,7 @@ class SharedServer:
 
         try:
             async with self._context.telling(say):
-                ready = await wait_until_ready(
-                    self._provider, node.name, endpoint, within_s=at_most_s
-                )
+                ready = await wait_until_ready(self._provider, node, endpoint, within_s=at_most_s)
         except EndpointAuthError:
             await endpoint.aclose()
             await self._provider.terminate(node.name, node.id)
@@ -233,6 +257,10 @@ class SharedServer:
         exit_code = ready.node.exit_code if ready.node is not None else None
         if exit_code == PORT_IN_USE_EXIT_CODE and not is_last:
             return None
+        if ready.is_gone and exit_code is None and not is_last:
+            later = await self._provider.describe(node.name)
+            if later is not None and later.status != "gone":
+                return None
         reason = "deadline" if not ready.is_gone else "gone" if exit_code is None else "exited"
         raise boot_error(
             node.name,
@@ -242,7 +270,7 @@ class SharedServer:
             within_s=at_most_s,
             setting="CONDUIT_BOOT_TIMEOUT_S",
             log=node.log,
-            port_tries=PORT_TRIES if exit_code == PORT_IN_USE_EXIT_CODE else 0,
+            port_tries=LAUNCHES if exit_code == PORT_IN_USE_EXIT_CODE else 0,
         )
 
     def _endpoint(self, node: Node, *, dialect: Dialect = "lmlite") -> Endpoint:

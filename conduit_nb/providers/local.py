@@ -112,9 +112,12 @@ class LocalProvider:
         # Shielded: a process that was started must get its record, whoever has lost interest.
         return await asyncio.shield(asyncio.to_thread(self._launch, spec, secrets))
 
-    async def describe(self, name: str, node_id: str | None = None) -> Node | None:  # noqa: ARG002  # its name is its id
-        """Return the node as it is now; one that is gone once more, with its exit code."""
-        return await asyncio.to_thread(self._describe, name)
+    async def describe(self, name: str, node_id: str | None = None) -> Node | None:
+        """Return the node as it is now; one that is gone once more, with its exit code.
+
+        With an id only that launch: where a later one has its name, it is gone.
+        """
+        return await asyncio.to_thread(self._describe, name, node_id)
 
     async def list_nodes(self) -> list[Node]:
         """Return every node that still runs, the oldest first."""
@@ -258,9 +261,12 @@ class LocalProvider:
                     hint="Check that it exists and that more processes may be started (ulimit -u).",
                 ) from err
 
-    def _describe(self, name: str) -> Node | None:
+    def _describe(self, name: str, node_id: str | None = None) -> Node | None:
         record = self._read(name)
         launched = self._children.get(name)
+        if node_id is not None:
+            record = record if record is not None and record.launch == node_id else None
+            launched = launched if launched is not None and launched[0].launch == node_id else None
         if record is not None:
             node = self._to_node(record)
             if node.status == "gone":

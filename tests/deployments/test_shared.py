@@ -1,4 +1,4 @@
-"""The manager, with real processes that speak LmLite's wire."""
+"""deployments/shared.py, with real processes that speak LmLite's wire."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 
 from conduit_nb.client import Endpoint
-from conduit_nb.deployments.sidecar import PORT_IN_USE_EXIT_CODE, SidecarManager
+from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.shared import PORT_IN_USE_EXIT_CODE, SharedServer
 from conduit_nb.errors import BootError, DeploymentError, StorageError
 from conduit_nb.events import Events
 from conduit_nb.protocol import ChatRequest, LoadRequest
+from conduit_nb.providers.base import Node
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.runtimes.base import ServerRequest
 from conduit_nb.state.installation import Installation
@@ -30,9 +31,18 @@ from tests.waiting import until
 pytestmark = pytest.mark.system  # real processes
 
 
+INSTALLATION = Installation(id="tests", secret=b"s" * 32)
+HUNG_AFTER_S = 1.0
+KEY = {"CONDUIT_API_KEY": "another"}
+
+
+def named(name: str) -> ServerRequest:
+    return ServerRequest(name=name)
+
+
 @dataclass
 class Bench:
-    """A manager with its own state folder; `told` is what it said."""
+    """Clients of one shared server, with their own state folder; `told` is what they said."""
 
     state_dir: Path
     events: Events = field(default_factory=Events)
@@ -42,20 +52,35 @@ class Bench:
     def __post_init__(self) -> None:
         self.events.subscribe(lambda event: self.told.append(getattr(event, "text", "")))
         self.provider = LocalProvider(grace_s=1)
-        self.manager = self.another_manager()
+        self.shared = self.client()
 
-    def another_manager(self, **named: Any) -> SidecarManager:
-        installation = Installation(id="tests", secret=b"s" * 32)
-        arguments: dict[str, Any] = {"installation": lambda: installation, "hung_after_s": 1.0}
-        return SidecarManager(events=self.events, **(arguments | named))
+    def client(
+        self, *flags: str, installation: Installation = INSTALLATION, **change: Any
+    ) -> SharedServer:
+        """Return what another client has, whose server is started with these flags."""
+        context = Context(
+            provider=lambda _: self.provider,
+            provider_names=lambda: ["local"],
+            runtime=lambda _: FakeRuntime(flags),
+            events=self.events,
+            installation=installation,
+        )
+        return SharedServer(context, **{"hung_after_s": HUNG_AFTER_S} | change)
 
-    async def ensure(self, *flags: str, manager: SidecarManager | None = None) -> Endpoint:
-        endpoint = await (manager or self.manager).ensure(FakeRuntime(flags), self.provider)
+    async def connect(self, shared: SharedServer | None = None) -> Endpoint:
+        endpoint = await (shared or self.shared).connect()
         self.endpoints.append(endpoint)
         return endpoint
 
     async def pids(self) -> list[int | None]:
         return [node.pid for node in await self.provider.list_nodes()]
+
+    async def launch(self, *flags: str, key: str | None = None) -> Node:
+        """Launch the server as another client does that goes away before it is ready."""
+        name = self.shared.name
+        spec = FakeRuntime(flags).launch_spec(ServerRequest(name=name))
+        secret = INSTALLATION.endpoint_key(name) if key is None else key
+        return await self.provider.launch(spec, {"CONDUIT_API_KEY": secret})
 
 
 @pytest.fixture
@@ -99,8 +124,8 @@ async def answer(endpoint: Endpoint, model: str = "m") -> str:
 
 
 async def test_the_first_call_starts_a_server_and_the_next_finds_it(bench: Bench):
-    first = await bench.ensure()
-    second = await bench.ensure(manager=bench.another_manager())
+    first = await bench.connect()
+    second = await bench.connect(bench.client())
 
     assert first.url == second.url
     assert first.dialect == second.dialect == "lmlite"
@@ -109,8 +134,8 @@ async def test_the_first_call_starts_a_server_and_the_next_finds_it(bench: Bench
 
 
 async def test_what_is_started_and_where_it_runs_is_told_once(bench: Bench):
-    await bench.ensure()
-    await bench.ensure()
+    await bench.connect()
+    await bench.connect()
 
     assert [text for text in bench.told if str(bench.state_dir) in text] == bench.told[:1]
     assert ".log" in bench.told[0]
@@ -118,8 +143,8 @@ async def test_what_is_started_and_where_it_runs_is_told_once(bench: Bench):
 
 
 async def test_calls_at_once_start_one_server(bench: Bench):
-    managers = [bench.another_manager() for _ in range(5)]
-    endpoints = await asyncio.gather(*[bench.ensure(manager=manager) for manager in managers])
+    clients = [bench.client() for _ in range(5)]
+    endpoints = await asyncio.gather(*map(bench.connect, clients))
 
     assert len({endpoint.url for endpoint in endpoints}) == 1
     assert len(await bench.pids()) == 1
@@ -128,24 +153,21 @@ async def test_calls_at_once_start_one_server(bench: Bench):
 async def test_the_name_is_made_of_installation_machine_version_and_environment(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    def name(manager: SidecarManager) -> str:
-        return manager.deployment_id(FakeRuntime(), bench.provider)
-
-    mine = name(bench.manager)
+    mine = bench.shared.name
     other = Installation(id="other", secret=b"s" * 32)
 
     assert mine.startswith("fake-local-")
-    assert name(bench.another_manager()) == mine
-    assert name(bench.another_manager(installation=lambda: other)) != mine
+    assert bench.client().name == mine
+    assert bench.client(installation=other).name != mine
     monkeypatch.setattr(sys, "prefix", "/another/environment")
-    assert name(bench.manager) != mine
+    assert bench.shared.name != mine
 
 
 async def test_a_server_that_was_killed_is_replaced(bench: Bench):
-    first = await bench.ensure()
+    first = await bench.connect()
     (pid,) = await bench.pids()
     os.kill(pid or 0, signal.SIGKILL)
-    second = await bench.ensure()
+    second = await bench.connect()
 
     assert (await answer(second)).endswith(": hello")
     assert first.url != second.url or await bench.pids() != [pid]
@@ -153,15 +175,15 @@ async def test_a_server_that_was_killed_is_replaced(bench: Bench):
 
 
 async def test_a_server_that_hangs_is_replaced_in_bounded_time(bench: Bench):
-    await bench.ensure()
+    await bench.connect()
     (pid,) = await bench.pids()
     os.kill(pid or 0, signal.SIGSTOP)
     before = len(bench.events.notices())
-    endpoint = await asyncio.wait_for(bench.ensure(), timeout=30)
+    endpoint = await asyncio.wait_for(bench.connect(), timeout=30)
 
     assert (await answer(endpoint)).endswith(": hello")
     assert await bench.pids() != [pid]
-    name = bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    name = bench.shared.name
     waits, replaced, starts = (notice.text for notice in bench.events.notices()[before:])
     assert name in waits
     assert name in replaced
@@ -169,21 +191,16 @@ async def test_a_server_that_hangs_is_replaced_in_bounded_time(bench: Bench):
 
 
 async def test_a_server_that_another_client_is_still_booting_is_waited_for(bench: Bench):
-    name = bench.manager.deployment_id(FakeRuntime(), bench.provider)
-    key = {"CONDUIT_API_KEY": Installation(id="tests", secret=b"s" * 32).endpoint_key(name)}
-    node = await bench.provider.launch(FakeRuntime().launch_spec(ServerRequest(name=name)), key)
-    await bench.ensure()
+    node = await bench.launch()
+    await bench.connect()
 
     assert await bench.pids() == [node.pid]
     assert not any(".log" in text for text in bench.told), "it started one of its own"
 
 
 async def test_a_server_that_was_started_with_another_key_is_replaced(bench: Bench):
-    name = bench.manager.deployment_id(FakeRuntime(), bench.provider)
-    node = await bench.provider.launch(
-        FakeRuntime().launch_spec(ServerRequest(name=name)), {"CONDUIT_API_KEY": "another"}
-    )
-    endpoint = await bench.ensure()
+    node = await bench.launch(key="another")
+    endpoint = await bench.connect()
 
     assert (await answer(endpoint)).endswith(": hello")
     assert await bench.pids() != [node.pid]
@@ -191,7 +208,7 @@ async def test_a_server_that_was_started_with_another_key_is_replaced(bench: Ben
 
 async def test_a_port_that_is_taken_meanwhile_is_left_for_another(bench: Bench, foreign_port: int):
     bench.provider = LocalProvider(choose_port=ports(foreign_port, foreign_port))
-    endpoint = await bench.ensure()
+    endpoint = await bench.connect()
 
     assert not endpoint.url.endswith(f":{foreign_port}")
     assert (await answer(endpoint)).endswith(": hello")
@@ -201,7 +218,7 @@ async def test_ports_that_are_all_taken_are_an_error(bench: Bench, foreign_port:
     bench.provider = LocalProvider(choose_port=lambda: foreign_port)
 
     with pytest.raises(BootError, match=r"\b3\b") as caught:
-        await bench.ensure()
+        await bench.connect()
 
     assert (caught.value.reason, caught.value.exit_code) == ("exited", PORT_IN_USE_EXIT_CODE)
     assert await bench.pids() == []
@@ -209,7 +226,7 @@ async def test_ports_that_are_all_taken_are_an_error(bench: Bench, foreign_port:
 
 async def test_a_server_that_dies_is_told_at_once_with_its_last_words(bench: Bench):
     with pytest.raises(BootError, match=LAST_WORDS) as caught:
-        await asyncio.wait_for(bench.ensure("--dies", "3"), timeout=15)
+        await asyncio.wait_for(bench.connect(bench.client("--dies", "3")), timeout=15)
 
     assert (caught.value.reason, caught.value.exit_code) == ("exited", 3)
     assert caught.value.log[-1] == LAST_WORDS
@@ -218,18 +235,18 @@ async def test_a_server_that_dies_is_told_at_once_with_its_last_words(bench: Ben
 
 
 async def test_only_the_last_words_of_this_launch_are_told(bench: Bench):
-    await bench.ensure()
+    await bench.connect()
     (node,) = await bench.provider.list_nodes()
     await bench.provider.terminate(node.name)
 
     with pytest.raises(BootError) as caught:
-        await bench.ensure("--dies", "3")
+        await bench.connect(bench.client("--dies", "3"))
 
     assert str(caught.value).count("--- ") == 1
 
 
 async def test_a_server_that_is_killed_while_it_boots_is_told_at_once(bench: Bench):
-    booting = asyncio.create_task(bench.ensure("--never-listens"))
+    booting = asyncio.create_task(bench.connect(bench.client("--never-listens")))
     (pid,) = await until(bench.pids)
     os.kill(pid or 0, signal.SIGKILL)
 
@@ -246,7 +263,7 @@ async def test_a_server_that_never_becomes_ready_is_ended(
     monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "0.5")
 
     with pytest.raises(BootError, match=r"\b0\.5 s\b") as caught:
-        await bench.ensure("--never-listens")
+        await bench.connect(bench.client("--never-listens"))
 
     assert (caught.value.reason, caught.value.exit_code) == ("deadline", None)
     assert "CONDUIT_BOOT_TIMEOUT_S" in caught.value.hint
@@ -254,30 +271,39 @@ async def test_a_server_that_never_becomes_ready_is_ended(
 
 
 async def test_a_cancelled_start_goes_on_and_is_found_by_the_next_call(bench: Bench):
-    starting = asyncio.create_task(bench.ensure())
+    starting = asyncio.create_task(bench.connect())
     (pid,) = await until(bench.pids)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await bench.ensure()
+    await bench.connect()
 
     assert await bench.pids() == [pid]
 
 
-async def test_a_lock_that_is_never_given_back_is_an_error_after_a_while(
+class Contended(LocalProvider):
+    """This machine, where another client is always quicker to launch what never gets ready."""
+
+    async def terminate(self, name: str, node_id: str | None = None) -> None:
+        await super().terminate(name, node_id)
+        if node_id is not None:
+            await self.launch(FakeRuntime(("--never-listens",)).launch_spec(named(name)), KEY)
+
+
+async def test_a_start_that_others_never_finish_is_an_error_after_a_while(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("conduit_nb.deployments.sidecar.LOCK_SLACK_S", 0.0)
+    monkeypatch.setattr("conduit_nb.deployments.shared.SLACK_S", 0.0)
     monkeypatch.setenv("CONDUIT_BOOT_TIMEOUT_S", "0.2")
-    manager = bench.another_manager(hung_after_s=0.1)
-    name = manager.deployment_id(FakeRuntime(), bench.provider)
-    (bench.state_dir / "locks").mkdir()
-    lock = filelock.FileLock(bench.state_dir / "locks" / f"{name}.lock")
-    with lock, pytest.raises(DeploymentError, match=name) as caught:
-        await bench.ensure(manager=manager)
+    bench.provider = Contended(grace_s=1)
+    await bench.launch("--never-listens")
 
-    assert f"fuser {lock.lock_file}" in caught.value.hint
-    assert await bench.pids() == []
+    with pytest.raises(DeploymentError) as caught:
+        await bench.connect(bench.client(hung_after_s=0.1))
+
+    assert not isinstance(caught.value, BootError)
+    assert bench.shared.name in str(caught.value)
+    assert len(await bench.pids()) == 1
 
 
 async def test_no_permission_in_the_state_folder_is_an_error_that_names_the_variable(
@@ -287,17 +313,17 @@ async def test_no_permission_in_the_state_folder_is_an_error_that_names_the_vari
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(bench.state_dir / "file" / "state"))
 
     with pytest.raises(StorageError) as caught:
-        await bench.ensure()
+        await bench.connect()
 
     assert "CONDUIT_STATE_DIR" in caught.value.hint
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(bench.state_dir))
 
 
 async def test_deployments_are_listed_with_what_their_servers_say(bench: Bench):
-    await bench.ensure()
-    (info,) = await bench.manager.list_deployments([bench.provider])
+    await bench.connect()
+    (info,) = await bench.shared.infos()
 
-    assert info.name == bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    assert info.name == bench.shared.name
     assert (info.provider, info.runtime, info.status) == ("local", "fake", "running")
     assert (info.device, info.models) == ("cpu", {})
     assert info.idle_s is not None
@@ -305,14 +331,14 @@ async def test_deployments_are_listed_with_what_their_servers_say(bench: Bench):
 
 
 async def test_a_deployment_that_boots_or_hangs_is_listed_as_that(bench: Bench):
-    await bench.ensure()
+    await bench.connect()
     (pid,) = await bench.pids()
     await bench.provider.launch(
         FakeRuntime(("--never-listens",)).launch_spec(ServerRequest(name="deaf-local-1")),
         {"CONDUIT_API_KEY": "k"},
     )
     os.kill(pid or 0, signal.SIGSTOP)
-    listed = await bench.manager.list_deployments([bench.provider])
+    listed = await bench.shared.infos()
 
     assert {info.runtime: info.status for info in listed} == {
         "fake": "not answering",
@@ -321,21 +347,21 @@ async def test_a_deployment_that_boots_or_hangs_is_listed_as_that(bench: Bench):
 
 
 async def test_models_are_listed_by_deployment(bench: Bench):
-    await bench.ensure()
-    (model,) = await bench.manager.list_models([bench.provider])
+    await bench.connect()
+    (model,) = await bench.shared.models()
 
     assert (model.id, model.state, model.device) == ("loading", "ready", "cpu")
-    assert model.deployment == bench.manager.deployment_id(FakeRuntime(), bench.provider)
+    assert model.deployment == bench.shared.name
     assert model.memory_gib == 1.0
 
 
 async def test_a_model_is_unloaded_where_it_is_loaded(bench: Bench):
-    endpoint = await bench.ensure()
+    endpoint = await bench.connect()
     await endpoint.load_model(LoadRequest(model="owner/name"))
 
-    (unloaded,) = await bench.manager.unload_model([bench.provider], "owner/name")
+    (unloaded,) = await bench.shared.unload("owner/name")
 
     assert unloaded.id == "owner/name"
-    assert unloaded.deployment == bench.manager.deployment_id(FakeRuntime(), bench.provider)
-    assert [model.id for model in await bench.manager.list_models([bench.provider])] == ["loading"]
-    assert await bench.manager.unload_model([bench.provider], "owner/name") == []
+    assert unloaded.deployment == bench.shared.name
+    assert [model.id for model in await bench.shared.models()] == ["loading"]
+    assert await bench.shared.unload("owner/name") == []
