@@ -19,6 +19,7 @@ FAILURE_HOLDS_S = 3.0
 SHARED = "shared"
 
 Target = DeploymentRequest | str
+_Open = tuple[Endpoint, LoadingWatch]
 
 
 class Connections:
@@ -30,9 +31,9 @@ class Connections:
     def __init__(self, reach: Callable[[Target], Awaitable[Endpoint]], events: Events) -> None:
         self._reach = reach
         self._events = events
-        self._open: dict[str, tuple[Endpoint, LoadingWatch]] = {}
+        self._open: dict[str, _Open] = {}
         self._replaced: list[Endpoint] = []
-        self._starts: dict[str, asyncio.Task[Endpoint]] = {}
+        self._starts: dict[str, asyncio.Task[_Open]] = {}
         self._waiting: Counter[str] = Counter()
         self._failures: dict[str, tuple[float, ConduitError]] = {}
 
@@ -40,15 +41,14 @@ class Connections:
         """Return where it is served; `fresh` looks again, as what is known does not answer."""
         known = self._open.get(_key(target))
         if known is None or fresh:
-            await self._started(target)
-            known = self._open[_key(target)]
+            known = await self._started(target)
         endpoint, watch = known
         watch.look()
         return endpoint
 
-    def forget_shared(self) -> None:
-        """Ask for the shared server anew: it has been stopped."""
-        known = self._open.pop(SHARED, None)
+    def forget(self, target: Target) -> None:
+        """Ask for a target anew: it has been stopped."""
+        known = self._open.pop(_key(target), None)
         if known is not None:
             self._replaced.append(known[0])
 
@@ -62,7 +62,7 @@ class Connections:
         for endpoint in endpoints:
             await endpoint.aclose()
 
-    async def _started(self, target: Target) -> Endpoint:
+    async def _started(self, target: Target) -> _Open:
         """Return what the start of a target comes to, beginning it where nobody has.
 
         A failure holds for a moment for what had begun before it, so that a thousand rows do not
@@ -84,26 +84,28 @@ class Connections:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             if key != SHARED and self._waiting[key] == 1 and not task.done():
-                self._events.emit(Notice(text="Stopped: what was being started for it is ended."))
+                if isinstance(target, DeploymentRequest):  # of a name nothing is started
+                    text = "Stopped: what was being started for it is ended."
+                    self._events.emit(Notice(text=text))
                 self._starts.pop(key, None)
                 task.cancel()
             raise
         finally:
             self._waiting[key] -= 1
 
-    async def _opened(self, target: Target) -> Endpoint:
+    async def _opened(self, target: Target) -> _Open:
         key = _key(target)
         endpoint = await self._reach(target)
         known = self._open.get(key)
         if known is not None and key == SHARED and known[0].url == endpoint.url:
             await endpoint.aclose()
-            return known[0]
+            return known
         if known is not None:
             self._replaced.append(known[0])
-        self._open[key] = (endpoint, LoadingWatch(endpoint, self._events))
-        return endpoint
+        self._open[key] = opened = (endpoint, LoadingWatch(endpoint, self._events))
+        return opened
 
-    def _ended(self, key: str, task: asyncio.Task[Endpoint]) -> None:
+    def _ended(self, key: str, task: asyncio.Task[_Open]) -> None:
         if self._starts.get(key) is task:
             del self._starts[key]
         if task.cancelled():

@@ -167,7 +167,7 @@ class Deployments:
 
     async def load(self, config: LmLiteModelConfig, *, replicas: int = 1) -> None:
         """Load a model into the shared server, each replica on a device of its own."""
-        endpoint = await self.connect(DeploymentRequest())
+        endpoint = await self.connect(DeploymentRequest(), fresh=True)
         await self.shared.load(endpoint, config, replicas)
 
     async def unload(self, model_id: str) -> list[ServedModel]:
@@ -207,10 +207,14 @@ class Deployments:
                     param=option,
                     hint=f"Leave {option} out, or choose another provider (docker) or runtime.",
                 )
+            await self.connect(request, fresh=True)
             for config in request.models:
                 await self.load(config)
             info = await self.find(request)
-            assert info is not None, "it has just answered"
+            if info is None:
+                raise DeploymentEndedError(
+                    f"{self.shared.name} was stopped meanwhile.", hint="Deploy it again."
+                )
             return info
         return await self._info(await self._running(request, is_for_its_lease=True))
 
@@ -254,7 +258,7 @@ class Deployments:
         """
         if name == ALL:
             return await self._stop_all()
-        if name is None or await self.shared.has(name):
+        if name is None or await self._is_shared(name):
             return await self._stop_shared(name or self.shared.name)
         return [await self._stop(await self._named(name))]
 
@@ -293,9 +297,7 @@ class Deployments:
         """
         if name == ALL:
             return await self._terminate_all()
-        is_shared = False
-        with suppress(ConduitError):  # that it cannot be seen keeps nothing else from ending
-            is_shared = await self.shared.has(name)
+        is_shared = await self._is_shared(name)
         return await (self._stop_shared(name) if is_shared else self._terminate(name))
 
     async def extend(self, name: str, hours: float) -> DeploymentInfo:
@@ -394,17 +396,7 @@ class Deployments:
     async def _reach(self, target: DeploymentRequest | str) -> Endpoint:
         """Return an endpoint of a request or a name, newly made."""
         if isinstance(target, str):
-            if await self.shared.has(target):
-                return await self.shared.connect()
-            record = await self._named(target)
-            if record.status != "running":
-                raise EndpointUnreachableError(
-                    f"{record.name} is {record.status}.",
-                    hint=f"Start it: %conduit start {record.name}."
-                    if record.status == "stopped"
-                    else "See %conduit ps.",
-                )
-            return await replicas.endpoint(self.context, record)
+            return await self._reach_named(target)
         if target.is_shared:
             return await self.shared.connect()
         await self._require_not_ended(target)
@@ -416,6 +408,32 @@ class Deployments:
         if target.replicas.max > target.replicas.min:
             self._follow(target, endpoint)
         return endpoint
+
+    async def _reach_named(self, name: str) -> Endpoint:
+        """Return where a deployment answers that runs; nothing that costs is started."""
+        if await self._is_shared(name):
+            return await self.shared.connect(name)
+        await self._named(name)
+        await self.look()  # it may have stopped by itself: who asks is to hear of that
+        record = await self._named(name)
+        if record.status != "running":
+            is_stopped = record.status == "stopped"
+            raise EndpointUnreachableError(
+                f"{record.name} is {record.status}.",
+                hint=f"Start it: %conduit start {record.name}."
+                if is_stopped
+                else "See %conduit ps.",
+            )
+        return await replicas.endpoint(self.context, record)
+
+    async def _is_shared(self, name: str) -> bool:
+        """Say whether that is a shared server; one that cannot be seen is none.
+
+        Whatever is wrong with this machine's servers keeps nothing rented from being stopped.
+        """
+        with suppress(ConduitError):
+            return await self.shared.has(name)
+        return False
 
     async def _ensure(self, request: DeploymentRequest) -> RoutedEndpoint:
         """Return where the request is served, with every node that is running.
@@ -539,15 +557,24 @@ class Deployments:
         A cell or a block that would rent them once more is more often one that should use what
         runs; who wants both deploys the other one by name.
         """
-        if await self._of_request(request) is not None:
+        if await self._near_match(request) is None:
             return
+        await self.look()  # it may have ended by itself
+        near = await self._near_match(request)
+        if near is not None:
+            raise NearMatchError(near.name, differences=near.request.compared(request))
+
+    async def _near_match(self, request: DeploymentRequest) -> DeploymentRecord | None:
+        """Return what runs with the same models and runtime, where nothing is just as asked for."""
+        if not request.models or await self._of_request(request) is not None:
+            return None
         wanted = {model.model_id for model in request.models}
         for record in await self._live():
             other = record.request
             is_same = wanted == {model.model_id for model in other.models}
-            if record.status != "running" or not is_same or other.runtime != request.runtime:
-                continue
-            raise NearMatchError(record.name, differences=other.compared(request))
+            if record.status == "running" and is_same and other.runtime == request.runtime:
+                return record
+        return None
 
     def _follow(self, request: DeploymentRequest, endpoint: RoutedEndpoint) -> None:
         """Let the one who scales the deployment look at this endpoint, too."""
@@ -608,8 +635,9 @@ class Deployments:
 
     async def _stop_shared(self, name: str) -> list[DeploymentInfo]:
         info = await self.shared.stop(name)
+        self._connections.forget(name)
         if name == self.shared.name:
-            self._connections.forget_shared()
+            self._connections.forget(DeploymentRequest())
         return [] if info is None else [info]
 
     async def _stop_every_shared(self) -> list[DeploymentInfo]:
@@ -630,7 +658,7 @@ class Deployments:
             rate = (await self.cost()).usd_per_hour
         infos = [info for found in shared.done.values() for info in found]
         infos += deployed.done.values()
-        left = [info.name for info in infos if info.status != "stopped"]
+        left = [info.name for info in infos if info.status not in ("stopped", "terminating")]
         if left:
             self.context.tell(f"Left running, as it cannot be stopped: {', '.join(left)}.")
         if rate > 0:
@@ -649,8 +677,9 @@ class Deployments:
         return await self._info(record)
 
     async def _terminate_all(self) -> list[DeploymentInfo]:
+        has_state = self.context.has_state()
         works = {LOCAL_SERVER: self._stop_every_shared()}
-        if self.context.has_state():
+        if has_state:
             works[_DEPLOYMENTS] = self._terminate(ALL)
         outcome: Outcome[list[DeploymentInfo]] = await each(works)
         if _DEPLOYMENTS in outcome.failures:

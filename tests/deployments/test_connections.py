@@ -1,79 +1,51 @@
-"""deployments/starts.py: one start for all who wait, and none for nobody."""
+"""deployments/connections.py: one start for all who wait, and none for nobody."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
 from conduit_nb.blocks.host import begun
-from conduit_nb.deployments.starts import Starts
+from conduit_nb.client import Endpoint
+from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.deployments.connections import Connections, Target
 from conduit_nb.errors import BootError
 from conduit_nb.events import Events, Notice
+from conduit_nb.models.config import LmLiteModelConfig
+
+RENTED = DeploymentRequest(provider="runpod", models=(LmLiteModelConfig("m/one"),))
+SHARED = DeploymentRequest()
+URL = "http://127.0.0.1:9"
 
 
 class Server:
-    """A start that waits until it is let go."""
+    """Something to be reached, that is up once it is let go; `urls` are where, one after another.
 
-    def __init__(self) -> None:
-        self.begun = self.cancelled = 0
+    It remembers what it was asked for, and the endpoints that it gave.
+    """
+
+    def __init__(self, *urls: str, is_up: bool = False) -> None:
+        self.asked: list[Target] = []
+        self.given: list[Endpoint] = []
+        self.cancelled = 0
         self.go = asyncio.Event()
+        self._urls = list(urls) or [URL]
+        if is_up:
+            self.go.set()
 
-    async def start(self) -> str:
-        self.begun += 1
+    async def reach(self, target: Target) -> Endpoint:
+        self.asked.append(target)
         try:
             await self.go.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return "up"
-
-
-def asked(starts: Starts[str], server: Server, *, ends: bool = True) -> asyncio.Task[str]:
-    return asyncio.create_task(starts.join("a", server.start, ends_unwanted=ends))
-
-
-async def test_who_asks_meanwhile_gets_the_same_answer():
-    starts, server = Starts[str](Events()), Server()
-    tasks = [asked(starts, server) for _ in range(3)]
-    await asyncio.sleep(0)
-    server.go.set()
-
-    assert await asyncio.gather(*tasks) == ["up"] * 3
-    assert server.begun == 1
-
-
-async def test_a_start_goes_on_while_one_still_wants_it():
-    starts, server = Starts[str](Events()), Server()
-    first, second = asked(starts, server), asked(starts, server)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    first.cancel()
-    await asyncio.wait([first])
-    server.go.set()
-
-    assert await second == "up"
-    assert server.cancelled == 0
-
-
-@pytest.mark.parametrize("ends", [True, False])
-async def test_a_start_that_nobody_wants_ends_where_it_costs(ends: bool):
-    events = Events()
-    starts, server = Starts[str](events), Server()
-    tasks = [asked(starts, server, ends=ends) for _ in range(2)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    await asyncio.sleep(0)
-
-    assert server.cancelled == (1 if ends else 0)
-    assert len(events.notices()) == (1 if ends else 0)
-    assert all(isinstance(notice, Notice) for notice in events.notices())
-    server.go.set()
-    assert await asked(starts, server) == "up"
+        url = self._urls.pop(0) if len(self._urls) > 1 else self._urls[0]
+        self.given.append(Endpoint(url))
+        return self.given[-1]
 
 
 class Failing:
@@ -82,27 +54,156 @@ class Failing:
     def __init__(self) -> None:
         self.tried = 0
 
-    async def start(self) -> str:
+    async def reach(self, target: Target) -> Endpoint:
         self.tried += 1
         raise BootError("It does not boot.", hint="Look.")
 
 
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    yield server
+    for endpoint in server.given:
+        await endpoint.aclose()
+
+
+def asked(
+    connections: Connections, target: Target = RENTED, *, fresh: bool = False
+) -> asyncio.Task[Endpoint]:
+    return asyncio.create_task(connections.connect(target, fresh=fresh))
+
+
+async def some_turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_asks_meanwhile_gets_the_same_answer(server: Server):
+    connections = Connections(server.reach, Events())
+    tasks = [asked(connections) for _ in range(3)]
+    await some_turns()
+    server.go.set()
+
+    first, *others = await asyncio.gather(*tasks)
+    assert all(one is first for one in others)
+    assert await connections.connect(RENTED) is first
+    assert server.asked == [RENTED]
+
+
+async def test_each_target_has_a_server_of_its_own(server: Server):
+    connections = Connections(server.reach, Events())
+    server.go.set()
+    other = DeploymentRequest(provider="docker", models=RENTED.models)
+    targets: list[Target] = [RENTED, other, SHARED, "a name"]
+
+    found = [await connections.connect(target) for target in targets]
+
+    assert len({id(one) for one in found}) == len(targets)
+    assert server.asked == targets
+
+
+async def test_all_that_load_their_models_into_the_shared_server_share_it(server: Server):
+    connections = Connections(server.reach, Events())
+    server.go.set()
+
+    first = await connections.connect(SHARED)
+
+    assert await connections.connect(DeploymentRequest(models=RENTED.models)) is first
+
+
+async def test_a_start_goes_on_while_one_still_wants_it(server: Server):
+    connections = Connections(server.reach, Events())
+    first, second = asked(connections), asked(connections)
+    await some_turns()
+    first.cancel()
+    await asyncio.wait([first])
+    server.go.set()
+
+    assert (await second).url == URL
+    assert server.cancelled == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "is_cancelled", "is_told"),
+    [(RENTED, True, True), ("a name", True, False), (SHARED, False, False)],
+)
+async def test_a_start_that_nobody_wants_ends_where_it_costs(
+    server: Server, target: Target, is_cancelled: bool, is_told: bool
+):
+    events = Events()
+    connections = Connections(server.reach, events)
+    tasks = [asked(connections, target) for _ in range(2)]
+    await some_turns()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await some_turns()
+
+    assert server.cancelled == (1 if is_cancelled else 0)
+    assert len(events.notices()) == (1 if is_told else 0)
+    assert all(isinstance(notice, Notice) for notice in events.notices())
+    server.go.set()
+    assert (await connections.connect(target)).url == URL
+
+
+async def test_what_does_not_answer_any_more_is_reached_again(server: Server):
+    connections = Connections(server.reach, Events())
+    server.go.set()
+    first = await connections.connect(RENTED)
+
+    again = await connections.connect(RENTED, fresh=True)
+
+    assert again is not first
+    assert await connections.connect(RENTED) is again
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("moves", [False, True])
+async def test_the_shared_server_is_the_same_one_until_it_is_elsewhere(moves: bool):
+    server = Server(URL, f"{URL}/elsewhere" if moves else URL, is_up=True)
+    connections = Connections(server.reach, Events())
+    first = await connections.connect(SHARED)
+
+    again = await connections.connect(SHARED, fresh=True)
+
+    assert (again is first) != moves
+    await connections.aclose()
+
+
+async def test_what_has_been_stopped_is_reached_again_also_while_somebody_waits_for_it(
+    server: Server,
+):
+    connections = Connections(server.reach, Events())
+    waits = asked(connections, SHARED)
+    await some_turns()
+    server.go.set()
+    await asyncio.sleep(0)  # it is up, and who waits for it has not been told yet
+    connections.forget(SHARED)
+
+    assert (await waits).url == URL
+    connections.forget(SHARED)
+    assert await connections.connect(SHARED) is not await waits
+    assert len(server.asked) == 2
+
+
 async def test_a_failure_holds_for_a_moment_for_what_had_begun_before_it():
-    starts, failing = Starts[str](Events()), Failing()
+    failing = Failing()
+    connections = Connections(failing.reach, Events())
 
     with begun(time.monotonic()):
         for _ in range(3):
             with pytest.raises(BootError):
-                await starts.join("a", failing.start, ends_unwanted=True)
+                await connections.connect(RENTED)
 
     assert failing.tried == 1
 
 
 async def test_what_begins_after_a_failure_tries_again_at_once():
-    starts, failing = Starts[str](Events()), Failing()
+    failing = Failing()
+    connections = Connections(failing.reach, Events())
 
     for _ in range(3):
         with begun(time.monotonic()), pytest.raises(BootError):
-            await starts.join("a", failing.start, ends_unwanted=True)
+            await connections.connect(RENTED)
 
     assert failing.tried == 3
