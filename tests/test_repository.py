@@ -46,7 +46,7 @@ NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
 TESTED_ELSEWHERE: dict[str, str] = {
     "conduit_nb/__init__.py": "tests/test_exports.py",
     "conduit_nb/compute/accelerator_table.py": "tests/compute/test_accelerators.py",
-    "conduit_nb/deployments/nodes.py": "tests/deployments/test_manager.py",
+    "conduit_nb/deployments/nodes.py": "tests/deployments/test_service.py",
     "conduit_nb/testing/provider_contract.py": "tests/contracts/test_providers.py",
     "conduit_nb/testing/pod_processes.py": "tests/providers/test_runpod.py",
 }
