@@ -146,17 +146,16 @@ async def test_a_command_that_would_be_ignored_is_refused_before_anything_is_wri
 async def test_what_a_custom_runtime_lacks_is_said_before_anything_is_written(
     bench: Bench, asked: dict[str, Any], param: str
 ):
-    context = replace(bench.context(), runtime=lambda _: CustomRuntime())
-    manager = DeploymentManager(context)
+    service = bench.service(runtime=lambda _: CustomRuntime())
     wanted = request("runpod", runtime="custom", **asked)
 
-    for attempt in (manager.quote, manager.deploy):
+    for attempt in (service.quote, service.deploy):
         with pytest.raises(ArgumentError) as caught:
             await attempt(wanted)
         assert caught.value.param == param
 
-    assert context.store.deployments(live_only=False) == []
-    assert context.store.nodes(live_only=False) == []
+    assert service.context.store.deployments(live_only=False) == []
+    assert service.context.store.nodes(live_only=False) == []
 
 
 async def test_offerings_on_which_the_runtime_cannot_be_started_are_left_out(
@@ -168,7 +167,7 @@ async def test_offerings_on_which_the_runtime_cannot_be_started_are_left_out(
                 raise ArgumentError("One device only.", param="gpu_count", hint="Take one.")
             return super().launch_spec(request)
 
-    context = replace(bench.context(), runtime=lambda _: OnlyOnOne())
+    context = bench.context(runtime=lambda _: OnlyOnOne())
     quote = await make_quote(context, request("runpod", gpu="A100"))
 
     assert {one.offering.count for one in quote.servers[0].candidates} == {1}

@@ -153,7 +153,7 @@ async def test_a_server_that_does_not_boot_is_ended_and_its_last_words_are_told(
         await bench.service().deploy(request())
 
     assert (caught.value.reason, caught.value.exit_code) == ("exited", 3)
-    assert caught.value.log[-1] == LAST_WORDS
+    assert LAST_WORDS in caught.value.log, "its guard may have the last word"
     assert bench.running() == []
     assert bench.records() == []
 
@@ -245,7 +245,7 @@ class TestMoney:
         assert node.not_after is not None
         hours = (node.not_after - node.created_at).total_seconds() / 3600
         assert hours * node.usd_per_hour == pytest.approx(1.0)
-        with pytest.raises(ArgumentError, match=r"\b10\.0 h\b") as caught:
+        with pytest.raises(ArgumentError, match=r"\b10\.0\b") as caught:
             await bench.service().extend(info.name, 10)
         assert caught.value.param == "hours"
         assert "--max-usd" in caught.value.hint
