@@ -165,11 +165,12 @@ def test_what_cannot_be_rented_is_an_error_with_its_code(golden: GoldenAnswers):
 
 
 @pytest.mark.usefixtures("own_session", "cloud")
-def test_everything_can_be_ended_at_once(golden: GoldenAnswers):
+def test_everything_can_be_stopped_and_ended_at_once(golden: GoldenAnswers):
     golden.check("deploy/without_a_name", *RENT, "--hours", "0.5", "--max-usd", "2")
     golden.check("terminate/all", "terminate", "all")
     golden.check("deploy/rented", *RENT, "--name", "mine")
     golden.check("stop/all", "stop", "all")
+    golden.check("terminate/all_stopped", "terminate", "all")
 
 
 @pytest.mark.usefixtures("own_session", "cloud")
