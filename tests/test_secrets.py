@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from conduit_nb.deployments.overview import cost_report
 from conduit_nb.errors import ConduitError
 from conduit_nb.testing.runpod_server import Fault, RunpodServer
 from tests.deployments.deployed import INSTALLATION, Bench, rented, request
@@ -45,27 +44,28 @@ async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
     (home / "token").write_text(FILED_TOKEN)
     (home / ".runpod" / "config.toml").write_text(f'[default]\napi_key = "{cloud.key}"\n')
     bench = Bench(tmp_path, cloud=cloud, gives_key=False)
-    manager = bench.manager()
+    service = bench.service()
     shown: list[str] = []
     for provider in ("local", "runpod"):
-        record = await manager.deploy(request(provider))
-        nodes = await manager.context.read(manager.context.store.nodes, record.id)
+        info = await service.deploy(request(provider))
+        nodes = bench.nodes(info)
         lines = [
             line
             for node in nodes
             async for line in bench.provider(provider).logs(node.name, node.provider_id)
         ]
-        shown += [repr(record), repr(nodes), *lines, repr(await cost_report(manager.context))]
+        shown += [repr(info), repr(bench.record(info)), repr(nodes), *lines]
+        shown += [repr(await service.cost())]
         shown += [repr(await bench.provider(provider).list_nodes())]
-        await manager.terminate(record.name)
+        await service.terminate(info.name)
     cloud.spoil(Fault(answer=500, method="POST", path="/pods", detail=f"no: {cloud.key}", times=9))
     try:
-        await manager.deploy(request("runpod"))
+        await service.deploy(request("runpod"))
     except ConduitError as err:
         shown += [str(err), err.hint, "".join(traceback.format_exception(err))]
     shown += bench.told
-    for record in await manager.deployments():
-        await manager.terminate(record.name)
+    for record in bench.records():
+        await service.terminate(record.name)
 
     keys = {
         "the account's": cloud.key,
@@ -74,9 +74,7 @@ async def test_after_everything_that_a_deployment_does_no_key_is_left_anywhere(
         "the installation's": INSTALLATION.secret.decode(),
         **{
             f"the endpoint's of {one.id}": INSTALLATION.endpoint_key(one.id)
-            for one in await manager.context.read(
-                manager.context.store.deployments, live_only=False
-            )
+            for one in bench.context().store.deployments(live_only=False)
         },
         **{f"the pod's {pod.name}": pod.key for pod in cloud.account.pods()},
     }

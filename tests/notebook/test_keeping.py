@@ -16,8 +16,7 @@ async def _theirs(folder: Path) -> str:
     """Deploy something as another installation does, and return its node's name."""
     bench = Bench(folder)
     bench.local = LocalProvider(grace_s=1)
-    record = await bench.manager().deploy(request())
-    (node,) = await bench.context().read(bench.context().store.nodes, record.id)
+    (node,) = bench.nodes(await bench.service().deploy(request()))
     return node.name
 
 
