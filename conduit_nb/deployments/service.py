@@ -224,6 +224,7 @@ class Deployments:
 
     async def require_deployable(self, quote: Quote) -> None:
         """Raise what `deploy` would raise of a new deployment before it starts anything."""
+        await self.context.opened()
         await self._require_lease_affordable(quote)
         record = await new_record(self.context, quote.request)
         _require_free_name(await self._live(), record.name)
@@ -241,6 +242,8 @@ class Deployments:
     ) -> None:
         """Raise SpendCapError where an estimate is above what is left of the caps."""
         if isinstance(target, str):
+            if await self._is_shared(target):
+                return
             record = await self._named(target)
             await self._require_affordable(usd, record, record.request, what=what)
         else:
@@ -417,12 +420,10 @@ class Deployments:
         await self.look()  # it may have stopped by itself: who asks is to hear of that
         record = await self._named(name)
         if record.status != "running":
-            is_stopped = record.status == "stopped"
+            start = f"Start it: %conduit start {record.name}."
             raise EndpointUnreachableError(
                 f"{record.name} is {record.status}.",
-                hint=f"Start it: %conduit start {record.name}."
-                if is_stopped
-                else "See %conduit ps.",
+                hint=start if record.status == "stopped" else "See %conduit ps.",
             )
         return await replicas.endpoint(self.context, record)
 
@@ -758,6 +759,12 @@ class Deployments:
         names = [record.name for record in live]
         with suppress(ConduitError):  # that it cannot be seen is not what was asked
             names = [*await self.shared.names(), *names]
+        if name in names:
+            raise ArgumentError(
+                f"{name} is the local server: it has no lease, and is started when it is needed.",
+                param="name",
+                hint=f"Stop it: %conduit stop {name}.",
+            )
         raise ArgumentError(
             f"No deployment named {name!r}.",
             param="name",

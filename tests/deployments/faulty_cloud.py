@@ -14,8 +14,13 @@ from typing import Any, Literal
 
 from conduit_nb.compute.launch import LaunchSpec
 from conduit_nb.compute.offerings import ComputeOffering
+from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.service import Deployments
+from conduit_nb.deployments.shared import SharedServer
 from conduit_nb.errors import ProviderRefusedError, ProviderUnreachableError
-from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus
+from conduit_nb.providers.base import Capabilities, Listing, Node, NodeStatus, Provider
+from conduit_nb.providers.local import LocalProvider
+from tests.fake_lmlite import FakeRuntime
 
 USD_PER_HOUR = 0.5
 
@@ -154,6 +159,25 @@ class FaultyCloud:
             id=one.id,
             usd_per_hour=USD_PER_HOUR,
         )
+
+
+def provider_of(cloud: FaultyCloud, name: str) -> Provider:
+    """Return the cloud, and for what is shared this machine."""
+    if name == "local":
+        return LocalProvider(grace_s=1)
+    return cloud  # type: ignore[return-value]  # a field's name cannot be written to
+
+
+def service_of(cloud: FaultyCloud, *, scale_every_s: float = 5.0, **change: Any) -> Deployments:
+    """Return the deployments of one client; `change` is what is different in its context."""
+    given: dict[str, Any] = {
+        "provider": lambda name: provider_of(cloud, name),
+        "provider_names": lambda: ["faulty"],
+        "runtime": lambda name: FakeRuntime(name=name, dialect="openai"),
+        "plan_of": lambda *_: None,
+    }
+    context = Context(**given | change)
+    return Deployments(context, shared=SharedServer(context), scale_every_s=scale_every_s)
 
 
 @dataclass

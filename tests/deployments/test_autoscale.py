@@ -11,17 +11,13 @@ import pytest
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.deployments.autoscale import AutoScale
-from conduit_nb.deployments.context import Context
 from conduit_nb.deployments.routing import RoutedEndpoint
 from conduit_nb.deployments.service import Deployments
-from conduit_nb.deployments.shared import SharedServer
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.protocol import ChatRequest
-from conduit_nb.providers.local import LocalProvider
 from tests import waiting
 from tests.deployments.deployed import Bench, request
-from tests.deployments.faulty_cloud import Answering, FaultyCloud, answering_server
-from tests.fake_lmlite import FakeRuntime
+from tests.deployments.faulty_cloud import Answering, FaultyCloud, answering_server, service_of
 
 SLOW: ChatRequest = {"model": "slow", "messages": [{"role": "user", "content": "x"}]}
 
@@ -75,14 +71,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answerin
 
 
 def deployments_on(cloud: FaultyCloud) -> Deployments:
-    """Return the deployments of one client."""
-    local = LocalProvider()
-    context = Context(
-        provider=lambda name: local if name == "local" else cloud,  # type: ignore[arg-type,return-value]  # a field's name cannot be written to
-        provider_names=lambda: ["faulty"],
-        runtime=lambda name: FakeRuntime(name=name, dialect="openai"),
-    )
-    return Deployments(context, shared=SharedServer(context), scale_every_s=0.02)
+    """Return the deployments of one client, who looks often."""
+    return service_of(cloud, scale_every_s=0.02)
 
 
 async def some_looks() -> None:

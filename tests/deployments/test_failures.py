@@ -21,19 +21,24 @@ from typing import Any
 import pytest
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
-from conduit_nb.deployments.context import Context, utc_now
+from conduit_nb.deployments.context import utc_now
 from conduit_nb.deployments.money import Caps
 from conduit_nb.deployments.service import Deployments
-from conduit_nb.deployments.shared import SharedServer
 from conduit_nb.desk.desk import Desk
 from conduit_nb.errors import ConduitError
 from conduit_nb.models.config import LmLiteModelConfig
-from conduit_nb.providers.base import NodeStatus, Provider
-from conduit_nb.providers.local import LocalProvider
+from conduit_nb.providers.base import NodeStatus
 from conduit_nb.session import Session
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.state.store import Store
-from tests.deployments.faulty_cloud import FaultyCloud, Rented, Way, answering_server
+from tests.deployments.faulty_cloud import (
+    FaultyCloud,
+    Rented,
+    Way,
+    answering_server,
+    provider_of,
+    service_of,
+)
 from tests.fake_lmlite import FakeRuntime
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("interruptible")]
@@ -94,16 +99,12 @@ class World:
             self.do(self.service.deploy(request))
 
     def later(self) -> Deployments:
-        context = Context(
+        return service_of(
+            self.cloud,
             store=Store(),
-            provider=lambda name: provider_of(self.cloud, name),
-            provider_names=lambda: ["faulty"],
-            runtime=lambda name: FakeRuntime(name=name, dialect="openai"),
-            plan_of=lambda *_: None,
             caps=lambda: Caps(deployment_usd=5, day_usd=1000),
             clock=lambda: utc_now() + timedelta(seconds=30),
         )
-        return Deployments(context, shared=SharedServer(context))
 
     def records(self) -> tuple[list[DeploymentRecord], list[NodeRecord]]:
         store = Store()
@@ -127,13 +128,6 @@ def world(folder: Path, cloud: FaultyCloud, monkeypatch: pytest.MonkeyPatch) -> 
         yield World(folder, cloud, session)
     finally:
         session.close()
-
-
-def provider_of(cloud: FaultyCloud, name: str) -> Provider:
-    """Return the cloud, and this machine for what is shared."""
-    if name == "local":
-        return LocalProvider(grace_s=1)
-    return cloud  # type: ignore[return-value]  # a field's name cannot be written to
 
 
 def replace_name(cloud: FaultyCloud) -> FaultyCloud:

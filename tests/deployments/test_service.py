@@ -209,6 +209,20 @@ async def test_no_capacity_anywhere_is_told(stack: ExitStack, tmp_path: Path):
 
 
 class TestMoney:
+    async def test_what_would_be_refused_is_known_before_anything_was_ever_deployed(
+        self, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        bench = rented_bench(stack, tmp_path)
+        monkeypatch.setenv("CONDUIT_DB_URI", bench.url)
+        service = bench.service(store=None)  # it is opened when it is first needed
+        quote = await service.quote(request("runpod", max_usd=0.01))
+
+        with pytest.raises(SpendCapError):
+            await service.require_deployable(quote)
+
+        await service.require_deployable(await service.quote(request("runpod")))
+        assert bench.records() == []
+
     async def test_a_cap_that_is_too_small_creates_nothing_and_names_its_knob(
         self, stack: ExitStack, tmp_path: Path
     ):

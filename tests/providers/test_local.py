@@ -102,6 +102,29 @@ async def test_another_client_finds_the_node(provider: LocalProvider, state_dir:
     assert await other.list_nodes() == [mine]
 
 
+async def test_a_launch_is_told_from_a_later_one_of_its_name(
+    provider: LocalProvider, state_dir: Path
+):
+    other = LocalProvider(state_dir=state_dir)
+    first = await provider.launch(spec("--dies", "3"), SECRETS)
+    await until(other, "one", "gone")
+    later = await other.launch(spec(), SECRETS)
+
+    for client in (provider, other):
+        await client.terminate("one", first.id)
+        assert psutil.pid_exists(later.pid or 0)
+        for node_id in (None, later.id):
+            now = await client.describe("one", node_id)
+            assert now is not None
+            assert (now.id, now.pid) == (later.id, later.pid)
+    assert await other.describe("one", first.id) is None
+    ended = await provider.describe("one", first.id)
+    assert ended is not None
+    assert (ended.status, ended.exit_code) == ("gone", 3), "who launched it knows how it ended"
+    await provider.terminate("one", later.id)
+    assert await provider.list_nodes() == []
+
+
 async def test_a_name_is_taken_only_once(provider: LocalProvider):
     node = await provider.launch(spec(), SECRETS)
 
