@@ -451,14 +451,14 @@ TABLE: tuple[Command | Commands, ...] = (
     Command(
         "schema",
         "Define dataclasses, and show them as the model reads them.",
-        run_in_cell="conduit_nb.notebook.schema_cell:define_schemas",
+        run_in_cell="conduit_nb.notebook.cell:define_schemas",
         places=("cell",),
         details=_SCHEMA,
     ),
     Command(
         "block",
         "Make a typed function of an instruction.",
-        run_in_cell="conduit_nb.notebook.block_cell:define_block",
+        run_in_cell="conduit_nb.notebook.tasks:define_block",
         arguments=[Argument(name="name", metavar="NAME", source="block")],
         options=(*options_of(BlockOptions), *task_options()),
         places=("cell",),

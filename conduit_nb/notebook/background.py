@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 from conduit_nb.blocks.host import wait_until_done
 from conduit_nb.errors import ConduitError, RunError
 from conduit_nb.notebook.display import Shown, html_of
-from conduit_nb.notebook.moving_line import Throttle
+from conduit_nb.notebook.notices import Throttle
 from conduit_nb.notebook.progress import (
     NOTEBOOK_EVERY_S,
     ProgressLine,
     progress_text,
 )
-from conduit_nb.notebook.receipt_display import ReceiptView
-from conduit_nb.notebook.serving import Witness
+from conduit_nb.notebook.serving import ReceiptView, Witness
 from conduit_nb.notebook.shell import Display, Shell, is_notebook, is_unattended, new_display
 from conduit_nb.runs import Receipt, Run
 

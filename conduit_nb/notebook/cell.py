@@ -21,7 +21,12 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from conduit_nb.errors import ArgumentError, BlockError, ConduitError, SchemaError
-from conduit_nb.schemas import Length, Pattern, Range
+from conduit_nb.notebook.display import Line
+from conduit_nb.notebook.expressions import overwritten
+from conduit_nb.notebook.mdl_display import SchemaListings
+from conduit_nb.notebook.places import point
+from conduit_nb.notebook.shell import Cell, Shell, show_line
+from conduit_nb.schemas import Length, Pattern, Range, schema_of
 from conduit_nb.schemas.refusals import is_pydantic, not_a_dataclass
 from conduit_nb.spelling import nearest
 
@@ -317,3 +322,47 @@ def _names_in_text(text: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             yield node.id
+
+
+def define_schemas(cell: Cell) -> SchemaListings:
+    """Carry out `%%conduit schema`: define the cell's dataclasses and show their MDL."""
+    shell = cell.shell
+    warnings = overwritten(shell.user_ns, "", cell.body)
+    classes = classes_of(shell, cell.body)
+    for warning in warnings:
+        show_line(shell, Line(warning))
+    if not classes:
+        raise ArgumentError(
+            "The cell defines no dataclass.",
+            hint="Write one, like `class Review:` with lines `text: str`.",
+        )
+    return SchemaListings({kind.__name__: _mdl(kind, shell.user_ns) for kind in classes})
+
+
+def is_open(kind: type) -> bool:
+    """Say whether a dataclass is generic, so that it means something with arguments only."""
+    return bool(getattr(kind, "__parameters__", ()))
+
+
+def _mdl(kind: type, namespace: dict[str, Any]) -> str:
+    if is_open(kind):
+        return f"(a schema with an argument: {kind.__name__}[str], for example)"
+    return schema_of(kind, namespace=namespace).mdl
+
+
+def classes_of(shell: Shell, cell: str) -> list[type]:
+    """Define the cell's dataclasses in the user's namespace and return them.
+
+    Raises SchemaError, with the line, where one cannot become a schema.
+    """
+    filename = shell.compile.cache("\n" + cell, shell.execution_count, raw_code=cell)
+    classes = define_dataclasses(cell, shell.user_ns, filename=filename, compiler=shell.compile)
+    for kind in classes:
+        if is_open(kind):
+            continue
+        try:
+            schema_of(kind, namespace=shell.user_ns)
+        except SchemaError as error:
+            point(error, cell, kind.__name__)
+            raise
+    return classes

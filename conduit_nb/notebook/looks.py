@@ -16,7 +16,7 @@ from conduit_nb.notebook.mdl_display import SchemaView
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.pipeline_display import PipelineView
 from conduit_nb.notebook.plan_display import PlanView
-from conduit_nb.notebook.receipt_display import ReceiptView
+from conduit_nb.notebook.serving import ReceiptView
 from conduit_nb.plans.answer import PlanAnswer
 from conduit_nb.plans.choice import Choice
 from conduit_nb.runs.receipts import Receipt

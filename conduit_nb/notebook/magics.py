@@ -23,8 +23,7 @@ from conduit_nb.notebook.local_names import (
     names_seen,
     use_local_names,
 )
-from conduit_nb.notebook.moving_line import MovingLine
-from conduit_nb.notebook.notices import NoticeBoard
+from conduit_nb.notebook.notices import MovingLine, NoticeBoard
 from conduit_nb.notebook.reattached import reattached_line
 
 if TYPE_CHECKING:

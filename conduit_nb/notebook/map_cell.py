@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any
 from conduit_nb.blocks.tasks import LlmTask
 from conduit_nb.errors import ArgumentError, ConduitError, Interrupted, RunError
 from conduit_nb.notebook.background import BackgroundMap
-from conduit_nb.notebook.binding import Binding, require_bound
-from conduit_nb.notebook.block_cell import variable
-from conduit_nb.notebook.cell import require_only_classes
+from conduit_nb.notebook.cell import classes_of, is_open, require_only_classes
 from conduit_nb.notebook.cell_options import MapOptions
-from conduit_nb.notebook.details import DetailColumns, detail_columns
 from conduit_nb.notebook.display import Line
-from conduit_nb.notebook.examples import read_examples
-from conduit_nb.notebook.expressions import overwritten, resolve
+from conduit_nb.notebook.expressions import Binding, overwritten, require_bound, resolve
 from conduit_nb.notebook.frames import (
     ERROR_COLUMN,
     Rows,
     derived_input,
     read_columns,
+    read_examples,
     read_rows,
     to_records,
 )
@@ -34,17 +31,18 @@ from conduit_nb.notebook.local_names import names_seen
 from conduit_nb.notebook.preflight import Preflight, preflight
 from conduit_nb.notebook.progress import progress_view, summary_text
 from conduit_nb.notebook.reloaded import earlier_hints, require_reloaded
-from conduit_nb.notebook.remarks import remarks
 from conduit_nb.notebook.results import (
     ANSWER_COLUMN,
+    DetailColumns,
+    detail_columns,
     plain_result,
+    remarks,
     require_free_names,
     result_frame,
 )
-from conduit_nb.notebook.schema_cell import classes_of, is_open
 from conduit_nb.notebook.serving import Witness
 from conduit_nb.notebook.shell import Cell, Shell, show_line
-from conduit_nb.notebook.tasks import TaskOptions, task_of
+from conduit_nb.notebook.tasks import TaskOptions, task_of, variable
 from conduit_nb.options import options_of, parse_options
 from conduit_nb.runs import Run
 from conduit_nb.schemas import Schema, schema_of

@@ -14,12 +14,12 @@ from conduit_nb.blocks.http import HttpGetBlock, HttpPostBlock
 from conduit_nb.blocks.shell import SystemCommandBlock
 from conduit_nb.blocks.sqlite import Sqlite3Block
 from conduit_nb.errors import ArgumentError, PipelineError
-from conduit_nb.notebook.block_cell import variable
 from conduit_nb.notebook.cell import PROVIDED, run_statements
 from conduit_nb.notebook.display import Line
 from conduit_nb.notebook.expressions import overwritten, users_names
 from conduit_nb.notebook.pipeline_display import PipelineView
 from conduit_nb.notebook.shell import Cell, show_line
+from conduit_nb.notebook.tasks import variable
 from conduit_nb.spelling import nearest
 
 # Blocks that a cell may name without having imported them; what the user has defined wins.

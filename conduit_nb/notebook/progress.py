@@ -10,8 +10,8 @@ import sys
 from typing import Protocol, TextIO
 
 from conduit_nb.notebook.display import LONGEST_LINE, Shown, escaped, shortened
-from conduit_nb.notebook.moving_line import MovingLine, Throttle
-from conduit_nb.notebook.receipt_display import ReceiptView
+from conduit_nb.notebook.notices import MovingLine, Throttle
+from conduit_nb.notebook.serving import ReceiptView
 from conduit_nb.notebook.shell import Shell, is_notebook, new_display
 from conduit_nb.plain_text import plain
 from conduit_nb.runs import Receipt, Snapshot

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any, TypeVar, cast
@@ -20,12 +22,6 @@ import pandas as pd
 
 from conduit_nb.blocks.tasks import DetailedAnswer
 from conduit_nb.errors import ArgumentError, ConduitError
-from conduit_nb.notebook.details import (
-    CONFIDENCE_SUFFIX,
-    TRUNCATED_COLUMN,
-    DetailColumns,
-    lowest,
-)
 from conduit_nb.notebook.frames import ERROR_CODE_COLUMN, ERROR_COLUMN, Rows
 from conduit_nb.notebook.row_errors import error_texts, storable
 from conduit_nb.schemas import Schema
@@ -47,6 +43,70 @@ from conduit_nb.schemas.shapes import (
     Union,
     without_null,
 )
+from conduit_nb.units import counted
+
+TRUNCATED_COLUMN = "truncated"
+CONFIDENCE_SUFFIX = "_confidence"
+
+_INDEX = re.compile(r"\[[0-9]+\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailColumns:
+    """Which of them there are: `paths` are those of the fields that get a confidence."""
+
+    has_truncated: bool = False
+    paths: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, without a prefix."""
+        truncated = [TRUNCATED_COLUMN] if self.has_truncated else []
+        return [*truncated, *(path + CONFIDENCE_SUFFIX for path in self.paths)]
+
+
+def detail_columns(schema: Schema[Any], *, truncated: bool, confidence: bool) -> DetailColumns:
+    """Return the columns for answers of `schema`.
+
+    Each field that is chosen from a few (bool, Literal, Enum) has a confidence: at the top it is
+    `{field}_confidence`, in a record inside `{field}.{field}_confidence`. In a list it is
+    `{field}[].{field}_confidence`, the lowest of its items.
+    """
+    paths = _chosen_paths(schema.shape, "") if confidence else ()
+    return DetailColumns(has_truncated=truncated, paths=tuple(dict.fromkeys(paths)))
+
+
+def _chosen_paths(shape: Shape, path: str, above: tuple[Shape, ...] = ()) -> Iterator[str]:
+    """Yield the paths of chosen values; a record inside of itself, and a dict, is left out."""
+    if is_chosen(shape):
+        yield path
+        return
+    match shape:
+        case Record(fields=fields) if not any(shape is record for record in above):
+            for field in fields:
+                inside = f"{path}.{field.name}" if path else field.name
+                yield from _chosen_paths(field.shape, inside, (*above, shape))
+        case List(item=item):
+            yield from _chosen_paths(item, f"{path}[]", above)
+        case Union(members=members):
+            for member in members:
+                yield from _chosen_paths(member, path, above)
+        case _:
+            return
+
+
+def is_chosen(shape: Shape) -> bool:
+    """Say whether a value of `shape` is one of a few."""
+    inner, _ = without_null(shape)
+    members = inner.members if isinstance(inner, Union) else (inner,)
+    return all(isinstance(member, Bool | Choice | EnumChoice) for member in members)
+
+
+def lowest(confidence: Mapping[str, float], path: str) -> float | None:
+    """Return the lowest confidence at `path`, over all items of the lists on the way."""
+    found = [figure for place, figure in confidence.items() if _INDEX.sub("[]", place) == path]
+    return min(found, default=None)
+
 
 Out = TypeVar("Out")
 
@@ -314,3 +374,56 @@ def _objects(values: Sequence[Any]) -> pd.Series[Any]:
     for index, value in enumerate(values):
         array[index] = value
     return pd.Series(array, dtype=object)
+
+
+FEWEST_ALIKE = 10
+"""Fewer rows may well be alike."""
+
+
+def remarks(
+    records: Sequence[object],
+    takes: Schema[Any],
+    gives: Schema[Any],
+    outcomes: Sequence[DetailedAnswer[Any] | ConduitError],
+) -> list[str]:
+    """Return a line for each thing that is worth a look; `records` are what was asked about."""
+    pairs = [
+        (record, outcome.record)
+        for record, outcome in zip(records, outcomes, strict=True)
+        if isinstance(outcome, DetailedAnswer)
+    ]
+    empty = sum(_is_empty(record, takes) for record, _ in pairs)
+    found = [_about_empty(empty, list(takes.fields))] if empty else []
+    return [*found, *_about_alike([answer for _, answer in pairs], gives)]
+
+
+def _is_empty(record: object, takes: Schema[Any]) -> bool:
+    """Say whether the model had nothing to read."""
+    values = [getattr(record, name) for name in takes.fields]
+    return all(value is None or (isinstance(value, str) and not value.strip()) for value in values)
+
+
+def _about_empty(number: int, fields: list[str]) -> str:
+    where = fields[0] if len(fields) == 1 else "any of the columns"
+    has, its = ("has", "its answer is") if number == 1 else ("have", "their answers are")
+    return (
+        f"{counted(number, 'row')} {has} nothing in {where}: {its} made up. "
+        "Leave such rows out with dropna() before the map"
+    )
+
+
+def _about_alike(answered: Sequence[Any], gives: Schema[Any]) -> list[str]:
+    if len(answered) < FEWEST_ALIKE:
+        return []
+    alike: list[str] = []
+    for name, shape in gives.fields.items():
+        values = [getattr(record, name) for record in answered]
+        if is_chosen(shape) and values[0] is not None and all(one == values[0] for one in values):
+            shown = values[0].value if isinstance(values[0], Enum) else values[0]
+            alike.append(f"{name} {shown!r}")
+    if not alike:
+        return []
+    return [
+        f"Every row has {' and '.join(alike)}: see whether that is true. Examples (--examples) "
+        "show the model what you mean; --confidence says how sure it was"
+    ]

@@ -33,7 +33,7 @@ def test_the_last_error_is_shown_whole(cells: Cells):
 
     assert shown.startswith("SchemaError: line 3: $.x")
     assert "Traceback (most recent call last)" in shown
-    assert "schema_cell.py" in shown
+    assert "cell.py" in shown
 
 
 def test_an_error_of_python_code_counts_as_well(cells: Cells):

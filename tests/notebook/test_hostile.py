@@ -49,8 +49,7 @@ from conduit_nb.notebook.pipeline_display import PipelineView
 from conduit_nb.notebook.plan_display import PlanView
 from conduit_nb.notebook.preflight import Preflight
 from conduit_nb.notebook.progress import ProgressLine
-from conduit_nb.notebook.receipt_display import ReceiptView
-from conduit_nb.notebook.serving import Witness
+from conduit_nb.notebook.serving import ReceiptView, Witness
 from conduit_nb.plans.answer import PlanAnswer
 from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document

@@ -7,7 +7,7 @@ import io
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from conduit_nb.notebook.moving_line import Throttle
+from conduit_nb.notebook.notices import Throttle
 from conduit_nb.notebook.progress import (
     LogProgress,
     ProgressLine,

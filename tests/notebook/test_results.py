@@ -9,6 +9,7 @@ import json
 import pickle
 import sqlite3
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,9 +18,15 @@ import pytest
 
 import conduit_nb
 from conduit_nb.blocks.tasks import DetailedAnswer
-from conduit_nb.errors import ArgumentError, ReplyError
+from conduit_nb.errors import ArgumentError, BlockError, ConduitError, ReplyError
 from conduit_nb.notebook.frames import read_rows
-from conduit_nb.notebook.results import require_free_names, result_frame
+from conduit_nb.notebook.results import (
+    detail_columns,
+    lowest,
+    remarks,
+    require_free_names,
+    result_frame,
+)
 from conduit_nb.schemas import schema_of
 
 T = TypeVar("T")
@@ -397,3 +404,155 @@ def test_an_output_field_called_error_is_refused():
     with pytest.raises(ArgumentError, match=r"\bWrong\b.*'error'") as caught:
         require_free_names(read_rows([{"a": 1}], what="df"), schema_of(Wrong), "")
     assert caught.value.param == "output"
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@dataclass
+class Item:
+    name: str
+    color: Color
+
+
+@dataclass
+class Order:
+    urgent: bool
+    mood: Literal["good", "bad"] | None
+    first: Item
+    items: list[Item]
+    flags: list[bool]
+    note: str | None
+
+
+def test_each_field_that_is_chosen_from_a_few_has_a_column():
+    columns = detail_columns(schema_of(Order), truncated=True, confidence=True)
+
+    assert columns.names == [
+        "truncated",
+        "urgent_confidence",
+        "mood_confidence",
+        "first.color_confidence",
+        "items[].color_confidence",
+        "flags[]_confidence",
+    ]
+    assert detail_columns(schema_of(Order), truncated=False, confidence=False).names == []
+
+
+def test_of_a_list_the_lowest_counts():
+    told = {"items[0].color": 0.9, "items[12].color": 0.4, "urgent": 0.1}
+
+    assert lowest(told, "items[].color") == 0.4
+    assert lowest(told, "urgent") == 0.1
+    assert lowest(told, "mood") is None
+
+
+def test_a_frame_has_what_is_known_and_nothing_for_rows_that_failed():
+    @dataclass
+    class Label:
+        urgent: bool
+
+    schema = schema_of(Label)
+    rows = read_rows(pd.DataFrame({"text": ["a", "b", "c"]}, index=[3, 1, 2]), what="rows")
+    answers = [
+        DetailedAnswer(record=Label(urgent=True), confidence={"urgent": 0.75}),
+        ReplyError("no"),
+        DetailedAnswer(record=Label(urgent=False), is_truncated=True),
+    ]
+    columns = detail_columns(schema, truncated=True, confidence=True)
+
+    frame = result_frame(rows, schema, answers, prefix="p_", details=columns)
+
+    assert list(frame.columns) == [
+        "text",
+        "p_urgent",
+        "p_truncated",
+        "p_urgent_confidence",
+        "p_error",
+        "p_error_code",
+    ]
+    assert frame["p_truncated"].tolist() == [False, pd.NA, True]
+    assert frame["p_truncated"].dtype == "boolean"
+    assert frame["p_urgent_confidence"].tolist() == [0.75, pd.NA, pd.NA]
+    assert list(frame.index) == [3, 1, 2]
+
+
+def test_a_new_column_never_takes_the_name_of_another():
+    @dataclass
+    class Label:
+        truncated: bool
+
+    schema = schema_of(Label)
+    columns = detail_columns(schema, truncated=True, confidence=True)
+    rows = read_rows(pd.DataFrame({"truncated_confidence": [1]}), what="rows")
+
+    with pytest.raises(ArgumentError, match="'truncated_confidence'") as of_the_rows:
+        require_free_names(rows, schema, "", columns)
+    with pytest.raises(ArgumentError, match=r"\bLabel\b.*'p_truncated'") as of_a_field:
+        require_free_names(rows, schema, "p_", columns)
+    assert (of_the_rows.value.param, of_a_field.value.param) == ("prefix", "output")
+
+
+@dataclass
+class Ticket:
+    text: str | None
+
+
+@dataclass
+class Verdict:
+    mood: Literal["good", "bad"]
+    words: int
+
+
+def said(texts: list[str | None], moods: list[Literal["good", "bad"] | None]) -> list[str]:
+    outcomes: list[DetailedAnswer[Verdict] | ConduitError] = [
+        BlockError("failed")
+        if mood is None
+        else DetailedAnswer(record=Verdict(mood, 3), is_truncated=False, confidence={})
+        for mood in moods
+    ]
+    records = [Ticket(text) for text in texts]
+    return remarks(records, schema_of(Ticket), schema_of(Verdict), outcomes)
+
+
+def test_one_label_for_every_row_is_worth_a_look():
+    (line,) = said(["a"] * 10, ["good"] * 10)
+
+    assert line.startswith("Every row has mood 'good'")
+    assert "--examples" in line
+
+
+def test_fields_that_are_alike_are_told_in_one_line():
+    @dataclass
+    class Two:
+        mood: Literal["good", "bad"]
+        is_urgent: bool
+
+    outcomes: list[DetailedAnswer[Two] | ConduitError] = [
+        DetailedAnswer(record=Two("bad", is_urgent=True))
+    ] * 10
+    (line,) = remarks([Ticket("a")] * 10, schema_of(Ticket), schema_of(Two), outcomes)
+
+    assert line.startswith("Every row has mood 'bad' and is_urgent True: ")
+
+
+def test_nothing_is_said_of_few_rows_or_of_different_labels():
+    assert said(["a"] * 9, ["good"] * 9) == []
+    assert said(["a"] * 10, ["good"] * 9 + ["bad"]) == []
+
+
+def test_rows_that_failed_have_no_label():
+    assert said(["a"] * 10, ["good"] * 9 + [None]) == []
+
+
+def test_an_answer_to_nothing_is_made_up_and_is_counted():
+    assert said(["a", None, " "], ["good", "bad", "good"]) == [
+        "2 rows have nothing in text: their answers are made up. "
+        "Leave such rows out with dropna() before the map"
+    ]
+    assert said(["a", None], ["good", "bad"])[0].startswith("1 row has nothing in text: its")
+
+
+def test_a_row_without_text_that_failed_has_no_answer_to_speak_of():
+    assert said(["a", None], ["good", None]) == []
