@@ -86,7 +86,7 @@ class ConduitMagics(Magics):
                 self.notices.listen()
                 return run(shell, word, rest, cell)
         except SchemaError as error:
-            import_module("conduit_nb.notebook.places").point(error, cell or "")
+            import_module("conduit_nb.notebook.cell").point(error, cell or "")
             raise
         except KeyboardInterrupt:
             sign = "%" if cell is None else "%%"
