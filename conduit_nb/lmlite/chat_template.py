@@ -84,7 +84,7 @@ class ChatTemplate:
                 hint="Check the order and the roles of the messages.",
             ) from err
 
-    def least_tokens(self, text: str) -> int:
+    def min_tokens(self, text: str) -> int:
         """Return a number of tokens that `text` has in any case; costs nothing."""
         return len(text) // self._longest_token
 

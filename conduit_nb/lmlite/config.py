@@ -56,7 +56,7 @@ class EngineConfig:
     drafts: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (
+        for name, minimum in (
             ("max_concurrency", 1),
             ("max_model_len", 2),
             ("threads", 1),
@@ -69,9 +69,9 @@ class EngineConfig:
             value: object = getattr(self, name)
             if value is None and name in OPTIONAL:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
                 raise ArgumentError(
-                    f"{name}={value!r} is not a whole number of at least {least}.",
+                    f"{name}={value!r} is not a whole number of at least {minimum}.",
                     param=name,
                     hint=f"Leave {name} out to get the default.",
                 )

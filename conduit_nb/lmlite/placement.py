@@ -17,17 +17,17 @@ class Need:
     """What one copy of a model takes of a device, in bytes.
 
     `fixed_bytes` are there as long as the model is: weights, activations, what the runtime adds.
-    With less than `least_cache_bytes` it is of no use, with more than `most_cache_bytes` no better.
+    With less than `min_cache_bytes` it is of no use, with more than `max_cache_bytes` no better.
     """
 
     fixed_bytes: int
-    least_cache_bytes: int
-    most_cache_bytes: int
+    min_cache_bytes: int
+    max_cache_bytes: int
 
     @property
-    def least_bytes(self) -> int:
+    def min_bytes(self) -> int:
         """Return what must be free for it."""
-        return self.fixed_bytes + self.least_cache_bytes
+        return self.fixed_bytes + self.min_cache_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,19 +101,19 @@ def _place(need: Need, room: Room) -> Place | None:
     leaving: list[Tenant] = []
     free = room.free_bytes
     for tenant in sorted(room.tenants, key=lambda one: one.last_used):
-        if free >= need.least_bytes:
+        if free >= need.min_bytes:
             break
         if tenant.is_idle:
             leaving.append(tenant)
             free += tenant.bytes
-    if free < need.least_bytes:
+    if free < need.min_bytes:
         return None
     for tenant in reversed(leaving.copy()):  # who was too small to matter may stay
-        if free - tenant.bytes >= need.least_bytes:
+        if free - tenant.bytes >= need.min_bytes:
             leaving.remove(tenant)
             free -= tenant.bytes
     shared = int((free - need.fixed_bytes) * CACHE_SHARE)
-    cache = min(max(shared, need.least_cache_bytes), need.most_cache_bytes)
+    cache = min(max(shared, need.min_cache_bytes), need.max_cache_bytes)
     return Place(
         device=room.device,
         bytes=need.fixed_bytes + cache,

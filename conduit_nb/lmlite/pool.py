@@ -344,7 +344,7 @@ class ModelPool:
                 free = largest_free_bytes(all_idle(rooms), copies=entry.replicas)
                 raise estimate.refusal(max(free, 0))
             raise EndpointBusyError(
-                f"{entry.key.model_id} needs {estimate.need.least_bytes / GIB:.2f} GiB, which"
+                f"{entry.key.model_id} needs {estimate.need.min_bytes / GIB:.2f} GiB, which"
                 " models hold that are at work.",
                 retry_after_s=RETRY_AFTER_S,
                 hint="Retry when they are done, or raise CONDUIT_LMLITE_MEMORY_GIB.",

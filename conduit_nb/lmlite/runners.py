@@ -21,7 +21,7 @@ from conduit_nb.lmlite.probe import layer_shapes
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.scheduler import Batch, Sequence
 
-PAGES_MIN = 4
+MIN_PAGES = 4
 
 Attention = Literal["packed", "fallback"]
 
@@ -72,7 +72,7 @@ def choose_runner(
         pages = min(max_pages, config.cache_tokens // PAGE_TOKENS)
     elif per_token:
         room = _cache_bytes(loaded.device, config) - config.max_concurrency * per_sequence
-        pages = min(max_pages, max(room // (per_token * PAGE_TOKENS), PAGES_MIN))
+        pages = min(max_pages, max(room // (per_token * PAGE_TOKENS), MIN_PAGES))
     return fallback, pages
 
 
@@ -90,7 +90,7 @@ def _batched_runner(
         pages = min(max_pages, config.cache_tokens // PAGE_TOKENS)
     else:
         page_bytes = KvCache.bytes_per_page(layers, loaded.dtype)
-        pages = min(max_pages, max(_cache_bytes(loaded.device, config) // page_bytes, PAGES_MIN))
+        pages = min(max_pages, max(_cache_bytes(loaded.device, config) // page_bytes, MIN_PAGES))
     runner = ModelRunner(loaded, layers, pages=pages)
     runner.start()
     return runner, pages

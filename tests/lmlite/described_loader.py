@@ -66,7 +66,7 @@ class DescribedLoader:
         assert self.may_end.wait(10)
         if self.failure is not None:
             raise self.failure
-        need = Need(fixed_bytes=self.needs_gib * GIB - 1, least_cache_bytes=1, most_cache_bytes=1)
+        need = Need(fixed_bytes=self.needs_gib * GIB - 1, min_cache_bytes=1, max_cache_bytes=1)
         return ResolvedModel(
             folder=Path(key.model_id),
             estimate=Estimate(

@@ -19,7 +19,7 @@ from conduit_nb.lmlite.placement import (
 )
 
 GIB = 2**30
-NEED = Need(fixed_bytes=6 * GIB, least_cache_bytes=GIB, most_cache_bytes=4 * GIB)
+NEED = Need(fixed_bytes=6 * GIB, min_cache_bytes=GIB, max_cache_bytes=4 * GIB)
 
 
 def tenant(name: str, gib: int, *, used: float = 0, is_idle: bool = True) -> Tenant:
@@ -134,8 +134,8 @@ rooms = st.lists(
     max_size=4,
 )
 needs = st.builds(
-    lambda fixed, least, more: Need(
-        fixed_bytes=fixed, least_cache_bytes=least, most_cache_bytes=least + more
+    lambda fixed, minimum, more: Need(
+        fixed_bytes=fixed, min_cache_bytes=minimum, max_cache_bytes=minimum + more
     ),
     sizes,
     sizes,
@@ -148,7 +148,7 @@ def test_a_place_is_always_within_the_budget_and_never_costs_a_busy_model(need, 
     found = places(need, rooms, copies=copies)
 
     if found is None:
-        assert largest_free_bytes(rooms, copies=copies) < need.least_bytes or len(rooms) < copies
+        assert largest_free_bytes(rooms, copies=copies) < need.min_bytes or len(rooms) < copies
         return
     assert len({place.device for place in found}) == copies
     for place in found:
@@ -156,7 +156,7 @@ def test_a_place_is_always_within_the_budget_and_never_costs_a_busy_model(need, 
         staying = [one for one in room.tenants if one.name not in place.unloaded]
         assert set(place.unloaded) <= {one.name for one in room.tenants if one.is_idle}
         assert place.bytes <= replace(room, tenants=tuple(staying)).free_bytes
-        assert need.least_cache_bytes <= place.cache_bytes <= need.most_cache_bytes
+        assert need.min_cache_bytes <= place.cache_bytes <= need.max_cache_bytes
         for name in place.unloaded:  # nobody leaves for nothing
             kept = [*staying, *(one for one in room.tenants if one.name == name)]
-            assert replace(room, tenants=tuple(kept)).free_bytes < need.least_bytes
+            assert replace(room, tenants=tuple(kept)).free_bytes < need.min_bytes
