@@ -14,7 +14,7 @@ from conduit_nb.compute.overheads import Overheads, overheads_of
 from conduit_nb.compute.planning import plan
 from conduit_nb.compute.vram import GIB, Plan, PlannedModel
 from conduit_nb.errors import DoesNotFitError, ModelError, PlanError
-from conduit_nb.lmlite.placement import Need
+from conduit_nb.lmlite.placement import MemoryNeed
 from conduit_nb.models.config import DType, WeightQuantization
 from conduit_nb.models.spec import ModelDtype, ModelSpec
 from conduit_nb.models.weights import Weights, read_model, served_tensors
@@ -49,7 +49,7 @@ class Estimate:
     """
 
     model_id: str
-    need: Need
+    need: MemoryNeed
     tokens: int
     weight_bytes: int
     plan: Plan | None
@@ -116,7 +116,7 @@ def estimate(model_id: str, folder: Path, options: LoadOptions) -> Estimate:
     several = int((1 + overheads.scattered_kv_share) * sequence_bytes * options.max_concurrency)
     return Estimate(
         model_id=model_id,
-        need=Need(
+        need=MemoryNeed(
             fixed_bytes=device.total_bytes - device.kv_bytes - overheads.runtime_bytes,
             min_cache_bytes=device.kv_bytes,
             max_cache_bytes=max(several, device.kv_bytes),
@@ -150,7 +150,7 @@ def _unplanned(
     )
     return Estimate(
         model_id=model.model_id,
-        need=Need(
+        need=MemoryNeed(
             fixed_bytes=stored + work + overheads.bytes_per_model,
             min_cache_bytes=0,
             max_cache_bytes=UNKNOWN_CACHE_BYTES,
