@@ -8,7 +8,7 @@ from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import DType, WeightQuantization
 
 OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "prefix_cache_tokens")
-"""Limits that the engine finds itself where they are None."""
+"""Limits that the engine chooses itself where they are None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ class Engine:
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
-        max_tokens = min(config.max_model_len or loaded.steady_tokens, loaded.context_tokens)
+        max_tokens = min(config.max_model_len or loaded.stable_rope_tokens, loaded.context_tokens)
         runner, pages = choose_runner(loaded, config, max_tokens)
         self.attention: Attention = runner.attention
         self.context_tokens = min(max_tokens, pages * PAGE_TOKENS)

@@ -64,6 +64,6 @@ class EngineLoader:
         return engine
 
     def release(self) -> None:
-        """Give back the memory of engines that nobody has any more."""
+        """Give back the memory of engines that are gone."""
         gc.collect()
         release_unused(self._devices.names)

@@ -81,7 +81,7 @@ class Loader(Protocol):
         ...
 
     def release(self) -> None:
-        """Give back the memory of engines that nobody has any more."""
+        """Give back the memory of engines that are gone."""
         ...
 
 
@@ -261,7 +261,7 @@ class ModelPool:
         ]
 
     async def close(self) -> None:
-        """End every engine; open requests fail. What loads is given up (its thread goes on)."""
+        """End every engine; open requests fail. Loads are abandoned (their threads go on)."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for entry in self._entries.values():
@@ -393,7 +393,7 @@ class ModelPool:
         )
 
     async def _end(self, replicas: Sequence[_Replica]) -> None:
-        """End the engines of replicas that nobody can get any more, and free their memory."""
+        """End the engines of replicas that are not listed any more, and free their memory."""
         engines = [one.engine for one in replicas if one.engine is not None]
         for one in replicas:
             one.engine = None

@@ -47,7 +47,7 @@ class Runner(Protocol):
         ...
 
     def forget(self, sequence: Sequence) -> None:
-        """Let go of what is held for a sequence that has left. Idempotent."""
+        """Free what is held for a sequence that has left. Idempotent."""
         ...
 
 
@@ -79,11 +79,11 @@ def choose_runner(
 def _batched_runner(
     loaded: LoadedModel, config: EngineConfig, max_pages: int, context_tokens: int
 ) -> tuple[Runner, int]:
-    if context_tokens > loaded.steady_tokens:
+    if context_tokens > loaded.stable_rope_tokens:
         raise ModelError(
-            f"Beyond {loaded.steady_tokens:,} tokens it turns the keys of all tokens in another"
-            f" way, and max_model_len is {context_tokens:,}.",
-            hint=f"Set max_model_len to {loaded.steady_tokens} to have its sequences batched.",
+            f"Beyond {loaded.stable_rope_tokens:,} tokens it rotates the keys of all tokens"
+            f" differently, and max_model_len is {context_tokens:,}.",
+            hint=f"Set max_model_len to {loaded.stable_rope_tokens} to have its sequences batched.",
         )
     layers = layer_shapes(loaded)
     if config.cache_tokens is not None:
