@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("torch")
 
+from conduit_nb.compute.planning import plan
+from conduit_nb.compute.vram import PlannedModel
 from conduit_nb.errors import ModelError, ModelFilesError
 from conduit_nb.lmlite.memory_budget import (
     MIN_CONTEXT_TOKENS,
@@ -18,6 +23,8 @@ from conduit_nb.lmlite.memory_budget import (
     estimate,
 )
 from conduit_nb.models.tensors import Tensor
+from conduit_nb.models.weights import read_model
+from tests.lmlite.server_process import server_process
 from tests.models.published import safetensors_header
 
 GIB = 2**30
@@ -138,3 +145,37 @@ def test_broken_files_and_unknown_packings_are_errors_of_the_model(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
     with pytest.raises(ModelError, match="'magic'"):
         estimate("packed", tmp_path, LoadOptions(device="cpu"))
+
+
+@pytest.mark.model
+@pytest.mark.slow  # a server that loads and asks the real model, to measure it
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count shared pages otherwise")
+def test_the_plan_of_the_embedded_model_is_what_the_process_takes(embedded_model_folder: Path):
+    count, words = 4, 480
+    arguments = ("--device", "cpu", "--max-concurrency", str(count))
+    with server_process(*arguments, is_forked=False) as server:
+        with ThreadPoolExecutor(count) as threads:
+            replies = list(
+                threads.map(
+                    lambda number: server.chat(
+                        embedded_model_folder, f"{number}{' word' * words}", max_tokens=4
+                    ).json(),
+                    range(count),
+                )
+            )
+        taken = psutil.Process(server.process.pid).memory_info().rss
+    tokens = max(reply["usage"]["total_tokens"] for reply in replies)
+    spec, weights = read_model(embedded_model_folder)
+    planned = plan(
+        [
+            PlannedModel(
+                model_id="embedded",
+                spec=spec,
+                weights=weights,
+                max_model_len=tokens,
+                max_model_concurrency=count,
+            )
+        ]
+    )
+
+    assert planned.largest_device_bytes == pytest.approx(taken, rel=0.1)
