@@ -2,7 +2,6 @@
 
 vLLM, `config/model.py`, `_get_and_verify_max_len`: scaled rotations multiply the positions that the
 model was trained on, except where the file counts them already.
-Layer 1.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 Read from transformers 5.23 (`configuration_<family>.py`), as older files rely on them: gemma-3-4b
 names neither its heads nor its vocabulary, and files that tie their embeddings often do not say so.
-Layer 1: pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The names that architectures have for the same numbers, and how a number is read from a config.
 
 `num_hidden_layers` is `n_layer` in GPT-2 and `num_layers` in ChatGLM. The usual name comes first.
-Layer 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The weights of the usual families, by arithmetic on their configuration: names and shapes.
 
 Each is compared with transformers' own model on torch's meta device by the tests.
-Layer 1: pure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The weights of families that are not Llama-like, and of vision towers, by arithmetic.
-
-Layer 1: pure.
-"""
+"""The weights of families that are not Llama-like, and of vision towers, by arithmetic."""
 
 from __future__ import annotations
 

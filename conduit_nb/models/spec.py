@@ -1,7 +1,4 @@
-"""The facts of a model, read from its config.json. Pure: files in, facts out, no torch.
-
-Layer 1.
-"""
+"""The facts of a model, read from its config.json. Pure: files in, facts out, no torch."""
 
 from __future__ import annotations
 
