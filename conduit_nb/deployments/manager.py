@@ -47,7 +47,7 @@ from conduit_nb.providers.naming import DEPLOYMENT_LENGTH
 from conduit_nb.spelling import nearest
 from conduit_nb.state.records import DeploymentRecord, NodeRecord
 from conduit_nb.together import all_or_none, each
-from conduit_nb.units import duration, require_seconds
+from conduit_nb.units import duration, require_hours
 
 REPLICAS_OF_A_SERVER = 100
 """Numbers of replicas that each server of a deployment has: the second begins at 100."""
@@ -230,7 +230,7 @@ class DeploymentManager:
 
     async def extend(self, name: str, seconds: float) -> DeploymentRecord:
         """Let the deployment live so long from now on, as far as its money lasts."""
-        require_seconds("seconds", seconds)
+        require_hours("hours", seconds / 3600)
         record = await self.find(name)
         until = self.tools.clock() + timedelta(seconds=seconds)
         found = await self.tools.read(self.tools.store.nodes, record.id)
@@ -240,7 +240,7 @@ class DeploymentManager:
             raise ArgumentError(
                 f"{record.name} has money for {max(left_s, 0) / 3600:.1f} h more, and"
                 f" {seconds / 3600:.1f} h are asked for.",
-                param="seconds",
+                param="hours",
                 hint="Extend it by less, or end it and deploy it with a larger --max-usd.",
             )
         key = self.tools.installation.endpoint_key(record.id)

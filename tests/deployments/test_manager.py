@@ -249,7 +249,7 @@ class TestMoney:
         assert hours * node.usd_per_hour == pytest.approx(1.0)
         with pytest.raises(ArgumentError, match=r"\b10\.0 h\b") as caught:
             await bench.manager().extend(record.name, 10 * 3600)
-        assert caught.value.param == "seconds"
+        assert caught.value.param == "hours"
         assert "--max-usd" in caught.value.hint
         await end_all(bench)
 
