@@ -333,8 +333,8 @@ that failed to load is listed for some minutes. In Python: conduit_nb.list_model
 _STOP = """\
 Without NAME: the shared local server, which the next request starts again; it also ends by itself
 after a while without requests (CONDUIT_SIDECAR_IDLE_S). A deployment that is stopped keeps its
-disks, which may still be billed; `terminate` ends that, too. `all` stops everything that can be
-stopped, and says what is still billed. In Python: conduit_nb.stop()."""
+disks, which may still be billed; `terminate` ends that, too. `all` terminates every deployment, as
+`terminate all` does, and stops the shared local server. In Python: conduit_nb.stop()."""
 
 _DEPLOY = """\
 Blocks and cells with the same models, options and provider use the same deployment.

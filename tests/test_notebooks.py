@@ -234,7 +234,7 @@ def test_what_was_deployed_answers_is_priced_and_ends(tmp_path: Path):
     same = re.search(r"the same verdict in (\d) of 6 rows", text_of(tagged(notebook, "same")))
     assert same
     assert int(same[1]) >= 5
-    assert "Stopped boxed" in said["%conduit stop boxed"]
+    assert re.search(r"boxed .* stopped", said["%conduit stop boxed"])
     for word in ("start", "restart"):
         assert "running" in said[f"%conduit {word} boxed"], word
     assert "terminated" in said["%conduit terminate boxed"]

@@ -18,8 +18,9 @@ from typing import Any, TypeVar, cast
 
 from conduit_nb.errors import ArgumentError, Problem, ValidationError
 from conduit_nb.schemas import Schema, schema_of
-from conduit_nb.schemas.redefinitions import are_alike, bound_class, successor
-from conduit_nb.schemas.validators import is_record_of
+from conduit_nb.schemas.annotations import bound_class, successor
+from conduit_nb.schemas.codec import is_record_of
+from conduit_nb.schemas.shapes import are_alike
 
 T = TypeVar("T")
 

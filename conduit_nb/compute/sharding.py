@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from conduit_nb.compute.overheads import Overheads
-from conduit_nb.models.context import rope_scalings, scaling_kind
 from conduit_nb.models.layer_caches import ENCODERS
-from conduit_nb.models.spec import ModelSpec
+from conduit_nb.models.spec import ModelSpec, rope_scalings, scaling_kind
 from conduit_nb.models.tensors import ITEM_BYTES, Role, Tensor, TensorDtype
 
 MIB = 2**20

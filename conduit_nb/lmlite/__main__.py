@@ -40,7 +40,7 @@ try:
 except ImportError:  # Windows, which has no such limit
     resource = None
 
-STARTED_WRONGLY = 2
+USAGE_ERROR = 2
 PORT_IN_USE = 98
 KEY_VARIABLE = "CONDUIT_API_KEY"
 # Longer than clients keep a connection: whoever closes it, it is never the one that just got a
@@ -52,43 +52,43 @@ BACKLOG = 2048
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal or the idle timeout; return the exit code."""
-    chosen = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         key = _take_key()
         config = EngineConfig(
-            device=chosen.device,
-            threads=chosen.threads,
-            max_concurrency=chosen.max_concurrency,
+            device=options.device,
+            threads=options.threads,
+            max_concurrency=options.max_concurrency,
         )
-        listener = _bound_socket(chosen.host, chosen.port)
+        listener = _bound_socket(options.host, options.port)
     except (ConduitError, OSError) as err:
-        return _started_wrongly(err, chosen)
+        return _fail_to_start(err, options)
     try:
-        loader = _loader(config, chosen.memory_gib)
+        loader = _loader(config, options.memory_gib)
     except ConduitError as err:
         listener.close()
-        return _started_wrongly(err, chosen)
+        return _fail_to_start(err, options)
     try:
         listener.listen(BACKLOG)  # last: no client connects before the server can answer
     except OSError as err:
         listener.close()
-        return _started_wrongly(err, chosen)
+        return _fail_to_start(err, options)
     set_up_logging()
     _allow_connections()
     # Not asyncio.run: it would wait for threads that load, see _exit.
-    asyncio.Runner().run(_serve(listener, key, loader, chosen))
+    asyncio.Runner().run(_serve(listener, key, loader, options))
     return 0
 
 
-def _started_wrongly(err: ConduitError | OSError, chosen: argparse.Namespace) -> int:
+def _fail_to_start(err: ConduitError | OSError, options: argparse.Namespace) -> int:
     """Print why the server cannot start; return the exit code."""
     if isinstance(err, ConduitError):
         print(f"{err} {err.hint}", file=sys.stderr)
-        return STARTED_WRONGLY
+        return USAGE_ERROR
     is_taken = err.errno == errno.EADDRINUSE
     problem = "is in use" if is_taken else f"cannot be listened on: {err.strerror}"
-    print(f"Port {chosen.port} on {chosen.host} {problem}. Pass another --port.", file=sys.stderr)
-    return PORT_IN_USE if is_taken else STARTED_WRONGLY
+    print(f"Port {options.port} on {options.host} {problem}. Pass another --port.", file=sys.stderr)
+    return PORT_IN_USE if is_taken else USAGE_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -192,10 +192,10 @@ def _bound_socket(host: str, port: int) -> socket.socket:
 
 
 async def _serve(
-    listener: socket.socket, key: str, loader: EngineLoader, chosen: argparse.Namespace
+    listener: socket.socket, key: str, loader: EngineLoader, options: argparse.Namespace
 ) -> None:
     activity = Activity()
-    pool = ModelPool(loader, max_in_flight=chosen.max_concurrency + chosen.max_waiting)
+    pool = ModelPool(loader, max_in_flight=options.max_concurrency + options.max_waiting)
     version = importlib.metadata.version("conduit-nb")
     ended = asyncio.Event()
     server = _Server(
@@ -224,10 +224,10 @@ async def _serve(
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        log_event("stopping", reason=await _reason(serving, ended, activity, chosen.idle_s))
+        log_event("stopping", reason=await _reason(serving, ended, activity, options.idle_s))
         activity.is_stopping = True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(chosen.drain_s):
+            async with asyncio.timeout(options.drain_s):
                 await activity.until_quiet()
         log_event("stopped", unfinished=activity.requests)
         # Requests that still run fail now, and their clients get the error.

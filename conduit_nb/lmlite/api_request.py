@@ -81,9 +81,9 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 ANY_OBJECT: dict[str, Any] = {"type": "object"}
 SEED_LIMIT = 2**63 - 1
-LONGEST_BATCH_TIMEOUT_MS = 60_000
-MOST_REPLIES = 128
-MOST_IGNORED = 20
+MAX_BATCH_TIMEOUT_MS = 60_000
+MAX_REPLIES = 128
+MAX_IGNORED = 20
 MISTYPED = 0.75
 """How like a known field an unknown one is that is taken for a slip."""
 
@@ -220,7 +220,7 @@ class RequestValidator:
         except pydantic_core.ValidationError as err:
             raise self._refusal(err) from err
         ignored += self._ignored_inside(request)
-        return {**checked, "ignored": tuple(ignored[:MOST_IGNORED])}
+        return {**checked, "ignored": tuple(ignored[:MAX_IGNORED])}
 
     def _json_object(self, body: bytes) -> dict[str, Any]:
         try:
@@ -475,7 +475,7 @@ _CONDUIT = core_schema.typed_dict_schema(
         "quantization": optional(core_schema.literal_schema(list(QUANTIZATIONS))),
         "max_model_len": optional(COUNT),
         "confidence": optional(core_schema.bool_schema()),
-        "batch_timeout_ms": optional(core_schema.int_schema(ge=0, le=LONGEST_BATCH_TIMEOUT_MS)),
+        "batch_timeout_ms": optional(core_schema.int_schema(ge=0, le=MAX_BATCH_TIMEOUT_MS)),
         "deadline_s": optional(core_schema.float_schema(gt=0, allow_inf_nan=False)),
     },
     extra_behavior="forbid",
@@ -487,7 +487,7 @@ MODEL_FIELDS = {
 COMMON_FIELDS = {
     **MODEL_FIELDS,
     "max_tokens": optional(COUNT),
-    "n": optional(core_schema.int_schema(ge=1, le=MOST_REPLIES)),
+    "n": optional(core_schema.int_schema(ge=1, le=MAX_REPLIES)),
     "temperature": optional(_NUMBER),
     "top_p": optional(_NUMBER),
     "top_k": optional(core_schema.int_schema(ge=-1, le=2**31 - 1)),

@@ -21,7 +21,7 @@ from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.kv_cache import AttentionSpan, ForwardBatch
 
 NAME = "lmlite"
-FOLDED_QUERIES = 32
+MAX_FOLDED_QUERIES = 32
 """Up to so many queries of a sequence, the heads that share keys are folded into the query axis."""
 
 
@@ -92,12 +92,12 @@ def batched_attention(
     share of the weights and gives nothing (gpt-oss).
     """
     if lmlite_batch is None:
-        raise _unserved("its layers do not pass on which sequences they work on (lmlite_batch)")
+        raise _unsupported("its layers do not pass on which sequences they work on (lmlite_batch)")
     if isinstance(attention_mask, OtherMask | torch.Tensor):
         kind = type(attention_mask).__name__
-        raise _unserved(f"its attention mask ({kind}) is neither causal nor a sliding window")
+        raise _unsupported(f"its attention mask ({kind}) is neither causal nor a sliding window")
     if sliding_window is not None and attention_mask is None:
-        raise _unserved(
+        raise _unsupported(
             "its layers and its masks do not agree on which of them slide"
             f" (sliding_window={sliding_window})"
         )
@@ -111,10 +111,10 @@ def batched_attention(
         here = slice(span.begin, span.end)
         queries = span.end - span.begin
         if softcap is not None or s_aux is not None:
-            out[here] = _spelled_out(grouped[here], keys, values, span, scaling, softcap, s_aux)
+            out[here] = _eager_attention(grouped[here], keys, values, span, scaling, softcap, s_aux)
         elif queries == 1:
             out[here] = scaled_dot_product_attention(grouped[here], keys, values, scale=scaling)
-        elif queries <= FOLDED_QUERIES and not span.is_first:
+        elif queries <= MAX_FOLDED_QUERIES and not span.is_first:
             out[here] = _folded(grouped[here], keys, values, span, scaling)
         else:
             attended = scaled_dot_product_attention(
@@ -158,7 +158,7 @@ def _folded(
     return attended.view(kv_heads, group, queries, -1).permute(2, 0, 1, 3)
 
 
-def _spelled_out(
+def _eager_attention(
     grouped: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
@@ -187,7 +187,7 @@ def _spelled_out(
     return attended.view(kv_heads, group, queries, -1).permute(2, 0, 1, 3)
 
 
-def _unserved(why: str) -> ModelError:
+def _unsupported(why: str) -> ModelError:
     return ModelError(
         f"The sequences of this model cannot be batched: {why}.",
         hint="They are served one at a time instead, which is slower.",

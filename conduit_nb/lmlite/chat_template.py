@@ -84,7 +84,7 @@ class ChatTemplate:
                 hint="Check the order and the roles of the messages.",
             ) from err
 
-    def least_tokens(self, text: str) -> int:
+    def min_tokens(self, text: str) -> int:
         """Return a number of tokens that `text` has in any case; costs nothing."""
         return len(text) // self._longest_token
 
@@ -128,10 +128,10 @@ class ChatTemplate:
         if self._own_format is None:
             shown = _as_text(shown)
             if tools:
-                return self._with_taught(shown, tools, options, others)
+                return self._with_tool_instructions(shown, tools, options, others)
         return self._applied(shown, options, {**others, **({"tools": tools} if tools else {})})
 
-    def _with_taught(
+    def _with_tool_instructions(
         self,
         messages: list[ChatMessage],
         tools: Sequence[Mapping[str, Any]],
@@ -139,13 +139,13 @@ class ChatTemplate:
         others: dict[str, Any],
     ) -> str:
         """Render with the functions in the system message, else in the first of the user."""
-        taught = _taught(tools)
+        instructions = _tool_instructions(tools)
         try:
-            return self._applied(_with_system(messages, taught), options, others)
+            return self._applied(_with_system(messages, instructions), options, others)
         except TEMPLATE_ERRORS:
             if messages[0]["role"] == "system":
                 raise
-        return self._applied(_with_first(messages, taught), options, others)
+        return self._applied(_with_first(messages, instructions), options, others)
 
     def _applied(
         self, messages: list[ChatMessage], options: PromptOptions, others: dict[str, Any]
@@ -235,7 +235,7 @@ def _call_text(function: Mapping[str, Any]) -> str:
     return f"{TAGGED.head(function['name'])}{written}{TAGGED.end}"
 
 
-def _taught(tools: Sequence[Mapping[str, Any]]) -> str:
+def _tool_instructions(tools: Sequence[Mapping[str, Any]]) -> str:
     """Return the text that shows functions to a model whose template does not."""
     listed = "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
     example = f'{TAGGED.begin}NAME{TAGGED.middle}{{"PARAMETER": VALUE}}{TAGGED.end}'

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from conduit_nb.errors import RequestRefusedError
 from conduit_nb.lmlite.api_request import (
-    MOST_REPLIES,
+    MAX_REPLIES,
     TOP_LOGPROBS,
     ApiRequest,
     ApiResponse,
@@ -85,10 +85,10 @@ def parse_completion(body: bytes) -> CompletionRequest:
             param="conduit.confidence",
             hint="Use /v1/chat/completions, or leave confidence out.",
         )
-    if request.replies > MOST_REPLIES:
+    if request.replies > MAX_REPLIES:
         raise RequestRefusedError(
             f"prompt and n ask for {request.replies:,} replies; one request gets at most"
-            f" {MOST_REPLIES}.",
+            f" {MAX_REPLIES}.",
             param="n",
             hint="Send fewer prompts at once, or lower n.",
         )

@@ -8,7 +8,7 @@ from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import DType, WeightQuantization
 
 OPTIONAL = ("max_model_len", "threads", "cache_tokens", "cache_bytes", "prefix_cache_tokens")
-"""Limits that the engine finds itself where they are None."""
+"""Limits that the engine chooses itself where they are None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ class EngineConfig:
     drafts: bool = True
 
     def __post_init__(self) -> None:
-        for name, least in (
+        for name, minimum in (
             ("max_concurrency", 1),
             ("max_model_len", 2),
             ("threads", 1),
@@ -69,9 +69,9 @@ class EngineConfig:
             value: object = getattr(self, name)
             if value is None and name in OPTIONAL:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
                 raise ArgumentError(
-                    f"{name}={value!r} is not a whole number of at least {least}.",
+                    f"{name}={value!r} is not a whole number of at least {minimum}.",
                     param=name,
                     hint=f"Leave {name} out to get the default.",
                 )

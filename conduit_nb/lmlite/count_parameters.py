@@ -28,7 +28,7 @@ from conduit_nb.models.spec import read_config, text_part
 from conduit_nb.models.tensors import Tensor
 
 TIMEOUT_S = 300.0
-CANNOT, LACKS = 3, 4
+UNSUPPORTED, MISSING_PACKAGE = 3, 4
 _SEQUENCE_CLASSES = ("AutoModelForSeq2SeqLM", "AutoModelForSpeechSeq2Seq")
 _AUTO_CLASSES = ("AutoModelForCausalLM", "AutoModelForImageTextToText", "AutoModel")
 
@@ -39,11 +39,11 @@ def counted_tensors(folder: Path) -> tuple[Tensor, ...]:
     Blocks for seconds: it runs a process. Raises MissingExtraError where torch is not installed,
     ModelError where transformers does not know such a model.
     """
-    ran = _run(folder)
-    if ran.returncode == 0:
-        return tuple(_tensors(ran.stdout))
-    reason = _last_line(ran)
-    if ran.returncode == LACKS:
+    process = _run(folder)
+    if process.returncode == 0:
+        return tuple(_tensors(process.stdout))
+    reason = _last_line(process)
+    if process.returncode == MISSING_PACKAGE:
         raise MissingExtraError(reason, hint='pip install "conduit-nb[lmlite]"')
     raise ModelError(
         f"The parameters of the model in {folder} cannot be counted: {reason[:300]}",
@@ -64,8 +64,8 @@ def completed_config(folder: Path) -> Mapping[str, Any] | None:
 def _with_defaults(content: bytes) -> Mapping[str, Any] | None:
     with tempfile.TemporaryDirectory(prefix="conduit-config-") as name:
         (Path(name) / "config.json").write_bytes(content)
-        ran = _run(Path(name), "--config")
-    return cast("dict[str, Any]", json.loads(ran.stdout)) if ran.returncode == 0 else None
+        process = _run(Path(name), "--config")
+    return cast("dict[str, Any]", json.loads(process.stdout)) if process.returncode == 0 else None
 
 
 def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -97,8 +97,8 @@ def _run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         ) from err
 
 
-def _last_line(ran: subprocess.CompletedProcess[str]) -> str:
-    lines = reversed(ran.stderr.splitlines())
+def _last_line(process: subprocess.CompletedProcess[str]) -> str:
+    lines = reversed(process.stderr.splitlines())
     return next((line for line in lines if line.strip()), "It wrote no message.")
 
 
@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         transformers: Any = importlib.import_module("transformers")
     except ModuleNotFoundError as err:
         print(f"Counting the parameters of a model needs {err.name}.", file=sys.stderr)
-        return LACKS
+        return MISSING_PACKAGE
     transformers.utils.logging.set_verbosity_error()
     try:
         if options.config:
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = meta_model(torch, transformers, folder)
     except (OSError, RuntimeError, *_refusals()) as err:
         print(str(err).splitlines()[0] if str(err) else type(err).__name__, file=sys.stderr)
-        return CANNOT
+        return UNSUPPORTED
     json.dump([[name, list(tensor.shape)] for name, tensor in saved_tensors(model)], sys.stdout)
     return 0
 

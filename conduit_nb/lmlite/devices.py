@@ -16,7 +16,7 @@ from conduit_nb.errors import ArgumentError
 from conduit_nb.lmlite.model_loader import chosen_device
 
 BUDGET_SHARE = {"cuda": 0.9, "mps": 0.8, "cpu": 0.8}
-"""Share of what is free that models may take: main memory has other users, who come and go."""
+"""Share of the free memory that models may take: main memory has other users."""
 
 
 class Devices:

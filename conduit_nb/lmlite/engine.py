@@ -74,7 +74,7 @@ class Engine:
     """
 
     def __init__(self, loaded: LoadedModel, config: EngineConfig) -> None:
-        max_tokens = min(config.max_model_len or loaded.steady_tokens, loaded.context_tokens)
+        max_tokens = min(config.max_model_len or loaded.stable_rope_tokens, loaded.context_tokens)
         runner, pages = choose_runner(loaded, config, max_tokens)
         self.attention: Attention = runner.attention
         self.context_tokens = min(max_tokens, pages * PAGE_TOKENS)
@@ -173,9 +173,9 @@ class Engine:
         """
         options = options or PromptOptions()
         text = self._chat.render(messages, options)
-        least = self._chat.least_tokens(text)
-        if least >= self.context_tokens:
-            raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
+        min_tokens = self._chat.min_tokens(text)
+        if min_tokens >= self.context_tokens:
+            raise self._too_long(f"{len(text):,} characters, at least {min_tokens:,} tokens,")
         return self._chat.encode(messages, text, options)
 
     def encode_text(self, text: str) -> list[int]:
@@ -183,9 +183,9 @@ class Engine:
 
         Control tokens that the text spells are meant. Raises ContextLengthError like encode_chat.
         """
-        least = self._chat.least_tokens(text)
-        if least >= self.context_tokens:
-            raise self._too_long(f"{len(text):,} characters, at least {least:,} tokens,")
+        min_tokens = self._chat.min_tokens(text)
+        if min_tokens >= self.context_tokens:
+            raise self._too_long(f"{len(text):,} characters, at least {min_tokens:,} tokens,")
         return self._fast.encode(text).ids
 
     def check_grammar(self, grammar: Mapping[str, Any] | TextGrammar | CallGrammar) -> None:

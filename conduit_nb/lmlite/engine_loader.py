@@ -1,4 +1,4 @@
-"""A model's id to its engine: its files are found, weighed, and loaded where there is room."""
+"""Loads the engine of a model's id: finds its files, estimates its memory, loads it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conduit_nb.lmlite.devices import Devices, release_unused
 from conduit_nb.lmlite.engine import Engine
 from conduit_nb.lmlite.log import log_event
 from conduit_nb.lmlite.memory_budget import LoadOptions, estimate
-from conduit_nb.lmlite.placement import Place
+from conduit_nb.lmlite.placement import Placement
 from conduit_nb.lmlite.pool import ResolvedModel
 from conduit_nb.models.files import Progress
 from conduit_nb.models.hub import find_model
@@ -43,14 +43,14 @@ class EngineLoader:
         )
         return ResolvedModel(folder=folder, estimate=estimate(key.model_id, folder, options))
 
-    def load(self, key: ModelKey, found: ResolvedModel, place: Place) -> Engine:
-        """Load a copy of the model at its place."""
+    def load(self, key: ModelKey, found: ResolvedModel, placement: Placement) -> Engine:
+        """Load a replica of the model at its placement."""
         config = replace(
             self._config,
-            device=place.device,
+            device=placement.device,
             dtype=key.dtype,
             quantization=key.quantization,
-            cache_bytes=found.estimate.cache_bytes(place.cache_bytes),
+            cache_bytes=found.estimate.cache_bytes(placement.cache_bytes),
         )
         engine = Engine.load(found.folder, config)
         log_event(
@@ -59,11 +59,11 @@ class EngineLoader:
             dtype=engine.dtype,
             device=engine.device,
             attention=engine.attention,
-            planned_mib=place.bytes >> 20,
+            planned_mib=placement.bytes >> 20,
         )
         return engine
 
     def release(self) -> None:
-        """Give back the memory of engines that nobody has any more."""
+        """Give back the memory of engines that are gone."""
         gc.collect()
         release_unused(self._devices.names)

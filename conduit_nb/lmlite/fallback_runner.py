@@ -104,9 +104,9 @@ class FallbackRunner:
             text, own = self._generated()
             looks_ahead = self._looks_ahead(text)
         except FAILURES as err:
-            raise self._unserved(f"its first text failed: {first_line(err)}") from err
+            raise self._unsupported(f"its first text failed: {first_line(err)}") from err
         if looks_ahead:
-            raise self._unserved(
+            raise self._unsupported(
                 "it is not causal: its logits after a text depend on what comes next"
             )
         for self.prefill_mode in PREFILL_MODES:
@@ -119,7 +119,7 @@ class FallbackRunner:
             if (far := differ(self._loaded, written, own)) is None:
                 return
             reasons.append(f"it answers differently (by {far:.2g})")
-        raise self._unserved(f"with prefill mode {self.prefill_mode!r}, {reasons[-1]}")
+        raise self._unsupported(f"with prefill mode {self.prefill_mode!r}, {reasons[-1]}")
 
     @torch.inference_mode()
     def cache_bytes(self) -> tuple[int, int]:
@@ -205,7 +205,7 @@ class FallbackRunner:
 
     def _changes_rotation(self, before: int, after: int) -> bool:
         """Whether the sequence grows to a length where the model rotates all keys differently."""
-        return before <= self._loaded.steady_tokens < after
+        return before <= self._loaded.stable_rope_tokens < after
 
     def _forward(
         self, tokens: abc.Sequence[int], start: int, cache: DynamicCache | None
@@ -225,7 +225,7 @@ class FallbackRunner:
         )
         return output.logits[0, -1]
 
-    def _unserved(self, why: str) -> ModelError:
+    def _unsupported(self, why: str) -> ModelError:
         return ModelError(
             f"A model of the architecture {self._loaded.architecture!r} cannot be served: {why}.",
             hint="Choose another model, or another runtime; the README lists families that are.",

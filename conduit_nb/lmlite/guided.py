@@ -40,7 +40,7 @@ LIMITS = LLParserLimits(
 TOO_COMPLEX = ("ParserTooComplex", "LexerTooComplex")
 PROBES, PROBE_TOKENS = 4, 24
 LARGE_REPEAT = re.compile(r"\{[0-9]*,?[0-9]{3,}\}")
-LONGEST_REASON = 300
+MAX_REASON_CHARS = 300
 UNIMPLEMENTED = re.compile(r"Unimplemented keys: \[(.*)\]")
 
 
@@ -106,7 +106,7 @@ class Guide:
 
     `completer` knows how values of the schema end and `closer` closes this reply when its tokens
     run out; both are None where that is not known of the schema.
-    `least_tokens` are what the shortest reply takes, as far as that is known.
+    `min_tokens` are what the shortest reply takes, as far as that is known.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Guide:
         *,
         completer: Completer | None = None,
         closer: CallCloser | None = None,
-        least_tokens: int = 1,
+        min_tokens: int = 1,
         is_json: bool = True,
     ) -> None:
         self.matcher = matcher
@@ -127,7 +127,7 @@ class Guide:
         self.closer: RecordCloser | CallCloser | None = closer
         if completer and not closer:
             self.closer = RecordCloser(completer, tokenizer)
-        self.least_tokens = least_tokens
+        self.min_tokens = min_tokens
 
     @property
     def is_calling(self) -> bool:
@@ -151,15 +151,15 @@ class Guide:
 
     def check_budget(self, max_tokens: int) -> None:
         """Raise ReplyBudgetError where not even the shortest reply fits into so many tokens."""
-        if self.least_tokens > max_tokens:
+        if self.min_tokens > max_tokens:
             error = ReplyBudgetError(
-                f"The shortest record of the schema takes {self.least_tokens:,} tokens, "
+                f"The shortest record of the schema takes {self.min_tokens:,} tokens, "
                 f"and the reply may have {max_tokens:,}.",
                 param="max_tokens",
-                hint=f"Raise max_tokens to at least {self.least_tokens:,} (or max_model_len, or "
+                hint=f"Raise max_tokens to at least {self.min_tokens:,} (or max_model_len, or "
                 "shorten the input, where the context is full), or ask for fewer fields.",
             )
-            error.needed_tokens = self.least_tokens
+            error.needed_tokens = self.min_tokens
             raise error
 
     def accept(self, token: int) -> None:
@@ -201,7 +201,7 @@ class _Compiled:
     matcher: LLMatcher
     completer: Completer | None = None
     closer: Callable[[], CallCloser] | None = None
-    least_tokens: int = 1
+    min_tokens: int = 1
     is_json: bool = True
 
 
@@ -271,7 +271,7 @@ class Grammars:
             self._tokenizer,
             completer=compiled.completer,
             closer=compiled.closer() if compiled.closer else None,
-            least_tokens=compiled.least_tokens,
+            min_tokens=compiled.min_tokens,
             is_json=compiled.is_json,
         )
 
@@ -331,7 +331,7 @@ class Grammars:
             matcher=matcher,
             completer=record,
             closer=closer,
-            least_tokens=len(closer().closing()) or 1,
+            min_tokens=len(closer().closing()) or 1,
             is_json=False,
         )
 
@@ -344,7 +344,7 @@ class Grammars:
         shortest = self._tokenizer.tokenize_str(completer.shortest)
         if not Guide(matcher, self._tokenizer).can_end_with(shortest):
             return _Compiled(matcher=matcher)
-        return _Compiled(matcher=matcher, completer=completer, least_tokens=len(shortest))
+        return _Compiled(matcher=matcher, completer=completer, min_tokens=len(shortest))
 
     def _matcher(self, grammar: str, *, is_large: bool = False) -> LLMatcher:
         """Return what follows the grammar. Raises ValueError where it cannot be followed."""
@@ -427,7 +427,7 @@ def _refused(
         text = "oneOf is supported only where a value can fit no more than one of its members"
         hint = "Write anyOf instead, or give each member a const property of its own."
     return RequestRefusedError(
-        f"No grammar can be made of the {described_by}: {text[:LONGEST_REASON]}.",
+        f"No grammar can be made of the {described_by}: {text[:MAX_REASON_CHARS]}.",
         hint=hint or "Take the keyword out of the schema, or say it in a way that is supported.",
     )
 
@@ -435,7 +435,7 @@ def _refused(
 def _lost(matcher: LLMatcher) -> RequestRefusedError | ServerFailedError:
     """Return the error for a grammar that broke: the schema's fault where it is too complex."""
     message = (
-        f"The grammar of a reply failed: {' '.join(_reason(matcher).split())[:LONGEST_REASON]}."
+        f"The grammar of a reply failed: {' '.join(_reason(matcher).split())[:MAX_REASON_CHARS]}."
     )
     hint = "Simplify the schema (fewer alternatives, shorter patterns)."
     if matcher.stop_reason() in TOO_COMPLEX:

@@ -1,4 +1,4 @@
-"""Importing torch and transformers without looking for garbage among what they make."""
+"""Imports torch and transformers with the garbage collector off, which is faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong in the server, as HTTP answers: one shape for all, and no traceback outside."""
+"""Errors as HTTP responses: one shape for all, and no traceback leaves the server."""
 
 from __future__ import annotations
 

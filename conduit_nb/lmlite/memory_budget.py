@@ -14,12 +14,12 @@ from conduit_nb.compute.overheads import Overheads, overheads_of
 from conduit_nb.compute.planning import plan
 from conduit_nb.compute.vram import GIB, Plan, PlannedModel
 from conduit_nb.errors import DoesNotFitError, ModelError, PlanError
-from conduit_nb.lmlite.placement import Need
+from conduit_nb.lmlite.placement import MemoryNeed
 from conduit_nb.models.config import DType, WeightQuantization
 from conduit_nb.models.spec import ModelDtype, ModelSpec
 from conduit_nb.models.weights import Weights, read_model, served_tensors
 
-LEAST_TOKENS = 2048
+MIN_CONTEXT_TOKENS = 2048
 """The context that a model must have room for where no max_model_len is requested."""
 
 UNKNOWN_CACHE_BYTES = GIB
@@ -30,7 +30,7 @@ UNKNOWN_CACHE_BYTES = GIB
 class LoadOptions:
     """How a model is loaded, on devices of which kind ("cpu", "cuda", "mps").
 
-    `max_model_len` None takes MIN_TOKENS.
+    `max_model_len` None takes MIN_CONTEXT_TOKENS.
     """
 
     device: str
@@ -49,7 +49,7 @@ class Estimate:
     """
 
     model_id: str
-    need: Need
+    need: MemoryNeed
     tokens: int
     weight_bytes: int
     plan: Plan | None
@@ -60,7 +60,7 @@ class Estimate:
         The pages of several sequences are gathered for attention; one alone needs nothing for that.
         """
         several = int(granted / (1 + overheads_of("lmlite").scattered_kv_share))
-        return max(several, min(granted, self.need.least_cache_bytes))
+        return max(several, min(granted, self.need.min_cache_bytes))
 
     def refusal(self, available_bytes: int) -> DoesNotFitError:
         """Return why the model cannot be loaded where so much can be had, and what would help."""
@@ -72,11 +72,11 @@ class Estimate:
             whole = available_bytes + overheads_of("lmlite").runtime_bytes
             length = largest_model_len(self.plan, whole)
         return DoesNotFitError(
-            f"{self.model_id} needs {_gib(need.least_bytes)} GiB (weights"
+            f"{self.model_id} needs {_gib(need.min_bytes)} GiB (weights"
             f" {_gib(self.weight_bytes)}, KV cache of {self.tokens:,} tokens"
-            f" {_gib(need.least_cache_bytes)}, work {_gib(other)}); {_gib(available_bytes)} GiB of"
+            f" {_gib(need.min_cache_bytes)}, work {_gib(other)}); {_gib(available_bytes)} GiB of"
             " the memory budget can be had for it.",
-            needed_gib=need.least_bytes / GIB,
+            needed_gib=need.min_bytes / GIB,
             available_gib=available_bytes / GIB,
             largest_model_len=length,
             largest_concurrency=None,
@@ -96,8 +96,8 @@ def estimate(model_id: str, folder: Path, options: LoadOptions) -> Estimate:
             f"Quantization {spec.quantization.name!r} is not known.",
             hint="Choose the model's unquantized form.",
         )
-    context = spec.context_tokens or LEAST_TOKENS
-    tokens = min(options.max_model_len or LEAST_TOKENS, context)
+    context = spec.context_tokens or MIN_CONTEXT_TOKENS
+    tokens = min(options.max_model_len or MIN_CONTEXT_TOKENS, context)
     model = PlannedModel(
         model_id=model_id,
         spec=spec,
@@ -116,10 +116,10 @@ def estimate(model_id: str, folder: Path, options: LoadOptions) -> Estimate:
     several = int((1 + overheads.scattered_kv_share) * sequence_bytes * options.max_concurrency)
     return Estimate(
         model_id=model_id,
-        need=Need(
+        need=MemoryNeed(
             fixed_bytes=device.total_bytes - device.kv_bytes - overheads.runtime_bytes,
-            least_cache_bytes=device.kv_bytes,
-            most_cache_bytes=max(several, device.kv_bytes),
+            min_cache_bytes=device.kv_bytes,
+            max_cache_bytes=max(several, device.kv_bytes),
         ),
         tokens=tokens,
         weight_bytes=device.weights_bytes,
@@ -150,12 +150,12 @@ def _unplanned(
     )
     return Estimate(
         model_id=model.model_id,
-        need=Need(
+        need=MemoryNeed(
             fixed_bytes=stored + work + overheads.bytes_per_model,
-            least_cache_bytes=0,
-            most_cache_bytes=UNKNOWN_CACHE_BYTES,
+            min_cache_bytes=0,
+            max_cache_bytes=UNKNOWN_CACHE_BYTES,
         ),
-        tokens=model.max_model_len or LEAST_TOKENS,
+        tokens=model.max_model_len or MIN_CONTEXT_TOKENS,
         weight_bytes=stored,
         plan=None,
     )

@@ -67,7 +67,7 @@ _UNSERVED = ("audio", "prefix", "partial")
 
 
 def ignored_fields(messages: object) -> list[str]:
-    """Return the fields of messages that hold something and that nobody here knows."""
+    """Return the unknown fields of messages that are not empty."""
     found: dict[str, None] = {}
     for message in cast("list[object]", messages) if isinstance(messages, list) else []:
         if isinstance(message, dict):

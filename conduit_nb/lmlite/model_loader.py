@@ -35,7 +35,7 @@ from conduit_nb.lmlite.config import EngineConfig
 from conduit_nb.lmlite.quantization import quantize_weights
 
 DEFAULT_CONTEXT_TOKENS = 2048
-STEADY_ROPE = ("default", "linear", "llama3", "yarn", "proportional", "dynamic")
+STABLE_ROPE_TYPES = ("default", "linear", "llama3", "yarn", "proportional", "dynamic")
 """Rotations that depend on a token's own position only, up to the model's own limit."""
 
 
@@ -43,7 +43,8 @@ STEADY_ROPE = ("default", "linear", "llama3", "yarn", "proportional", "dynamic")
 class LoadedModel:
     """What the files of a model become. `end_tokens` end a reply.
 
-    Up to `steady_tokens` of its `context_tokens`, a token's key does not depend on what follows.
+    Up to `stable_rope_tokens` of its `context_tokens`, a token's key does not depend on how long
+    the text becomes.
     """
 
     model: PreTrainedModel
@@ -52,7 +53,7 @@ class LoadedModel:
     grammar_tokenizer: LLTokenizer
     vocab_size: int
     context_tokens: int
-    steady_tokens: int
+    stable_rope_tokens: int
     end_tokens: frozenset[int]
     device: torch.device
     dtype: torch.dtype
@@ -99,7 +100,7 @@ def load_model(folder: Path, config: EngineConfig) -> LoadedModel:
         ),
         vocab_size=vocab_size,
         context_tokens=context_tokens,
-        steady_tokens=min(_steady_tokens(text_config), context_tokens),
+        stable_rope_tokens=min(_stable_rope_tokens(text_config), context_tokens),
         end_tokens=end_tokens,
         device=device,
         dtype=dtype,
@@ -194,17 +195,17 @@ def _read_config(folder: Path) -> PreTrainedConfig:
 def _check_family(config: PreTrainedConfig) -> None:
     """Refuse what does not write text after text."""
     if config.is_encoder_decoder:
-        raise _unserved(config, "it has an encoder (is_encoder_decoder)")
+        raise _unsupported(config, "it has an encoder (is_encoder_decoder)")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise _unserved(
+        raise _unsupported(
             config, "transformers has no form of it that writes text (AutoModelForCausalLM)"
         )
     if not isinstance(getattr(_text_config(config), "vocab_size", None), int):
-        raise _unserved(config, "its configuration has no vocab_size")
+        raise _unsupported(config, "its configuration has no vocab_size")
     quantization = _quantization(config)
     if quantization and quantization.get("quant_method") not in AUTO_QUANTIZATION_CONFIG_MAPPING:
         method = quantization.get("quant_method")
-        raise _unserved(config, f"its weights are quantized by {method!r}, which is not known")
+        raise _unsupported(config, f"its weights are quantized by {method!r}, which is not known")
 
 
 def _quantization(config: PreTrainedConfig) -> dict[str, Any] | None:
@@ -223,14 +224,14 @@ def _architecture(config: PreTrainedConfig) -> str:
     return str(cast("list[Any]", named)[0]) if named else config.model_type
 
 
-def _steady_tokens(config: Any) -> int:
-    """Return up to how many tokens a text may grow without its keys turning in another way."""
+def _stable_rope_tokens(config: Any) -> int:
+    """Return up to how many tokens a text may grow before its keys are rotated differently."""
     rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
     nested = [cast("dict[str, Any]", one) for one in rope.values() if isinstance(one, dict)]
     limits = [
         int(kind.get("original_max_position_embeddings") or 0)
         for kind in [rope, *nested]
-        if kind.get("rope_type", "default") not in STEADY_ROPE
+        if kind.get("rope_type", "default") not in STABLE_ROPE_TYPES
     ]
     return min(limits, default=sys.maxsize)
 
@@ -280,11 +281,11 @@ def _read_weights(
             output_loading_info=True,
         )
     except ImportError as err:
-        raise _unserved(config, f"what reads its weights is not installed: {err}") from err
+        raise _unsupported(config, f"what reads its weights is not installed: {err}") from err
     except (OSError, SafetensorError, RuntimeError, ValueError) as err:
         reason = first_line(err)
         if _quantization(config) is not None:
-            raise _unserved(config, f"its weights are quantized: {reason}") from err
+            raise _unsupported(config, f"its weights are quantized: {reason}") from err
         raise ModelFilesError(
             f"The weights in {folder} cannot be read: {reason}", hint="Fetch the model again."
         ) from err
@@ -304,7 +305,7 @@ def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> f
     return frozenset(token for token in named if isinstance(token, int))
 
 
-def _unserved(config: PreTrainedConfig, why: str) -> ModelError:
+def _unsupported(config: PreTrainedConfig, why: str) -> ModelError:
     return ModelError(
         f"A model of the architecture {_architecture(config)!r} cannot be served: {why}.",
         hint="Choose a language model with unquantized weights (most chat models are), or another"

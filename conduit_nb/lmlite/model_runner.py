@@ -95,9 +95,9 @@ class ModelRunner:
                 with attending(self._model, NAME):
                     batched = self._probe()
         except FAILURES as err:
-            raise _unserved(f"its first text failed: {first_line(err)}") from err
+            raise _unsupported(f"its first text failed: {first_line(err)}") from err
         if (far := differ(self._loaded, batched, own)) is not None:
-            raise _unserved(f"batched and alone it answers differently (by {far:.2g})")
+            raise _unsupported(f"batched and alone it answers differently (by {far:.2g})")
         self._model.set_attn_implementation(NAME)
 
     def _probe(self) -> torch.Tensor:
@@ -129,7 +129,7 @@ class ModelRunner:
         return logits if len(logits) == len(inputs.sampled) else logits[inputs.sampled]
 
 
-def _unserved(why: str) -> ModelError:
+def _unsupported(why: str) -> ModelError:
     return ModelError(
         f"The sequences of this model cannot be batched: {why}.",
         hint=ONE_AT_A_TIME,

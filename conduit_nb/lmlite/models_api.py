@@ -22,10 +22,10 @@ from conduit_nb.lmlite.pool import ModelPool, stopping
 from conduit_nb.models.hub import available_offline
 from conduit_nb.protocol import ModelDeleted, ModelInfo, ModelList, ServerMemory
 
-MOST_REPLICAS = 64
+MAX_REPLICAS = 64
 
 _LOAD = RequestValidator(
-    {"replicas": optional(core_schema.int_schema(ge=1, le=MOST_REPLICAS))},
+    {"replicas": optional(core_schema.int_schema(ge=1, le=MAX_REPLICAS))},
     {},
     common=MODEL_FIELDS,
     example='{"model": "owner/name"}',

@@ -27,12 +27,12 @@ class PagePool:
 
     @property
     def free_count(self) -> int:
-        """Pages that nobody holds and that are not kept."""
+        """Pages that are neither held nor kept."""
         return self._free_count
 
     @property
     def idle_count(self) -> int:
-        """Pages that are kept and that nobody holds: free as soon as they are dropped."""
+        """Pages that are kept and not held: free as soon as they are dropped."""
         return self._idle_count
 
     def pages_for(self, tokens: int) -> int:
@@ -85,7 +85,7 @@ class PagePool:
         return pages
 
     def release(self, pages: list[int]) -> None:
-        """Give pages back; empties the list, so that nobody keeps what is not theirs."""
+        """Give pages back; empties the list, so that its owner cannot use them again."""
         for page in pages:
             assert self._holders[page] > 0, f"page {page} is released twice"
             self._holders[page] -= 1
@@ -98,13 +98,13 @@ class PagePool:
         pages.clear()
 
     def keep(self, page: int) -> None:
-        """Keep a page that somebody holds; it stays when they release it."""
+        """Keep a page that is held; it stays when its holders release it."""
         assert self._holders[page] > 0, f"page {page} is not held and cannot be kept"
         assert not self._kept[page], f"page {page} is kept twice"
         self._kept[page] = 1
 
     def drop(self, page: int) -> None:
-        """Keep a page no longer; it is free unless somebody holds it."""
+        """Keep a page no longer; it is free unless it is held."""
         assert self._kept[page], f"page {page} is dropped and was not kept"
         self._kept[page] = 0
         if self._holders[page] == 0:

@@ -1,4 +1,4 @@
-"""Which copy of a model goes on which device, how large its KV cache may be, and who must leave.
+"""Places the replicas of a model on devices: which device, how much KV cache, what to evict.
 
 Decides by numbers alone: knows no device, no model and no torch.
 """
@@ -13,122 +13,124 @@ CACHE_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """What one copy of a model takes of a device, in bytes.
+class MemoryNeed:
+    """What one replica of a model takes of a device, in bytes.
 
     `fixed_bytes` are there as long as the model is: weights, activations, what the runtime adds.
-    With less than `least_cache_bytes` it is of no use, with more than `most_cache_bytes` no better.
+    With less than `min_cache_bytes` it is of no use, with more than `max_cache_bytes` no better.
     """
 
     fixed_bytes: int
-    least_cache_bytes: int
-    most_cache_bytes: int
+    min_cache_bytes: int
+    max_cache_bytes: int
 
     @property
-    def least_bytes(self) -> int:
+    def min_bytes(self) -> int:
         """Return what must be free for it."""
-        return self.fixed_bytes + self.least_cache_bytes
+        return self.fixed_bytes + self.min_cache_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tenant:
-    """A copy that is on a device; `last_used` by any clock, and only who is idle can leave."""
+class Resident:
+    """A replica that is on a device; `last_used` by any clock. Only idle ones can be evicted."""
 
-    name: Hashable
+    key: Hashable
     bytes: int
     is_idle: bool
     last_used: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """A device: what models may take of it altogether, and those that are there."""
+class DeviceBudget:
+    """What models may take of a device altogether, and the replicas that are on it."""
 
     device: str
     budget_bytes: int
-    tenants: tuple[Tenant, ...] = ()
+    residents: tuple[Resident, ...] = ()
 
     @property
     def free_bytes(self) -> int:
-        """Return what is left; below 0 where others have taken memory since."""
-        return self.budget_bytes - sum(tenant.bytes for tenant in self.tenants)
+        """Return what is left; below 0 where other programs have taken memory since."""
+        return self.budget_bytes - sum(resident.bytes for resident in self.residents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a copy goes: what is kept for it there, and whose places it takes."""
+class Placement:
+    """Where a replica goes: the memory reserved for it there, and the replicas to evict for it."""
 
     device: str
     bytes: int
     cache_bytes: int
-    unloaded: tuple[Hashable, ...] = ()
+    evicted: tuple[Hashable, ...] = ()
 
 
-def places(need: Need, rooms: Sequence[Room], *, copies: int = 1) -> tuple[Place, ...] | None:
-    """Return where so many copies go, each on a device of its own; None where they do not all fit.
+def place_replicas(
+    need: MemoryNeed, budgets: Sequence[DeviceBudget], *, replicas: int = 1
+) -> tuple[Placement, ...] | None:
+    """Return where so many replicas go, each on its own device; None where they do not all fit.
 
-    A device with room comes before one where somebody must leave. Of the former the one with the
-    most room is taken; of the latter the one whose leavers were last used the longest ago.
+    A device with room comes before one where a replica must be evicted. Of the former the one with
+    the most room is taken; of the latter the one whose evicted replicas were unused the longest.
     """
-    left = list(rooms)
-    found: list[Place] = []
-    for _ in range(copies):
-        possible = [place for room in left if (place := _place(need, room)) is not None]
+    left = list(budgets)
+    found: list[Placement] = []
+    for _ in range(replicas):
+        possible = [place for budget in left if (place := _place(need, budget)) is not None]
         if not possible:
             return None
         best = min(possible, key=lambda place: _cost(place, left))
         found.append(best)
-        left = [room for room in left if room.device != best.device]
+        left = [budget for budget in left if budget.device != best.device]
     return tuple(found)
 
 
-def largest_free_bytes(rooms: Sequence[Room], *, copies: int = 1) -> int:
-    """Return how much each of so many copies could have if all who are idle left."""
-    free = sorted((_emptied(room).free_bytes for room in rooms), reverse=True)
-    return free[copies - 1] if copies <= len(free) else 0
+def largest_free_bytes(budgets: Sequence[DeviceBudget], *, replicas: int = 1) -> int:
+    """Return how much each of so many replicas could have if all idle ones were evicted."""
+    free = sorted((_without_idle(budget).free_bytes for budget in budgets), reverse=True)
+    return free[replicas - 1] if replicas <= len(free) else 0
 
 
-def all_idle(rooms: Sequence[Room]) -> tuple[Room, ...]:
-    """Return the rooms as they will be when nobody works any more."""
+def all_idle(budgets: Sequence[DeviceBudget]) -> tuple[DeviceBudget, ...]:
+    """Return the budgets as they will be when all running requests are done."""
     return tuple(
-        replace(room, tenants=tuple(replace(one, is_idle=True) for one in room.tenants))
-        for room in rooms
+        replace(budget, residents=tuple(replace(one, is_idle=True) for one in budget.residents))
+        for budget in budgets
     )
 
 
-def _place(need: Need, room: Room) -> Place | None:
-    """Return the place that a copy would have there, with as few leavers as possible."""
-    leaving: list[Tenant] = []
-    free = room.free_bytes
-    for tenant in sorted(room.tenants, key=lambda one: one.last_used):
-        if free >= need.least_bytes:
+def _place(need: MemoryNeed, budget: DeviceBudget) -> Placement | None:
+    """Return the placement of a replica on a device, evicting as few others as possible."""
+    evicted: list[Resident] = []
+    free = budget.free_bytes
+    for resident in sorted(budget.residents, key=lambda one: one.last_used):
+        if free >= need.min_bytes:
             break
-        if tenant.is_idle:
-            leaving.append(tenant)
-            free += tenant.bytes
-    if free < need.least_bytes:
+        if resident.is_idle:
+            evicted.append(resident)
+            free += resident.bytes
+    if free < need.min_bytes:
         return None
-    for tenant in reversed(leaving.copy()):  # who was too small to matter may stay
-        if free - tenant.bytes >= need.least_bytes:
-            leaving.remove(tenant)
-            free -= tenant.bytes
+    for resident in reversed(evicted.copy()):  # those that are too small to matter may stay
+        if free - resident.bytes >= need.min_bytes:
+            evicted.remove(resident)
+            free -= resident.bytes
     shared = int((free - need.fixed_bytes) * CACHE_SHARE)
-    cache = min(max(shared, need.least_cache_bytes), need.most_cache_bytes)
-    return Place(
-        device=room.device,
+    cache = min(max(shared, need.min_cache_bytes), need.max_cache_bytes)
+    return Placement(
+        device=budget.device,
         bytes=need.fixed_bytes + cache,
         cache_bytes=cache,
-        unloaded=tuple(tenant.name for tenant in leaving),
+        evicted=tuple(resident.key for resident in evicted),
     )
 
 
-def _cost(place: Place, rooms: Sequence[Room]) -> tuple[bool, float]:
-    """Return what orders places, the best first."""
-    room = next(room for room in rooms if room.device == place.device)
-    if not place.unloaded:
-        return False, -room.free_bytes
-    return True, max(one.last_used for one in room.tenants if one.name in place.unloaded)
+def _cost(place: Placement, budgets: Sequence[DeviceBudget]) -> tuple[bool, float]:
+    """Return the sort key of placements, the best first."""
+    budget = next(budget for budget in budgets if budget.device == place.device)
+    if not place.evicted:
+        return False, -budget.free_bytes
+    return True, max(one.last_used for one in budget.residents if one.key in place.evicted)
 
 
-def _emptied(room: Room) -> Room:
-    return replace(room, tenants=tuple(one for one in room.tenants if not one.is_idle))
+def _without_idle(budget: DeviceBudget) -> DeviceBudget:
+    return replace(budget, residents=tuple(one for one in budget.residents if not one.is_idle))

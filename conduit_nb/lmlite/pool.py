@@ -1,7 +1,7 @@
 """The models of one server: loaded on first use, and kept while there is room.
 
 The memory of a model is planned before it is loaded (`memory_budget.py`); the least recently used
-models are unloaded to make room for it (`placement.py`). Knows neither HTTP nor torch.
+models are evicted to make room for it (`placement.py`). Knows neither HTTP nor torch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ from conduit_nb.errors import (
 from conduit_nb.lmlite.config import ModelKey
 from conduit_nb.lmlite.log import log_event
 from conduit_nb.lmlite.memory_budget import Estimate
-from conduit_nb.lmlite.placement import Place, Room, Tenant, all_idle, largest_free_bytes, places
+from conduit_nb.lmlite.placement import (
+    DeviceBudget,
+    Placement,
+    Resident,
+    all_idle,
+    largest_free_bytes,
+    place_replicas,
+)
 from conduit_nb.models.files import Progress
 from conduit_nb.protocol import DeviceMemory, LoadedModel, ModelInfo
 
@@ -69,20 +76,20 @@ class Loader(Protocol):
         """Return where the model is and what it needs for a context of that length."""
         ...
 
-    def load(self, key: ModelKey, found: ResolvedModel, place: Place) -> Engine:
-        """Return an engine at its place."""
+    def load(self, key: ModelKey, found: ResolvedModel, placement: Placement) -> Engine:
+        """Return an engine of one replica at its placement."""
         ...
 
     def release(self) -> None:
-        """Give back the memory of engines that nobody has any more."""
+        """Give back the memory of engines that are gone."""
         ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Copy:
-    """A copy of a model at its place; `engine` None while it loads."""
+class _Replica:
+    """A replica of a model at its placement; `engine` None while it loads."""
 
-    place: Place
+    placement: Placement
     last_used: float
     engine: Engine | None = None
     in_flight: int = 0
@@ -90,29 +97,29 @@ class _Copy:
 
 @dataclass(slots=True, kw_only=True)
 class _Entry:
-    """A model and its state: `task` while it loads, `copies` when ready, `error` when failed."""
+    """A model and its state: `task` while it loads, `replicas` when ready, `error` when failed."""
 
     key: ModelKey
-    replicas: int = 1
+    replica_count: int = 1
     state: Literal["loading", "ready", "failed"] = "loading"
     detail: str = ""
     task: asyncio.Task[None] | None = None
-    copies: list[_Copy] = field(default_factory=list[_Copy])
+    replicas: list[_Replica] = field(default_factory=list[_Replica])
     error: ConduitError | None = None
     failed_at: float = 0.0
     in_flight: int = 0
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def is_idle(self, one: _Copy) -> bool:
-        """Whether no request uses that copy, and none waits for a copy of the model."""
-        is_awaited = self.in_flight > sum(copy.in_flight for copy in self.copies)
+    def is_idle(self, one: _Replica) -> bool:
+        """Whether no request uses that replica, and none waits for one of the model."""
+        is_awaited = self.in_flight > sum(replica.in_flight for replica in self.replicas)
         return not (one.engine is None or one.in_flight or is_awaited)
 
 
 class ModelPool:
-    """Hands out engines. For one event loop; what `loader` does takes place in threads.
+    """Hands out engines. For one event loop; `loader` is called in threads.
 
-    `max_in_flight` bounds the requests of one copy of a model that run or wait.
+    `max_in_flight` bounds the requests of one replica of a model that run or wait.
     """
 
     def __init__(
@@ -137,7 +144,7 @@ class ModelPool:
     ) -> AsyncGenerator[Engine, None]:
         """Lend an engine of `key` for so many replies, loading it first where it is not there.
 
-        Of several copies it is the least busy one. `max_model_len` is the context that there must
+        Of several replicas it is the least busy one. `max_model_len` is the context that there must
         be room for where the model is still to be loaded. A load that failed is tried again by the
         next request, but not within FAILURE_KEPT_S: all requests that were sent together get the
         same failure.
@@ -154,7 +161,7 @@ class ModelPool:
                 hint="Lower n, or send fewer prompts in one request.",
             )
         entry = self._entry(key)
-        if entry.in_flight + replies > self._max_in_flight * max(len(entry.copies), 1):
+        if entry.in_flight + replies > self._max_in_flight * max(len(entry.replicas), 1):
             raise EndpointBusyError(
                 f"{key.model_id} has {entry.in_flight} requests already.",
                 retry_after_s=RETRY_AFTER_S,
@@ -163,7 +170,7 @@ class ModelPool:
         entry.in_flight += replies
         try:
             await self._ready(entry, max_model_len)
-            one = min(entry.copies, key=lambda copy: copy.in_flight)
+            one = min(entry.replicas, key=lambda replica: replica.in_flight)
             assert one.engine is not None
             one.in_flight += replies
             try:
@@ -190,11 +197,11 @@ class ModelPool:
                 hint=f"Set replicas to {devices} or less.",
             )
         entry = self._entry(key)
-        if not entry.copies and entry.task is None:
-            entry.replicas = replicas
-        elif entry.replicas != replicas:
+        if not entry.replicas and entry.task is None:
+            entry.replica_count = replicas
+        elif entry.replica_count != replicas:
             raise RequestRefusedError(
-                f"{key.model_id} is loaded with replicas={entry.replicas}.",
+                f"{key.model_id} is loaded with replicas={entry.replica_count}.",
                 param="replicas",
                 hint="Unload it first to load it with another number.",
             )
@@ -226,7 +233,7 @@ class ModelPool:
         for entry in entries:
             del self._entries[entry.key]
         async with self._placing:
-            await self._end([one for entry in entries for one in entry.copies])
+            await self._end([one for entry in entries for one in entry.replicas])
 
     def models(self) -> list[ModelInfo]:
         """Return the requested models with their states; old failures are not listed."""
@@ -237,11 +244,11 @@ class ModelPool:
         """Return for each device what models may take of it, and what is planned for those here."""
         return [
             DeviceMemory(
-                device=room.device,
-                budget_bytes=room.budget_bytes,
-                planned_bytes=room.budget_bytes - room.free_bytes,
+                device=budget.device,
+                budget_bytes=budget.budget_bytes,
+                planned_bytes=budget.budget_bytes - budget.free_bytes,
             )
-            for room in self._rooms()
+            for budget in self._device_budgets()
         ]
 
     def engines(self) -> list[tuple[ModelKey, Engine]]:
@@ -249,12 +256,12 @@ class ModelPool:
         return [
             (entry.key, one.engine)
             for entry in self._entries.values()
-            for one in entry.copies
+            for one in entry.replicas
             if one.engine is not None
         ]
 
     async def close(self) -> None:
-        """End every engine; open requests fail. What loads is given up (its thread goes on)."""
+        """End every engine; open requests fail. Loads are abandoned (their threads go on)."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for entry in self._entries.values():
@@ -277,8 +284,10 @@ class ModelPool:
         Raises what that raised.
         """
         if entry.state == "ready" and not self._closed:
-            entry.copies = [one for one in entry.copies if one.engine and not one.engine.has_ended]
-            if not entry.copies:  # all broke; what they held is gone
+            entry.replicas = [
+                one for one in entry.replicas if one.engine and not one.engine.has_ended
+            ]
+            if not entry.replicas:  # all broke; what they held is gone
                 entry.state = "loading"
         if entry.state == "failed" and self._clock() - entry.failed_at >= FAILURE_KEPT_S:
             entry.state = "loading"
@@ -313,7 +322,7 @@ class ModelPool:
                 reason="load",
                 hint="The server's log has the details (%conduit logs).",
             )
-        entry.copies = []
+        entry.replicas = []
         entry.state, entry.failed_at = "failed", self._clock()
         if isinstance(error, EndpointBusyError | DoesNotFitError):
             entry.failed_at -= FAILURE_KEPT_S  # the next one may find room, or need less
@@ -326,67 +335,67 @@ class ModelPool:
             log_event("loading", model=entry.key.model_id, doing=line)
 
         found = await self._in_thread(self._loader.find, entry.key, max_model_len, report)
-        async with self._placing:  # so that two loads do not count on the same leavers
-            entry.copies, leaving = self._placed(entry, found.estimate)
-            if leaving:
-                await self._end(leaving)
+        async with self._placing:  # so that two loads do not evict the same replicas
+            entry.replicas, evicted = self._placed(entry, found.estimate)
+            if evicted:
+                await self._end(evicted)
         report("loading the weights")
-        for one in entry.copies:
-            one.engine = await self._in_thread(self._loader.load, entry.key, found, one.place)
+        for one in entry.replicas:
+            one.engine = await self._in_thread(self._loader.load, entry.key, found, one.placement)
 
-    def _placed(self, entry: _Entry, estimate: Estimate) -> tuple[list[_Copy], list[_Copy]]:
-        """Return the entry's copies, and those that leave for them; these are forgotten."""
-        rooms = self._rooms()
-        chosen = places(estimate.need, rooms, copies=entry.replicas)
+    def _placed(self, entry: _Entry, estimate: Estimate) -> tuple[list[_Replica], list[_Replica]]:
+        """Return the entry's replicas, and those evicted for them, which are forgotten."""
+        budgets = self._device_budgets()
+        chosen = place_replicas(estimate.need, budgets, replicas=entry.replica_count)
         if chosen is None:
-            later = places(estimate.need, all_idle(rooms), copies=entry.replicas)
+            later = place_replicas(estimate.need, all_idle(budgets), replicas=entry.replica_count)
             if later is None:
-                free = largest_free_bytes(all_idle(rooms), copies=entry.replicas)
+                free = largest_free_bytes(all_idle(budgets), replicas=entry.replica_count)
                 raise estimate.refusal(max(free, 0))
             raise EndpointBusyError(
-                f"{entry.key.model_id} needs {estimate.need.least_bytes / GIB:.2f} GiB, which"
+                f"{entry.key.model_id} needs {estimate.need.min_bytes / GIB:.2f} GiB, which"
                 " models hold that are at work.",
                 retry_after_s=RETRY_AFTER_S,
                 hint="Retry when they are done, or raise CONDUIT_LMLITE_MEMORY_GIB.",
             )
-        leaving = {name for place in chosen for name in place.unloaded}
-        left: list[_Copy] = []
+        evicted_keys = {key for placement in chosen for key in placement.evicted}
+        evicted: list[_Replica] = []
         for other in list(self._entries.values()):
-            going = [one for one in other.copies if one in leaving]
-            if going:
+            of_other = [one for one in other.replicas if one in evicted_keys]
+            if of_other:
                 log_event("unloading", model=other.key.model_id, to_load=entry.key.model_id)
-                other.copies = [one for one in other.copies if one not in leaving]
-                left += going
-            if going and not other.copies:
+                other.replicas = [one for one in other.replicas if one not in evicted_keys]
+                evicted += of_other
+            if of_other and not other.replicas:
                 del self._entries[other.key]
         now = self._clock()
-        return [_Copy(place=place, last_used=now) for place in chosen], left
+        return [_Replica(placement=placement, last_used=now) for placement in chosen], evicted
 
-    def _rooms(self) -> tuple[Room, ...]:
-        """Return the devices with those who are on them, or for whom a place is kept there."""
+    def _device_budgets(self) -> tuple[DeviceBudget, ...]:
+        """Return the devices with the replicas that are on them or being loaded there."""
         return tuple(
-            Room(
+            DeviceBudget(
                 device=device,
                 budget_bytes=budget,
-                tenants=tuple(
-                    Tenant(
-                        name=one,
-                        bytes=one.place.bytes,
+                residents=tuple(
+                    Resident(
+                        key=one,
+                        bytes=one.placement.bytes,
                         is_idle=entry.is_idle(one),
                         last_used=one.last_used,
                     )
                     for entry in self._entries.values()
-                    for one in entry.copies
-                    if one.place.device == device
+                    for one in entry.replicas
+                    if one.placement.device == device
                 ),
             )
             for device, budget in self._loader.budgets().items()
         )
 
-    async def _end(self, copies: Sequence[_Copy]) -> None:
-        """End the engines of copies that nobody can get any more, and free their memory."""
-        engines = [one.engine for one in copies if one.engine is not None]
-        for one in copies:
+    async def _end(self, replicas: Sequence[_Replica]) -> None:
+        """End the engines of replicas that are not listed any more, and free their memory."""
+        engines = [one.engine for one in replicas if one.engine is not None]
+        for one in replicas:
             one.engine = None
 
         def end() -> None:  # all in one thread: nothing may hold an engine when memory is released
@@ -410,20 +419,20 @@ class ModelPool:
 
 
 def _info(entry: _Entry, kind: str) -> ModelInfo:
-    engines = [one.engine for one in entry.copies if one.engine is not None]
+    engines = [one.engine for one in entry.replicas if one.engine is not None]
     first = engines[0] if engines and entry.state == "ready" else None
     loaded = LoadedModel(
         state=entry.state,
         revision=entry.key.revision,
         dtype=first.dtype if first else entry.key.dtype,
-        device=", ".join(one.place.device for one in entry.copies) or kind,
+        device=", ".join(one.placement.device for one in entry.replicas) or kind,
         context_tokens=first.context_tokens if first else 0,
         running=sum(engine.running for engine in engines),
         waiting=sum(engine.waiting for engine in engines) if first else entry.in_flight,
     )
-    if entry.copies:
-        loaded["memory_bytes"] = sum(one.place.bytes for one in entry.copies)
-        loaded["replicas"] = len(entry.copies)
+    if entry.replicas:
+        loaded["memory_bytes"] = sum(one.placement.bytes for one in entry.replicas)
+        loaded["replicas"] = len(entry.replicas)
     if entry.key.quantization is not None:
         loaded["quantization"] = entry.key.quantization
     if first:

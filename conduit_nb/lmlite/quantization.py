@@ -14,10 +14,10 @@ import torch
 
 from conduit_nb.errors import ArgumentError
 
-LARGEST = 127
+INT8_MAX = 127
 """Of a signed byte, and of its negative."""
 
-LEAST_SCALE = 1e-30
+MIN_SCALE = 1e-30
 """A row of zeros has no scale; it stays zeros with any."""
 
 
@@ -85,7 +85,7 @@ def _quantize_inside(module: torch.nn.Module) -> None:
 
 def _scales(rows: torch.Tensor) -> torch.Tensor:
     """Return what one step of an integer is worth in each row: `[rows, 1]`."""
-    return rows.abs().amax(1, keepdim=True).div_(LARGEST).clamp_(min=LEAST_SCALE)
+    return rows.abs().amax(1, keepdim=True).div_(INT8_MAX).clamp_(min=MIN_SCALE)
 
 
 def _rounded(rows: torch.Tensor, scales: torch.Tensor) -> torch.Tensor:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST_REPEATS = 4
-LEAST_CHARACTERS = 240
+MIN_REPEATS = 4
+MIN_CHARACTERS = 240
 """So much of the reply must be repetition, and so often; honest lists are rarely so dull."""
 
-LONGEST_CYCLE = 2000
+MAX_CYCLE = 2000
 TAIL = 40
 CLOSING = ('"', "]", "}", ",")
 ESCAPED = re.compile(r"\\.", re.DOTALL)
@@ -62,14 +62,14 @@ class RepetitionGuard:
 
 def cycle_of(text: str) -> str | None:
     """Return the piece that `text` ends with many times over; None where it does not."""
-    if len(text) < LEAST_CHARACTERS:
+    if len(text) < MIN_CHARACTERS:
         return None
     tail = text[-TAIL:]
     before = text.rfind(tail, 0, len(text) - 1)
     # The pieces of a long cycle, a list's items for one, may end alike: the end of the last that
     # ends so need not be a whole cycle ago.
-    while before >= 0 and (length := len(text) - TAIL - before) <= LONGEST_CYCLE:
-        span = max(LEAST_REPEATS, -(-LEAST_CHARACTERS // length)) * length
+    while before >= 0 and (length := len(text) - TAIL - before) <= MAX_CYCLE:
+        span = max(MIN_REPEATS, -(-MIN_CHARACTERS // length)) * length
         if span > len(text):
             return None
         if text[-span:-length] == text[length - span :]:

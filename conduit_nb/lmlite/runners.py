@@ -21,7 +21,7 @@ from conduit_nb.lmlite.probe import layer_shapes
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.scheduler import Batch, Sequence
 
-PAGES_MIN = 4
+MIN_PAGES = 4
 
 Attention = Literal["packed", "fallback"]
 
@@ -47,7 +47,7 @@ class Runner(Protocol):
         ...
 
     def forget(self, sequence: Sequence) -> None:
-        """Let go of what is held for a sequence that has left. Idempotent."""
+        """Free what is held for a sequence that has left. Idempotent."""
         ...
 
 
@@ -72,25 +72,25 @@ def choose_runner(
         pages = min(max_pages, config.cache_tokens // PAGE_TOKENS)
     elif per_token:
         room = _cache_bytes(loaded.device, config) - config.max_concurrency * per_sequence
-        pages = min(max_pages, max(room // (per_token * PAGE_TOKENS), PAGES_MIN))
+        pages = min(max_pages, max(room // (per_token * PAGE_TOKENS), MIN_PAGES))
     return fallback, pages
 
 
 def _batched_runner(
     loaded: LoadedModel, config: EngineConfig, max_pages: int, context_tokens: int
 ) -> tuple[Runner, int]:
-    if context_tokens > loaded.steady_tokens:
+    if context_tokens > loaded.stable_rope_tokens:
         raise ModelError(
-            f"Beyond {loaded.steady_tokens:,} tokens it turns the keys of all tokens in another"
-            f" way, and max_model_len is {context_tokens:,}.",
-            hint=f"Set max_model_len to {loaded.steady_tokens} to have its sequences batched.",
+            f"Beyond {loaded.stable_rope_tokens:,} tokens it rotates the keys of all tokens"
+            f" differently, and max_model_len is {context_tokens:,}.",
+            hint=f"Set max_model_len to {loaded.stable_rope_tokens} to have its sequences batched.",
         )
     layers = layer_shapes(loaded)
     if config.cache_tokens is not None:
         pages = min(max_pages, config.cache_tokens // PAGE_TOKENS)
     else:
         page_bytes = KvCache.bytes_per_page(layers, loaded.dtype)
-        pages = min(max_pages, max(_cache_bytes(loaded.device, config) // page_bytes, PAGES_MIN))
+        pages = min(max_pages, max(_cache_bytes(loaded.device, config) // page_bytes, MIN_PAGES))
     runner = ModelRunner(loaded, layers, pages=pages)
     runner.start()
     return runner, pages

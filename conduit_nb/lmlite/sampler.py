@@ -102,8 +102,8 @@ def _weights(logits: torch.Tensor, parameters: SamplingParams) -> torch.Tensor:
     if parameters.top_p < 1:
         ordered, _ = weights.sort(descending=True)
         sums = ordered.cumsum(dim=-1)
-        least = ordered[sums - ordered < parameters.top_p * sums[-1]][-1]
-        weights = weights.where(weights >= least, 0)
+        cutoff = ordered[sums - ordered < parameters.top_p * sums[-1]][-1]
+        weights = weights.where(weights >= cutoff, 0)
     return weights
 
 

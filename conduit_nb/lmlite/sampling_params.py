@@ -9,8 +9,8 @@ from conduit_nb.errors import RequestRefusedError
 
 MAX_STOP_STRINGS = 16
 MAX_TOP_LOGPROBS = 20
-LEAST_TEMPERATURE = 1e-4
-# name: least, most, and what leaving it out means
+MIN_TEMPERATURE = 1e-4
+# name: minimum, maximum, and what leaving it out means
 RANGES = {
     "temperature": (0.0, 2.0, "for the likeliest text"),
     "min_p": (0.0, 1.0, "to consider every token"),
@@ -58,11 +58,11 @@ class SamplingParams:
     top_logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        for name, (least, most, without) in RANGES.items():
+        for name, (minimum, maximum, without) in RANGES.items():
             value: float | None = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and least <= value <= most):
+            if value is not None and not (math.isfinite(value) and minimum <= value <= maximum):
                 raise RequestRefusedError(
-                    f"{name}={value!r} is not between {least:g} and {most:g}.",
+                    f"{name}={value!r} is not between {minimum:g} and {maximum:g}.",
                     param=name,
                     hint=f"Leave {name} out {without}.",
                 )
@@ -94,7 +94,7 @@ class SamplingParams:
     @property
     def is_greedy(self) -> bool:
         """Whether the likeliest token is taken each time (a tiny temperature can mean no other)."""
-        return self.temperature < LEAST_TEMPERATURE
+        return self.temperature < MIN_TEMPERATURE
 
     @property
     def has_penalties(self) -> bool:

@@ -23,10 +23,10 @@ from conduit_nb.lmlite.prefix_cache import PrefixCache, PrefixMatch
 HEADROOM_TOKENS = 64
 """Room kept behind a prompt, so that a short reply never has to move."""
 
-REUSED_TOKENS_MIN = 16
+MIN_REUSED_TOKENS = 16
 """A shorter common prefix is computed again."""
 
-AWAITED_TOKENS_MIN = 64
+MIN_AWAITED_TOKENS = 64
 """A sequence waits for another's prefill where at least so many more tokens of them are common.
 
 That many tokens cost about as much as a step of their own (a 135M model on a CPU).
@@ -254,7 +254,7 @@ class Scheduler:
 
     def _is_being_prefilled(self, sequence: Sequence, cached: int) -> bool:
         """Whether a running sequence prefills enough of the same tokens to wait for it."""
-        end = cached + AWAITED_TOKENS_MIN
+        end = cached + MIN_AWAITED_TOKENS
         return (
             self._shares_prefixes
             and len(sequence.tokens) >= end
@@ -270,7 +270,7 @@ class Scheduler:
         length = len(sequence.tokens)
         required = self._pool.pages_for(length + 1)
         cached = min(match.tokens, length - 1)
-        if cached < REUSED_TOKENS_MIN:
+        if cached < MIN_REUSED_TOKENS:
             cached = 0
         source = self._pool.share(match.pages[: self._pool.pages_for(cached)])
         pages = None

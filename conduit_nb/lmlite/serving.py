@@ -247,7 +247,7 @@ async def merged(
 
 
 async def _generations(engine: Engine, request: ApiRequest) -> list[GenerationRequest]:
-    """Return what the engine is to do; tokenises in a thread, so that others go on meanwhile."""
+    """Return the engine's requests; tokenizes in a thread, so that the event loop goes on."""
     limit = engine.context_tokens
     if request.max_model_len is not None:
         if request.max_model_len > limit:

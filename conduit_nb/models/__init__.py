@@ -1,4 +1,4 @@
 """Models: what a user asks for, where the weights come from, and what their files say.
 
-Layer 1. Import its modules by name: this file stays empty, so that naming a model costs nothing.
+Import its modules by name: this file stays empty, so that naming a model costs nothing.
 """

@@ -1,10 +1,8 @@
 """Our folder of models: its layout, its locks, and how something gets into it whole or not at all.
 
-    models/NAME/            complete: it got its name by a rename
-    models/.NAME.lock       held by the one process that makes NAME
-    models/.making-NAME.*   unfinished; whoever holds the lock next removes it
-
-Layer 1.
+models/NAME/            complete: it got its name by a rename
+models/.NAME.lock       held by the one process that makes NAME
+models/.making-NAME.*   unfinished; whoever holds the lock next removes it
 """
 
 from __future__ import annotations

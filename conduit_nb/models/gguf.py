@@ -2,7 +2,6 @@
 
 Types and block sizes: `ggml-common.h`; the mixtures: `llama_tensor_get_type` in `llama-quant.cpp`
 of llama.cpp (2026), for models without experts.
-Layer 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Where weights come from: a local folder or GGUF, the embedded model, the Hugging Face hub.
 
 Only safetensors and GGUF are taken, and no code that comes with a model is ever run.
-Layer 1.
 """
 
 from __future__ import annotations

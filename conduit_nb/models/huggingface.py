@@ -3,7 +3,6 @@
 What is in the cache is used without asking the hub, so that a model that worked works again,
 offline as well; a `revision` asks for another. The cache is read by its documented layout:
 huggingface_hub is needed only to fetch.
-Layer 1.
 """
 
 from __future__ import annotations

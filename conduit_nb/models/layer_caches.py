@@ -3,7 +3,6 @@
 Families name the pattern of their layers in different fields. `PATTERNS` lists the fields that are
 read, `STATES` how large the constant state of a layer is, one row for each form. What cannot be
 read is taken for full attention, which is the most that a layer keeps, and noted as a remark.
-Layer 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """How weights are stored in fewer bits: what a quantization makes of a model's tensors.
 
 What config.json says of it is read in `quantization_configs`.
-Layer 1.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 `READERS` has one row for each value of `quant_method`; ModelOpt also writes a file of its own,
 hf_quant_config.json. A method that stands in no row is read as "unknown".
-Layer 1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What safetensors files hold, by their headers alone: from a folder, or from a hub by ranges.
 
 A header is a few kilobytes at the beginning of each file; no weight is ever read or fetched.
-Layer 1.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 Names are those of a checkpoint, or of transformers, whose experts lie fused in one tensor
 `[experts, out, in]`. Knows nothing of files.
-Layer 1: pure.
 """
 
 from __future__ import annotations

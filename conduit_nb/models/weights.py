@@ -1,7 +1,4 @@
-"""A model's weights by the best source at hand: its files' headers, a count, or arithmetic.
-
-Layer 1.
-"""
+"""A model's weights by the best source at hand: its files' headers, a count, or arithmetic."""
 
 from __future__ import annotations
 

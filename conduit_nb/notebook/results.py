@@ -25,7 +25,6 @@ from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.notebook.frames import ERROR_CODE_COLUMN, ERROR_COLUMN, Rows
 from conduit_nb.notebook.row_errors import error_texts, storable
 from conduit_nb.schemas import Schema
-from conduit_nb.schemas.redefinitions import are_alike
 from conduit_nb.schemas.shapes import (
     Bool,
     Bytes,
@@ -41,6 +40,7 @@ from conduit_nb.schemas.shapes import (
     Shape,
     Str,
     Union,
+    are_alike,
     without_null,
 )
 from conduit_nb.units import counted

@@ -1,8 +1,7 @@
-"""What a run was and cost: the model and where it ran, tokens, seconds, dollars, the schema.
+"""Receipts of runs: the model and where it ran, tokens, seconds, cost, the schema.
 
-A receipt stands in the notebook beside the result, and in a file of the installation, from which
-later runs are estimated. Knows JSON and files; no display.
-Layer 4.
+A receipt is stored in the notebook beside the result, and in a file of the installation, from
+which later runs are estimated. Knows JSON and files; no display.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ from conduit_nb.schemas import Schema
 MIME = "application/vnd.conduit.receipt+json"
 FILE_NAME = "receipts.jsonl"
 KEPT = 500
-LONGEST_BYTES = 2000
+MAX_RECEIPT_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt(Displayed):
-    """One run over rows. What nobody could say is None; `usd` is what the servers cost meanwhile.
+    """One run over rows. Unknown values are None; `usd` is the cost of the servers meanwhile.
 
     `start_seconds` of its `seconds` passed before the server and its model were ready.
-    `schema_hash` is that of what was filled, in the form in which the model was held to it.
+    `schema_hash` identifies the output schema (see the function `schema_hash`).
     """
 
     title: str
@@ -62,19 +61,19 @@ class Receipt(Displayed):
 
 
 def schema_hash(schema: Schema[Any]) -> str:
-    """Return what tells a schema from others: equal where a model is held to the same."""
-    told = json.dumps([schema.json_schema, schema.instruction], separators=(",", ":"))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    """Return a hash of a schema's JSON Schema and instruction: of what constrains the model."""
+    text = json.dumps([schema.json_schema, schema.instruction], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def keep_receipt(receipt: Receipt) -> None:
-    """Put a receipt under the last ones of this installation; in time the oldest go."""
+    """Append a receipt to this installation's file; the oldest beyond KEPT are dropped in time."""
     path = settings.state_dir() / FILE_NAME
     make_private_folder(path.parent, knob="CONDUIT_STATE_DIR")
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
             file.write(_line(receipt))  # one write: notebooks may do so at the same time
-            is_long = file.tell() > KEPT * LONGEST_BYTES
+            is_long = file.tell() > KEPT * MAX_RECEIPT_BYTES
     except OSError as err:
         raise to_storage_error(err, path, knob="CONDUIT_STATE_DIR") from err
     if is_long:
@@ -87,23 +86,23 @@ def _line(receipt: Receipt) -> bytes:
 
 
 def read_receipts() -> list[Receipt]:
-    """Return the last receipts of this installation, the newest last."""
+    """Return the last receipts of this installation, the newest last; broken lines are skipped."""
     try:
         text = (settings.state_dir() / FILE_NAME).read_text("utf-8", errors="replace")
     except OSError:
         return []
-    found: list[Receipt] = []
+    receipts: list[Receipt] = []
     for line in text.splitlines():
         try:
             receipt = to_receipt(json.loads(line))
         except ValueError:
             continue
-        found += [] if receipt is None else [receipt]
-    return found
+        receipts += [] if receipt is None else [receipt]
+    return receipts
 
 
 def read_notebook(path: Path) -> list[Receipt]:
-    """Return the receipts in a notebook's file, in the order of its cells; no kernel is needed."""
+    """Return the receipts in a notebook file, in cell order. Raises StorageError."""
     try:
         document: object = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as err:
@@ -111,15 +110,18 @@ def read_notebook(path: Path) -> list[Receipt]:
             f"{path} cannot be read as a notebook ({type(err).__name__}).",
             hint="Name a saved .ipynb file.",
         ) from err
-    receipts = (to_receipt(found) for found in _receipts_in(document))
+    receipts = (to_receipt(one) for one in _receipts_in(document))
     return [receipt for receipt in receipts if receipt is not None]
 
 
-def to_receipt(told: object) -> Receipt | None:
-    """Read a receipt out of JSON; None where it is none. What a later Conduit adds is ignored."""
-    if not isinstance(told, dict):
+def to_receipt(value: object) -> Receipt | None:
+    """Return a receipt from its JSON value, None where it is not one.
+
+    Unknown fields are ignored: a later Conduit may add some.
+    """
+    if not isinstance(value, dict):
         return None
-    values = cast("dict[str, Any]", told)
+    values = cast("dict[str, Any]", value)
     names = {field.name for field in dataclasses.fields(Receipt)}
     try:
         receipt = Receipt(**{name: value for name, value in values.items() if name in names})
@@ -145,7 +147,7 @@ def _is_kind(receipt: Receipt, field: dataclasses.Field[Any]) -> bool:
 
 
 def _receipts_in(part: object) -> Iterator[object]:
-    """Yield what stands under our name, wherever in the document."""
+    """Yield the values under Conduit's MIME type, anywhere in a notebook document."""
     if isinstance(part, list):
         for item in cast("list[object]", part):
             yield from _receipts_in(item)

@@ -4,15 +4,14 @@
     schema.mdl, schema.json_schema
     schema.decode(schema.encode(order)) == order
 
-Pure: no files, no network, no model. Layer 1.
+Pure: no files, no network, no model.
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from conduit_nb.schemas.prompt import prompt_messages
-from conduit_nb.schemas.schema import Schema, schema_of, schema_of_record
+from conduit_nb.schemas.schema import Schema, prompt_messages, schema_of, schema_of_record
 from conduit_nb.schemas.shapes import Length, Pattern, Range
 
 __all__ = [

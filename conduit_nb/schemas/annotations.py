@@ -1,40 +1,49 @@
-"""Type hints to shapes: the only reader of annotations.
+"""Read the type hints of a dataclass into shapes.
 
 Hints may be strings (`from __future__ import annotations`), name classes of the function or the
-notebook cell in which the dataclass was written, and stand in generic dataclasses. What has no
-one meaning in JSON is refused here, with the path of the field and the cure.
+notebook cell in which the dataclass was written (see `Scope`), and stand in generic dataclasses.
+A hint without a single meaning in JSON raises SchemaError with the path of the field.
 
-A field without a default is required, `X | None` too: its key must stand there and may be null.
+A field without a default is required, `X | None` too: its key must be present and may be null.
 A field with a default may be left out, except for a `Literal` of one value, which is a tag and is
-always written. Layer 1.
+always written.
+
+A class that a cell or a reload defined again is read as its successor: the class that its module
+and its name lead to now. A `Stamp` tells whether that has happened since a schema was made.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import Enum, Flag
-from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, get_args, get_origin
+from types import FrameType
+from typing import Annotated, Any, ForwardRef, Literal, NewType, TypeVar, cast, get_args, get_origin
+from weakref import WeakSet
 
 from conduit_nb.errors import SchemaError
-from conduit_nb.schemas.checks import (
+from conduit_nb.schemas.constraints import MAX_EXACT, constrain, refuse_impossible, to_constraint
+from conduit_nb.schemas.formats import plain_value
+from conduit_nb.schemas.problems import found
+from conduit_nb.schemas.refusals import (
     MAX_DEPTH,
+    forgotten_colon,
+    not_a_dataclass,
+    refusal,
     refuse_confusions,
     refuse_deep,
     refuse_endless,
     too_deep,
+    type_name,
 )
-from conduit_nb.schemas.constraints import MAX_EXACT, constrain, refuse_impossible, to_constraint
-from conduit_nb.schemas.plain_values import plain_value
-from conduit_nb.schemas.problems import found
-from conduit_nb.schemas.redefinitions import are_alike, successor
-from conduit_nb.schemas.refusals import forgotten_colon, not_a_dataclass, refusal, type_name
-from conduit_nb.schemas.scopes import Scope, bindings_of
 from conduit_nb.schemas.shapes import (
     Bool,
     Bytes,
@@ -53,7 +62,9 @@ from conduit_nb.schemas.shapes import (
     Shape,
     Str,
     Union,
+    are_alike,
 )
+from conduit_nb.spelling import nearest
 
 _PLAIN: dict[Any, Shape] = {
     str: Str(),
@@ -65,6 +76,8 @@ _PLAIN: dict[Any, Shape] = {
     datetime: DateTime(),
 }
 _MAX_KINDS = 20
+_BOUND: WeakSet[type[Any]] = WeakSet()
+"""Classes that were seen under their own name: what stands there later took their place."""
 
 
 def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Record:
@@ -487,3 +500,224 @@ def _doc_of(cls: type[Any]) -> str:
         if doc == f"{cls.__name__}{signature}":
             return ""
     return inspect.cleandoc(doc)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a hint was written: in which class, with which type arguments.
+
+    `namespace` holds names that the caller of `schema_of` knows and the class's module does not.
+    """
+
+    owner: type[Any]
+    bindings: Mapping[Any, Any] = field(default_factory=dict[Any, Any])
+    namespace: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def evaluate(self, text: str, path: str) -> Any:
+        """Return the hint that `text` spells. Raises SchemaError for an unknown name."""
+        unknown, known = "", set[str]()
+        for names in self._namespaces():
+            known |= {name for name in names if not name.startswith("_")}
+            try:
+                return _evaluate(text, names)
+            except NameError as err:
+                unknown = err.name or str(err)
+            except (AttributeError, SyntaxError, TypeError, ValueError) as err:
+                raise SchemaError(
+                    f"the type hint {text!r} cannot be read ({err})",
+                    path=path,
+                    hint="Write it as Python would read it, e.g. list[str] or int | None.",
+                ) from err
+        raise SchemaError(
+            f"the name {unknown!r} in the type hint {text!r} is not known",
+            path=path,
+            hint=_literal_meant(text)
+            or nearest(
+                unknown,
+                known,
+                then=f"Define {unknown} before the schema is made; where it is local to a "
+                "function, make the schema inside that function.",
+            ),
+        )
+
+    def argument(self, parameter: TypeVar, path: str) -> Any:
+        """Return what stands for a type parameter here."""
+        bound = self.bindings.get(parameter, parameter)
+        if bound is parameter:
+            bound = getattr(parameter, "__default__", parameter)
+        if bound is parameter or bound is getattr(typing, "NoDefault", parameter):
+            raise SchemaError(
+                f"the type parameter {parameter.__name__} is open",
+                path=path,
+                hint=f"Say what it is: {self.owner.__name__}[str], for example.",
+            )
+        return bound
+
+    def _namespaces(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what the class itself sees, then what callers in the same module see."""
+        module = sys.modules.get(self.owner.__module__)
+        outer = vars(module) if module else {}
+        own: dict[str, Any] = {
+            base.__name__: base for base in reversed(self.owner.__mro__) if base is not object
+        }
+        parameters = {one.__name__: one for one in getattr(self.owner, "__type_params__", ())}
+        frames = [
+            frame for frame in _frames() if frame.f_globals.get("__name__") == self.owner.__module__
+        ]
+        enclosing, _, _ = self.owner.__qualname__.rpartition(".<locals>.")
+        yield ChainMap(
+            parameters,
+            *(dict(one.f_locals) for one in frames if one.f_code.co_qualname == enclosing),
+            own,
+            dict(self.namespace),
+            *_class_bodies(self.owner, outer),
+            dict(outer),
+        )
+        yield ChainMap(
+            own,
+            *(dict(one.f_locals) for one in frames),
+            *(dict(one.f_globals) for one in frames),
+        )
+
+
+def bindings_of(cls: type[Any], arguments: tuple[Any, ...]) -> dict[type[Any], dict[Any, Any]]:
+    """Return for `cls` and each generic base what its type parameters stand for."""
+    found: dict[type[Any], dict[Any, Any]] = {}
+
+    def bind(origin: type[Any], args: tuple[Any, ...]) -> None:
+        parameters: tuple[Any, ...] = getattr(origin, "__parameters__", ())
+        found[origin] = dict(zip(parameters, args, strict=False))
+        for base in vars(origin).get("__orig_bases__", origin.__bases__):
+            base_origin = get_origin(base) or base
+            if isinstance(base_origin, type) and dataclasses.is_dataclass(base_origin):
+                bind(base_origin, tuple(substituted(arg, found[origin]) for arg in get_args(base)))
+
+    bind(cls, arguments)
+    return found
+
+
+def substituted(hint: Any, bindings: Mapping[Any, Any]) -> Any:
+    """Return `hint` with its type parameters replaced."""
+    if isinstance(hint, TypeVar):
+        return bindings.get(hint, hint)
+    parameters: tuple[Any, ...] = getattr(hint, "__parameters__", ())
+    if not parameters or isinstance(hint, type):
+        return hint
+    return hint[tuple(bindings.get(one, one) for one in parameters)]
+
+
+def _evaluate(text: str, names: Mapping[str, Any]) -> Any:
+    holder = type("Hint", (), {"__annotations__": {"hint": text}})
+    return typing.get_type_hints(holder, globalns={}, localns=names, include_extras=True)["hint"]
+
+
+def _frames() -> list[FrameType]:
+    """Return the frames of the callers, the nearest first."""
+    found: list[FrameType] = []
+    frame = inspect.currentframe()
+    while frame is not None:
+        found.append(frame)
+        frame = frame.f_back
+    return found
+
+
+def _class_bodies(owner: type[Any], outer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the names in the classes around `owner`, the nearest first."""
+    names = owner.__qualname__.rpartition(".<locals>.")[2].split(".")[:-1]
+    bodies: list[dict[str, Any]] = []
+    around: Any = None
+    for name in names:
+        around = outer.get(name) if around is None else vars(around).get(name)
+        if not isinstance(around, type):
+            break
+        bodies.append(dict(vars(around)))
+    return reversed(bodies)
+
+
+def _literal_meant(text: str) -> str:
+    """Return what to write for `"good, bad"`, which lists texts and names no type."""
+    words = [word.strip() for word in re.split(r"[,/]", text.strip("\"'"))]
+    if len(words) < 2 or not all(re.fullmatch(r"[\w -]+", word) for word in words):
+        return ""
+    quoted = ", ".join(f'"{word}"' for word in words)
+    return f"For one of several texts, write Literal[{quoted}]."
+
+
+def bound_class(cls: type[Any]) -> type[Any] | None:
+    """Return the class that the module and the name of `cls` lead to now; None for no class."""
+    name = cls.__qualname__
+    module = sys.modules.get(cls.__module__)
+    if module is None or "<" in name:  # of a function, whose names nobody else can see
+        return None
+    found: Any = vars(module).get(name)
+    if "." in name:
+        found = module
+        for step in name.split("."):
+            found = getattr(found, "__dict__", {}).get(step)
+    return found if isinstance(found, type) else None
+
+
+def successor(kind: Any) -> Any:
+    """Return the class that was defined under the same name after `kind`, else `kind` itself.
+
+    Of a generic dataclass with arguments, the arguments are replaced too.
+    """
+    if not isinstance(kind, type) or get_args(kind):
+        return _with_arguments(kind)
+    cls = cast("type[Any]", kind)
+    found = bound_class(cls)
+    if found is None or found is cls or not (cls in _BOUND or _is_of_a_statement(cls)):
+        return cls
+    is_enum = issubclass(cls, Enum) and issubclass(found, Enum)
+    is_record = dataclasses.is_dataclass(cls) and dataclasses.is_dataclass(found)
+    return found if is_enum or is_record else cls
+
+
+def _with_arguments(kind: Any) -> Any:
+    origin: Any = get_origin(kind)
+    arguments = get_args(kind)
+    if not isinstance(origin, type) or not dataclasses.is_dataclass(origin):
+        return kind
+    cls = successor(cast("type[Any]", origin))
+    following = tuple(successor(argument) for argument in arguments)
+    if cls is origin and all(a is b for a, b in zip(arguments, following, strict=True)):
+        return kind
+    return cast("Any", cls)[following]
+
+
+def _is_of_a_statement(cls: type[Any]) -> bool:
+    """Say whether a `class` statement made `cls`, and so bound it to its name once.
+
+    Such a body begins by setting `__module__`; dataclasses that functions make get it at their
+    end. Of an Enum it cannot be told: their names are taken for theirs.
+    """
+    return issubclass(cls, Enum) or next(iter(vars(cls)), None) == "__module__"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What some classes were when a schema was made of them."""
+
+    parts: tuple[tuple[type[Any], object, type[Any] | None], ...]
+
+    @classmethod
+    def of(cls, classes: Iterable[type[Any]]) -> Stamp:
+        """Take the stamp of classes as they are now."""
+        parts = tuple((one, definition_of(one), bound_class(one)) for one in classes)
+        _BOUND.update(one for one, _, bound in parts if one is bound)
+        return cls(parts)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether none of the classes was changed or defined again. Takes microseconds."""
+        for cls, definition, bound in self.parts:
+            if definition_of(cls) is not definition or bound_class(cls) is not bound:
+                return False
+        return True
+
+
+def definition_of(cls: type[Any]) -> object:
+    """Return an object that is another one when a reload has changed the class in place."""
+    attributes = vars(cls)
+    found = attributes.get("__dataclass_fields__")
+    return attributes.get("_member_map_") if found is None else found

@@ -1,7 +1,7 @@
 r"""Regular expressions as automata: how a text that has begun to match can be brought to its end.
 
 Takes the form that `patterns.common_regex` gives: characters, classes, groups that do not capture,
-`|` and repetition, without anchors. Layer 1.
+`|` and repetition, without anchors.
 """
 
 from __future__ import annotations

@@ -1,26 +1,65 @@
-"""The shortest way to a whole value: of a JSON Schema, and of a text that was cut anywhere in it.
+"""Complete JSON that was cut off anywhere, with the shortest text that its schema allows.
 
     completer = Completer(schema.json_schema)
     completer.shortest                       # the shortest record of all
-    completer.closing('{"name":"Ann')        # '","age":0}', or None where there is no way
+    completer.closing('{"name":"Ann')        # '","age":0}', or None where it cannot be completed
 
-What is written for what is missing is the shortest that the schema takes: empty texts and lists,
-0, the shortest of some options. Keywords that are not known here are refused, so that what is said
-to be whole is whole. Layer 1.
+Missing values are the shortest that the schema allows: empty texts and lists, 0, the shortest
+option. Unknown keywords raise SchemaError: a completed value is certain to fit the schema.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from conduit_nb.errors import SchemaError
-from conduit_nb.schemas.containers import ArrayNode, ObjectNode
-from conduit_nb.schemas.keywords import to_nodes
-from conduit_nb.schemas.nodes import Node, Nodes, OptionsNode, fits, shortest_of
+from conduit_nb.schemas.automata import Automaton, TooLargeError
+from conduit_nb.schemas.formats import FORMATS
+from conduit_nb.schemas.nodes import (
+    ArrayNode,
+    Node,
+    Nodes,
+    NumberNode,
+    ObjectNode,
+    OptionsNode,
+    TextNode,
+    fits,
+    shortest_of,
+)
+from conduit_nb.schemas.numbers import Bounds
+from conduit_nb.schemas.patterns import anchored, common_regex
 from conduit_nb.schemas.reader import Array, JsonReader, Object, Part
+
+TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
+SILENT = {
+    "$schema",
+    "$id",
+    "$comment",
+    "$defs",
+    "definitions",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "x-guidance",
+}
+KEYWORDS = {
+    "integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
+    "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
+    "string": {"minLength", "maxLength", "pattern", "format"},
+    "array": {"items", "prefixItems", "minItems", "maxItems"},
+    "object": {"properties", "required", "additionalProperties", "minProperties", "maxProperties"},
+}
+MOST_REPEATS = 100_000
 
 
 class Completer:
@@ -189,3 +228,230 @@ def _escaped(key: str) -> str:
 
 def _shortest_among(closings: Mapping[Node, str], nodes: Nodes) -> str | None:
     return min((closings[node] for node in nodes if node in closings), key=len, default=None)
+
+
+def to_nodes(
+    json_schema: Mapping[str, Any], *, strict: bool = False
+) -> tuple[list[Node], list[Node]]:
+    """Return what a value may be, and all nodes, those inside of others as well.
+
+    `strict` takes numbers only as grammars write them. Raises SchemaError where a keyword is not
+    known here.
+    """
+    compiler = _Compiler(json_schema, strict=strict)
+    return compiler.compiled(json_schema), compiler.made
+
+
+class _Compiler:
+    """Makes the nodes of a schema, those of each reference once."""
+
+    def __init__(self, root: Mapping[str, Any], *, strict: bool) -> None:
+        self.made: list[Node] = []
+        self._root = root
+        self._strict = strict
+        self._references: dict[str, list[Node]] = {}
+        self._anything: list[Node] | None = None
+        self._unfilled: deque[Callable[[], None]] = deque()
+
+    def compiled(self, schema: object) -> list[Node]:
+        """Return what a value of `schema` may be, with all nodes inside."""
+        nodes = self.nodes(schema)
+        while self._unfilled:  # not at once: a reference may lead back to what is being made
+            self._unfilled.popleft()()
+        return nodes
+
+    def nodes(self, schema: object) -> list[Node]:
+        """Return what a value of `schema` may be, alternatives side by side."""
+        match schema:
+            case True:
+                return self._any()
+            case False:
+                return []
+            case Mapping():
+                return self._described(cast("Mapping[str, Any]", schema))
+            case _:
+                raise _unknown(f"{schema!r:.40}")
+
+    def _described(self, schema: Mapping[str, Any]) -> list[Node]:
+        if isinstance(schema.get("$ref"), str):
+            return self._referred(schema["$ref"], schema)
+        for name in ("anyOf", "oneOf"):  # the grammar sees to it that only one of them fits
+            if isinstance(schema.get(name), list):
+                _refuse_others(schema, {name})
+                found = [node for member in schema[name] for node in self.nodes(member)]
+                return list(dict.fromkeys(found))
+        if isinstance(schema.get("enum"), list):
+            _refuse_others(schema, {"enum", "type"})
+            return self._options(schema["enum"])
+        if "const" in schema:
+            _refuse_others(schema, {"const", "type"})
+            return self._options([schema["const"]])
+        return self._typed(schema)
+
+    def _referred(self, reference: str, schema: Mapping[str, Any]) -> list[Node]:
+        _refuse_others(schema, {"$ref"})
+        if reference in self._references:
+            return self._references[reference]
+        target: Any = self._root
+        path = reference.removeprefix("#")
+        if reference == path or (path and not path.startswith("/")):
+            raise _unknown(f"$ref {reference!r:.80}")
+        for step in path.split("/")[1:]:
+            key = step.replace("~1", "/").replace("~0", "~")
+            if not isinstance(target, Mapping) or key not in target:
+                raise _unknown(f"$ref {reference!r:.80}")
+            target = cast("Mapping[str, Any]", target)[key]
+        kept = self._references[reference] = []
+        kept.extend(self.nodes(target))
+        return kept
+
+    def _typed(self, schema: Mapping[str, Any]) -> list[Node]:
+        given: object = schema.get("type", list(TYPES))
+        kinds = cast("list[object]", given) if isinstance(given, list) else [given]
+        if any(kind not in TYPES for kind in kinds):
+            raise _unknown(f"type {given!r:.40}")
+        names = [cast("str", kind) for kind in kinds]
+        known = {name for kind in names for name in KEYWORDS.get(kind, ())}
+        _refuse_others(schema, {"type", *known})
+        if known.isdisjoint(schema) and "type" not in schema:
+            return self._any()
+        return [self._one(kind, schema) for kind in names if not _is_covered(kind, names)]
+
+    def _one(self, kind: str, schema: Mapping[str, Any]) -> Node:
+        match kind:
+            case "null":
+                return self._made(OptionsNode([None]))
+            case "boolean":
+                return self._made(OptionsNode([False, True]))
+            case "integer" | "number":
+                whole = kind == "integer"
+                return self._made(NumberNode(_bounds(schema), whole=whole, strict=self._strict))
+            case "string":
+                least, most = _counts(schema, "minLength", "maxLength")
+                return self._made(TextNode(_automaton(schema), least, most))
+            case "array":
+                return self._array(schema)
+            case _:
+                return self._object(schema)
+
+    def _array(self, schema: Mapping[str, Any]) -> Node:
+        node = ArrayNode(*_counts(schema, "minItems", "maxItems"))
+
+        def fill() -> None:
+            node.first.extend(self.nodes(item) for item in schema.get("prefixItems", ()))
+            node.other = self.nodes(schema.get("items", True))
+
+        self._unfilled.append(fill)
+        return self._made(node)
+
+    def _object(self, schema: Mapping[str, Any]) -> Node:
+        properties: Mapping[str, object] = schema.get("properties", {})
+        required: list[str] = schema.get("required", [])
+        ordered = [key for key in properties if key in required]
+        ordered += [key for key in required if key not in properties]
+        node = ObjectNode(ordered, *_counts(schema, "minProperties", "maxProperties"))
+
+        def fill() -> None:
+            for key, value in properties.items():
+                node.properties[key] = self.nodes(value)
+            node.other = self.nodes(schema.get("additionalProperties", True))
+
+        self._unfilled.append(fill)
+        return self._made(node)
+
+    def _options(self, values: list[Any]) -> list[Node]:
+        if not values or any(isinstance(value, list | dict) for value in values):
+            raise _unknown("enum of lists or objects")
+        return [self._made(OptionsNode(values))]
+
+    def _any(self) -> list[Node]:
+        if self._anything is None:
+            self._anything = []
+            kinds = [kind for kind in TYPES if kind != "integer"]
+            self._anything.extend(self._one(kind, {}) for kind in kinds)
+        return self._anything
+
+    def _made(self, node: Node) -> Node:
+        self.made.append(node)
+        return node
+
+
+def _is_covered(kind: str, kinds: list[str]) -> bool:
+    return kind == "integer" and "number" in kinds
+
+
+def _automaton(schema: Mapping[str, Any]) -> Automaton | None:
+    pattern, form = schema.get("pattern"), schema.get("format")
+    if pattern is None and form is None:
+        return None
+    if form is not None and form not in FORMATS:
+        raise _unknown(f"format {form!r:.40}")
+    if not isinstance(pattern, str | None):
+        raise _unknown(f"pattern {pattern!r:.40}")
+    try:
+        if pattern is None:
+            return Automaton(FORMATS[cast("str", form)])
+        if form is not None and pattern != anchored(FORMATS[form]):
+            raise _unknown("pattern beside format")
+        return Automaton(
+            common_regex(pattern),
+            is_open_before=not pattern.startswith("^"),
+            is_open_after=not _ends_with_anchor(pattern),
+        )
+    except TooLargeError as err:
+        raise _unknown("a pattern that repeats so much") from err
+
+
+def _ends_with_anchor(pattern: str) -> bool:
+    before = pattern.removesuffix("$")
+    return before != pattern and (len(before) - len(before.rstrip("\\"))) % 2 == 0
+
+
+def _bounds(schema: Mapping[str, Any]) -> Bounds:
+    low, is_low_open = _bound(schema, "minimum", "exclusiveMinimum", max)
+    high, is_high_open = _bound(schema, "maximum", "exclusiveMaximum", min)
+    return Bounds(low=low, high=high, is_low_open=is_low_open, is_high_open=is_high_open)
+
+
+def _bound(
+    schema: Mapping[str, Any], closed_name: str, open_name: str, narrower: Any
+) -> tuple[Decimal | None, bool]:
+    given: list[tuple[Decimal, bool]] = []
+    for name in (closed_name, open_name):
+        value: object = schema.get(name)
+        if value is None:
+            continue
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise _unknown(f"{name} {value!r:.40}")
+        given.append((Decimal(repr(value)), name == open_name))
+    if not given:
+        return None, False
+    bound = narrower(value for value, _ in given)
+    return bound, any(is_open for value, is_open in given if value == bound)
+
+
+def _counts(schema: Mapping[str, Any], least: str, most: str) -> tuple[int, int | None]:
+    low, high = schema.get(least, 0), schema.get(most)
+    for name, value in ((least, low), (most, high)):
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise _unknown(f"{name} {value!r:.40}")
+    if low > MOST_REPEATS:
+        raise _unknown(f"{least} {low}")
+    return low, high
+
+
+def _refuse_others(schema: Mapping[str, Any], known: set[str]) -> None:
+    for name in schema:
+        if name not in known and name not in SILENT:
+            raise _unknown(f"{name!r:.40}")
+
+
+def _unknown(what: str) -> SchemaError:
+    return SchemaError(
+        f"it is not known how to end a value with {what}",
+        hint="Say it in another way, or give the answer enough tokens.",
+    )

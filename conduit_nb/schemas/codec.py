@@ -1,36 +1,84 @@
-"""Records to JSON text and back, strictly: what does not fit is an error, never a guess.
+"""Convert records to JSON text and back, strictly: a value that does not fit is an error.
 
-Two pydantic_core validators are made from the shapes: one reads JSON text into records, the
-other takes records apart into JSON values and finds whatever was changed after their making.
-Both look at everything and report all problems at once, with paths. Layer 1.
+Two pydantic_core validators are built from the shapes: one reads JSON text into records, the other
+turns records into JSON values and so validates records that were changed after they were made.
+Both check everything and report all problems at once, with paths.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-import sys
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import date, datetime
+from enum import Enum
 from functools import cached_property
 from json.encoder import encode_basestring
-from typing import Any, cast
+from traceback import format_exception_only
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 from pydantic_core import SchemaError as CoreSchemaError
-from pydantic_core import SchemaValidator
 from pydantic_core import ValidationError as CoreValidationError
 
-from conduit_nb.errors import Problem, SchemaError, ValidationError
-from conduit_nb.schemas.formats import write_float
-from conduit_nb.schemas.plain_values import is_foreign
-from conduit_nb.schemas.problems import found, to_path, to_problems
+from conduit_nb.errors import ConduitError, Problem, ProblemKind, SchemaError, ValidationError
+from conduit_nb.plain_text import plain
+from conduit_nb.schemas.annotations import definition_of, read_dataclass
+from conduit_nb.schemas.formats import (
+    BoundedFloat,
+    is_foreign,
+    plain_value,
+    read_base64,
+    read_date,
+    read_datetime,
+    write_base64,
+    write_datetime,
+    write_float,
+)
+from conduit_nb.schemas.patterns import anchored
+from conduit_nb.schemas.problems import (
+    OWN,
+    found,
+    lone_surrogates,
+    long_numbers,
+    to_path,
+    to_problems,
+)
 from conduit_nb.schemas.reader import JsonReader
-from conduit_nb.schemas.shapes import Record, Str, walk
-from conduit_nb.schemas.validators import json_reader, record_writer, value_writer
+from conduit_nb.schemas.shapes import (
+    Bool,
+    Bytes,
+    Choice,
+    Date,
+    DateTime,
+    EnumChoice,
+    Float,
+    Int,
+    List,
+    Map,
+    Null,
+    Range,
+    Record,
+    Scalar,
+    Shape,
+    Str,
+    Union,
+    are_alike,
+    walk,
+    without_null,
+)
+from conduit_nb.schemas.unions import json_chooser, python_chooser
 
 MAX_DEPTH = 200
 """How deep lists, dicts and records nest in one text; JSON readers stop soon after."""
+T = TypeVar("T")
+MOST_SAID = 300
+"""How much of a foreign error's text is shown."""
 
 
 class Codec:
@@ -96,7 +144,7 @@ class Codec:
             message = f"nests deeper than {MAX_DEPTH} levels"
             problem = Problem(path="$", message=message, kind="too_deep")
             raise ValidationError((problem,), subject=self._root.name)
-        if not text.isascii() and (surrogates := tuple(_surrogates(value, []))):
+        if not text.isascii() and (surrogates := lone_surrogates(value)):
             raise ValidationError(surrogates, subject=self._root.name)
         return value, text
 
@@ -210,53 +258,6 @@ _HALF = re.compile(
 )
 
 
-def long_numbers(value: Any) -> tuple[Problem, ...]:
-    """Return a problem for each whole number that has more digits than Python writes."""
-    return tuple(_long_numbers(value, []))
-
-
-def _long_numbers(value: Any, keys: list[str | int]) -> Iterator[Problem]:
-    match value:
-        case int():
-            try:
-                int.__repr__(value)
-            except ValueError:
-                most = sys.get_int_max_str_digits()
-                message = f"{found(value)}, and no more than {most:,} are written"
-                yield Problem(path=to_path(keys), message=message, kind="not_json")
-        case list():
-            for index, item in enumerate(cast("list[Any]", value)):
-                yield from _long_numbers(item, [*keys, index])
-        case dict():
-            for key, item in cast("dict[str, Any]", value).items():
-                yield from _long_numbers(item, [*keys, key])
-        case _:
-            pass
-
-
-def _surrogates(value: Any, keys: list[str | int]) -> list[Problem]:
-    match value:
-        case str():
-            try:
-                value.encode("utf-8")
-            except UnicodeEncodeError:
-                message = "holds a lone surrogate, which JSON text cannot carry"
-                return [Problem(path=to_path(keys), message=message, kind="not_json")]
-            return []
-        case list():
-            items = enumerate(cast("list[Any]", value))
-            return [one for index, item in items for one in _surrogates(item, [*keys, index])]
-        case dict():
-            pairs = cast("dict[str, Any]", value).items()
-            return [
-                one
-                for key, item in pairs
-                for one in (*_surrogates(key, [*keys, key]), *_surrogates(item, [*keys, key]))
-            ]
-        case _:
-            return []
-
-
 def _check_defaults(root: Record) -> None:
     """Refuse a default that is not of the field's own type."""
     fields = [
@@ -300,3 +301,447 @@ def _broken_pattern(root: Record, cause: CoreSchemaError) -> SchemaError:
                     hint="Repeat fewer times; Length bounds a whole text.",
                 )
     return SchemaError(f"the validator cannot be built: {cause}", hint="Simplify the dataclass.")
+
+
+def json_reader(root: Record) -> SchemaValidator:
+    """Return what reads JSON text into a record. Raises pydantic_core.SchemaError."""
+    return _Reader().validator(root)
+
+
+def value_reader(shape: Shape) -> SchemaValidator:
+    """Return what reads JSON text into a value of one shape."""
+    return _Reader().validator(shape)
+
+
+def record_writer(root: Record, *, takes_foreign: bool = False) -> SchemaValidator:
+    """Return what takes a record apart into JSON values. Raises pydantic_core.SchemaError.
+
+    With `takes_foreign` values of numpy and pandas are taken for plain ones, which takes longer.
+    """
+    return _Writer(takes_foreign=takes_foreign).validator(root)
+
+
+def value_writer(shapes: dict[str, Shape]) -> SchemaValidator:
+    """Return what takes a dict of values apart, each of its own shape."""
+    builder = _Writer(takes_foreign=True)
+    fields = {
+        name: core_schema.typed_dict_field(builder.schema(shape)) for name, shape in shapes.items()
+    }
+    return builder.closed(core_schema.typed_dict_schema(fields, strict=True))
+
+
+class _Builder(ABC):
+    """What reading and writing have in common. `definitions` holds every record once."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[int, CoreSchema] = {}
+        self.begun: set[int] = set()
+        self.waiting: list[Record] = []
+
+    def validator(self, root: Shape) -> SchemaValidator:
+        return self.closed(self.schema(root))
+
+    def closed(self, schema: CoreSchema) -> SchemaValidator:
+        while self.waiting:  # not at once: records may hold each other deeper than a stack is
+            record = self.waiting.pop()
+            definition = {**self.record(record), "ref": _reference_to(record)}
+            self.definitions[id(record)] = cast("CoreSchema", definition)
+        return SchemaValidator(
+            core_schema.definitions_schema(schema, list(self.definitions.values()))
+        )
+
+    def schema(self, shape: Shape) -> CoreSchema:
+        match shape:
+            case Str(length=length, pattern=pattern):
+                return core_schema.str_schema(
+                    strict=True,
+                    min_length=length.min or None,
+                    max_length=length.max,
+                    pattern=None if pattern is None else anchored(pattern),
+                )
+            case Int(range=range_):
+                return core_schema.int_schema(strict=True, **_bounds(range_))
+            case Float():
+                return self.float(shape)
+            case Bool():
+                return core_schema.bool_schema(strict=True)
+            case Null():
+                return core_schema.none_schema()
+            case Bytes():
+                return self.bytes(shape)
+            case Date():
+                return self.date()
+            case DateTime():
+                return self.datetime()
+            case Choice(values=values):
+                return _lookup({(type(value), value): self.chosen(value) for value in values})
+            case EnumChoice():
+                return self.enum(shape)
+            case List(item=item, length=length):
+                return core_schema.list_schema(
+                    self.schema(item),
+                    strict=True,
+                    min_length=length.min or None,
+                    max_length=length.max,
+                )
+            case Map(value=value, length=length):
+                return core_schema.dict_schema(
+                    core_schema.str_schema(strict=True),
+                    self.schema(value),
+                    strict=True,
+                    min_length=length.min or None,
+                    max_length=length.max,
+                )
+            case Record():
+                return self._reference(shape)
+            case Union():
+                return self._union(shape)
+
+    def _reference(self, record: Record) -> CoreSchema:
+        if id(record) not in self.begun:
+            self.begun.add(id(record))
+            self.waiting.append(record)
+        return core_schema.definition_reference_schema(_reference_to(record))
+
+    def _union(self, union: Union) -> CoreSchema:
+        inner, has_null = without_null(union)
+        if has_null and not isinstance(inner, Union):
+            return core_schema.nullable_schema(self.schema(inner), strict=True)
+        choose = self.chooser(union)
+
+        def tag(value: Any) -> int | None:
+            index = choose(value)
+            return None if index is None else -index - 1  # negative: never an index of a list
+
+        return core_schema.tagged_union_schema(
+            {-index - 1: self.schema(member) for index, member in enumerate(union.members)},
+            discriminator=tag,
+            strict=True,
+        )
+
+    def typed_dict(self, record: Record, *, is_whole: bool) -> CoreSchema:
+        """Return the schema of a record's fields; `is_whole` demands those with a default too."""
+        return core_schema.typed_dict_schema(
+            {
+                field.name: core_schema.typed_dict_field(
+                    self.schema(field.shape), required=is_whole or field.is_required
+                )
+                for field in record.fields
+            },
+            extra_behavior="forbid",
+            strict=True,
+        )
+
+    @abstractmethod
+    def float(self, shape: Float) -> CoreSchema: ...
+
+    @abstractmethod
+    def bytes(self, shape: Bytes) -> CoreSchema: ...
+
+    @abstractmethod
+    def date(self) -> CoreSchema: ...
+
+    @abstractmethod
+    def datetime(self) -> CoreSchema: ...
+
+    @abstractmethod
+    def chosen(self, value: Scalar) -> Scalar: ...
+
+    @abstractmethod
+    def enum(self, choice: EnumChoice) -> CoreSchema: ...
+
+    @abstractmethod
+    def record(self, record: Record) -> CoreSchema: ...
+
+    @abstractmethod
+    def chooser(self, union: Union) -> Callable[[Any], int | None]: ...
+
+
+def _reference_to(record: Record) -> str:
+    return f"{record.name}:{id(record)}"
+
+
+class _Reader(_Builder):
+    def float(self, shape: Float) -> CoreSchema:
+        return core_schema.float_schema(strict=True, allow_inf_nan=False, **_bounds(shape.range))
+
+    def bytes(self, shape: Bytes) -> CoreSchema:
+        text = _read_with(read_base64)
+        if not shape.is_object:
+            return text
+        holder = core_schema.typed_dict_schema(
+            {"base64": core_schema.typed_dict_field(text)}, extra_behavior="forbid", strict=True
+        )
+        return core_schema.no_info_after_validator_function(_only_value, holder)
+
+    def date(self) -> CoreSchema:
+        return _read_with(read_date)
+
+    def datetime(self) -> CoreSchema:
+        return _read_with(read_datetime)
+
+    def chosen(self, value: Scalar) -> Scalar:
+        return value
+
+    def enum(self, choice: EnumChoice) -> CoreSchema:
+        return _lookup({(type(member.value), member.value): member for member in choice.cls})
+
+    def record(self, record: Record) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _constructor(record), self.typed_dict(record, is_whole=False)
+        )
+
+    def chooser(self, union: Union) -> Callable[[Any], int | None]:
+        return json_chooser(union)
+
+
+class _Writer(_Builder):
+    def __init__(self, *, takes_foreign: bool) -> None:
+        super().__init__()
+        self._takes_foreign = takes_foreign
+
+    def schema(self, shape: Shape) -> CoreSchema:
+        made = super().schema(shape)
+        if not self._takes_foreign:
+            return made
+        return core_schema.no_info_before_validator_function(
+            lambda value: plain_value(value, shape), made
+        )
+
+    def float(self, shape: Float) -> CoreSchema:
+        number = core_schema.float_schema(strict=True, allow_inf_nan=False, **_bounds(shape.range))
+        exact = core_schema.no_info_before_validator_function(_exact, number)
+        if shape.range == Range():
+            return exact
+        low = max((b for b in (shape.range.ge, shape.range.gt) if b is not None), default=None)
+        high = min((b for b in (shape.range.le, shape.range.lt) if b is not None), default=None)
+        return core_schema.no_info_after_validator_function(
+            lambda value: BoundedFloat(value, low=low, high=high), exact
+        )
+
+    def bytes(self, shape: Bytes) -> CoreSchema:
+        if not shape.is_object:
+            return _take(bytes, write_base64)
+        return _take(bytes, lambda value: {"base64": write_base64(value)})
+
+    def date(self) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_write_date)
+
+    def datetime(self) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_write_datetime)
+
+    def chosen(self, value: Scalar) -> Scalar:
+        return _plain_number(value)
+
+    def enum(self, choice: EnumChoice) -> CoreSchema:
+        return _member_writer(choice)
+
+    def record(self, record: Record) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            _taker(record), self.typed_dict(record, is_whole=True)
+        )
+
+    def chooser(self, union: Union) -> Callable[[Any], int | None]:
+        choose = python_chooser(union)
+
+        def chosen(value: Any) -> int | None:
+            index = choose(value)
+            return _redefined(union, value) if index is None else index
+
+        return chosen
+
+
+def _bounds(range_: Range) -> dict[str, Any]:
+    return {name: bound for name, bound in dataclasses.asdict(range_).items() if bound is not None}
+
+
+def _misfit() -> PydanticCustomError:
+    """Return an error whose words come from the shape: expected this, got that."""
+    return PydanticCustomError("misfit", "misfit")
+
+
+def _own(message: str, kind: ProblemKind = "mismatch") -> PydanticCustomError:
+    """Return an error that says it itself."""
+    return PydanticCustomError(OWN, "{message}", {"message": message, "kind": kind})
+
+
+def _read_with(read: Callable[[str], Any]) -> CoreSchema:
+    def apply(text: str) -> Any:
+        try:
+            return read(text)
+        except ValueError as err:
+            raise _misfit() from err
+
+    return core_schema.no_info_after_validator_function(apply, core_schema.str_schema(strict=True))
+
+
+def _only_value(holder: dict[str, Any]) -> Any:
+    return holder["base64"]
+
+
+def _lookup(table: dict[tuple[type[Any], Any], Any]) -> CoreSchema:
+    """Return a schema that takes exactly the JSON values in `table`: 1 is not true and not 1.0."""
+    for (kind, value), result in list(table.items()):
+        if kind is float and value.is_integer():
+            table.setdefault((int, int(value)), result)  # a whole number is taken for a float
+    kinds = (bool, str, int, float)
+
+    def choose(value: Any) -> Any:
+        kind = next((kind for kind in kinds if isinstance(value, kind)), None)
+        if kind is None or (kind, value) not in table:
+            raise _misfit()
+        return table[kind, value]
+
+    return core_schema.no_info_plain_validator_function(choose)
+
+
+def _constructor(record: Record) -> Callable[[dict[str, Any]], Any]:
+    cls: Any = record.cls
+    kind = cls[record.arguments] if record.arguments else None
+
+    def construct(values: dict[str, Any]) -> Any:
+        try:
+            made = cls(**values)
+        except ConduitError:
+            raise
+        except Exception as err:  # a user's own __post_init__ raises what it likes
+            raise _own(f"{cls.__name__} refuses it: {_said(err)}", "raised") from err
+        if kind is not None and hasattr(made, "__dict__"):
+            # As `Page[Item](...)` does it, but of a frozen dataclass too.
+            object.__setattr__(made, "__orig_class__", kind)
+        return made
+
+    return construct
+
+
+def _said(error: Exception) -> str:
+    """Return the type of a foreign error and its text, made safe and short."""
+    # Python's own way of writing errors survives a broken __str__.
+    text = " ".join("".join(format_exception_only(error)).split())
+    return f"{plain(text[:MOST_SAID])}{'…' if len(text) > MOST_SAID else ''}"
+
+
+def _taker(record: Record) -> Callable[[Any], dict[str, Any]]:
+    names = [field.name for field in record.fields]
+    is_known = _Remembered(record)
+
+    def take(value: Any) -> dict[str, Any]:
+        kind = cast("type[Any]", type(value))
+        if kind is not record.cls and not is_known(kind):
+            if type(value).__name__ == record.cls.__name__:
+                message = f"expected {record.name}, got one of another class of that name"
+                raise _own(message, "redefined")
+            raise _own(f"expected {record.name}, got {found(value)}")
+        try:
+            return {name: getattr(value, name) for name in names if hasattr(value, name)}
+        except Exception as err:  # a property of the user's raises what it likes
+            raise _own(f"{record.name} cannot be read: {_said(err)}", "raised") from err
+
+    return take
+
+
+def is_record_of(cls: type[Any], record: Record) -> bool:
+    """Say whether `cls` is the class of `record`, or another definition of it with equal fields."""
+    if cls is record.cls:
+        return True
+    if cls.__name__ != record.cls.__name__ or not dataclasses.is_dataclass(cls):
+        return False
+    kind: Any = cls
+    try:
+        return are_alike(
+            read_dataclass(kind[record.arguments] if record.arguments else kind), record
+        )
+    except (SchemaError, TypeError):  # TypeError: it takes other type arguments
+        return False
+
+
+class _Remembered:
+    """Remembers of other classes whether they define the same record, until they change."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._known: WeakKeyDictionary[type[Any], tuple[object, bool]] = WeakKeyDictionary()
+
+    def __call__(self, cls: type[Any]) -> bool:
+        definition, is_alike = self._known.get(cls, (None, False))
+        if definition is None or definition is not definition_of(cls):
+            is_alike = is_record_of(cls, self._record)
+            self._known[cls] = (definition_of(cls), is_alike)
+        return is_alike
+
+
+def is_member_of(value: Any, choice: EnumChoice) -> bool:
+    """Say whether `value` is a member of the Enum, or the same member of another definition."""
+    if isinstance(value, choice.cls):
+        return True
+    return (
+        isinstance(value, Enum)
+        and type(value).__name__ == choice.cls.__name__
+        and (value.name, value.value) in choice.members
+    )
+
+
+def _redefined(union: Union, value: Any) -> int | None:
+    """Return the member of which the class of `value` is another definition."""
+    kind = cast("type[Any]", type(value))
+    for index, member in enumerate(union.members):
+        is_record = isinstance(member, Record) and is_record_of(kind, member)
+        if is_record or (isinstance(member, EnumChoice) and is_member_of(value, member)):
+            return index
+    return None
+
+
+def _member_writer(choice: EnumChoice) -> CoreSchema:
+    def write(member: Any) -> Scalar:
+        if not is_member_of(member, choice):
+            if type(member).__name__ == choice.cls.__name__:
+                message = f"expected {choice.cls.__name__}, got a member of another Enum so named"
+                raise _own(message, "redefined")
+            raise _misfit()
+        return _plain_number(member.value)
+
+    return core_schema.no_info_plain_validator_function(write)
+
+
+def _take(kind: type[T], write: Callable[[T], Any]) -> CoreSchema:
+    def apply(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _misfit()
+        return write(value)
+
+    return core_schema.no_info_plain_validator_function(apply)
+
+
+def _write_date(value: Any) -> str:
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise _misfit()
+    return date.isoformat(value)
+
+
+def _write_datetime(value: Any) -> str:
+    if not isinstance(value, datetime) or value != value:  # NaT of pandas
+        raise _misfit()
+    try:
+        return write_datetime(value)
+    except ValueError as err:
+        raise _own(
+            "expected an aware datetime, got a naive one: give it a tzinfo, e.g. timezone.utc"
+        ) from err
+    except OverflowError as err:
+        raise _own("expected a datetime that UTC can hold, with an offset of minutes") from err
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        try:
+            is_exact = int(float(value)) == value
+        except OverflowError:
+            is_exact = False
+        if not is_exact:
+            raise _own(f"expected float, got {found(value)}, which no float holds exactly")
+    return value
+
+
+def _plain_number(value: Scalar) -> Scalar:
+    """Return a whole float as an int: grammars write a fixed 2.0 as 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -6,7 +6,7 @@
 
 The objects of the package annotated_types (Ge, Gt, Le, Lt, Interval, MinLen, MaxLen, Len) and
 `typing_extensions.Doc` mean the same. Anything else is refused: a constraint that is passed over
-in silence is no constraint. Layer 1.
+in silence is no constraint.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_EXACT = 2**53
 MAX_FLOAT_BOUND = 10**15
 MAX_DECIMALS = 15
 MOST_NEEDED = 100_000
-"""What more must have than that cannot be closed: see keywords.MOST_REPEATS."""
+"""What more must have than that cannot be closed: see closing.MOST_REPEATS."""
 MOST_ALLOWED = 2**31 - 1
 MOST_TRIED = 2_000
 

@@ -1,7 +1,4 @@
-"""How long an answer in JSON is likely to be, by its shape alone: for estimates, never a limit.
-
-Layer 1: pure.
-"""
+"""How long an answer in JSON is likely to be, by its shape alone: for estimates, never a limit."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ left out, and so are titles, descriptions and defaults. What pydantic, zod and O
 form of their own is rewritten: `oneOf` with a discriminator, `allOf` of one, tuples of draft 7,
 `propertyNames`, `uniqueItems` over a few values. An object that does not speak of additional
 properties gets none, as in vLLM. Every value that fits the result fits what was given.
-Layer 1.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from itertools import chain, combinations, islice, permutations, starmap
 from typing import Any, cast
 
 from conduit_nb.errors import SchemaError
-from conduit_nb.schemas.keywords import FORMATS as FORMAT_REGEXES
+from conduit_nb.schemas.formats import FORMATS as FORMAT_REGEXES
 from conduit_nb.schemas.patterns import anchored
 
 MAX_DEPTH = 120

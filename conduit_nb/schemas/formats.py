@@ -1,7 +1,12 @@
-"""How values without a JSON type of their own are written as text: days, times, bytes, floats.
+"""Convert values that JSON has no type for: dates, times, bytes, floats, numpy and pandas.
 
-The regexes are what the grammar lets a model write; the readers accept exactly that (and the
-grammar's days exist: no 30 February, no year 0). Layer 1.
+The regexes are those of the grammar that a model writes by; the readers accept exactly that. The
+dates of the grammar exist: no 30 February, no year 0.
+
+Values of numpy and pandas come from DataFrames and arrays. They are converted where nothing is
+lost: np.int64(3) to 3, a Timestamp at midnight to a date where the field is one, a missing value to
+None where that is allowed. Neither library is imported: their values are recognised by the modules
+of their classes.
 """
 
 from __future__ import annotations
@@ -9,8 +14,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
+
+from conduit_nb.schemas.shapes import Date, DateTime, Null, Shape, Union
 
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
 _DAY = (
@@ -26,9 +34,21 @@ DATE_REGEX = f"(?:{_YEAR}-{_DAY}|{_LEAP_DAY})"
 DATETIME_REGEX = rf"{DATE_REGEX}T{_CLOCK}:[0-5][0-9](?:\.[0-9]{{1,6}})?(?:Z|[+-]{_CLOCK})"
 BASE64_REGEX = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
 
+_HEX = "[0-9a-f]"
+FORMATS = {
+    "date": DATE_REGEX,
+    "date-time": DATETIME_REGEX,
+    "time": r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+    "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])",
+    "uuid": f"{_HEX}{{8}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{4}}-{_HEX}{{12}}",
+    "ipv4": r"(?:(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])\.){3}"
+    "(?:[0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])",
+}
+
 _DATE = re.compile(DATE_REGEX)
 _DATETIME = re.compile(DATETIME_REGEX)
 _BASE64 = re.compile(BASE64_REGEX)
+_MISSING = ("NAType", "NaTType")
 
 
 def read_date(text: str) -> date:
@@ -121,3 +141,55 @@ def _digits(value: float) -> tuple[str, str]:
 def decimals_of(bound: float) -> int:
     """Return how many digits after the point it takes to write `bound`."""
     return len(_digits(bound)[1])
+
+
+def is_foreign(value: object) -> bool:
+    """Say whether a value is one of numpy or pandas."""
+    return type(value).__module__.partition(".")[0] in ("numpy", "pandas")
+
+
+def plain_value(value: Any, shape: Shape | None = None) -> Any:
+    """Return the plain value for one of numpy or pandas, else the value itself.
+
+    `shape` is what is wanted: None and days are not made unless they are.
+    """
+    if not is_foreign(value):
+        return value
+    members = shape.members if isinstance(shape, Union) else (shape,)
+    if type(value).__name__ in _MISSING:
+        return None if shape is None or Null() in members else value
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if getattr(value, "ndim", 0):
+        return list(value) if type(value).__module__ == "numpy" else value
+    match kind:
+        case "b" | "i" | "u" | "U" | "S":
+            return value.item()
+        case "f":
+            return _number(value, may_miss=Null() in members)
+        case "M":
+            return _moment(value, members)
+        case _:
+            return _day(value, members)
+
+
+def _number(value: Any, *, may_miss: bool) -> Any:
+    if value != value:
+        return None if may_miss else float(value)
+    number = float(value)
+    return number if number == value else value  # of a longdouble
+
+
+def _moment(value: Any, members: tuple[Shape | None, ...]) -> Any:
+    """Return a datetime64 as a datetime, or as a day."""
+    exact = value.astype("datetime64[us]")
+    if str(value) == "NaT":
+        return None if Null() in members else value
+    return _day(exact.item(), members) if exact == value else value
+
+
+def _day(value: Any, members: tuple[Shape | None, ...]) -> Any:
+    """Return a time without a zone at midnight as a day, where days are wanted and no times."""
+    is_wanted = Date() in members and DateTime() not in members
+    if not is_wanted or getattr(value, "tzinfo", 0) is not None or getattr(value, "nanosecond", 0):
+        return value
+    return value.date() if value.time() == time() else value

@@ -14,7 +14,6 @@ What a grammar made from it can still write and `decode` refuses, each an error 
 
 Days that do not exist, offsets of more than a day, fractions of less than a microsecond, lone
 surrogates, wrong lengths, wrong keys, and texts that a pattern does not match cannot be written.
-Layer 1.
 """
 
 from __future__ import annotations

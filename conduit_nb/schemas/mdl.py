@@ -12,7 +12,7 @@
 One field a line, `?` where the key may be left out, `= value` for what it then is, behind `//`
 what the field is about: its description, or the first line of the docstring of the dataclass in
 it. Nested dataclasses stand inline; one that is used twice or contains itself is named and
-follows the main one, an Enum that is used twice too. Layer 1.
+follows the main one, an Enum that is used twice too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How a number that has begun can be written to its end within bounds.
-
-Layer 1.
-"""
+"""How a number that has begun can be written to its end within bounds."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """Records while they are written: what is there already, typed, and nothing that is not.
 
-    partial = PartialRecords(schema)
-    partial.feed('{"title":"Cof')      # Partial(title='Cof')
-
-Layer 1.
+partial = PartialRecords(schema)
+partial.feed('{"title":"Cof')      # Partial(title='Cof')
 """
 
 from __future__ import annotations
@@ -14,10 +12,10 @@ from typing import Any, Generic, TypeVar, cast
 from pydantic_core import SchemaValidator
 from pydantic_core import ValidationError as CoreValidationError
 
+from conduit_nb.schemas.codec import value_reader
 from conduit_nb.schemas.reader import Array, JsonReader, Object, Part, Text, Word
 from conduit_nb.schemas.schema import Schema
 from conduit_nb.schemas.shapes import Choice, EnumChoice, List, Map, Record, Shape, Str, Union
-from conduit_nb.schemas.validators import value_reader
 
 T = TypeVar("T")
 

@@ -5,7 +5,6 @@ become ASCII classes (as ECMA has it for the first two), `.` becomes `[^\n]`, gr
 capture. What means different things, or is missing somewhere, is refused by name: look-around,
 back-references, word boundaries, inline flags, lazy and possessive repetition, anchors in the
 middle. A pattern matches the whole text, so `^` and `$` around it change nothing.
-Layer 1.
 """
 
 from __future__ import annotations

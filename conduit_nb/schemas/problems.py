@@ -1,12 +1,10 @@
-"""Errors of the validator in our words: where (`$.files[1].bytes`) and what was expected.
-
-Layer 1.
-"""
+"""Errors of the validator in our words: where (`$.files[1].bytes`) and what was expected."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, cast
 
@@ -140,6 +138,55 @@ def found(value: Any) -> str:
 def shortened(text: str) -> str:
     """Return `text` cut to what a line of an error can hold."""
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+def long_numbers(value: Any) -> tuple[Problem, ...]:
+    """Return a problem for each whole number that has more digits than Python writes."""
+    return tuple(_long_numbers(value, []))
+
+
+def _long_numbers(value: Any, keys: list[str | int]) -> Iterator[Problem]:
+    match value:
+        case int():
+            try:
+                int.__repr__(value)
+            except ValueError:
+                most = sys.get_int_max_str_digits()
+                message = f"{found(value)}, and no more than {most:,} are written"
+                yield Problem(path=to_path(keys), message=message, kind="not_json")
+        case list():
+            for index, item in enumerate(cast("list[Any]", value)):
+                yield from _long_numbers(item, [*keys, index])
+        case dict():
+            for key, item in cast("dict[str, Any]", value).items():
+                yield from _long_numbers(item, [*keys, key])
+        case _:
+            pass
+
+
+def lone_surrogates(value: Any) -> tuple[Problem, ...]:
+    """Return a problem for each text, keys included, that holds half of a surrogate pair."""
+    return tuple(_lone_surrogates(value, []))
+
+
+def _lone_surrogates(value: Any, keys: list[str | int]) -> list[Problem]:
+    match value:
+        case str():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                message = "holds a lone surrogate, which JSON text cannot carry"
+                return [Problem(path=to_path(keys), message=message, kind="not_json")]
+            return []
+        case list():
+            items = enumerate(cast("list[Any]", value))
+            return [one for index, item in items for one in _lone_surrogates(item, [*keys, index])]
+        case dict():
+            pairs = cast("dict[str, Any]", value).items()
+            places = [(one, [*keys, key]) for key, item in pairs for one in (key, item)]
+            return [problem for one, at in places for problem in _lone_surrogates(one, at)]
+        case _:
+            return []
 
 
 def _to_problem(error: ErrorDetails, root: Record, in_python: bool) -> Problem:

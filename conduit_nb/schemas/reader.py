@@ -1,7 +1,7 @@
 """JSON text read while it arrives: what is whole, and what is still open.
 
 Reads each character once, whatever the pieces that it comes in. Knows JSON, not schemas: whether
-a value fits is for others to say. Layer 1.
+a value fits is for others to say.
 """
 
 from __future__ import annotations

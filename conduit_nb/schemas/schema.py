@@ -1,13 +1,10 @@
-"""One compiled schema for each dataclass: shapes, MDL, JSON Schema and codec under one name.
-
-Layer 1.
-"""
+"""The compiled schema of a dataclass: shapes, MDL, JSON Schema, codec, and the prompt for them."""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import cached_property
@@ -15,20 +12,22 @@ from typing import Any, Generic, TypeVar, cast, get_args, get_origin
 
 from conduit_nb.displayed import Displayed
 from conduit_nb.errors import ArgumentError, Problem, SchemaError, ValidationError
-from conduit_nb.schemas.annotations import read_dataclass
+from conduit_nb.schemas.annotations import Stamp, read_dataclass
 from conduit_nb.schemas.closing import Completer
-from conduit_nb.schemas.codec import Codec, long_numbers
+from conduit_nb.schemas.codec import Codec
+from conduit_nb.schemas.formats import plain_value
 from conduit_nb.schemas.json_schema import to_json_schema
 from conduit_nb.schemas.mdl import to_mdl
-from conduit_nb.schemas.plain_values import plain_value
+from conduit_nb.schemas.problems import long_numbers
 from conduit_nb.schemas.reader import JsonReader, with_renamed_repeats, without_repeats
-from conduit_nb.schemas.redefinitions import Stamp, are_alike
 from conduit_nb.schemas.refusals import not_a_record
-from conduit_nb.schemas.shapes import Bytes, EnumChoice, Record, Shape, walk
+from conduit_nb.schemas.shapes import Bytes, EnumChoice, Record, Shape, are_alike, walk
 
 T = TypeVar("T")
 
 _CACHE = "__conduit_schemas__"
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 class Schema(Displayed, Generic[T]):
@@ -252,3 +251,45 @@ def _forgets_arguments(cls: type[Any]) -> bool:
     is_generic = is_dataclass(cls) and bool(getattr(cls, "__parameters__", ()))
     is_frozen = is_generic and vars(cls)["__dataclass_params__"].frozen
     return is_generic and (is_frozen or cls.__dictoffset__ == 0)
+
+
+def prompt_messages(
+    *,
+    instruction: str,
+    input: Schema[In] | None,  # noqa: A002  # the word that blocks use for it
+    output: Schema[Out],
+    record: In,
+    examples: Sequence[tuple[In, Out]] = (),
+) -> list[dict[str, Any]]:
+    """Return the chat: what to do and the types, the examples as turns, then `record`.
+
+    Where `input` is None, the record is plain text. Raises ValidationError where a record or an
+    example does not fit its schema, SchemaError where a model cannot write the output.
+    """
+    output.require_model_output()
+    messages = [{"role": "system", "content": _system(instruction, input, output)}]
+    for given, wanted in examples:
+        messages.append({"role": "user", "content": _asked(input, given)})
+        messages.append({"role": "assistant", "content": output.encode(wanted)})
+    messages.append({"role": "user", "content": _asked(input, record)})
+    return messages
+
+
+def _system(instruction: str, input_: Schema[Any] | None, output: Schema[Any]) -> str:
+    parts = [instruction.strip()] if instruction.strip() else []
+    if input_ is not None:
+        about = f" {' '.join(input_.instruction.split())}" if input_.instruction else ""
+        parts.append(f"Input:{about}\n{input_.mdl}")
+    parts.append(f"Output (JSON):\n{output.mdl}")
+    return "\n\n".join(parts)
+
+
+def _asked(input_: Schema[Any] | None, record: Any) -> str:
+    if input_ is not None:
+        return input_.encode(record)
+    if not isinstance(record, str):
+        raise ArgumentError(
+            f"Without an input schema the record is a str, not {type(record).__name__}.",
+            hint="Pass a dataclass record, or text.",
+        )
+    return record

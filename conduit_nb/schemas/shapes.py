@@ -9,7 +9,6 @@ Read it with `match`:
 `X | None` is a Union whose last member is Null; `without_null` takes the two apart. A Record is
 one object for each class (and each set of type arguments) in a schema and compares by identity,
 so that a recursive dataclass is a cycle of nodes: remember which records you have visited.
-Layer 1.
 """
 
 from __future__ import annotations
@@ -259,3 +258,46 @@ def walk(root: Shape) -> Iterator[tuple[str, Shape, bool]]:
             case _:
                 pass
         waiting += reversed(inside)
+
+
+def are_alike(one: Shape, other: Shape) -> bool:
+    """Say whether both have the same structure: equal names, fields and bounds, whatever classes.
+
+    A record of the one is then also one of the other.
+    """
+    waiting: list[tuple[Shape, Shape]] = [(one, other)]
+    assumed: set[tuple[int, int]] = set()
+    while waiting:
+        mine, theirs = waiting.pop()
+        pair = (id(mine), id(theirs))
+        if mine is theirs or pair in assumed:  # a recursive dataclass comes back to itself
+            continue
+        if isinstance(mine, Record):
+            assumed.add(pair)
+        inside = _inside(mine, theirs)
+        if inside is None:
+            return False
+        waiting += inside
+    return True
+
+
+def _inside(one: Shape, other: Shape) -> list[tuple[Shape, Shape]] | None:
+    """Return the pairs that have to be alike where two shapes are; None where these differ."""
+    match one, other:
+        case Record(), Record():
+            mine, theirs = ([(f.name, f.is_required) for f in r.fields] for r in (one, other))
+            if one.name != other.name or mine != theirs:
+                return None
+            return [(a.shape, b.shape) for a, b in zip(one.fields, other.fields, strict=True)]
+        case EnumChoice(), EnumChoice():
+            is_equal = one.cls.__name__ == other.cls.__name__ and one.members == other.members
+            return [] if is_equal else None
+        case List(), List():
+            return [(one.item, other.item)] if one.length == other.length else None
+        case Map(), Map():
+            return [(one.value, other.value)] if one.length == other.length else None
+        case Union(), Union():
+            is_equal = len(one.members) == len(other.members)
+            return list(zip(one.members, other.members, strict=True)) if is_equal else None
+        case _:
+            return [] if one == other else None

@@ -4,7 +4,6 @@ Two members are told apart when no JSON value fits both. Scalars differ by JSON 
 number counts as `int` where the union has one, else as `float`) or by the values that they allow;
 two dataclasses by a required field of disjoint fixed values (`kind: Literal["a"]`), or because
 one requires a key that the other does not know.
-Layer 1.
 """
 
 from __future__ import annotations

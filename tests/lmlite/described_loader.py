@@ -10,7 +10,7 @@ from typing import Any
 
 from conduit_nb.lmlite.config import ModelKey
 from conduit_nb.lmlite.memory_budget import Estimate
-from conduit_nb.lmlite.placement import Need, Place
+from conduit_nb.lmlite.placement import MemoryNeed, Placement
 from conduit_nb.lmlite.pool import ResolvedModel
 
 GIB = 2**30
@@ -42,7 +42,7 @@ class DescribedLoader:
     def __init__(self, *gib: int, hold: bool = False) -> None:
         self.loads: list[ModelKey] = []
         self.lengths: list[int | None] = []
-        self.given: list[Place] = []
+        self.given: list[Placement] = []
         self.gib = gib or (64,)
         self.needs_gib = 4
         self.may_end = threading.Event()
@@ -66,7 +66,9 @@ class DescribedLoader:
         assert self.may_end.wait(10)
         if self.failure is not None:
             raise self.failure
-        need = Need(fixed_bytes=self.needs_gib * GIB - 1, least_cache_bytes=1, most_cache_bytes=1)
+        need = MemoryNeed(
+            fixed_bytes=self.needs_gib * GIB - 1, min_cache_bytes=1, max_cache_bytes=1
+        )
         return ResolvedModel(
             folder=Path(key.model_id),
             estimate=Estimate(
@@ -74,9 +76,9 @@ class DescribedLoader:
             ),
         )
 
-    def load(self, key: ModelKey, found: ResolvedModel, place: Place) -> Any:
-        self.given.append(place)
-        return self.make(place.device)
+    def load(self, key: ModelKey, found: ResolvedModel, placement: Placement) -> Any:
+        self.given.append(placement)
+        return self.make(placement.device)
 
     def release(self) -> None:
         self.released += 1

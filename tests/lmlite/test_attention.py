@@ -17,7 +17,7 @@ from transformers.masking_utils import (
 
 from conduit_nb.errors import ModelError
 from conduit_nb.lmlite.attention import (
-    FOLDED_QUERIES,
+    MAX_FOLDED_QUERIES,
     OtherMask,
     Window,
     batched_attention,
@@ -65,7 +65,7 @@ def by_hand(
 @pytest.mark.parametrize("pages", [[2, 3, 4, 5], [5, 1, 2, 7]], ids=["a run", "pages apart"])
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(0, 1), (0, 40), (9, 10), (16, 17), (60, 64), (5, 5 + FOLDED_QUERIES), (3, 60)],
+    [(0, 1), (0, 40), (9, 10), (16, 17), (60, 64), (5, 5 + MAX_FOLDED_QUERIES), (3, 60)],
 )
 def test_each_sequence_of_a_batch_attends_to_its_own_pages(
     pages: list[int], start: int, end: int, window: int | None, kind: dict[str, Any]

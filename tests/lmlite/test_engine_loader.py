@@ -43,7 +43,7 @@ async def test_a_tight_budget_shortens_the_context_and_not_the_life_of_the_proce
     key = ModelKey(model_id=str(tiny_model(context_tokens=8192)))
     loader = EngineLoader(EngineConfig(device="cpu", threads=1), Devices("cpu"))
     found = loader.find(key, 1024, print)
-    budget = found.estimate.need.least_bytes + 128
+    budget = found.estimate.need.min_bytes + 128
 
     class Tight(EngineLoader):
         def budgets(self) -> dict[str, int]:

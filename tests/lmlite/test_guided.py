@@ -32,7 +32,7 @@ TOKENIZER = make_tiny_tokenizer()
 VOCABULARY = from_tokenizer(TOKENIZER, n_vocab=VOCAB_SIZE)
 GRAMMARS = Grammars(VOCABULARY)
 MASKS = Masks(VOCAB_SIZE)
-LONGEST = 200
+MAX_TOKENS = 200
 
 FLAG: dict[str, Any] = {
     "type": "object",
@@ -284,16 +284,16 @@ def test_a_reply_is_a_record_whatever_its_budget(kind: Typed, seed: int):
     schema = schema_of(kind.hint)
     json_schema = schema.json_schema
     note(schema.mdl)
-    needed = GRAMMARS.guide(json_schema).least_tokens
-    assume(needed <= LONGEST)
-    text, tokens, reason = written(json_schema, seed, LONGEST)
+    needed = GRAMMARS.guide(json_schema).min_tokens
+    assume(needed <= MAX_TOKENS)
+    text, tokens, reason = written(json_schema, seed, MAX_TOKENS)
     reader = JsonReader()
     reader.feed(text)
     validator = Draft202012Validator(json_schema)
     # Readers count a key that stands there twice once, grammars do not.
     assume(not reader.repeats or validator.is_valid(json.loads(text)))
 
-    for budget in {needed, needed + 1, *range(needed, tokens, 7), tokens - 1, LONGEST}:
+    for budget in {needed, needed + 1, *range(needed, tokens, 7), tokens - 1, MAX_TOKENS}:
         if not needed <= budget < tokens:
             continue
         cut, cut_tokens, cut_reason = written(json_schema, seed, budget)
@@ -317,7 +317,7 @@ def test_a_reply_in_which_a_key_stands_twice_is_closed_too():
     assert guide.closer is not None
     tokens = VOCABULARY.tokenize_str('{"table":{"a":1,"a":2,"b":')
 
-    assert guide.closer.admits(tokens, LONGEST)
+    assert guide.closer.admits(tokens, MAX_TOKENS)
     end = guide.closer.closing()
 
     whole = VOCABULARY.decode_bytes([*tokens, *end]).decode()

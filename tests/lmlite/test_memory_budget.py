@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("torch")
 
+from conduit_nb.compute.planning import plan
+from conduit_nb.compute.vram import PlannedModel
 from conduit_nb.errors import ModelError, ModelFilesError
-from conduit_nb.lmlite.memory_budget import LEAST_TOKENS, UNKNOWN_CACHE_BYTES, LoadOptions, estimate
+from conduit_nb.lmlite.memory_budget import (
+    MIN_CONTEXT_TOKENS,
+    UNKNOWN_CACHE_BYTES,
+    LoadOptions,
+    estimate,
+)
 from conduit_nb.models.tensors import Tensor
+from conduit_nb.models.weights import read_model
+from tests.lmlite.server_process import server_process
 from tests.models.published import safetensors_header
 
 GIB = 2**30
@@ -25,14 +37,14 @@ def tiny(tiny_model) -> Path:
 
 def test_it_must_have_room_for_its_weights_and_one_context_of_some_length(tiny):
     whole = estimate("tiny", tiny, LoadOptions(device="cpu", max_concurrency=4))
-    per_token = whole.need.least_cache_bytes // LEAST_TOKENS
+    per_token = whole.need.min_cache_bytes // MIN_CONTEXT_TOKENS
 
-    assert whole.tokens == LEAST_TOKENS
+    assert whole.tokens == MIN_CONTEXT_TOKENS
     assert whole.weight_bytes == pytest.approx(
         sum(path.stat().st_size for path in tiny.glob("*.safetensors")), rel=0.2
     )
     assert whole.need.fixed_bytes > whole.weight_bytes
-    assert whole.need.most_cache_bytes == pytest.approx(4 * 16384 * per_token * 1.25, rel=0.01)
+    assert whole.need.max_cache_bytes == pytest.approx(4 * 16384 * per_token * 1.25, rel=0.01)
 
 
 def test_what_a_request_needs_of_the_context_is_what_must_fit(tiny):
@@ -40,7 +52,7 @@ def test_what_a_request_needs_of_the_context_is_what_must_fit(tiny):
     long = estimate("tiny", tiny, LoadOptions(device="cpu", max_model_len=16384))
     beyond = estimate("tiny", tiny, LoadOptions(device="cpu", max_model_len=10**6))
 
-    assert long.need.least_cache_bytes == 32 * short.need.least_cache_bytes
+    assert long.need.min_cache_bytes == 32 * short.need.min_cache_bytes
     assert beyond.need == long.need
 
 
@@ -49,7 +61,7 @@ def test_half_the_precision_is_half_the_weights_and_half_the_cache(tiny):
     half = estimate("tiny", tiny, LoadOptions(device="cpu", dtype="bfloat16"))
 
     assert half.weight_bytes == whole.weight_bytes // 2
-    assert half.need.least_cache_bytes == whole.need.least_cache_bytes // 2
+    assert half.need.min_cache_bytes == whole.need.min_cache_bytes // 2
 
 
 def test_a_gpu_serves_a_model_in_its_own_precision(tmp_path, tiny):
@@ -67,8 +79,8 @@ def test_a_gpu_serves_a_model_in_its_own_precision(tmp_path, tiny):
 def test_what_is_granted_is_for_the_cache_and_for_gathering_its_pages(tiny):
     one = estimate("tiny", tiny, LoadOptions(device="cpu", max_concurrency=32))
 
-    assert one.cache_bytes(one.need.least_cache_bytes) == one.need.least_cache_bytes
-    assert one.cache_bytes(one.need.most_cache_bytes) == one.need.most_cache_bytes / 1.25
+    assert one.cache_bytes(one.need.min_cache_bytes) == one.need.min_cache_bytes
+    assert one.cache_bytes(one.need.max_cache_bytes) == one.need.max_cache_bytes / 1.25
 
 
 def test_states_of_one_size_are_planned_for_each_sequence(tiny_model):
@@ -78,8 +90,8 @@ def test_states_of_one_size_are_planned_for_each_sequence(tiny_model):
         for count in (1, 8)
     )
 
-    assert one.least_cache_bytes == many.least_cache_bytes > 0
-    assert many.most_cache_bytes == 8 * one.most_cache_bytes == 10 * one.least_cache_bytes
+    assert one.min_cache_bytes == many.min_cache_bytes > 0
+    assert many.max_cache_bytes == 8 * one.max_cache_bytes == 10 * one.min_cache_bytes
 
 
 def test_a_layout_that_the_planner_does_not_know_counts_by_its_weights(tmp_path):
@@ -90,15 +102,15 @@ def test_a_layout_that_the_planner_does_not_know_counts_by_its_weights(tmp_path)
     strange = estimate("strange", tmp_path, LoadOptions(device="cpu"))
 
     assert strange.plan is None
-    assert strange.need.least_cache_bytes == 0
-    assert strange.need.most_cache_bytes == UNKNOWN_CACHE_BYTES
+    assert strange.need.min_cache_bytes == 0
+    assert strange.need.max_cache_bytes == UNKNOWN_CACHE_BYTES
     assert strange.need.fixed_bytes > strange.weight_bytes == 64 * 4
     assert strange.refusal(1).largest_model_len is None
 
 
 def test_a_refusal_says_what_would_fit(tiny):
     refused = estimate("owner/tiny", tiny, LoadOptions(device="cpu", max_model_len=16384))
-    available = refused.need.least_bytes - refused.need.least_cache_bytes // 2
+    available = refused.need.min_bytes - refused.need.min_cache_bytes // 2
 
     refusal = refused.refusal(available)
     length = refusal.largest_model_len
@@ -108,8 +120,8 @@ def test_a_refusal_says_what_would_fit(tiny):
 
     assert re.search(r"owner/tiny .*\d GiB.*\d GiB", str(refusal))
     assert re.search(rf"\b{length:,}\b", refusal.hint)
-    assert refusal.needed_gib * GIB == refused.need.least_bytes
-    assert fits.need.least_bytes <= available < longer.need.least_bytes
+    assert refusal.needed_gib * GIB == refused.need.min_bytes
+    assert fits.need.min_bytes <= available < longer.need.min_bytes
 
 
 def test_a_layer_that_looks_at_few_tokens_keeps_all_of_them_here(tiny_model):
@@ -118,7 +130,7 @@ def test_a_layer_that_looks_at_few_tokens_keeps_all_of_them_here(tiny_model):
     assert 0 < config["sliding_window"] < config["max_position_embeddings"]
     options = [LoadOptions(device="cpu", max_model_len=length) for length in (128, 256)]
 
-    short, long = (estimate("tiny", folder, one).need.least_cache_bytes for one in options)
+    short, long = (estimate("tiny", folder, one).need.min_cache_bytes for one in options)
 
     assert long == 2 * short
 
@@ -133,3 +145,37 @@ def test_broken_files_and_unknown_packings_are_errors_of_the_model(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(safetensors_header([tensor]))
     with pytest.raises(ModelError, match="'magic'"):
         estimate("packed", tmp_path, LoadOptions(device="cpu"))
+
+
+@pytest.mark.model
+@pytest.mark.slow  # a server that loads and asks the real model, to measure it
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count shared pages otherwise")
+def test_the_plan_of_the_embedded_model_is_what_the_process_takes(embedded_model_folder: Path):
+    count, words = 4, 480
+    arguments = ("--device", "cpu", "--max-concurrency", str(count))
+    with server_process(*arguments, is_forked=False) as server:
+        with ThreadPoolExecutor(count) as threads:
+            replies = list(
+                threads.map(
+                    lambda number: server.chat(
+                        embedded_model_folder, f"{number}{' word' * words}", max_tokens=4
+                    ).json(),
+                    range(count),
+                )
+            )
+        taken = psutil.Process(server.process.pid).memory_info().rss
+    tokens = max(reply["usage"]["total_tokens"] for reply in replies)
+    spec, weights = read_model(embedded_model_folder)
+    planned = plan(
+        [
+            PlannedModel(
+                model_id="embedded",
+                spec=spec,
+                weights=weights,
+                max_model_len=tokens,
+                max_model_concurrency=count,
+            )
+        ]
+    )
+
+    assert planned.largest_device_bytes == pytest.approx(taken, rel=0.1)

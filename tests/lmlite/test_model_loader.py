@@ -38,7 +38,7 @@ def test_a_model_says_what_it_is(folder: Path):
     loaded = load_model(folder, CPU)
 
     assert loaded.architecture == "LlamaForCausalLM"
-    assert (loaded.context_tokens, loaded.steady_tokens, loaded.vocab_size) == (512, 512, 512)
+    assert (loaded.context_tokens, loaded.stable_rope_tokens, loaded.vocab_size) == (512, 512, 512)
     assert (loaded.dtype, loaded.device.type) == (torch.float32, "cpu")
     assert [loaded.tokenizer.decode([token]) for token in loaded.end_tokens] == ["<|im_end|>"]
 
@@ -156,7 +156,7 @@ def test_a_rotation_that_turns_with_the_length_bounds_what_is_steady(
 ):
     loaded = load_model(tiny_model("phi3"), CPU)
 
-    assert (loaded.steady_tokens, loaded.context_tokens) == (256, 512)
+    assert (loaded.stable_rope_tokens, loaded.context_tokens) == (256, 512)
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_it_is_planned_with_a_byte_a_weight(embedded_folder_facts):
     assert whole.weight_bytes == pytest.approx(4 * (numbers + vocabulary), rel=0.01)
     # The embedding keeps four bytes, its copy for the head has one.
     assert eight.weight_bytes == pytest.approx(numbers + 4 * vocabulary, rel=0.02)
-    assert eight.need.least_cache_bytes == whole.need.least_cache_bytes
+    assert eight.need.min_cache_bytes == whole.need.min_cache_bytes
 
 
 @pytest.mark.parametrize("family", ["llama", "mixtral", "gpt2"])

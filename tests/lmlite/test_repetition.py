@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conduit_nb.lmlite.repetition import LEAST_CHARACTERS, RepetitionGuard, cycle_of
+from conduit_nb.lmlite.repetition import MIN_CHARACTERS, RepetitionGuard, cycle_of
 
 VOCABULARY = ['"', "]", "}", ",", "0", "x"]
 GUARD = RepetitionGuard(lambda text: VOCABULARY.index(text) if text in VOCABULARY else None)
@@ -35,8 +35,8 @@ def test_a_few_repetitions_are_no_loop(times: int):
 
 
 def test_short_repetitions_are_no_loop_before_they_are_many():
-    assert cycle_of('{"size":1' + "0" * (LEAST_CHARACTERS - 20)) is None
-    assert cycle_of('{"size":1' + "0" * LEAST_CHARACTERS) == "0"
+    assert cycle_of('{"size":1' + "0" * (MIN_CHARACTERS - 20)) is None
+    assert cycle_of('{"size":1' + "0" * MIN_CHARACTERS) == "0"
 
 
 def test_the_cycle_is_the_shortest_piece():

@@ -14,7 +14,7 @@ from llguidance.hf import from_tokenizer
 from conduit_nb.lmlite.detokenizer import Detokenizer
 from conduit_nb.lmlite.guided import Grammars, Masks
 from conduit_nb.lmlite.logprobs import SampledToken
-from conduit_nb.lmlite.repetition import LEAST_CHARACTERS, RepetitionGuard
+from conduit_nb.lmlite.repetition import MIN_CHARACTERS, RepetitionGuard
 from conduit_nb.lmlite.reply import Reply
 from conduit_nb.lmlite.sampler import choose_tokens
 from conduit_nb.lmlite.sampling_params import SamplingParams
@@ -202,4 +202,4 @@ def test_a_guided_reply_that_only_repeats_itself_is_led_out():
         guided.add(chosen)
 
     assert chosen.token == tokenizer.eos_token_id
-    assert len(sequence.tokens) > LEAST_CHARACTERS
+    assert len(sequence.tokens) > MIN_CHARACTERS

@@ -39,10 +39,10 @@ async def test_requests_beyond_the_concurrency_wait_in_order(
     engine = load_engine(tiny_model_folder, max_concurrency=1)
     prompt = engine.encode_chat([{"role": "user", "content": "hello"}])
     finished: list[int] = []
-    most: list[tuple[int, int]] = []
+    counts: list[tuple[int, int]] = []
 
     async def run(number: int) -> None:
-        most.extend(
+        counts.extend(
             [(engine.running, engine.waiting) async for _ in engine.generate(request(prompt, 10))]
         )
         finished.append(number)
@@ -50,8 +50,8 @@ async def test_requests_beyond_the_concurrency_wait_in_order(
     await asyncio.gather(*(run(number) for number in range(4)))
 
     assert finished == [0, 1, 2, 3]
-    assert max(running for running, _ in most) == 1
-    assert max(waiting for _, waiting in most) == 3
+    assert max(running for running, _ in counts) == 1
+    assert max(waiting for _, waiting in counts) == 3
 
 
 @pytest.mark.parametrize("how", ["close", "cancel"])

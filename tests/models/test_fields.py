@@ -1,10 +1,11 @@
-"""models/fields.py: the names that architectures have for the same numbers."""
+"""models/fields.py: the names that architectures have for the same numbers, and their defaults."""
 
 from __future__ import annotations
 
 import pytest
 
-from conduit_nb.models.fields import HEADS, LAYERS, first, flat, numbers_at, positive
+from conduit_nb.models.fields import HEADS, LAYERS, defaults_of, first, flat, numbers_at, positive
+from conduit_nb.models.spec import spec_of
 
 
 @pytest.mark.parametrize(
@@ -41,3 +42,22 @@ def test_a_list_of_numbers_has_one_for_each_layer():
     assert numbers_at({"num_kv_heads": [3, 4]}, "num_kv_heads") == [3, 4]
     assert numbers_at({"num_kv_heads": [3, "4"]}, "num_kv_heads") is None
     assert numbers_at({"num_kv_heads": []}, "num_kv_heads") is None
+
+
+def test_a_file_that_names_neither_heads_nor_vocabulary_means_its_familys():
+    spec = spec_of({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}})
+
+    assert (spec.heads, spec.kv_heads, spec.head_dim) == (8, 4, 256)
+    assert spec.vocab_tokens == 262_208
+    assert spec.has_tied_embeddings
+
+
+def test_what_the_file_says_goes_before_what_the_family_means():
+    spec = spec_of({"model_type": "gpt2", "n_layer": 2, "tie_word_embeddings": False})
+
+    assert not spec.has_tied_embeddings
+    assert spec.layers == 2
+
+
+def test_a_family_without_defaults_has_none():
+    assert defaults_of("strange") == {}

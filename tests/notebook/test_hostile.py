@@ -55,8 +55,8 @@ from conduit_nb.plans.choice import choose
 from conduit_nb.plans.documents import error_document, offerings_document
 from conduit_nb.providers.sources import Market, SourceFailure
 from conduit_nb.runs import Run
-from conduit_nb.runs.progress import Snapshot
 from conduit_nb.runs.receipts import Receipt
+from conduit_nb.runs.run import Snapshot
 from conduit_nb.schemas import Schema, schema_of
 from conduit_nb.session import process_session
 from tests.compute.made_plans import made_plan

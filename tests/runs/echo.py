@@ -22,14 +22,14 @@ class Echo(Block[Word, Word]):
         self.begun: list[str] = []
         self.cancelled: list[str] = []
         self.at_once = 0
-        self.most_at_once = 0
+        self.max_at_once = 0
         self.go_on = asyncio.Event()
         self.waiting = asyncio.Semaphore(0)
 
     async def _run(self, record: Word, call: Call) -> Word:
         self.begun.append(record.text)
         self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.max_at_once = max(self.max_at_once, self.at_once)
         try:
             if record.text.startswith("wait"):
                 self.waiting.release()

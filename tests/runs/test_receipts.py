@@ -14,7 +14,7 @@ from conduit_nb.errors import StorageError
 from conduit_nb.runs.receipts import (
     FILE_NAME,
     KEPT,
-    LONGEST_BYTES,
+    MAX_RECEIPT_BYTES,
     MIME,
     Receipt,
     keep_receipt,
@@ -59,7 +59,7 @@ def test_receipts_are_kept_in_order_for_their_user_only(state: Path):
 def test_the_oldest_go_in_time(state: Path):
     keep_receipt(ONE)
     line = (state / FILE_NAME).read_text()
-    too_many = 2 + KEPT * LONGEST_BYTES // len(line)
+    too_many = 2 + KEPT * MAX_RECEIPT_BYTES // len(line)
     (state / FILE_NAME).write_text(line * too_many)
 
     keep_receipt(dataclasses.replace(ONE, model="m/new"))
@@ -78,17 +78,17 @@ def test_a_broken_line_costs_only_itself(state: Path):
 
 
 def test_what_a_later_conduit_adds_is_ignored_and_wrong_kinds_are_refused():
-    told = dataclasses.asdict(ONE)
+    stored = dataclasses.asdict(ONE)
 
-    assert to_receipt({**told, "mood": "new"}) == ONE
-    assert to_receipt({**told, "usd": "<b>"}) is None
-    assert to_receipt({**told, "rows": None}) is None
-    assert to_receipt([told]) is None
+    assert to_receipt({**stored, "mood": "new"}) == ONE
+    assert to_receipt({**stored, "usd": "<b>"}) is None
+    assert to_receipt({**stored, "rows": None}) is None
+    assert to_receipt([stored]) is None
 
 
 def test_a_notebook_is_read_without_a_kernel(tmp_path: Path):
-    told = dataclasses.asdict(ONE)
-    output = {"output_type": "display_data", "data": {MIME: told, "text/plain": "x"}}
+    stored = dataclasses.asdict(ONE)
+    output = {"output_type": "display_data", "data": {MIME: stored, "text/plain": "x"}}
     cells = [{"cell_type": "code", "outputs": [output, {"text": "no"}]}, {"cell_type": "markdown"}]
     path = tmp_path / "a.ipynb"
     path.write_text(json.dumps({"cells": cells}))
@@ -96,7 +96,7 @@ def test_a_notebook_is_read_without_a_kernel(tmp_path: Path):
     assert read_notebook(path) == [ONE]
 
 
-def test_what_is_no_notebook_is_said(tmp_path: Path):
+def test_a_file_that_is_not_a_notebook_is_refused_by_name(tmp_path: Path):
     (tmp_path / "a.ipynb").write_text("{")
 
     with pytest.raises(StorageError, match=r"a\.ipynb") as caught:

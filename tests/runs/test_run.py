@@ -1,4 +1,4 @@
-"""runs/run.py: a run on the session's loop, asked from another thread."""
+"""runs/run.py: a run on the session's loop, asked from another thread, and its progress."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from conduit_nb.errors import Interrupted, ReplyError
-from conduit_nb.events import Event, TokensUsed
-from conduit_nb.runs import Run
+from conduit_nb.events import Event, Notice, TokensUsed
+from conduit_nb.runs import Progress, Run
 from conduit_nb.session import Session
 from tests.runs.echo import Echo, Word, words
 
@@ -82,22 +82,24 @@ def test_tokens_are_those_of_this_run_alone_and_the_session_hears_of_all(session
         assert run.wait(10)
 
     assert [run.progress.snapshot().prompt_tokens for run in runs] == [6, 2]
-    told = [event for event in heard if isinstance(event, TokensUsed)]
-    assert len(told) == 4
-    assert len({event.call for event in told}) == 4
+    usage = [event for event in heard if isinstance(event, TokensUsed)]
+    assert len(usage) == 4
+    assert len({event.call for event in usage}) == 4
 
 
-def test_callbacks_hear_of_each_row_and_of_the_end_before_the_wait_is_over(session: Session):
-    told: list[object] = []
+def test_callbacks_are_called_for_each_row_and_for_the_end_before_wait_returns(
+    session: Session,
+):
+    calls: list[object] = []
     run = Run(session, Echo(), words("a", "bad", "c"))
 
     run.start(
-        on_row=lambda: told.append(run.progress.snapshot().done),
-        when_ended=lambda: told.append(run.is_done),
+        on_row=lambda: calls.append(run.progress.snapshot().done),
+        when_ended=lambda: calls.append(run.is_done),
     )
     assert run.wait(10)
 
-    assert (len(told), told[2], told[3]) == (4, 3, False)
+    assert (len(calls), calls[2], calls[3]) == (4, 3, False)
 
 
 def test_a_display_that_fails_ends_no_row(session: Session):
@@ -125,7 +127,7 @@ def test_what_goes_wrong_with_the_run_itself_is_its_failure(session: Session):
 
 
 @pytest.mark.parametrize("change", ["clear", "reverse", "edit"])
-def test_rows_that_change_while_they_wait_are_asked_as_they_were(session: Session, change: str):
+def test_rows_that_change_while_they_wait_are_answered_as_they_were(session: Session, change: str):
     echo = Echo()
     rows = words("wait", "b", "c")
     run = Run(session, echo, rows, window=1)
@@ -174,3 +176,98 @@ async def test_abandoning_the_wait_stops_nothing(session: Session):
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_rows_errors_and_tokens_are_counted():
+    clock = Clock()
+    progress = Progress(4, clock=clock)
+    clock.now += 2
+    progress.on_row(0, object())
+    progress.on_row(1, ReplyError("no"))
+    progress.on_event(
+        TokensUsed(block="b", call=1, model="m", prompt_tokens=30, completion_tokens=8)
+    )
+    progress.on_event(Notice(text="not for counting"))
+
+    now = progress.snapshot()
+
+    assert (now.total, now.done, now.failed) == (4, 2, 1)
+    assert (now.prompt_tokens, now.completion_tokens, now.tokens_per_s) == (30, 8, 4.0)
+
+
+def test_rate_and_time_left_are_unknown_until_a_row_has_ended():
+    progress = Progress(4, clock=Clock())
+
+    assert progress.snapshot().rows_per_s is None
+    assert progress.snapshot().eta_s is None
+
+
+def test_the_rate_is_that_of_late_so_that_a_slow_start_is_forgotten():
+    clock = Clock()
+    progress = Progress(1000, clock=clock)
+    clock.now += 300  # a model loads
+    for index in range(60):
+        clock.now += 0.5
+        progress.on_row(index, object())
+
+    now = progress.snapshot()
+
+    assert now.rows_per_s == 2.0
+    assert now.eta_s == 940 / 2.0
+
+
+def test_a_run_that_has_ended_has_the_rate_of_the_whole_and_no_clock():
+    clock = Clock()
+    progress = Progress(10, clock=clock)
+    for index in range(10):
+        clock.now += 4
+        progress.on_row(index, object())
+    progress.end()
+    clock.now += 1000
+
+    now = progress.snapshot()
+
+    assert (now.elapsed_s, now.rows_per_s, now.eta_s) == (40.0, 0.25, 0.0)
+
+
+def test_a_pause_longer_than_the_window_leaves_the_rate_of_the_whole():
+    clock = Clock()
+    progress = Progress(10, clock=clock)
+    clock.now += 1
+    progress.on_row(0, object())
+    clock.now += 99
+
+    assert progress.snapshot().rows_per_s == 0.01
+
+
+def test_the_speed_counts_from_the_moment_when_the_model_was_ready():
+    clock = Clock()
+    progress = Progress(10, clock=clock)
+    clock.now += 20
+    progress.ready()
+    clock.now += 2
+    progress.on_row(0, object())
+    progress.ready()  # of another map's model: this one answers already
+
+    now = progress.snapshot()
+
+    assert (now.rows_per_s, now.eta_s, now.start_s, now.elapsed_s) == (0.5, 18.0, 20.0, 22.0)
+
+
+def test_a_row_that_failed_at_once_is_no_sign_of_speed():
+    clock = Clock()
+    progress = Progress(10, clock=clock)
+    clock.now += 0.1
+    progress.on_row(0, ReplyError("no"))
+    assert progress.snapshot().eta_s is None
+
+    clock.now += 1.9
+    progress.on_row(1, object())
+    assert progress.snapshot().rows_per_s == 0.5

@@ -30,8 +30,7 @@ from conduit_nb.errors import SchemaError
 from conduit_nb.schemas import Length, Range, schema_of
 from conduit_nb.schemas import shapes as s
 from conduit_nb.schemas.annotations import read_dataclass
-from conduit_nb.schemas.checks import MAX_DEPTH
-from conduit_nb.schemas.refusals import SUPPORTED, type_name
+from conduit_nb.schemas.refusals import MAX_DEPTH, SUPPORTED, type_name
 from tests.schemas.records import has_facts
 
 T = TypeVar("T")

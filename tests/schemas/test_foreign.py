@@ -18,9 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conduit_nb.errors import SchemaError
-from conduit_nb.schemas.closing import Completer
+from conduit_nb.schemas.closing import FORMATS, Completer
 from conduit_nb.schemas.foreign import KEPT, UNSERVED, patterns, servable
-from conduit_nb.schemas.keywords import FORMATS
 from conduit_nb.schemas.patterns import anchored
 
 TEXT = {"type": "string"}

@@ -1,4 +1,4 @@
-"""schemas/redefinitions.py: classes that are defined again, and what was made of earlier ones."""
+"""schemas/annotations.py: classes that are defined again, and what was made of earlier ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas import encode, schema_of, validate
-from conduit_nb.schemas.redefinitions import are_alike, bound_class, successor
+from conduit_nb.schemas.annotations import bound_class, successor
+from conduit_nb.schemas.shapes import are_alike
 from tests.schemas.records import problems_of
 
 HEAD = """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import ChainMap, Counter, OrderedDict, defaultdict
 from dataclasses import dataclass, make_dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from conduit_nb.errors import SchemaError
-from conduit_nb.schemas import decode, encode, json_schema, mdl, schema_of, validate
+from conduit_nb.schemas import Length, decode, encode, json_schema, mdl, schema_of, validate
 from conduit_nb.schemas.annotations import read_dataclass
 from conduit_nb.schemas.refusals import SUPPORTED, not_a_dataclass, refusal, type_name
 from tests.schemas.records import has_facts
@@ -193,3 +193,44 @@ def test_kinds_of_dict_and_tuple_are_called_by_their_own_names(
     assert caught.value.path == "$.f"
     assert has_facts(str(caught.value), *facts)
     assert has_facts(caught.value.hint, cure)
+
+
+@dataclass
+class Endless:
+    next: Endless
+
+
+@dataclass
+class Left:
+    right: Right
+
+
+@dataclass
+class Right:
+    lefts: Annotated[list[Left], Length(1)]
+
+
+@dataclass
+class Ending:
+    next: Ending | None
+    more: list[Ending]
+    named: dict[str, Ending]
+
+
+@dataclass
+class Chosen:
+    way: Chosen | str
+
+
+@pytest.mark.parametrize("cls", [Endless, Left, Right])
+def test_a_record_that_no_finite_text_can_fill_is_refused(cls: type[object]):
+    with pytest.raises(SchemaError, match=rf"\b{cls.__name__}\b.*\b{cls.__name__}\b") as caught:
+        schema_of(cls)
+
+    assert "X | None" in caught.value.hint
+    assert "list[X]" in caught.value.hint
+
+
+@pytest.mark.parametrize("cls", [Ending, Chosen])
+def test_recursion_that_can_end_is_taken(cls: type[object]):
+    assert schema_of(cls).mdl

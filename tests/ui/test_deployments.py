@@ -61,7 +61,7 @@ class TestDocker:
             lab.output("terminated", seconds=120)
 
             said = [lab.text_of_cell(number) for number in range(1, len(words) + 1)]
-            assert "Stopped" in said[0]
+            assert "stopped" in said[0]
             for number in (1, 2, 3):
                 assert "running" in said[number], words[number]
             assert "Error" not in said[4], said[4]

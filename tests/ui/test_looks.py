@@ -33,7 +33,7 @@ class Item:
     BAD,
     "%conduit hepl",
 )
-LAST = "There is no %conduit hepl."
+LAST = "Unknown command: %conduit hepl."
 THEMES = ("JupyterLab Dark", "JupyterLab Light")
 
 

@@ -1,4 +1,4 @@
-"""Names in string hints: functions, cells, modules."""
+"""schemas/annotations.py: names in string hints, of functions, cells and modules."""
 
 from __future__ import annotations
 

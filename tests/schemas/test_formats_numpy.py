@@ -1,4 +1,4 @@
-"""schemas/plain_values.py: values of numpy and pandas in records."""
+"""schemas/formats.py: values of numpy and pandas in records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from conduit_nb.schemas import encode, schema_of
-from conduit_nb.schemas.plain_values import is_foreign, plain_value
+from conduit_nb.schemas.formats import is_foreign, plain_value
 from conduit_nb.schemas.shapes import Length, Range
 from tests.schemas.records import check_problems, has_facts, problems_of
 

@@ -1,4 +1,4 @@
-"""runs/rows.py: order, window, errors in their places."""
+"""runs/run.py, `run_rows`: order, window, errors in their places."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def host(session: Session):
 async def test_outcomes_stand_in_the_order_of_the_rows_whoever_ends_first():
     echo = Echo()
     rows = words("wait", "b", "c")
-    told = asyncio.Semaphore(0)
-    running = asyncio.create_task(run_rows(echo, rows, on_row=lambda *_: told.release()))
-    await told.acquire()
-    await told.acquire()  # b and c have ended
+    ended = asyncio.Semaphore(0)
+    running = asyncio.create_task(run_rows(echo, rows, on_row=lambda *_: ended.release()))
+    await ended.acquire()
+    await ended.acquire()  # b and c have ended
     echo.go_on.set()
 
     assert await running == words("WAIT", "B", "C")
@@ -43,7 +43,7 @@ async def test_what_goes_wrong_for_one_row_is_the_error_in_its_place():
     assert [type(outcome) for outcome in outcomes] == [Word, ReplyError, ContextLengthError, Word]
 
 
-async def test_a_row_that_is_an_error_already_stays_it_and_is_not_asked():
+async def test_a_row_that_is_an_error_already_is_returned_as_it_is():
     echo, error = Echo(), ReplyError("no row")
     outcomes = await run_rows(echo, [*words("a"), error, *words("b")])
 
@@ -57,7 +57,7 @@ async def test_no_more_rows_than_the_window_are_in_flight():
     outcomes = await run_rows(echo, words(*"abcdefghij"), window=3)
 
     assert outcomes == words(*"ABCDEFGHIJ")
-    assert echo.most_at_once == 3
+    assert echo.max_at_once == 3
 
 
 async def test_rows_are_not_begun_once_one_has_shown_that_none_can_succeed():
@@ -77,25 +77,27 @@ async def test_a_row_that_is_too_long_condemns_no_other():
     assert outcomes[1:] == words("A", "B")
 
 
-async def test_each_row_is_told_once_as_it_ends():
-    told: list[tuple[int, Word | ConduitError]] = []
+async def test_each_row_is_reported_once_as_it_ends():
+    reported: list[tuple[int, Word | ConduitError]] = []
 
     outcomes = await run_rows(
-        Echo(), words("a", "bad", "c"), on_row=lambda index, outcome: told.append((index, outcome))
+        Echo(),
+        words("a", "bad", "c"),
+        on_row=lambda index, outcome: reported.append((index, outcome)),
     )
 
-    assert sorted(index for index, _ in told) == [0, 1, 2]
-    assert all(outcomes[index] is outcome for index, outcome in told)
+    assert sorted(index for index, _ in reported) == [0, 1, 2]
+    assert all(outcomes[index] is outcome for index, outcome in reported)
 
 
 async def test_cancellation_ends_rows_in_flight_and_begins_no_other():
-    echo, told = Echo(), list[int]()
+    echo, reported = Echo(), list[int]()
     running = asyncio.create_task(
         run_rows(
             echo,
             words("a", "wait1", "wait2", "d"),
             window=2,
-            on_row=lambda index, _: told.append(index),
+            on_row=lambda index, _: reported.append(index),
         )
     )
     await echo.waiting.acquire()
@@ -105,7 +107,7 @@ async def test_cancellation_ends_rows_in_flight_and_begins_no_other():
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    assert told == [0]
+    assert reported == [0]
     assert sorted(echo.cancelled) == ["wait1", "wait2"]
     assert "d" not in echo.begun
 
@@ -121,7 +123,7 @@ async def test_a_window_below_one_is_refused():
 
 
 @pytest.mark.parametrize("change", ["clear", "reverse", "edit"])
-async def test_rows_that_change_while_they_wait_are_asked_as_they_were(change: str):
+async def test_rows_that_change_while_they_wait_are_answered_as_they_were(change: str):
     echo = Echo()
     rows = words("wait", "b", "c")
     running = asyncio.create_task(run_rows(echo, rows, window=1))
