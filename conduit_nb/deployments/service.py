@@ -233,6 +233,19 @@ class Deployments:
             if rate > 0:
                 await node_budget(self.context, record, rate)
 
+    async def require_no_near_match(self, request: DeploymentRequest) -> None:
+        """Raise NearMatchError where the same models run, but not as they are asked for.
+
+        A cell or a block that would rent them once more is more often one that should use what
+        runs; who wants both deploys the other one by name.
+        """
+        if await self._near_match(request) is None:
+            return
+        await self.look()  # it may have ended by itself
+        near = await self._near_match(request)
+        if near is not None:
+            raise NearMatchError(near.name, differences=near.request.compared(request))
+
     async def may_spend_usd(self, request: DeploymentRequest) -> float:
         """Return what the caps leave for the request: for what runs of it, else for a new one."""
         return await may_spend_usd(self.context, await self._of_request(request), request.max_usd)
@@ -403,7 +416,7 @@ class Deployments:
         if target.is_shared:
             return await self.shared.connect()
         await self._require_not_ended(target)
-        await self._require_no_near_match(target)
+        await self.require_no_near_match(target)
         endpoint = await self._ensure(target)
         record = await self._of_request(target)
         if record is not None:
@@ -551,19 +564,6 @@ class Deployments:
         raise DeploymentEndedError(
             f"{record.name} was ended while it was asked.", hint="Ask again to deploy it anew."
         )
-
-    async def _require_no_near_match(self, request: DeploymentRequest) -> None:
-        """Raise NearMatchError where the same models run, but not as they are asked for.
-
-        A cell or a block that would rent them once more is more often one that should use what
-        runs; who wants both deploys the other one by name.
-        """
-        if await self._near_match(request) is None:
-            return
-        await self.look()  # it may have ended by itself
-        near = await self._near_match(request)
-        if near is not None:
-            raise NearMatchError(near.name, differences=near.request.compared(request))
 
     async def _near_match(self, request: DeploymentRequest) -> DeploymentRecord | None:
         """Return what runs with the same models and runtime, where nothing is just as asked for."""

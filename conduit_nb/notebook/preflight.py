@@ -153,6 +153,7 @@ def _place(session: Session, task: LlmTask[Any, Any]) -> _Place:
     if isinstance(target, str):
         session.wait(session.endpoint(target))  # says why where it does not run
         return _Place(said=target, provider=None, usd_per_hour=None)
+    session.wait(session.deployments.require_no_near_match(target))
     return _rented(session, target)
 
 

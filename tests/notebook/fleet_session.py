@@ -12,8 +12,10 @@ import pytest
 from conduit_nb import session as session_module
 from conduit_nb.providers.base import Listing, Provider
 from conduit_nb.providers.local import LocalProvider
+from conduit_nb.providers.runpod import Runpod
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.session import Session
+from conduit_nb.testing.runpod_server import RunpodServer
 from tests.fake_lmlite import FakeRuntime
 
 
@@ -39,13 +41,43 @@ def fleet_session(
     make_runtime: Callable[[str], Runtime] | None = None,
 ) -> Iterator[Session]:
     """Let words that people write work on real processes under `folder`."""
+    given = provider or LocalProvider(grace_s=1)
+    make = make_runtime or (lambda name: FakeRuntime(name=name))
+    with _session_of(folder, monkeypatch, [given.name], lambda _: given, make) as session:
+        yield session
+
+
+@contextmanager
+def rented_session(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cloud: RunpodServer,
+    make_runtime: Callable[[str], Runtime],
+) -> Iterator[Session]:
+    """Let words that people write work on this machine and on an account at Runpod."""
+    providers: dict[str, Provider] = {
+        "local": LocalProvider(grace_s=1),
+        "runpod": Runpod(cloud.url, key=cloud.key, proxy_url=cloud.proxy_url),
+    }
+    make_provider = providers.__getitem__
+    with _session_of(folder, monkeypatch, list(providers), make_provider, make_runtime) as session:
+        yield session
+
+
+@contextmanager
+def _session_of(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    names: list[str],
+    make_provider: Callable[[str], Provider],
+    make_runtime: Callable[[str], Runtime],
+) -> Iterator[Session]:
     monkeypatch.setenv("CONDUIT_STATE_DIR", str(folder / "state"))
     monkeypatch.setenv("CONDUIT_DATA_DIR", str(folder / "data"))
-    given = provider or LocalProvider(grace_s=1)
     session = Session(
-        make_runtime=make_runtime or (lambda name: FakeRuntime(name=name)),
-        make_provider=lambda _: given,
-        provider_names=lambda: [given.name],
+        make_runtime=make_runtime,
+        make_provider=make_provider,
+        provider_names=lambda: names,
         hung_after_s=1.0,
     )
     monkeypatch.setattr(session_module, "_made", lambda: session)

@@ -12,19 +12,16 @@ import pandas as pd
 import pytest
 
 import conduit_nb
-from conduit_nb import session as session_module
-from conduit_nb.blocks.llm import LMLiteBlock
+from conduit_nb.blocks.llm import CustomBlock, LMLiteBlock
 from conduit_nb.deployments.info import DeploymentInfo
-from conduit_nb.errors import ArgumentError, EndpointUnreachableError
-from conduit_nb.providers.base import Provider
-from conduit_nb.providers.local import LocalProvider
-from conduit_nb.providers.runpod import Runpod
+from conduit_nb.errors import ArgumentError, EndpointUnreachableError, NearMatchError
 from conduit_nb.runs.receipts import read_receipts
 from conduit_nb.session import Session
 from conduit_nb.testing.runpod_server import RunpodServer
 from tests.deployments.deployed import rented
 from tests.fake_lmlite import FakeRuntime
 from tests.notebook.conftest import Cells
+from tests.notebook.fleet_session import rented_session
 
 pytestmark = pytest.mark.system  # rented nodes are processes
 
@@ -35,6 +32,7 @@ CELLS = (
     "%%conduit map rows -o out",
     "%%conduit block judge --input Review --output Verdict",
 )
+OTHER = "--gpu 'RTX 4090'"
 SAME = "--model m/one --runtime custom --image x --provider runpod"
 
 
@@ -58,23 +56,10 @@ def cloud() -> Iterator[RunpodServer]:
 def session(
     cloud: RunpodServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Session]:
-    """Let the process's session be one that has this machine and an account at Runpod."""
-    monkeypatch.setenv("CONDUIT_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("CONDUIT_DATA_DIR", str(tmp_path / "data"))
-    providers: dict[str, Provider] = {
-        "local": LocalProvider(grace_s=1),
-        "runpod": Runpod(cloud.url, key=cloud.key, proxy_url=cloud.proxy_url),
-    }
-    session = Session(
-        make_runtime=lambda name: FakeRuntime(ANSWERS, name=name),
-        make_provider=providers.__getitem__,
-        provider_names=lambda: list(providers),
-        hung_after_s=1.0,
-    )
-    monkeypatch.setattr(session_module, "_made", lambda: session)
-    yield session
-    session.wait(session.deployments.terminate("all"))
-    session.close()
+    with rented_session(
+        tmp_path, monkeypatch, cloud, lambda name: FakeRuntime(ANSWERS, name=name)
+    ) as session:
+        yield session
 
 
 @pytest.fixture
@@ -237,3 +222,57 @@ def test_what_is_stopped_is_not_started_and_says_so(
     assert "%conduit start mine" in caught.value.hint
     assert "out" not in cells.names
     assert [one.status for one in conduit_nb.ps()] == ["stopped"]
+
+
+def test_a_map_that_nearly_matches_what_runs_names_what_differs_and_rents_nothing(
+    cells: Cells, rows: pd.DataFrame, cloud: RunpodServer
+):
+    conduit_nb.deploy("m/one", name="mine", **RENT)
+    for options in (OTHER, f"{OTHER} --dry-run", f"{OTHER} --background", "--replicas 2"):
+        cell = f"%%conduit map rows -o out {SAME} {options}\n{VERDICT}"
+        error = cells.fail(cell, NearMatchError)
+
+        assert error.name == "mine"
+        assert "--on mine" in error.hint
+        assert error.differences["gpu"] == ("L40S", "RTX 4090" if OTHER in options else "not set")
+        assert ("replicas" in error.differences) == ("--replicas" in options)
+        assert "out" not in cells.names
+    assert creations(cloud) == 1
+    assert [one.name for one in conduit_nb.ps()] == ["mine"]
+
+
+def test_a_map_of_the_same_request_uses_what_runs(
+    cells: Cells, rows: pd.DataFrame, cloud: RunpodServer
+):
+    conduit_nb.deploy("m/one", name="mine", **RENT)
+    cells.run(f"%%conduit map rows -o out {SAME} --gpu L40S\n{VERDICT}")
+
+    assert [one.deployment for one in read_receipts()] == ["mine"]
+    assert creations(cloud) == 1
+
+
+def test_a_block_that_nearly_matches_what_runs_rents_nothing(
+    mine: DeploymentInfo, cloud: RunpodServer
+):
+    models = ["m/one", "m/two"]
+    block = CustomBlock(models, "runpod", image="x", gpu="RTX 4090")
+    with pytest.raises(NearMatchError) as caught:
+        block(model_id="m/one", input=Review("so so"), output=Verdict)
+    other = CustomBlock(["m/one"], "runpod", image="x", gpu="L40S").task(Review, Verdict)
+    assert other(Review("so so")) == Verdict("good"), "other models are another deployment"
+
+    assert caught.value.differences == {"gpu": ("L40S", "RTX 4090")}
+    assert creations(cloud) == 2
+
+
+def test_whoever_wants_both_deploys_the_other_one_by_name(
+    cells: Cells, rows: pd.DataFrame, cloud: RunpodServer
+):
+    conduit_nb.deploy("m/one", name="mine", **RENT)
+    cell = f"%%conduit map rows -o out {SAME} {OTHER}\n{VERDICT}"
+    cells.fail(cell, NearMatchError)
+    conduit_nb.deploy("m/one", name="other", **{**RENT, "gpu": "RTX 4090"})
+    cells.run(cell)
+
+    assert [one.deployment for one in read_receipts()] == ["other"]
+    assert creations(cloud) == 2
