@@ -441,7 +441,17 @@ def test_an_id_alone_is_a_model_with_every_default():
             "constraint",
             "endpoint=",
         ),
+        (
+            {"compute_provider": "docker", "endpoint": "http://h/v1"},
+            "compute_provider",
+            "endpoint=",
+        ),
         ({"endpoint": "no url"}, "endpoint", "'no url'"),
+        ({"on": "mine", "endpoint": "http://h/v1"}, "on", "endpoint="),
+        ({"on": "mine", "gpu": "L40S"}, "gpu", "on="),
+        ({"on": "mine", "compute_provider": "docker"}, "compute_provider", "on="),
+        ({"on": "mine", "constraint": DeploymentConstraint(enterprise=True)}, "constraint", "on="),
+        ({"on": "mine", "max_usd": 1.0}, "max_usd", "on="),
         ({"timeout_seconds": 0}, "timeout_seconds", "=0"),
     ],
 )
@@ -461,6 +471,15 @@ def test_the_provider_is_a_member_of_the_enum_or_a_registered_name(
         LMLiteBlock([LmLiteModelConfig("m")], provider)(messages=HELLO)
 
     assert host.asked == [("local", False)]
+
+
+def test_a_deployment_that_is_named_is_asked_for_by_its_name(host: LoopHost):
+    with openai_server(answer=lambda _: "Hi.") as server:
+        host.endpoints = [Endpoint(server.url)]
+        said = LMLiteBlock([LmLiteModelConfig("m")], on="mine")(messages=HELLO)
+
+    assert (said, host.asked, host.requests) == ("Hi.", [("mine", False)], [])
+    assert server.requests[0]["model"] == "m"
 
 
 def test_what_a_model_cannot_write_is_refused_when_the_task_is_made():
