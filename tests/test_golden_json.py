@@ -25,7 +25,7 @@ from tests.fake_lmlite import ECHO_IMAGE, ECHO_SERVER
 from tests.golden_answers import FOLDER, GoldenAnswers
 from tests.image_registry import image_registry
 from tests.lmlite_image import PACKAGES
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 from tests.plans.model_folders import config_folder
 
 pytestmark = pytest.mark.system  # rented nodes are real processes
@@ -190,7 +190,7 @@ def test_a_node_that_no_deployment_names_is_shown_attached_and_cleaned_up(
 def test_the_server_of_this_machine_answers_through_its_life(
     golden: GoldenAnswers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    with fleet_session(tmp_path, monkeypatch):
+    with echo_session(tmp_path, monkeypatch):
         golden.check("deploy/local", "deploy", "m/one")
         (shown,) = golden.check("ps/local", "ps")
         golden.check("models/loaded", "models")

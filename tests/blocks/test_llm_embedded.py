@@ -1,4 +1,4 @@
-"""The language model block with the embedded model in the real sidecar."""
+"""The language model block with the embedded model in the real shared server."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Label:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _sidecar_ends() -> Iterator[None]:
+def _server_ends() -> Iterator[None]:
     yield
     conduit_nb.terminate("all")
     process_session().close()
@@ -195,7 +195,7 @@ def test_a_model_that_is_not_there_is_an_error_that_lists_what_is():
     assert MODEL in f"{caught.value} {caught.value.hint}"
 
 
-def test_two_processes_share_one_sidecar(block: LMLiteBlock):
+def test_two_processes_share_one_server(block: LMLiteBlock):
     block(messages=FRANCE, max_tokens=40)
     code = (
         "from conduit_nb import LMLiteBlock, LmLiteModelConfig\n"

@@ -56,7 +56,7 @@ def test_no_address_and_no_key_goes_to_the_panels():
     assert "somewhere" not in json.dumps(deployment_document(info()))
 
 
-def test_a_sidecar_is_known_by_its_name():
+def test_a_shared_server_is_known_by_its_name():
     assert key_of(info(id=None, name="lmlite-1")) == "sidecar:lmlite-1"
 
 

@@ -12,7 +12,7 @@ from conduit_nb.errors import BootError, RunError
 from conduit_nb.session import Session
 from tests.fake_lmlite import FakeRuntime
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session
     def dying(name: str) -> FakeRuntime:
         return FakeRuntime(("--dies", "3"), name=name)
 
-    with fleet_session(tmp_path, monkeypatch, make_runtime=dying) as session:
+    with echo_session(tmp_path, monkeypatch, make_runtime=dying) as session:
         yield session
 
 

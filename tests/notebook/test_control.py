@@ -20,7 +20,7 @@ from tests.deployments.deployed import rented
 from tests.desk.far_provider import FarProvider, far_session
 from tests.fake_lmlite import FakeRuntime
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import rented_session
+from tests.notebook.echo_session import rented_session
 
 
 def test_where_nothing_runs_the_words_say_so():

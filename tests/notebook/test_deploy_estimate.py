@@ -12,14 +12,14 @@ import conduit_nb
 from conduit_nb.cli import main
 from conduit_nb.errors import ArgumentError, SpendCapError
 from conduit_nb.session import Session
-from tests.notebook.fleet_session import PricedProvider, fleet_session
+from tests.notebook.echo_session import PricedProvider, echo_session
 
 RATE = 0.5
 
 
 @pytest.fixture(autouse=True)
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch, provider=PricedProvider(RATE)) as session:
+    with echo_session(tmp_path, monkeypatch, provider=PricedProvider(RATE)) as session:
         yield session
 
 

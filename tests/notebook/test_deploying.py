@@ -14,12 +14,12 @@ from conduit_nb.cli import main
 from conduit_nb.errors import ArgumentError
 from conduit_nb.session import Session
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 
 
 @pytest.fixture(autouse=True)
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch) as session:
+    with echo_session(tmp_path, monkeypatch) as session:
         yield session
 
 

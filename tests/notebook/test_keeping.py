@@ -9,7 +9,7 @@ import pytest
 import conduit_nb
 from conduit_nb.providers.local import LocalProvider
 from tests.deployments.deployed import Bench, request
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 
 
 async def _theirs(folder: Path) -> str:
@@ -24,7 +24,7 @@ async def test_what_another_installation_runs_is_shown_left_alone_and_adopted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "theirs").mkdir()
-    with fleet_session(tmp_path, monkeypatch):
+    with echo_session(tmp_path, monkeypatch):
         name = await _theirs(tmp_path / "theirs")
         (shown,) = conduit_nb.ps()
         ended = conduit_nb.cleanup()

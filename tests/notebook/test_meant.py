@@ -19,7 +19,7 @@ from conduit_nb.session import Session
 from conduit_nb.spelling import did_you_mean
 from conduit_nb.testing.runpod_server import runpod_server
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 
 EMBEDDED = "HuggingFaceTB/SmolLM2-135M-Instruct"
 MISTYPED = "HuggingFaceTB/SmolLM2-135M-Instrct"
@@ -61,7 +61,7 @@ def _offline(own_session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let a deployment run that is called reader."""
-    with fleet_session(tmp_path, monkeypatch):
+    with echo_session(tmp_path, monkeypatch):
         conduit_nb.deploy("m/one", runtime="custom", image="x", name="reader")
         yield
 

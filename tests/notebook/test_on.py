@@ -21,7 +21,7 @@ from conduit_nb.testing.runpod_server import RunpodServer
 from tests.deployments.deployed import rented
 from tests.fake_lmlite import FakeRuntime
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import rented_session
+from tests.notebook.echo_session import rented_session
 
 pytestmark = pytest.mark.system  # rented nodes are processes
 

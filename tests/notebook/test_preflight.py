@@ -14,7 +14,7 @@ from conduit_nb.notebook.preflight import READS_PER_WRITE, Preflight
 from conduit_nb.runs.receipts import keep_receipt, read_receipts
 from conduit_nb.session import Session
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import PricedProvider, fleet_session
+from tests.notebook.echo_session import PricedProvider, echo_session
 from tests.notebook.openai_server import OpenAIServer
 from tests.runs.test_receipts import ONE
 
@@ -80,7 +80,7 @@ class TestOnADeployment:
 
     @pytest.fixture(autouse=True)
     def session(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-        with fleet_session(tmp_path, monkeypatch) as session:
+        with echo_session(tmp_path, monkeypatch) as session:
             yield session
 
     LINE = "%%conduit map rows -o out --model m/one --runtime custom --image x"
@@ -142,7 +142,7 @@ class TestAtAPrice:
     @pytest.fixture(autouse=True)
     def session(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
         provider = PricedProvider(0.5)
-        with fleet_session(tmp_path, monkeypatch, provider=provider) as session:
+        with echo_session(tmp_path, monkeypatch, provider=provider) as session:
             yield session
 
     def test_the_boot_is_in_the_dollars(self, cells: Cells, rows: pd.DataFrame):

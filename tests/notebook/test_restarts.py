@@ -27,7 +27,7 @@ from jupyter_core.utils import ensure_event_loop
 
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 from tests.notebook.openai_server import OpenAIServer
 from tests.waiting import until_true
 
@@ -127,7 +127,7 @@ class Notebook:
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch) as session:
+    with echo_session(tmp_path, monkeypatch) as session:
         yield session
 
 

@@ -21,7 +21,7 @@ from tests.fake_lmlite import ECHO_SERVER
 from tests.models.hub_server import COMMIT, Hub, hub_server
 from tests.models.published import config_of
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 
 MODEL = "owner/name"
 WRITTEN = f"{MODEL}@{COMMIT}"
@@ -85,7 +85,7 @@ def test_what_is_deployed_by_a_line_is_served_at_its_revision(
     line = f"{WRITTEN} --runtime vllm --provider runpod"
     with runpod_server(start_container=PodProcesses(grace_s=5)) as cloud:
         runpod = Runpod(cloud.url, key=cloud.key, proxy_url=cloud.proxy_url)
-        with fleet_session(tmp_path, monkeypatch, provider=runpod, make_runtime=make_runtime):
+        with echo_session(tmp_path, monkeypatch, provider=runpod, make_runtime=make_runtime):
             [info] = cells.run(f"%conduit deploy {line}")
 
     words = told.read_text().splitlines()

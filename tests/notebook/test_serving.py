@@ -14,7 +14,7 @@ from conduit_nb.notebook.serving import ReceiptView, receipt_rows
 from conduit_nb.runs.receipts import MIME, read_receipts
 from conduit_nb.session import Session
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 from tests.runs.test_receipts import ONE
 
 ECHO = "class Echo:\n    said: str\n"
@@ -22,7 +22,7 @@ ECHO = "class Echo:\n    said: str\n"
 
 @pytest.fixture(autouse=True)
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch) as session:
+    with echo_session(tmp_path, monkeypatch) as session:
         yield session
 
 

@@ -16,7 +16,7 @@ from conduit_nb.errors import Interrupted
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers.local import LocalProvider
 from conduit_nb.session import Session
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 from tests.waiting import until_true
 
 pytestmark = pytest.mark.usefixtures("interruptible")
@@ -25,7 +25,7 @@ MINE = DeploymentRequest(models=(LmLiteModelConfig("m/one"),), runtime="fake", n
 
 @pytest.fixture(autouse=True)
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch) as session:
+    with echo_session(tmp_path, monkeypatch) as session:
         yield session
 
 

@@ -23,7 +23,7 @@ from conduit_nb.notebook.arguments import split_line
 from conduit_nb.options import read_options
 from tests.fake_lmlite import FakeRuntime
 from tests.notebook.conftest import Cells
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = [ROOT / "README.md"] + [
@@ -42,7 +42,7 @@ def test_the_cells_that_the_sidebar_gives_run_as_they_are_and_rent_nothing(
     def answering(runtime: str) -> FakeRuntime:
         return FakeRuntime(("--answers", '{"mood":"good"}'), name=runtime)
 
-    with fleet_session(tmp_path, monkeypatch, make_runtime=answering):
+    with echo_session(tmp_path, monkeypatch, make_runtime=answering):
         if name == "deployment":  # with options that the cell does not know
             conduit_nb.deploy(
                 EMBEDDED_MODEL_ID,

@@ -16,7 +16,7 @@ from conduit_nb.plans.choice import choose
 from conduit_nb.providers.sources import Market
 from conduit_nb.session import Session
 from tests.compute.made_plans import made_plan
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 from tests.notebook.panels.views import View, listening, say
 from tests.plans.described_market import offered
 from tests.waiting import until_true
@@ -27,7 +27,7 @@ NEWS = offered("local", None, 12, 0.0)
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch) as session:
+    with echo_session(tmp_path, monkeypatch) as session:
         yield session
 
 

@@ -30,7 +30,7 @@ from conduit_nb.plans.choice import choose
 from conduit_nb.providers.sources import Market, SourceFailure
 from conduit_nb.session import Session
 from tests.compute.made_plans import made_plan
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 from tests.notebook.panels.views import View, listening, say
 from tests.plans.described_market import MARKET, offered
 
@@ -48,7 +48,7 @@ def rows_of(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch) as session:
+    with echo_session(tmp_path, monkeypatch) as session:
         yield session
 
 

@@ -15,7 +15,7 @@ import pytest
 from conduit_nb.errors import ArgumentError
 from conduit_nb.notebook.panels.widget import BUNDLES, Panel, problem_of, read_bundle
 from conduit_nb.session import Session
-from tests.notebook.fleet_session import fleet_session
+from tests.notebook.echo_session import echo_session
 from tests.notebook.panels.views import View, listening, say
 from tests.waiting import until_true
 
@@ -54,7 +54,7 @@ class Broken(Echo):
 
 @pytest.fixture
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    with fleet_session(tmp_path, monkeypatch) as session:
+    with echo_session(tmp_path, monkeypatch) as session:
         yield session
 
 

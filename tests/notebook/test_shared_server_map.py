@@ -1,4 +1,4 @@
-"""Maps through the real sidecar with the embedded model: nothing lost, nothing hangs."""
+"""Maps through the real shared server with the embedded model: nothing lost, nothing hangs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _sidecar_ends() -> Iterator[None]:
+def _server_ends() -> Iterator[None]:
     yield
     conduit_nb.terminate("all")
     process_session().close()
@@ -101,12 +101,12 @@ def test_records_that_run_out_of_tokens_are_whole_and_marked(cells: Cells, rows:
     assert out.loc[out["truncated"], "answer"].str.len().gt(10).all()
 
 
-def test_a_sidecar_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
+def test_a_shared_server_killed_in_the_middle_of_a_map_ends_in_records_or_errors(
     cells: Cells, rows: pd.DataFrame
 ):
     process_session().submit(process_session().endpoint(DeploymentRequest())).result(120)
-    [sidecar] = conduit_nb.ps()
-    killed = psutil.Process(sidecar.pid)
+    [server] = conduit_nb.ps()
+    killed = psutil.Process(server.pid)
     finished: list[Event] = []
 
     def kill_after_ten(event: Event) -> None:
@@ -149,7 +149,7 @@ def test_a_model_that_does_not_exist_fails_the_cell_with_what_there_is(cells: Ce
     assert len(cells.names["out"]) == 4
 
 
-def test_the_words_show_the_sidecar_and_stop_it(cells: Cells):
+def test_the_words_show_the_shared_server_and_stop_it(cells: Cells):
     cells.names["rows"] = [{"text": TEXTS[0]}]
     cells.run(f"%%conduit map rows -o out\n{TICKET}")
 

@@ -33,7 +33,7 @@ class PricedProvider(LocalProvider):
 
 
 @contextmanager
-def fleet_session(
+def echo_session(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
