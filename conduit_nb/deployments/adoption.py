@@ -20,11 +20,10 @@ from datetime import timedelta
 from conduit_nb import settings
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.request import DeploymentRequest
-from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.context import Context, this_process
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.intent import money_left
 from conduit_nb.deployments.lease import GuardTold, ask_guard
-from conduit_nb.deployments.owners import this_process
 from conduit_nb.errors import (
     ArgumentError,
     ConduitError,

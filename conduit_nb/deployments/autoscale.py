@@ -6,16 +6,34 @@ Layer 4.
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
 from typing import TYPE_CHECKING
 
-from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.request import DeploymentRequest, Replicas
 from conduit_nb.deployments.routing import RoutedEndpoint
-from conduit_nb.deployments.scaling import wanted_replicas
 from conduit_nb.errors import ConduitError, SpendCapError
 
 if TYPE_CHECKING:
     from conduit_nb.deployments.service import Deployments
+
+IDLE_SHARE = 0.5
+"""A replica less must still leave every other no fuller than this, else one leaves and returns."""
+
+
+def wanted_replicas(bounds: Replicas, *, now: int, in_flight: int, per_replica: int) -> int:
+    """Return how many replicas `in_flight` requests ask for, `per_replica` at once being full.
+
+    Up as far as the bounds allow at once, down one at a time and only when it is quiet.
+    """
+    needed = math.ceil(in_flight / per_replica)
+    if needed > now:
+        return min(needed, bounds.max)
+    fewer = now - 1
+    if fewer >= bounds.min and in_flight <= fewer * per_replica * IDLE_SHARE:
+        return fewer
+    return min(max(now, bounds.min), bounds.max)
+
 
 EVERY_S = 5.0
 ROWS_PER_REPLICA = 32

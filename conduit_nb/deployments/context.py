@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import platform
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import psutil
 
 from conduit_nb import settings
 from conduit_nb.compute.request import DeploymentRequest
@@ -25,6 +30,7 @@ from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.plans.answer import make_plan
 from conduit_nb.plans.options import PLANNED_AS, PlanOptions
 from conduit_nb.providers.base import Provider, Timed
+from conduit_nb.providers.processes import is_same_process
 from conduit_nb.runtimes.base import Runtime
 from conduit_nb.state.installation import Installation, load_installation
 from conduit_nb.state.records import (
@@ -38,6 +44,51 @@ from conduit_nb.state.summary import read_summary
 
 if TYPE_CHECKING:
     from conduit_nb.state.store import Store
+
+NOBODY = "nobody"
+"""The owner of what its client has given up."""
+
+
+def this_process() -> str:
+    """Return this process as an owner."""
+    created = psutil.Process().create_time()
+    return f"{platform.node()}|{os.getpid()}|{created:.3f}"
+
+
+@contextmanager
+def at_work(deployment_id: str) -> Generator[None]:
+    """Work on a deployment and its nodes until the block ends, however it ends.
+
+    What this process owns and no longer works on is given up, although the process lives.
+    """
+    _AT_WORK[deployment_id] += 1
+    try:
+        yield
+    finally:
+        _AT_WORK[deployment_id] -= 1
+
+
+def is_given_up(owner: str, deployment_id: str) -> bool | None:
+    """Say whether nobody works on a deployment (or a node of it) any more; None as `is_gone`."""
+    if owner == this_process():
+        return _AT_WORK[deployment_id] <= 0
+    return is_gone(owner)
+
+
+def is_gone(owner: str) -> bool | None:
+    """Say whether the owner has ended; None where it was another machine's, and nobody knows."""
+    if owner == NOBODY:
+        return True
+    host, _, rest = owner.partition("|")
+    pid, _, created = rest.partition("|")
+    if host != platform.node() or not pid.isdecimal():
+        return None
+    return not is_same_process(int(pid), float(created))
+
+
+_AT_WORK: Counter[str] = Counter()
+"""How many operations of this process work on a deployment now, by its id."""
+
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -18,8 +18,7 @@ from conduit_nb import credentials, settings
 from conduit_nb.compute.launch import GuardTerms, LaunchSpec
 from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.deployments import money
-from conduit_nb.deployments.context import Context
-from conduit_nb.deployments.owners import this_process
+from conduit_nb.deployments.context import Context, this_process
 from conduit_nb.deployments.quote import Candidate, ServerQuote, server_request
 from conduit_nb.errors import SpendCapError, StateConflictError
 from conduit_nb.models.config import LmLiteModelConfig

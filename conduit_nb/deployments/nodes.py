@@ -15,7 +15,8 @@ from typing import Any, Literal, cast
 
 from conduit_nb import credentials, settings
 from conduit_nb.deployments import boot
-from conduit_nb.deployments.context import Context, ahead_of
+from conduit_nb.deployments.boot import LOG_LINES_SHOWN, BootLog, Probe, last_lines
+from conduit_nb.deployments.context import Context, ahead_of, this_process
 from conduit_nb.deployments.intent import (
     HUB_SECRET,
     Slot,
@@ -27,8 +28,6 @@ from conduit_nb.deployments.intent import (
     secrets_of,
 )
 from conduit_nb.deployments.lease import ask_guard, extend_lease, renew
-from conduit_nb.deployments.owners import this_process
-from conduit_nb.deployments.probe import LOG_LINES_SHOWN, BootLog, Probe, last_lines
 from conduit_nb.deployments.quote import Candidate
 from conduit_nb.errors import (
     BootError,

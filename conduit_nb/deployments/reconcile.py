@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from conduit_nb.deployments import nodes as node_work
-from conduit_nb.deployments.context import Context, ahead_of
-from conduit_nb.deployments.owners import is_given_up
+from conduit_nb.deployments.context import Context, ahead_of, is_given_up
 from conduit_nb.errors import (
     ConduitError,
     DeploymentEndedError,

@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager, suppress
 from itertools import islice
 
 from conduit_nb.deployments import nodes as node_work
-from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.boot import endpoint_of
+from conduit_nb.deployments.context import NOBODY, Context, this_process
 from conduit_nb.deployments.intent import Slot
 from conduit_nb.deployments.money import rate_of
-from conduit_nb.deployments.owners import NOBODY, this_process
-from conduit_nb.deployments.probe import endpoint_of
 from conduit_nb.deployments.quote import Quote
 from conduit_nb.deployments.routing import RoutedEndpoint, Server
 from conduit_nb.errors import (

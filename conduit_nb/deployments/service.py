@@ -29,7 +29,7 @@ from conduit_nb.deployments.adoption import (
 )
 from conduit_nb.deployments.autoscale import EVERY_S, AutoScale
 from conduit_nb.deployments.connections import Connections
-from conduit_nb.deployments.context import Context
+from conduit_nb.deployments.context import Context, at_work, is_given_up, this_process
 from conduit_nb.deployments.ending import ended_without_state
 from conduit_nb.deployments.info import DeploymentInfo, ServedModel
 from conduit_nb.deployments.intent import (
@@ -44,7 +44,6 @@ from conduit_nb.deployments.intent import (
 from conduit_nb.deployments.lease import ask_guard, extend_lease
 from conduit_nb.deployments.money import rate_of, require_affordable
 from conduit_nb.deployments.overview import CostReport, cost_report, to_info, write_overview
-from conduit_nb.deployments.owners import at_work, is_given_up, this_process
 from conduit_nb.deployments.quote import Quote, make_quote
 from conduit_nb.deployments.reconcile import Looked, reconcile
 from conduit_nb.deployments.routing import RoutedEndpoint

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from conduit_nb.compute.request import DeploymentRequest, Replicas
-from conduit_nb.deployments.autoscale import AutoScale
+from conduit_nb.deployments.autoscale import AutoScale, wanted_replicas
 from conduit_nb.deployments.routing import RoutedEndpoint
 from conduit_nb.deployments.service import Deployments
 from conduit_nb.models.config import LmLiteModelConfig
@@ -112,3 +114,26 @@ async def test_who_is_quiet_ends_no_node_that_another_client_keeps_busy(server: 
 
     assert cloud.ended == []
     await busy.terminate("all")
+
+
+BOUNDS = Replicas(min=1, max=4)
+
+
+@pytest.mark.parametrize(
+    ("now", "in_flight", "wanted"),
+    [(1, 0, 1), (1, 8, 1), (1, 9, 2), (1, 100, 4), (3, 9, 3), (3, 8, 2), (2, 3, 1), (2, 5, 2)],
+)
+def test_replicas_follow_what_waits(now: int, in_flight: int, wanted: int):
+    assert wanted_replicas(BOUNDS, now=now, in_flight=in_flight, per_replica=8) == wanted
+
+
+@given(st.integers(1, 4), st.integers(0, 200), st.integers(1, 32))
+def test_they_stay_within_the_bounds_and_settle(now: int, in_flight: int, per_replica: int):
+    seen = [now]
+    for _ in range(10):
+        seen.append(
+            wanted_replicas(BOUNDS, now=seen[-1], in_flight=in_flight, per_replica=per_replica)
+        )
+
+    assert all(BOUNDS.min <= one <= BOUNDS.max for one in seen)
+    assert seen[-1] == seen[-2]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conduit_nb.client import Endpoint
 from conduit_nb.compute.launch import LaunchSpec
-from conduit_nb.deployments.boot import boot_error, probe, wait_until_ready
+from conduit_nb.deployments.boot import Probe, boot_error, probe, wait_until_ready
 from conduit_nb.errors import EndpointAuthError
 from conduit_nb.providers.base import Node, NodeStatus
+from tests.deployments.deployed import Bench
+from tests.deployments.faulty_cloud import answering_server
 from tests.raw_server import HANG_UP, json_answer, raw_server
+from tests.state.stores import deployment, node
 
 OK = {"status": "ok", "version": "1", "device": "cpu", "idle_s": 0, "models": {}}
 NO_MODELS = {"object": "list", "data": []}
@@ -168,3 +172,13 @@ def test_ports_that_were_in_use_are_told_with_how_many():
 
     assert "3 times" in str(error)
     assert "ss -ltnp" in error.hint
+
+
+async def test_a_node_is_asked_where_it_is_now(tmp_path: Path):
+    async with aclosing(Probe(Bench(tmp_path).context(), deployment())) as probe:
+        with answering_server() as first:
+            before = node(url=first.url)
+            assert await probe.answers(before)
+        assert not await probe.answers(before)
+        with answering_server() as second:
+            assert await probe.answers(node(url=second.url))

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from conduit_nb.compute.constraints import DeploymentConstraint
+from conduit_nb.deployments.boot import LOG_EVERY
 from conduit_nb.deployments.overview import cost_report
-from conduit_nb.deployments.probe import LOG_EVERY
 from conduit_nb.deployments.service import Deployments
 from conduit_nb.errors import BootError, ConduitError, ProviderError, SpendCapError
 from conduit_nb.models.config import LmLiteModelConfig
