@@ -74,10 +74,10 @@ SUPPRESSIONS = re.compile(
     r"(?P<rest>.*)$"
 )
 
-# A value that the user gave, a command, code.
+# A value that the user gave, a command, a flag with its value, code.
 FACT = re.compile(
     r"`[^`]*`|\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)"
-    r"|\b(?:conduit|docker|hf|pip|await|async def) [a-z_]+"
+    r"|\b(?:conduit|docker|hf|pip|await|async def) [a-z_]+|--[a-z-]+ [a-z]+"
 )
 ESCAPED = re.compile(r"\\(?P<char>.)[+*]?")
 PROSE = re.compile(r"\b[A-Z]?[a-z]+\s+[a-z]+\b")
