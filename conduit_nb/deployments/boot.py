@@ -148,7 +148,6 @@ def _last_start(lines: Sequence[str]) -> int:
     return starts[-1] if starts else 0
 
 
-
 LOG_TIMEOUT_S = 10.0
 LOG_EVERY = timedelta(seconds=10)
 
