@@ -19,6 +19,7 @@ from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.deployments.money import Caps
 from conduit_nb.deployments.service import Deployments
 from conduit_nb.deployments.shared import SharedServer
+from conduit_nb.errors import ArgumentError
 from conduit_nb.events import Event, Events, Notice, Step
 from conduit_nb.models.config import LmLiteModelConfig
 from conduit_nb.providers import rest
@@ -84,6 +85,8 @@ class Bench:
             return self.local
         if name == "docker":
             return DockerProvider(self.engine)
+        if name != "runpod":
+            raise ArgumentError(f"No provider named {name!r}.", hint="Install it.")
         assert self.cloud is not None
         key = self.cloud.key if self.gives_key else None  # else the login of the user
         provider = Runpod(self.cloud.url, key=key, proxy_url=self.cloud.proxy_url)
@@ -169,8 +172,6 @@ def request(provider: str = "local", **change: Any) -> DeploymentRequest:
     }
     if provider == "runpod":
         given["gpu"] = "L40S"
-    if "lease_s" in change:
-        given["hours"] = change.pop("lease_s") / 3600
     return DeploymentRequest(**{**given, **change})
 
 

@@ -140,6 +140,21 @@ class TestByName:
         await service.aclose()
 
     @pytest.mark.system
+    async def test_what_the_shared_server_has_not_is_said_of_it_by_its_name(
+        self, cloud: FaultyCloud
+    ):
+        service = service_of(cloud)
+        name = service.shared.name
+        await service.connect(name)
+
+        for verb in (service.start(name), service.restart(name), service.extend(name, 1)):
+            with pytest.raises(ArgumentError, match=name) as caught:
+                await verb
+            assert f"%conduit stop {name}" in caught.value.hint
+        await service.require_affordable(1e6, name)  # it costs nothing
+        await service.aclose()
+
+    @pytest.mark.system
     async def test_the_shared_server_of_another_environment_is_reached_and_not_started(
         self, cloud: FaultyCloud
     ):
