@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import platform
+import signal
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -51,6 +52,8 @@ from conduit_nb.together import all_or_none
 from conduit_nb.units import duration
 
 PORT_IN_USE_EXIT_CODE = 98
+ENDED_BY_OTHERS = (None, 0, -signal.SIGTERM, -signal.SIGKILL)
+"""How a server ends that another client has replaced before it was ready."""
 LAUNCHES = 3
 """How often one client launches a server whose port is taken, or that others replace."""
 HUNG_AFTER_S = 30.0  # a server that converts or loads on a busy machine may be silent for seconds
@@ -257,7 +260,7 @@ class SharedServer:
         exit_code = ready.node.exit_code if ready.node is not None else None
         if exit_code == PORT_IN_USE_EXIT_CODE and not is_last:
             return None
-        if ready.is_gone and exit_code is None and not is_last:
+        if ready.is_gone and exit_code in ENDED_BY_OTHERS and not is_last:
             later = await self._provider.describe(node.name)
             if later is not None and later.status != "gone":
                 return None

@@ -281,6 +281,35 @@ async def test_a_cancelled_start_goes_on_and_is_found_by_the_next_call(bench: Be
     assert await bench.pids() == [pid]
 
 
+class Replaced(LocalProvider):
+    """This machine, where another client replaces the first launch while it boots."""
+
+    later: Node | None = None
+
+    async def describe(self, name: str, node_id: str | None = None) -> Node | None:
+        if node_id is not None and self.later is None:
+            other = LocalProvider(grace_s=1)
+            await other.terminate(name, node_id)
+            key = {"CONDUIT_API_KEY": INSTALLATION.endpoint_key(name)}
+            self.later = await other.launch(FakeRuntime().launch_spec(named(name)), key)
+        return await super().describe(name, node_id)
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_whoever_waits_for_a_launch_that_another_client_replaces_takes_the_later_one(
+    bench: Bench, is_own: bool
+):
+    bench.provider = provider = Replaced(grace_s=1)
+    if not is_own:
+        await bench.launch("--never-listens")
+
+    endpoint = await asyncio.wait_for(bench.connect(bench.client("--never-listens")), timeout=10)
+
+    assert provider.later is not None
+    assert endpoint.url == provider.later.url
+    assert await bench.pids() == [provider.later.pid]
+
+
 class Contended(LocalProvider):
     """This machine, where another client is always quicker to launch what never gets ready."""
 
