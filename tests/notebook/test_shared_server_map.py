@@ -163,7 +163,8 @@ def test_the_words_show_the_shared_server_and_stop_it(cells: Cells):
     assert "no-such" in str(cells.fail("%conduit logs no-such"))
     assert "no-such" in str(cells.fail("%conduit stop no-such"))
 
-    assert repr(cells.run("%conduit stop")) == f"Stopped {info.name}."
+    [stopped] = cells.run("%conduit stop")
+    assert (stopped.name, stopped.status) == (info.name, "stopped")
     assert cells.run("%conduit ps") == []
     assert repr(cells.run("%conduit stop all")) == "Nothing ran."
     process.wait(timeout=10)
