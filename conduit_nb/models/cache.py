@@ -1,7 +1,7 @@
-"""Our folder of models: its layout, its locks, and how something gets into it whole or not at all.
+"""Conduit's folder of models: layout, locks, and atomic creation of what is in it.
 
-models/NAME/            complete: it got its name by a rename
-models/.NAME.lock       held by the one process that makes NAME
+models/NAME/            complete: renamed from the folder below
+models/.NAME.lock       held by the process that makes NAME
 models/.making-NAME.*   unfinished; whoever holds the lock next removes it
 """
 
@@ -30,14 +30,14 @@ LOCK_POLL_S = 0.2
 
 
 def models_dir() -> Path:
-    """Return our folder of models; it may not exist yet."""
+    """Return Conduit's folder of models; it may not exist yet."""
     return settings.cache_dir() / "models"
 
 
 def converted_folder(files: ModelFiles) -> Path:
-    """Return where the conversion of `files` lies, or will lie."""
-    said = "\n".join((files.model_id, files.gguf_name or "", files.fingerprint))
-    digest = hashlib.sha256(f"{CONVERTER_VERSION}\n{said}".encode()).hexdigest()[:16]
+    """Return the folder of the conversion of `files`; it may not exist yet."""
+    identity = "\n".join((files.model_id, files.gguf_name or "", files.fingerprint))
+    digest = hashlib.sha256(f"{CONVERTER_VERSION}\n{identity}".encode()).hexdigest()[:16]
     return models_dir() / f"{CONVERTED}{slug(files.model_id)}-{digest}"
 
 
@@ -50,12 +50,12 @@ def slug(model_id: str) -> str:
 def made_once(
     target: Path, check: Callable[[Path], None], *, progress: Progress
 ) -> Generator[Path | None, None, None]:
-    """Yield a folder to fill that becomes `target` when the block ends, None where it is there.
+    """Yield a folder to fill, which is renamed to `target` when the block ends; None if it exists.
 
-    `check` raises ModelFilesError where a folder is not whole; a broken `target` is made anew.
+    `check` raises ModelFilesError where a folder is incomplete; a broken `target` is made again.
     One process at a time makes a target; the others wait and then find it. When the block raises
-    or the process dies, `target` does not come to be, and what was begun is removed (by the next
-    maker, where nobody was left to do it).
+    or the process dies, `target` is not created and the unfinished folder is removed, by the next
+    process if need be.
 
     Raises StorageError where there is no space or no permission.
     """
@@ -86,7 +86,7 @@ def made_once(
 
 
 def is_whole(folder: Path, check: Callable[[Path], None]) -> bool:
-    """Return whether `folder` is there and passes `check`."""
+    """Return whether `folder` exists and passes `check`."""
     if not folder.is_dir():
         return False
     try:
@@ -100,7 +100,7 @@ def is_whole(folder: Path, check: Callable[[Path], None]) -> bool:
 def storage_errors(
     folder: Path, *, variable: str = "CONDUIT_CACHE_DIR"
 ) -> Generator[None, None, None]:
-    """Turn what the file system refuses inside the `with` into a StorageError about `folder`."""
+    """Turn an OSError inside the `with` into a StorageError about `folder`."""
     try:
         yield
     except OSError as err:
@@ -110,7 +110,7 @@ def storage_errors(
 def storage_error(
     err: OSError, folder: Path, *, variable: str = "CONDUIT_CACHE_DIR"
 ) -> StorageError:
-    """Return `err`, met while writing under `folder`, which `variable` names, as ours."""
+    """Return the StorageError for `err`, raised while writing to `folder`; `variable` sets that."""
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(
             f"No space is left in {folder} ({_free_gib(folder)} free).",
@@ -130,7 +130,7 @@ def storage_error(
 def require_space(
     folder: Path, needed_bytes: int, *, what: str, variable: str = "CONDUIT_CACHE_DIR"
 ) -> None:
-    """Raise StorageError where `folder` has not the room for `what`; `folder` must exist."""
+    """Raise StorageError where `folder`, which must exist, lacks the space that `what` needs."""
     with storage_errors(folder):
         free = shutil.disk_usage(folder).free
     if free < needed_bytes:
@@ -157,7 +157,7 @@ def _locked(target: Path, progress: Progress) -> Generator[None, None, None]:
 
 
 def _lock(name: str, folder: Path) -> filelock.BaseFileLock:
-    # A lock of its own for each call: two threads of one process exclude one another as well.
+    # A new lock for each call, so that threads of one process exclude each other too.
     return filelock.FileLock(folder / f".{name}.lock")
 
 
@@ -166,7 +166,7 @@ def _unfinished(name: str) -> str:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what makers that were killed left behind; those still at work hold their lock."""
+    """Remove unfinished folders of processes that were killed; running ones hold their lock."""
     for path in folder.glob(f"{_unfinished('')}*"):
         name = path.name.removeprefix(_unfinished("")).rpartition(".")[0]
         with contextlib.suppress(filelock.Timeout), _lock(name, folder).acquire(timeout=0):
@@ -174,7 +174,7 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Bring every file in `folder` to the disk: a rename must not outlive its content."""
+    """Flush every file in `folder` to disk before the rename."""
     for path in folder.rglob("*"):
         if not path.is_file():
             continue

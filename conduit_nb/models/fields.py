@@ -92,11 +92,11 @@ CONTEXT = (
     "max_context_length",
 )
 _NESTED = ("attn_config", "ffn_config")
-"""Where MPT and DBRX keep some of their numbers."""
+"""Nested parts in which MPT and DBRX have some of their numbers."""
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `config` with the numbers of nested parts of the same layer beside the others."""
+    """Return `config` with the fields of nested parts merged into it."""
     inner: dict[str, Any] = {}
     for name in _NESTED:
         nested = config.get(name)
@@ -107,18 +107,18 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def first(config: Mapping[str, Any], *names: str) -> int | None:
-    """Return the first of the fields that holds a positive whole number."""
+    """Return the first of the fields that is a positive integer."""
     return next((number for name in names if (number := positive(config, name))), None)
 
 
 def positive(config: Mapping[str, Any], name: str) -> int | None:
-    """Return the field where it is a positive whole number."""
+    """Return the field where it is a positive integer, else None."""
     value = config.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def numbers_at(config: Mapping[str, Any], name: str) -> list[int] | None:
-    """Return the field where it is a list of whole numbers: one for each layer."""
+    """Return the field where it is a list of integers, one per layer, else None."""
     value = config.get(name)
     if not isinstance(value, list) or not value:
         return None
@@ -195,12 +195,12 @@ _DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 
 
 def defaults_of(model_type: str) -> Mapping[str, Any]:
-    """Return what a configuration of that type means where it says nothing."""
+    """Return the defaults of a model type."""
     return _DEFAULTS.get(model_type, {})
 
 
 def is_known(model_type: str) -> bool:
-    """Return whether the defaults of that type stand here, or it needs none."""
+    """Return whether the defaults of a model type are known, or it needs none."""
     return model_type in _DEFAULTS or model_type in _ONE_KEY_A_HEAD
 
 

@@ -1,4 +1,4 @@
-"""A model's files on this machine, and the checks that they are whole and of a safe kind.
+"""A model's files on this machine, and the checks that they are complete and safe to load.
 
 Reads headers only, never weights.
 """
@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal, cast
 from conduit_nb.errors import ModelFilesError
 
 Progress = Callable[[str], None]
-"""Takes lines for people, from whichever thread does the work."""
+"""Called with lines of text for people, from any thread."""
 
 INDEX_NAME = "model.safetensors.index.json"
 TOKENIZER_FILES = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
@@ -22,15 +22,15 @@ UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 FETCH_AGAIN = "Fetch the model again, or name another folder."
 GGUF_MAGIC = b"GGUF"
 GGUF_VERSIONS = (2, 3)
-LARGEST_HEADER_BYTES = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """Where a model's files lie. `gguf_name` names the one file in `folder` where it is a GGUF.
+    """The location of a model's files. `gguf_name` is the file in `folder` where it is a GGUF.
 
-    `revision` is the commit where a hub has one. `fingerprint` changes with the content, and is
-    what a conversion of the files is cached under.
+    `revision` is the commit of a model from a hub. `fingerprint` changes with the content; it is
+    the key under which a conversion of the files is cached.
     """
 
     model_id: str
@@ -42,11 +42,11 @@ class ModelFiles:
 
 
 def silent(_line: str) -> None:
-    """Tell nobody: the progress of a caller that does not want to hear of it."""
+    """Ignore progress."""
 
 
 def check_model_folder(folder: Path) -> None:
-    """Raise ModelFilesError, naming what is missing or broken, unless `folder` can be loaded."""
+    """Raise ModelFilesError, which names what is missing or broken, unless `folder` is complete."""
     missing: list[str] = []
     if not (folder / "config.json").is_file():
         missing.append("config.json")
@@ -66,14 +66,14 @@ def check_model_folder(folder: Path) -> None:
 
 
 def check_safetensors(path: Path) -> None:
-    """Raise ModelFilesError unless the header of `path` is sound and the file as long as it says.
+    """Raise ModelFilesError unless the header of `path` is valid and matches the file's size.
 
-    That is how an interrupted copy shows; the weights themselves are not read.
+    This detects interrupted copies; the weights themselves are not read.
     """
     with _open(path) as file:
         size = path.stat().st_size
         header_bytes = int.from_bytes(file.read(8), "little")
-        if size < 8 or not 0 < header_bytes <= min(size - 8, LARGEST_HEADER_BYTES):
+        if size < 8 or not 0 < header_bytes <= min(size - 8, MAX_HEADER_BYTES):
             raise ModelFilesError(f"{path} is no safetensors file, or cut short.", hint=FETCH_AGAIN)
         text = file.read(header_bytes)
     ends = _tensor_ends(path, text)
@@ -85,9 +85,9 @@ def check_safetensors(path: Path) -> None:
 
 
 def check_gguf(path: Path) -> None:
-    """Raise ModelFilesError unless `path` begins as a GGUF file does.
+    """Raise ModelFilesError unless `path` starts as a GGUF file does.
 
-    What lies behind the beginning is checked by the conversion, in a process of its own.
+    The rest is checked by the conversion, in a process of its own.
     """
     with _open(path) as file:
         magic, version = file.read(4), int.from_bytes(file.read(4), "little")
@@ -99,7 +99,7 @@ def check_gguf(path: Path) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """Return the safetensors files that make up the model, whether or not they are there."""
+    """Return the safetensors files that make up the model, including missing ones."""
     index = folder / INDEX_NAME
     if not index.is_file():
         return sorted(folder.glob("*.safetensors"))

@@ -1,4 +1,4 @@
-"""What GGUF files hold, by their headers alone, and what llama.cpp's mixtures make of a model.
+"""Read the tensors of GGUF files from their headers, and apply llama.cpp's mixtures to a model.
 
 Types and block sizes: `ggml-common.h`; the mixtures: `llama_tensor_get_type` in `llama-quant.cpp`
 of llama.cpp (2026), for models without experts.
@@ -54,7 +54,7 @@ _BLOCKS: Mapping[str, tuple[int, int]] = {
     name: (numbers, size) for name, numbers, size in TYPES.values()
 }
 
-# A mixture: what most tensors get, what the sensitive ones get, and what the head gets.
+# A mixture: the types of most tensors, of the sensitive ones, and of the head.
 _MIXTURES: Mapping[str, tuple[str, str, str]] = {
     "F16": ("F16", "F16", "F16"),
     "BF16": ("BF16", "BF16", "BF16"),
@@ -69,7 +69,7 @@ _MIXTURES: Mapping[str, tuple[str, str, str]] = {
 }
 _SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _STRING, _ARRAY = 8, 9
-_LONGEST = 1 << 26
+_MAX_ITEMS = 1 << 26
 _NAMES = (
     ("token_embd.", "model.embed_tokens."),
     ("output_norm.", "model.norm."),
@@ -122,27 +122,27 @@ def mixed(tensors: tuple[Tensor, ...], level: str, *, layers: int) -> tuple[Tens
                 then=f"Use one of {', '.join(_MIXTURES)}, or name the file itself.",
             ),
         )
-    most, sensitive, head = _MIXTURES[level]
+    default, sensitive, head = _MIXTURES[level]
     has_head = any(tensor.role == "head" for tensor in tensors)
     return tuple(
-        _as_bytes(tensor, _type(tensor, most, sensitive, head, layers, has_head=has_head))
+        _as_bytes(tensor, _type(tensor, default, sensitive, head, layers, has_head=has_head))
         for tensor in tensors
     )
 
 
 def _type(
-    tensor: Tensor, most: str, sensitive: str, head: str, layers: int, *, has_head: bool
+    tensor: Tensor, default: str, sensitive: str, head: str, layers: int, *, has_head: bool
 ) -> str:
     if len(tensor.shape) < 2 or tensor.role in ("norm", "router"):
         return "F32"
     if tensor.role == "head":
         return head
     if tensor.role == "embedding":
-        return most if has_head else head  # a tied table serves as the head, too
+        return default if has_head else head  # a tied table serves as the head, too
     is_sensitive = ".v_proj." in tensor.name or ".down_proj" in tensor.name
     if is_sensitive and tensor.layer is not None and _has_more_bits(tensor.layer, layers):
         return sensitive
-    return most
+    return default
 
 
 def _has_more_bits(layer: int, layers: int) -> bool:
@@ -195,7 +195,7 @@ def _skip(file: BinaryIO, kind: int) -> None:
         if item in _SCALARS:
             file.seek(_SCALARS[item] * length, 1)
         else:
-            for _ in range(min(length, _LONGEST)):
+            for _ in range(min(length, _MAX_ITEMS)):
                 _skip(file, item)
     elif kind in _SCALARS:
         file.seek(_SCALARS[kind], 1)
@@ -205,7 +205,7 @@ def _skip(file: BinaryIO, kind: int) -> None:
 
 def _text(file: BinaryIO) -> str:
     length = _number(file, "<Q")
-    if length > _LONGEST:
+    if length > _MAX_ITEMS:
         raise struct.error(f"a text of {length} bytes")
     return file.read(length).decode()
 

@@ -1,6 +1,6 @@
-"""Where weights come from: a local folder or GGUF, the embedded model, the Hugging Face hub.
+"""Find a model's files: a local folder or GGUF, the embedded model, the Hugging Face hub.
 
-Only safetensors and GGUF are taken, and no code that comes with a model is ever run.
+Only safetensors and GGUF are accepted; code that comes with a model is never run.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ __all__ = [
 ]
 
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
-LONGEST_HUB_ID = 96
+MAX_HUB_ID_CHARACTERS = 96
 
 
 def find_model(
     model_id: str, *, revision: str | None = None, progress: Progress = silent
 ) -> ModelFiles:
-    """Return the files of `model_id`, fetching what is not on this machine; may take minutes.
+    """Return the files of `model_id`; download what is not on this machine, which takes minutes.
 
     An id that begins with `/`, `./`, `../` or `~` is a folder, or a GGUF file; one of the hub may
     be written with its revision, as `owner/name@revision`. The embedded model's id means the
     embedded form, unless a `revision` asks for the hub's.
 
-    Raises ModelNotFoundError, whose hint lists what is here; ModelFilesError where the files are
-    broken or unsafe; StorageError where they cannot be kept.
+    Raises ModelNotFoundError, whose hint lists the models on this machine; ModelFilesError where
+    the files are broken or unsafe; StorageError where they cannot be stored.
     """
     model_id, revision = split_revision(model_id, revision)
     try:
@@ -61,7 +61,7 @@ def find_model(
 
 
 def available_offline() -> list[str]:
-    """Return the ids of the models that can be had without a network."""
+    """Return the ids of the models that are available without a network."""
     found = huggingface.cached_ids()
     if EMBEDDED_MODEL_ID not in found and _has_embedded():
         found.insert(0, EMBEDDED_MODEL_ID)
@@ -69,9 +69,9 @@ def available_offline() -> list[str]:
 
 
 def folder_here(model_id: str, revision: str | None = None) -> Path | None:
-    """Return the folder of safetensors that this machine has of a model, None where it has none.
+    """Return the folder with a model's safetensors on this machine, None where it has none.
 
-    Of a GGUF that is what it was converted to, if it was.
+    Of a GGUF it is that of its conversion.
     """
     try:
         files = _embedded_or_cached(model_id, revision)
@@ -84,19 +84,19 @@ def folder_here(model_id: str, revision: str | None = None) -> Path | None:
 
 
 def is_open(model_id: str, revision: str | None = None) -> bool | None:
-    """Return whether anybody may have the model, None where that cannot be seen from here."""
+    """Return whether the model is public, None where that is unknown."""
     if is_local(model_id) or (model_id == EMBEDDED_MODEL_ID and revision is None):
         return True
     return huggingface.is_open(model_id, revision)
 
 
 def resolved_id(model_id: str) -> str:
-    """Return a path as an absolute one, so that another process means the same; else the id."""
+    """Return a path as an absolute one, valid in other processes too; else the id."""
     return str(local_path(model_id)) if is_local(model_id) else model_id
 
 
 def local_path(model_id: str) -> Path:
-    """Return the absolute path that is named; a home that nobody has stays as it is written."""
+    """Return the absolute path; `~` of an unknown user is left as it is."""
     try:
         return Path(model_id).expanduser().absolute()
     except RuntimeError:  # "~nobody"
@@ -116,9 +116,9 @@ def _find(model_id: str, revision: str | None, progress: Progress) -> ModelFiles
         return _local_files(model_id)
     if model_id == EMBEDDED_MODEL_ID and revision is None:
         return _embedded_files(progress)
-    if not HUB_ID.fullmatch(model_id) or len(model_id) > LONGEST_HUB_ID:
+    if not HUB_ID.fullmatch(model_id) or len(model_id) > MAX_HUB_ID_CHARACTERS:
         raise ModelNotFoundError(
-            f"{model_id[:LONGEST_HUB_ID]!r} is no model id.",
+            f"{model_id[:MAX_HUB_ID_CHARACTERS]!r} is no model id.",
             reason="invalid",
             hint="An id looks like owner/name or owner/name@revision; a folder begins with / or ./",
         )
@@ -195,7 +195,7 @@ def _has_embedded() -> bool:
 
 
 def with_alternatives(error: ModelNotFoundError, model_id: str) -> ModelNotFoundError:
-    """Return the error with what was meant and what is on this machine in its hint."""
+    """Return the error with a similar name and the models on this machine in its hint."""
     here: list[str] = []
     hint = error.hint
     with contextlib.suppress(ConduitError):  # a broken setting has its own error elsewhere

@@ -1,8 +1,8 @@
-"""Models in the Hugging Face cache, and on its hub.
+"""Models in the Hugging Face cache and on the hub.
 
-What is in the cache is used without asking the hub, so that a model that worked works again,
-offline as well; a `revision` asks for another. The cache is read by its documented layout:
-huggingface_hub is needed only to fetch.
+A cached model is used without a request to the hub, so that it works offline as well; a `revision`
+selects another one. The cache is read by its documented layout: huggingface_hub is needed only for
+downloads.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ GGUFS_SHOWN = 8
 OPEN_FOR_S = 60.0
 _given_client: dict[str, object] = {}
 _known_open: dict[str, tuple[float, bool | None]] = {}
-WANTED = re.compile(
+MODEL_FILES = re.compile(
     r"[^/]+\.safetensors|model\.safetensors\.index\.json|config\.json|generation_config\.json"
     r"|tokenizer[^/]*|special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt"
     r"|chat_template\.(jinja|json)"
@@ -64,7 +64,7 @@ class _Listing:
 
 
 def cached_files(model_id: str, revision: str | None) -> ModelFiles | None:
-    """Return the model from the cache, None where it is not there or not whole."""
+    """Return the model from the cache, None where it is missing or incomplete."""
     folder = cached_snapshot(model_id, revision)
     if folder is None:
         return None
@@ -76,7 +76,7 @@ def cached_files(model_id: str, revision: str | None) -> ModelFiles | None:
 
 
 def cached_snapshot(model_id: str, revision: str | None) -> Path | None:
-    """Return the folder that the cache has of a model, with its config.json and maybe no more."""
+    """Return the model's folder in the cache; it has a config.json, and maybe no weights."""
     repository = _repository(model_id)
     commit = _cached_commit(repository, revision or DEFAULT_REVISION)
     folder = repository / "snapshots" / commit if commit is not None else None
@@ -84,22 +84,24 @@ def cached_snapshot(model_id: str, revision: str | None) -> Path | None:
 
 
 def cached_ids() -> list[str]:
-    """Return the ids of the models in the cache that can be used as they are."""
+    """Return the ids of the complete models in the cache."""
     names = sorted(path.name for path in hub_cache().glob("models--*") if path.is_dir())
     ids = (name.removeprefix("models--").replace("--", "/") for name in names)
     return [model_id for model_id in ids if cached_files(model_id, None) is not None]
 
 
 def fetched_files(model_id: str, revision: str | None, *, progress: Progress) -> ModelFiles:
-    """Fetch the model from the hub into its cache; takes as long as the download.
+    """Download the model from the hub into its cache.
 
-    Raises ModelNotFoundError where the hub has none of that name or cannot be reached,
-    ModelFilesError where it has no safetensors, StorageError where the cache cannot take it.
+    Raises ModelNotFoundError where the hub has no such model or cannot be reached,
+    ModelFilesError where it has no safetensors, StorageError where the cache cannot store it.
     """
-    wanted = _Wanted(model_id, revision)
+    request = _HubRequest(model_id, revision)
     progress(f"asking the hub for {model_id}")
-    listing = wanted.ask(lambda: _listing(model_id, revision))
-    bytes_of = {name: size for name, size in listing.bytes_of.items() if WANTED.fullmatch(name)}
+    listing = request.ask(lambda: _listing(model_id, revision))
+    bytes_of = {
+        name: size for name, size in listing.bytes_of.items() if MODEL_FILES.fullmatch(name)
+    }
     total = sum(bytes_of.values())
     _require_safetensors(model_id, listing.bytes_of)
     repository = _repository(model_id)
@@ -108,7 +110,7 @@ def fetched_files(model_id: str, revision: str | None, *, progress: Progress) ->
     require_space(repository, total, what=model_id, variable=CACHE_VARIABLE)
     with _FetchProgress(repository, model_id, total, progress):
         for name in sorted(bytes_of, key=lambda name: bytes_of[name]):
-            wanted.translate(lambda name=name: _fetch(model_id, listing.commit, name))
+            request.translate(lambda name=name: _fetch(model_id, listing.commit, name))
     folder = repository / "snapshots" / listing.commit
     check_model_folder(folder)
     # Last, so that a name never leads to a model of which only a part is there.
@@ -127,7 +129,7 @@ def hub_cache() -> Path:
 
 
 def is_offline() -> bool:
-    """Return whether the hub must not be asked, by our setting or by the hub's own."""
+    """Return whether requests to the hub are disabled, by our setting or the hub's own."""
     return settings.offline() or any(map(_is_on, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")))
 
 
@@ -139,8 +141,8 @@ def hub_url() -> str:
 def hub_token() -> str | None:
     """Return the user's token for the hub, None where there is none or it must not be sent.
 
-    A token of a login in the browser is renewed where huggingface_hub, which can, is installed.
-    Raises CredentialsError where the file of the login is malformed.
+    The token of a browser login is renewed where huggingface_hub is installed. Raises
+    CredentialsError where the file of the login is malformed.
     """
     found = None if _is_on("HF_HUB_DISABLE_IMPLICIT_TOKEN") else credentials.find(credentials.HUB)
     if found is None or found.source in credentials.HUB.variables:
@@ -157,9 +159,9 @@ def hub_token() -> str | None:
 
 
 def is_open(model_id: str, revision: str | None) -> bool | None:
-    """Ask the hub, without a token, whether anybody may fetch the model; None: nobody knows.
+    """Return whether the hub serves the model without a token, None where that is unknown.
 
-    An answer is good for a minute: a deployment asks again for each offering that it tries.
+    The answer is cached for a minute: a deployment needs it for each offering that it tries.
     """
     if is_offline():
         return None
@@ -184,12 +186,12 @@ def _ask_open(url: str) -> bool | None:
 
 
 def quoted(revision: str | None) -> str:
-    """Return a revision as a part of an address: `refs/pr/1` is one part."""
+    """Return a revision quoted as one segment of a URL, `refs/pr/1` too."""
     return quote(revision or DEFAULT_REVISION, safe="")
 
 
 def access_hint(model_id: str) -> str:
-    """Return what to do where the hub does not let the user have a model."""
+    """Return the hint for a model to which the hub denies access."""
     found = credentials.find(credentials.HUB)
     terms = f"Accept its terms on {hub_url()}/{model_id}"
     if found is None:
@@ -198,7 +200,7 @@ def access_hint(model_id: str) -> str:
 
 
 def refused_token(model_id: str) -> ModelNotFoundError:
-    """Return the error for a token that the hub does not know (any more)."""
+    """Return the error for a token that is invalid or expired."""
     found = credentials.find(credentials.HUB)
     source = found.source if found is not None else credentials.HUB.variables[0]
     return ModelNotFoundError(
@@ -225,22 +227,22 @@ def _library(name: str) -> Any:
 
 
 def _hub_library() -> Any:
-    """Return huggingface_hub; where its own client would not do, it is given one of ours.
+    """Return huggingface_hub, with an HTTP client of ours where its own would not work.
 
-    It does not know REQUESTS_CA_BUNDLE, asks a hub of this machine through a proxy, and keeps to
-    the proxies that were set when it was first used.
+    Its own ignores REQUESTS_CA_BUNDLE, uses a proxy for a local hub, and keeps the proxies that
+    were set when it was first used.
     """
     library = _library("huggingface_hub")
-    http_clients.client(hub_url()).close()  # raises where certificates or a proxy cannot be used
+    http_clients.client(hub_url()).close()  # raises where certificates or a proxy are invalid
     named = http_clients.certificate_file()
     proxies = getproxies()
-    wants = (hub_url(), named, tuple(proxies.items()))
+    client_key = (hub_url(), named, tuple(proxies.items()))
     is_here = http_clients.is_loopback(hub_url())
-    if (named or proxies or is_here or _given_client) and _given_client.get("for") != wants:
+    if (named or proxies or is_here or _given_client) and _given_client.get("for") != client_key:
         library.set_client_factory(
-            lambda: http_clients.client(wants[0], follow_redirects=True, timeout=None)
+            lambda: http_clients.client(client_key[0], follow_redirects=True, timeout=None)
         )
-        _given_client["for"] = wants
+        _given_client["for"] = client_key
     return library
 
 
@@ -263,22 +265,22 @@ def _fetch(model_id: str, commit: str, name: str) -> None:
         endpoint=hub_url(),
         token=hub_token(),
         etag_timeout=REQUEST_TIMEOUT_S,
-        # Progress is told in lines, not drawn into a log.
+        # Progress is reported in lines, not as a bar.
         tqdm_class=functools.partial(_library("tqdm").tqdm, disable=True),
     )
 
 
-class _Wanted:
-    """What is asked of the hub, to say it in errors."""
+class _HubRequest:
+    """A request for a model, named in the errors that it raises."""
 
     def __init__(self, model_id: str, revision: str | None) -> None:
         self._id = model_id
         self._revision = revision
 
     def ask(self, work: Callable[[], T]) -> T:
-        """Return `work()`, or fail after ANSWER_TIMEOUT_S: a name server has no timeout of its own.
+        """Return `work()`, or fail after ANSWER_TIMEOUT_S: name resolution has no timeout.
 
-        The thread of a question that nobody awaits any more ends with the process.
+        A thread that is not awaited any more ends with the process.
         """
         answers: list[T] = []
         failures: list[ConduitError] = []
@@ -299,7 +301,7 @@ class _Wanted:
         return answers[0]
 
     def translate(self, work: Callable[[], T]) -> T:
-        """Return `work()`; what huggingface_hub raises becomes an error of ours."""
+        """Return `work()`; errors of huggingface_hub are raised as ours."""
         errors = _library("huggingface_hub.errors")
         try:
             return work()
@@ -341,7 +343,7 @@ class _Wanted:
 
 
 class _FetchProgress:
-    """Tells, while a `with` lasts, how many bytes of a model have come."""
+    """Reports, inside a `with`, how many bytes of a model were received."""
 
     def __init__(self, repository: Path, model_id: str, total: int, progress: Progress) -> None:
         self._blobs = repository / "blobs"
@@ -366,15 +368,15 @@ class _FetchProgress:
         self._thread.join()
 
     def _run(self) -> None:
-        self._tell(0)
+        self._report(0)
         shown = 0
         while not self._ended.wait(PROGRESS_S):
             here = min(_bytes_in(self._blobs) - self._before, self._total)
             if here > shown:
                 shown = here
-                self._tell(here)
+                self._report(here)
 
-    def _tell(self, here: int) -> None:
+    def _report(self, here: int) -> None:
         far = how_far(here, self._total, time.monotonic() - self._began)
         self._progress(f"fetching {self._model_id}: {far}")
 
@@ -390,10 +392,10 @@ def _cached_commit(repository: Path, revision: str) -> str | None:
     try:
         if not ref.resolve().is_relative_to((repository / "refs").resolve()):
             return None
-        said = ref.read_text().strip()
+        commit = ref.read_text().strip()
     except OSError:
         return None
-    return said if COMMIT.fullmatch(said) else None
+    return commit if COMMIT.fullmatch(commit) else None
 
 
 def _write_ref(repository: Path, revision: str, commit: str) -> None:

@@ -1,8 +1,8 @@
-"""What each layer keeps of a request, read from config.json: keys and values, a state, or nothing.
+"""Read from config.json what each layer caches of a request: keys and values, a state, or nothing.
 
-Families name the pattern of their layers in different fields. `PATTERNS` lists the fields that are
-read, `STATES` how large the constant state of a layer is, one row for each form. What cannot be
-read is taken for full attention, which is the most that a layer keeps, and noted as a remark.
+Families name the pattern of their layers in different fields. `PATTERNS` lists the readers of these
+fields, `STATES` those of the size of a constant state. An unknown pattern is planned as full
+attention, the largest cache of a layer, and noted in a remark.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from conduit_nb.models.tensors import TensorDtype
 
 Config = Mapping[str, Any]
 Kind = Literal["full", "sliding", "linear", "hybrid", "hybrid_sliding", "none"]
-"""Of a layer: its attention; "linear" has a state in its place, "hybrid" beside it."""
+"""The attention of a layer; "linear" has a state instead, "hybrid" in addition."""
 
 Sizes = tuple[int, int, int]
-"""Of a state: the width of its convolution and its kernel, and how many numbers it sums."""
+"""The sizes of a state: width and kernel of its convolution, and its number of elements."""
 
 MAX_LAYERS = 10_000
-"""A file that says more is not a model's."""
+"""A config.json with more layers is not a model's."""
 
 INDEXER_SCALE_BYTES = 4
-"""Of the keys of a sparse attention's indexer: one byte a number and one float32 scale (vLLM)."""
+"""The scale of a key in a sparse attention's indexer: float32, beside one byte per value (vLLM)."""
 
 KINDS: Mapping[str, Kind] = {
     "full_attention": "full",
@@ -101,20 +101,19 @@ ENCODERS = frozenset({
     "wav2vec2-bert", "wavlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
 })
 # fmt: on
-"""Model types that read a text once and keep nothing of it, unless `is_decoder` says otherwise."""
+"""Model types that cache nothing of a request, unless `is_decoder` is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachePart:
-    """One part of what a layer keeps of a request.
+    """One part of a layer's cache of a request.
 
-    Of each token ("full"), or of the last `window_tokens` ("sliding"): `numbers` for each of
-    `kv_heads`, or one vector of `numbers` for all heads (`is_shared`: ranks do not split it), and
-    `extra_bytes` in a precision of their own. Compressed attention keeps one entry for `stride`
-    tokens. `fixed_tokens` are kept whatever the request (what a decoder sees of an encoder).
-    A "state" is of one size whatever the length: the last `conv_inputs` of a convolution of
-    `conv_width` in the model's precision, and `state_numbers` in that of `state_dtype` (None: the
-    runtime chooses).
+    "full" stores every token, "sliding" the last `window_tokens`: `numbers` for each of `kv_heads`,
+    or one vector of `numbers` for all heads (`is_shared`: ranks do not split it), and `extra_bytes`
+    in a precision of their own. Compressed attention stores one entry for `stride` tokens.
+    `fixed_tokens` are stored for every request (the output of an encoder). A "state" has a constant
+    size: the last `conv_inputs` of a convolution of `conv_width` in the model's precision, and
+    `state_numbers` in that of `state_dtype` (None: the runtime chooses).
     """
 
     kind: Literal["full", "sliding", "state"]
@@ -133,7 +132,7 @@ class CachePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCaches:
-    """What the layers keep: the kind of each, its parts, and what had to be assumed."""
+    """The caches of all layers: the kind and the parts of each, and the assumptions made."""
 
     kinds: tuple[Kind, ...]
     parts: tuple[tuple[CachePart, ...], ...]
@@ -141,9 +140,9 @@ class LayerCaches:
 
 
 def layer_caches(config: Config) -> LayerCaches:
-    """Return what each layer of the language model in `config` keeps.
+    """Return what each layer caches of a request.
 
-    `config` is the language model's part, with the family's defaults where the file is silent.
+    `config` is the language model's part of the file, completed with the defaults of the family.
     """
     layers = layer_count(config)
     remarks: list[str] = []
@@ -172,14 +171,14 @@ def layer_caches(config: Config) -> LayerCaches:
 
 
 def layer_count(config: Config) -> int:
-    """Return how many layers there are: as said, else as many as their list names."""
+    """Return the number of layers: the field's, else the length of the list of kinds."""
     named = list_at(config, "layers_block_type") or list_at(config, "layer_types")
     layers = first(config, *LAYERS) or len(named)
     return layers if layers <= MAX_LAYERS else 0
 
 
 def is_encoder(config: Config) -> bool:
-    """Return whether the model keeps nothing of a text that it has read.
+    """Return whether the model caches nothing of a request.
 
     The encoder of an encoder and decoder may stand alone: T5EncoderModel.
     """
@@ -191,7 +190,7 @@ def is_encoder(config: Config) -> bool:
 
 
 def window_of(config: Config) -> int | None:
-    """Return how many tokens back a sliding layer looks."""
+    """Return the size of the sliding window in tokens."""
     return first(
         config,
         "sliding_window",
@@ -207,7 +206,7 @@ def window_of(config: Config) -> int | None:
 
 
 def _kinds(config: Config, layers: int, remarks: list[str]) -> list[Kind]:
-    """Return the kind of each layer: by the first field that says it, else by the model type."""
+    """Return the kind of each layer: by the first pattern that matches, else by the model type."""
     model_type = str(config.get("model_type", ""))
     for pattern in PATTERNS:
         kinds = pattern(config, layers)
@@ -265,7 +264,7 @@ def _by_letters(config: Config, layers: int) -> list[str] | None:
 
 
 def _by_blocks(config: Config, layers: int) -> list[str] | None:
-    """Read nemotron-nas: each block has attention, a linear layer in its place, or none."""
+    """Read nemotron-nas: each block has attention, a linear layer instead, or none."""
     if len(blocks := _blocks(config)) < layers or not layers:
         return None
     kinds: list[str] = []
@@ -277,7 +276,7 @@ def _by_blocks(config: Config, layers: int) -> list[str] | None:
 
 
 def _by_numbers(config: Config, layers: int) -> list[str] | None:
-    """Read lists of one number a layer: MiMo's windows, MiniMax's linear attention."""
+    """Read lists of one number per layer: MiMo's windows, MiniMax's linear attention."""
     for field, zero, one in (
         ("hybrid_layer_pattern", "full", "sliding"),
         ("attn_type_list", "linear", "full"),
@@ -308,7 +307,7 @@ def _listed(layers: int, kind: str, which: Sequence[int]) -> list[str]:
 
 
 def _by_period(config: Config, layers: int) -> list[str] | None:
-    """Read that each n-th layer has attention, and the others a state."""
+    """Read a period: each n-th layer has attention, the others a state."""
     if period := positive(config, "attn_layer_period"):
         offset = positive(config, "attn_layer_offset") or 0
         kind = "hybrid" if config.get("model_type") == "zamba" else "full"
@@ -352,15 +351,15 @@ PATTERNS: tuple[Callable[[Config, int], list[str] | None], ...] = (
     _by_period,
     _by_window,
 )
-"""How a layer's kind is read, in this order: the first field that is there says it."""
+"""The readers of the layers' kinds; the first that finds its field decides."""
 
 
 def _with_states(config: Config, kinds: list[Kind], remarks: list[str]) -> list[Kind]:
-    """Give each layer a state where the file sizes one, but no pattern names its layers."""
+    """Give each layer a state where the file has its size, but no pattern of layers."""
     if "full" not in kinds or any(kind not in ("full", "sliding", "none") for kind in kinds):
         return kinds
-    is_said = any(pattern(config, len(kinds)) for pattern in PATTERNS)
-    if is_said or state_of(config) is None:
+    has_pattern = any(pattern(config, len(kinds)) for pattern in PATTERNS)
+    if has_pattern or state_of(config) is None:
         return kinds
     remarks.append(
         "config.json sizes the state of linear layers, but not which layers have one; all are"
@@ -370,7 +369,7 @@ def _with_states(config: Config, kinds: list[Kind], remarks: list[str]) -> list[
 
 
 def _unread_states(config: Config) -> list[str]:
-    """Return a remark where fields speak of a state, but none could be sized."""
+    """Return a remark where fields mention a state whose size is unknown."""
     fields = sorted(
         name
         for name, value in config.items()
@@ -391,7 +390,7 @@ _STATE_FIELD = re.compile(
 
 
 def _shared(config: Config, kinds: list[Kind]) -> list[Kind]:
-    """Leave out the layers that read another layer's keys and values."""
+    """Return the kinds without the layers that reuse another layer's keys and values."""
     own: list[Kind] = list(kinds)
     if shared := positive(config, "num_kv_shared_layers"):
         own = [kind if layer < len(own) - shared else "none" for layer, kind in enumerate(own)]
@@ -489,7 +488,7 @@ def _own_fields(config: Config, layer: int, *, is_sliding: bool) -> Config:
 
 
 def kv_heads_of(config: Config, layer: int = 0) -> int | None:
-    """Return how many heads have keys and values of their own; all where nothing is said."""
+    """Return the number of key-value heads, by default that of all heads."""
     heads = first(config, *HEADS)
     model_type = config.get("model_type")
     if model_type == "falcon" and not config.get("new_decoder_architecture"):
@@ -506,9 +505,9 @@ def kv_heads_of(config: Config, layer: int = 0) -> int | None:
 
 
 def head_dim_of(config: Config) -> int | None:
-    """Return the size of a head: as said, else an even share of the hidden state."""
-    if said := first(config, *HEAD_DIM):
-        return said
+    """Return the size of a head, by default the hidden size divided by the heads."""
+    if head_dim := first(config, *HEAD_DIM):
+        return head_dim
     hidden = first(config, "attention_hidden_size", *HIDDEN)
     heads = first(config, *HEADS)
     if not heads:
@@ -518,7 +517,7 @@ def head_dim_of(config: Config) -> int | None:
 
 
 def _indexer_bytes(config: Config, layer: int) -> int:
-    """Return what the indexer of a sparse attention keeps of a token.
+    """Return the bytes that the indexer of a sparse attention stores per token.
 
     DeepSeek's is a key of one byte a number. Layers of type "shared" use the choice of the one
     before them and have none (GLM 5.2). MiniMax M3's is a key of two bytes a number.
@@ -538,7 +537,7 @@ def _indexer_bytes(config: Config, layer: int) -> int:
 
 
 def _compress_ratios(config: Config) -> list[int] | None:
-    """Return how many tokens each layer makes one entry of; transformers names kinds instead."""
+    """Return the tokens per entry of each layer, from numbers or from transformers' kinds."""
     rates, types = mapping_at(config, "compress_rates"), list_at(config, "layer_types")
     if rates and types:
         return [positive(rates, str(kind)) or 0 for kind in types]
@@ -546,13 +545,13 @@ def _compress_ratios(config: Config) -> list[int] | None:
 
 
 def _compressed(config: Config, layers: int, ratios: Sequence[int]) -> LayerCaches:
-    """Read DeepSeek V4: a window everywhere, and one entry for every `ratio` tokens beside it.
+    """Read DeepSeek V4: a window in each layer, and one entry for every `ratio` tokens.
 
     A key is its own value. Layers of ratio 4 choose among their entries with an indexer.
     """
     window, dim = window_of(config), head_dim_of(config) or 0
     parts: list[tuple[CachePart, ...]] = []
-    least = min((ratio for ratio in ratios if ratio > 1), default=0)
+    smallest = min((ratio for ratio in ratios if ratio > 1), default=0)
     for ratio in ratios:
         kept = [
             CachePart(
@@ -563,7 +562,7 @@ def _compressed(config: Config, layers: int, ratios: Sequence[int]) -> LayerCach
             )
         ]
         if ratio > 1:
-            index = positive(config, "index_head_dim") if ratio == least else None
+            index = positive(config, "index_head_dim") if ratio == smallest else None
             kept.append(
                 CachePart(
                     kind="full",
@@ -581,12 +580,12 @@ def _compressed(config: Config, layers: int, ratios: Sequence[int]) -> LayerCach
 
 
 def _cross_layers(config: Config) -> Sequence[int]:
-    """Return the layers that look at an image alone: Llama 3.2 Vision's."""
+    """Return the cross-attention layers to an image: Llama 3.2 Vision's."""
     return numbers_at(config, "cross_attention_layers") or ()
 
 
 def _cross(config: Config) -> CachePart:
-    """Return what a decoder keeps of what its encoder, or a vision tower, has made."""
+    """Return what a decoder caches of the output of its encoder or a vision tower."""
     return CachePart(
         kind="full",
         kv_heads=kv_heads_of(config) or 1,
@@ -608,7 +607,7 @@ def _blocks(config: Config) -> list[dict[str, Any]]:
 
 
 def state_of(config: Config) -> CachePart | None:
-    """Return the state that a linear layer keeps of a request; None where it is not known."""
+    """Return the state of a linear layer, None where its size is unknown."""
     for read in STATES:
         numbers = read(config)
         if numbers is not None:
@@ -624,10 +623,10 @@ def state_of(config: Config) -> CachePart | None:
 
 
 def _state_dtype(config: Config) -> TensorDtype | None:
-    said = str(config.get("mamba_ssm_cache_dtype") or config.get("mamba_ssm_dtype") or "")
-    said = said.removeprefix("torch.")
-    if said in ("float32", "bfloat16", "float16"):
-        return cast("TensorDtype", said)
+    dtype = str(config.get("mamba_ssm_cache_dtype") or config.get("mamba_ssm_dtype") or "")
+    dtype = dtype.removeprefix("torch.")
+    if dtype in ("float32", "bfloat16", "float16"):
+        return cast("TensorDtype", dtype)
     # Kimi's delta attention, RG-LRU and xLSTM sum in float32 whatever the model's precision.
     is_summed = "linear_attn_config" in config or "lru_width" in config
     summed_types = ("recurrent_gemma", "kimi_linear", "bailing_hybrid", "xlstm")
@@ -655,15 +654,15 @@ def _gated_delta(config: Config) -> Sizes | None:
 
 def _kimi_delta(config: Config) -> Sizes | None:
     """Size Kimi's: heads x head size squared, and convolutions of queries, keys and values."""
-    said = mapping_at(config, "linear_attn_config")
-    heads = positive(said, "num_heads") or positive(config, "linear_num_heads")
-    size = positive(said, "head_dim") or positive(config, "linear_head_dim")
+    linear = mapping_at(config, "linear_attn_config")
+    heads = positive(linear, "num_heads") or positive(config, "linear_num_heads")
+    size = positive(linear, "head_dim") or positive(config, "linear_head_dim")
     if config.get("model_type") == "bailing_hybrid":
         heads, size = heads or first(config, *HEADS), size or head_dim_of(config)
     if not heads or not size:
         return None
     kernel = (
-        positive(said, "short_conv_kernel_size")
+        positive(linear, "short_conv_kernel_size")
         or first(config, "linear_conv_kernel_dim", "short_conv_kernel_size")
         or 4
     )
@@ -690,7 +689,7 @@ def _mamba2(config: Config) -> Sizes | None:
 
 
 def numbers_in(config: Config) -> float | None:
-    """Return by how much a Mamba layer widens the hidden state."""
+    """Return the expansion factor of a Mamba layer."""
     return next(
         (float(config[name]) for name in EXPAND if isinstance(config.get(name), int | float)), None
     )
@@ -787,4 +786,4 @@ STATES: tuple[Callable[[Config], Sizes | None], ...] = (
     _zaya,
     _inkling,
 )
-"""How the state of a linear layer is sized."""
+"""The readers of the size of a linear layer's state."""

@@ -107,9 +107,9 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
-    """Return the weights of a model of a known family; tied embeddings stand there once.
+    """Return the weights of a model of a known family; tied embeddings occur once.
 
-    Raises ModelFilesError where the family is not known, or its configuration lacks a number.
+    Raises ModelFilesError where the family is unknown, or its configuration lacks a number.
     """
     if spec.is_multimodal and spec.model_type not in ("gemma3", "phi3_v"):
         raise unknown(spec.model_type)
@@ -117,11 +117,11 @@ def tensors_of(spec: ModelSpec) -> tuple[Tensor, ...]:
 
 
 def assumed_tensors(spec: ModelSpec) -> tuple[Tensor, ...]:
-    """Return the weights of a model that nothing knows as a whole, by the sizes that it names.
+    """Return the approximate weights of a model of unknown layout, by its sizes.
 
-    The language model is one of a known family, else a Llama-like decoder with all that such
-    families add; of other parts there is a vision tower where config.json sizes it. Raises
-    ModelFilesError where a number is missing.
+    The language model is one of a known family, else a Llama-like decoder with everything that such
+    families add. A vision tower is included where config.json has its sizes. Raises ModelFilesError
+    where a number is missing.
     """
     try:
         language = _language_tensors(spec)
@@ -151,9 +151,9 @@ def _named(shapes: Shapes) -> tuple[Tensor, ...]:
 
 
 def _usual_names(spec: ModelSpec) -> dict[str, Any]:
-    """Return the configuration with the sizes that families call differently by their usual names.
+    """Return the configuration with the sizes under their usual names.
 
-    What the file does not hold stays out, so that it is an error that names it.
+    Missing sizes are left out: reading one is an error that names it.
     """
     named = {
         "hidden_size": spec.hidden_size,
@@ -164,7 +164,7 @@ def _usual_names(spec: ModelSpec) -> dict[str, Any]:
 
 
 def unknown(model_type: str) -> ModelFilesError:
-    """Return the error for a family whose weights cannot be told from its configuration."""
+    """Return the error for a family whose weights cannot be derived from its configuration."""
     known = ", ".join(sorted([*FAMILIES, *_OTHERS]))
     return ModelFilesError(
         f"The weights of a model of type {model_type!r} cannot be told from its config.json alone.",
@@ -304,7 +304,7 @@ def _feed_forward(spec: ModelSpec, config: Numbers, family: Family, layer: int) 
 
 
 def _block_feed_forward(spec: ModelSpec, layer: int, hidden: int) -> Shapes:
-    """Yield the MLP of a nemotron-nas block, which has a size of its own, is a matrix, or gone."""
+    """Yield the MLP of a nemotron-nas block: of its own size, a single matrix, or none."""
     blocks = list_at(spec.config, "block_configs")
     whole = blocks[layer] if layer < len(blocks) else None
     block = mapping_at(cast("dict[str, Any]", whole), "ffn") if isinstance(whole, dict) else {}
@@ -324,7 +324,7 @@ def _block_feed_forward(spec: ModelSpec, layer: int, hidden: int) -> Shapes:
 
 
 def _is_sparse(spec: ModelSpec, config: Numbers, layer: int) -> bool:
-    """Return whether a layer has experts: some families begin with, or mix in, dense ones."""
+    """Return whether a layer has experts: some families have dense layers first or in between."""
     dense: Any = spec.config.get("mlp_only_layers") or ()
     if layer in dense or layer < config.get("first_k_dense_replace", 0):
         return False
@@ -360,7 +360,7 @@ def _gated(module: str, hidden: int, size: int) -> Shapes:
 
 
 class Numbers:
-    """The whole numbers of a configuration, by name; one that lacks is an error that names it."""
+    """The integers of a configuration, by name. Raises ModelFilesError for a missing one."""
 
     def __init__(self, config: Mapping[str, Any], model_type: str) -> None:
         self._config = config
@@ -379,22 +379,22 @@ class Numbers:
         """Return the number, `default` where there is none."""
         return self[name] if isinstance(self._config.get(name), int) else default
 
-    def flag(self, said: str | bool) -> bool:
-        """Return an answer, or what the field of that name answers."""
-        return said if isinstance(said, bool) else bool(self._config.get(said, False))
+    def flag(self, flag: str | bool) -> bool:
+        """Return `flag` itself where it is a bool, else the field of that name."""
+        return flag if isinstance(flag, bool) else bool(self._config.get(flag, False))
 
 
 def siglip(spec: ModelSpec, hidden: int) -> Shapes:
     """Yield Gemma 3's vision tower and projector."""
     vision: Any = spec.vision
-    said = Numbers(vision, "siglip_vision_model")
-    width, size = said.get("hidden_size", 768), said.get("intermediate_size", 3072)
-    patch, image = said.get("patch_size", 16), said.get("image_size", 224)
+    sizes = Numbers(vision, "siglip_vision_model")
+    width, size = sizes.get("hidden_size", 768), sizes.get("intermediate_size", 3072)
+    patch, image = sizes.get("patch_size", 16), sizes.get("image_size", 224)
     tower = "model.vision_tower."
     yield f"{tower}embeddings.patch_embedding.weight", (width, 3, patch, patch)
     yield f"{tower}embeddings.patch_embedding.bias", (width,)
     yield f"{tower}embeddings.position_embedding.weight", ((image // patch) ** 2, width)
-    yield from _encoder(tower, said.get("num_hidden_layers", 12), width, size)
+    yield from _encoder(tower, sizes.get("num_hidden_layers", 12), width, size)
     yield f"{tower}post_layernorm.weight", (width,)
     yield f"{tower}post_layernorm.bias", (width,)
     yield "model.multi_modal_projector.mm_input_projection_weight", (width, hidden)
@@ -422,9 +422,9 @@ def clip_of_phi3(hidden: int) -> Shapes:
 
 
 def other_parts(spec: ModelSpec) -> Shapes:
-    """Yield the vision tower of a model whose layout is not known, as a plain one of its sizes.
+    """Yield a plain vision tower with the sizes of a model of unknown layout.
 
-    Four patches become a token, as in InternVL. Nothing where config.json does not size it.
+    Four patches become a token, as in InternVL. Yields nothing where config.json has no sizes.
     """
     width = first(spec.vision, "hidden_size", "width", "embed_dim")
     layers = first(spec.vision, "num_hidden_layers", "depth", "layers", "num_layers")

@@ -1,6 +1,6 @@
-"""How weights are stored in fewer bits: what a quantization makes of a model's tensors.
+"""Quantization: how it changes the tensors that a model stores.
 
-What config.json says of it is read in `quantization_configs`.
+It is read from a config.json in `quantization_configs`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Method = Literal["fp8", "int8", "gptq", "awq", "packed", "affine", "bitsandbytes
 QUANTIZED_ROLES: frozenset[Role] = frozenset(
     {"query", "key_value", "attention", "latent", "mlp", "expert", "other"}
 )
-"""Embeddings, the head, norms, routers and what sees or hears keep their precision."""
+"""Embeddings, the head, norms, routers, vision and audio towers keep their precision."""
 
 _PACKED_BITS = 32
 _NF4_BLOCK, _NF4_NESTED_BLOCK = 64, 256  # bitsandbytes' defaults, with double quantization
@@ -39,7 +39,7 @@ _SAME_MODULE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
-    """What is done to the weights of linear layers.
+    """How the weights of linear layers are stored.
 
     `group_size` numbers of a row share a scale (None: the whole row). `block` is the shape of
     fp8's square blocks, None where a tensor or, with `is_per_channel`, a row has one scale.
@@ -74,11 +74,11 @@ class Quantization:
 
     @property
     def label(self) -> str:
-        """Return what it is called: by config.json, else the method."""
+        """The name in config.json, else the method."""
         return self.name or self.method
 
     def of(self, tensor: Tensor) -> Quantization | None:
-        """Return how `tensor` is stored in fewer bits, None where it is not."""
+        """Return the quantization of `tensor`, None where it is not quantized."""
         if self.method == "unknown" or not _is_linear(tensor):
             return None
         if _is_named(self.ignored, tensor.name):
@@ -99,7 +99,7 @@ class Quantization:
         return self
 
     def applies_to(self, tensor: Tensor) -> bool:
-        """Return whether `tensor` is stored in fewer bits."""
+        """Return whether `tensor` is quantized."""
         return self.of(tensor) is not None
 
     def _listed(self, tensor: Tensor) -> Quantization | None:
@@ -113,7 +113,7 @@ class Quantization:
 
 @functools.lru_cache(maxsize=1 << 16)
 def normal_name(module: str) -> str:
-    """Return a module's name as it is whatever a checkpoint calls what stands around its layer.
+    """Return the normalised name of a module, without the checkpoint's own prefix of its layers.
 
     All experts of a layer have one name, as they are one tensor in transformers.
     """
@@ -123,7 +123,7 @@ def normal_name(module: str) -> str:
 
 
 def named_quantization(name: str) -> Quantization:
-    """Return what a user means by `name`: a method as a runtime applies it, or a GGUF mixture.
+    """Return the quantization of that name: a method of a runtime, or a GGUF mixture.
 
     `gguf:Q4_K_M` names a mixture. Raises ArgumentError for a name that is not known.
     """
@@ -150,7 +150,7 @@ def named_quantization(name: str) -> Quantization:
 
 
 def quantized(tensors: Iterable[Tensor], quantization: Quantization) -> tuple[Tensor, ...]:
-    """Return what is stored in the place of `tensors`, in the layouts of the methods' own files."""
+    """Return the stored tensors in the place of `tensors`, in the layout of each method's files."""
     stored: list[Tensor] = []
     for tensor in tensors:
         found = quantization.of(tensor)
@@ -159,7 +159,7 @@ def quantized(tensors: Iterable[Tensor], quantization: Quantization) -> tuple[Te
 
 
 def _stored(tensor: Tensor, quantization: Quantization) -> Iterator[Tensor]:
-    """Yield what holds `tensor` `[..., out, in]`, its scales and its zero points."""
+    """Yield the stored form of a `tensor` `[..., out, in]`: data, scales and zero points."""
     *before, rows, columns = tensor.shape
     module = tensor.name.removesuffix(".weight")
     groups = math.ceil(columns / (quantization.group_size or columns))
@@ -230,7 +230,7 @@ def _stored(tensor: Tensor, quantization: Quantization) -> Iterator[Tensor]:
 
 
 def _nf4(tensor: Tensor, *, is_nested: bool) -> Iterator[Tensor]:
-    """Yield bitsandbytes' form: half a byte a number, a scale a block, and its tables."""
+    """Yield the form of bitsandbytes: half a byte per element, a scale per block, its tables."""
     blocks = math.ceil(tensor.elements / _NF4_BLOCK)
     name = tensor.name
     yield Tensor(name=name, shape=(math.ceil(tensor.elements / 2), 1), dtype="uint8")
@@ -253,7 +253,7 @@ def _is_linear(tensor: Tensor) -> bool:
 
 
 def _is_named(patterns: tuple[str, ...], name: str) -> bool:
-    """Return whether one of `patterns` names the module of a tensor, or one around it."""
+    """Return whether one of `patterns` matches the module of a tensor, or an outer one."""
     if not patterns:
         return False
     modules, expressions = _compiled(patterns)

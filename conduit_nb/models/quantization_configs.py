@@ -1,7 +1,7 @@
-"""What config.json says of weights stored in fewer bits, as each tool that quantizes writes it.
+"""Read the quantization of a model from its config.json, in the form of each tool.
 
 `READERS` has one row for each value of `quant_method`; ModelOpt also writes a file of its own,
-hf_quant_config.json. A method that stands in no row is read as "unknown".
+hf_quant_config.json. Any other method is read as "unknown".
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _IGNORED_FIELDS = (
 
 
 def quantization_of(config: Fields) -> Quantization | None:
-    """Return what the quantization of a config.json is, None where it has none."""
-    said = (
+    """Return the quantization in a config.json, None where it has none."""
+    section = (
         config.get("quantization_config")
         or config.get("compression_config")
         or config.get("quantization")  # MLX
     )
-    if not isinstance(said, dict):
+    if not isinstance(section, dict):
         return None
-    fields = cast("dict[str, Any]", said)
+    fields = cast("dict[str, Any]", section)
     if isinstance(nested := fields.get("quantization"), dict):  # ModelOpt's file as a whole
         fields = {**fields, **cast("dict[str, Any]", nested)}
     name = str(fields.get("quant_method") or "").lower()
@@ -63,7 +63,7 @@ def quantization_of(config: Fields) -> Quantization | None:
 
 
 def with_modelopt_file(config: Fields, content: object) -> Fields:
-    """Return `config` with what ModelOpt's hf_quant_config.json says, where it says nothing."""
+    """Return `config`, with ModelOpt's hf_quant_config.json where it has no quantization itself."""
     if not isinstance(content, dict) or config.get("quantization_config"):
         return config
     fields = cast("dict[str, Any]", content).get("quantization")
@@ -98,7 +98,7 @@ def _awq(fields: Fields) -> Quantization:
 
 
 def _auto_round(fields: Fields) -> Quantization | None:
-    """Read AutoRound's, which packs as GPTQ or AWQ do."""
+    """Read AutoRound, which packs as GPTQ or AWQ do."""
     if not str(fields.get("data_type") or "int").startswith("int"):
         return _named_type(str(fields.get("data_type")), fields)
     return _grouped("awq" if "awq" in str(fields.get("packing_format")) else "gptq", fields)
@@ -132,8 +132,8 @@ def _modelopt(fields: Fields) -> Quantization | None:
     listed = mapping_at(fields, "quantized_layers")
     layers: dict[str, Quantization] = {}
     for name in listed:
-        said = mapping_at(listed, name)
-        found = _algorithm(str(said.get("quant_algo") or "").upper(), said)
+        section = mapping_at(listed, name)
+        found = _algorithm(str(section.get("quant_algo") or "").upper(), section)
         if found is not None:
             layers[normal_name(name)] = found
     # Beside what is listed, a checkpoint that was FP8 already stays so (DeepSeek V4 NVFP4).
@@ -209,19 +209,19 @@ def _group_weights(weights: Fields, form: str) -> Quantization:
 
 
 def _torchao(fields: Fields) -> Quantization | None:
-    """Read torchao's: the name of a configuration class, or the older name of a function."""
+    """Read torchao: the name of a configuration class, or the older name of a function."""
     kind: object = fields.get("quant_type")
-    said: Mapping[str, Any] = mapping_at(fields, "quant_type_kwargs")
+    section: Mapping[str, Any] = mapping_at(fields, "quant_type_kwargs")
     if isinstance(kind, dict):
         default = cast("dict[str, Any]", kind).get("default")
         nested = cast("dict[str, Any]", default if isinstance(default, dict) else kind)
-        said = mapping_at(nested, "_data") or nested
+        section = mapping_at(nested, "_data") or nested
         kind = nested.get("_type") or ""
-    return _named_type(str(kind), said)
+    return _named_type(str(kind), section)
 
 
 def _named_type(name: str, fields: Fields) -> Quantization | None:
-    """Return what a name such as Int4WeightOnlyConfig or fp8_e4m3 means."""
+    """Return the quantization of a name such as Int4WeightOnlyConfig or fp8_e4m3."""
     low = name.lower().replace("_", "")
     group = first(fields, "group_size", "block_size")
     if "nvfp4" in low:
@@ -249,7 +249,7 @@ def _named_type(name: str, fields: Fields) -> Quantization | None:
 
 
 def _quark(fields: Fields) -> Quantization | None:
-    """Read AMD Quark's: one configuration for all layers, and others for some."""
+    """Read AMD Quark: one configuration for all layers, and others for some."""
     base = _quark_weights(mapping_at(fields, "global_quant_config"))
     layers = mapping_at(fields, "layer_quant_config")
     targeted = [
@@ -260,8 +260,8 @@ def _quark(fields: Fields) -> Quantization | None:
     return replace(base, by_target=tuple(targeted))
 
 
-def _quark_weights(said: Fields) -> Quantization | None:
-    weights: object = said.get("weight")
+def _quark_weights(section: Fields) -> Quantization | None:
+    weights: object = section.get("weight")
     if isinstance(weights, list):  # one step after the other: the last is what is stored
         steps = cast("list[object]", weights)
         weights = steps[-1] if steps else None
@@ -279,7 +279,7 @@ def _quark_weights(said: Fields) -> Quantization | None:
 
 
 def _hqq(fields: Fields) -> Quantization:
-    """Read HQQ's: packed numbers, a scale and a zero point of 16 bits for each group."""
+    """Read HQQ: packed numbers, a scale and a zero point of 16 bits for each group."""
     nested = mapping_at(fields, "quant_config")
     weights = mapping_at(nested, "weight_quant_params") or nested or fields
     return Quantization(
@@ -313,7 +313,7 @@ def _bitnet(_: Fields) -> Quantization:
 
 
 def _exl(fields: Fields) -> Quantization:
-    """Read ExLlama's, whose bits are an average: 4.25 of them and more for the head."""
+    """Read ExLlama, whose bits are an average: 4.25, for example, and more for the head."""
     bits, head = fields.get("bits"), fields.get("head_bits")
     mean = float(bits) if isinstance(bits, int | float) else 8.0
     return Quantization(
@@ -325,7 +325,7 @@ def _exl(fields: Fields) -> Quantization:
 
 
 def _aqlm(fields: Fields) -> Quantization:
-    """Read AQLM's: codes for groups of inputs, and the books that they look up."""
+    """Read AQLM: codes for groups of inputs, and their codebooks."""
     books, width = positive(fields, "num_codebooks") or 1, positive(fields, "nbits_per_codebook")
     size = (positive(fields, "in_group_size") or 8) * (positive(fields, "out_group_size") or 1)
     code = width or 16
@@ -397,4 +397,4 @@ READERS: Mapping[str, Callable[[Fields], Quantization | None]] = {
     "aqlm": _aqlm,
     "gguf": _gguf,
 }
-"""How each `quant_method` is read; one that gives None is unknown."""
+"""The reader of each `quant_method`; one that returns None does not know the form."""

@@ -1,6 +1,6 @@
-"""What safetensors files hold, by their headers alone: from a folder, or from a hub by ranges.
+"""Read the tensors of safetensors files from their headers, in a folder or on a hub.
 
-A header is a few kilobytes at the beginning of each file; no weight is ever read or fetched.
+A header is a few kilobytes at the start of each file; on a hub it is fetched by a range request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import httpx2
 from conduit_nb import http_clients
 from conduit_nb.credentials import HUB
 from conduit_nb.errors import ModelFilesError, ModelNotFoundError
-from conduit_nb.models.files import FETCH_AGAIN, INDEX_NAME, LARGEST_HEADER_BYTES
+from conduit_nb.models.files import FETCH_AGAIN, INDEX_NAME, MAX_HEADER_BYTES
 from conduit_nb.models.huggingface import (
     FORBIDDEN,
     NOT_FOUND,
@@ -37,7 +37,7 @@ LENGTH_BYTES = 8
 PARTIAL_CONTENT = 206
 TIMEOUT_S = 15.0
 AT_ONCE = 8
-LARGEST_JSON_BYTES = 100_000_000
+MAX_JSON_BYTES = 100_000_000
 SINGLE_NAME = "model.safetensors"
 
 _SHARD = re.compile(r"[\w][\w.\-]*\.safetensors")
@@ -65,14 +65,14 @@ _DTYPES: Mapping[str, TensorDtype] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """What model.safetensors.index.json says: the files, and the bytes of all their tensors."""
+    """The content of model.safetensors.index.json: the files, and the bytes of all tensors."""
 
     files: tuple[str, ...]
     total_bytes: int | None
 
 
 def folder_tensors(folder: Path) -> tuple[Tensor, ...] | None:
-    """Return the tensors of the safetensors files in `folder`, None where they are not all there.
+    """Return the tensors of the safetensors files in `folder`, None where one is missing.
 
     Raises ModelFilesError where a header is broken.
     """
@@ -93,7 +93,7 @@ def folder_tensors(folder: Path) -> tuple[Tensor, ...] | None:
 
 
 def folder_index(folder: Path) -> Index | None:
-    """Return what the index in `folder` says, None where there is none."""
+    """Return the index in `folder`, None where there is none."""
     path = folder / INDEX_NAME
     if not path.is_file():
         return None
@@ -104,10 +104,10 @@ def folder_index(folder: Path) -> Index | None:
 
 
 class HubHeaders:
-    """A model on a hub, asked for the beginnings of its files; use as a context manager.
+    """Reads the headers of a model's files on a hub; use as a context manager.
 
     `endpoint` is the hub's address (HF_ENDPOINT, else the public one). Methods raise
-    ModelNotFoundError where the hub has no such model, refuses it or cannot be reached.
+    ModelNotFoundError where the hub has no such model, denies access or cannot be reached.
     """
 
     def __init__(
@@ -165,13 +165,13 @@ class HubHeaders:
         return self._json(name)
 
     def _names(self) -> list[str]:
-        """Return the names of the model's files, none where the hub does not tell them."""
+        """Return the names of the model's files, none where the hub does not list them."""
         try:
             answer = self._client.get(self._about)
-            told: object = answer.json() if answer.is_success else {}
+            content: object = answer.json() if answer.is_success else {}
         except (httpx2.HTTPError, ValueError, RecursionError):
             return []
-        about = cast("dict[str, Any]", told) if isinstance(told, dict) else {}
+        about = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
         files: object = about.get("siblings")
         return [
             str(cast("dict[str, Any]", one).get("rfilename"))
@@ -180,7 +180,7 @@ class HubHeaders:
         ]
 
     def _json(self, name: str) -> Mapping[str, Any] | None:
-        text = self._range(name, 0, LARGEST_JSON_BYTES)
+        text = self._range(name, 0, MAX_JSON_BYTES)
         if text is None:
             return None
         try:
@@ -199,14 +199,15 @@ class HubHeaders:
         return self._range(name, LENGTH_BYTES, length)
 
     def _range(self, name: str, start: int, length: int) -> bytes | None:
-        """Return `length` bytes, or what there is; None where the file is not there.
+        """Return up to `length` bytes from `start`, None where the file does not exist.
 
-        A server that does not know ranges sends the file from its beginning: no more of it is read
-        than is wanted.
+        A server without range requests sends the file from its start: reading stops in time.
         """
-        asked = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+        headers = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
         try:
-            with self._client.stream("GET", f"{self._root}/{quote(name)}", headers=asked) as answer:
+            with self._client.stream(
+                "GET", f"{self._root}/{quote(name)}", headers=headers
+            ) as answer:
                 if answer.status_code == NOT_FOUND:
                     return None
                 answer.raise_for_status()
@@ -250,7 +251,7 @@ def _header(path: Path) -> bytes:
 
 def _header_length(beginning: bytes, where: str) -> int:
     length = int.from_bytes(beginning, "little")
-    if len(beginning) < LENGTH_BYTES or not 0 < length <= LARGEST_HEADER_BYTES:
+    if len(beginning) < LENGTH_BYTES or not 0 < length <= MAX_HEADER_BYTES:
         raise ModelFilesError(f"{where} is no safetensors file, or cut short.", hint=FETCH_AGAIN)
     return length
 
@@ -260,14 +261,14 @@ def _tensors(header: bytes, where: str) -> Iterator[Tensor]:
         content: object = json.loads(header)
     except (ValueError, RecursionError) as err:
         raise ModelFilesError(f"{where} has a broken header: {err}.", hint=FETCH_AGAIN) from err
-    for name, said in cast(
+    for name, entry in cast(
         "dict[str, object]", content if isinstance(content, dict) else {}
     ).items():
         if name == "__metadata__":
             continue
-        match said:
+        match entry:
             case {"dtype": str(dtype), "shape": list()} if dtype in _DTYPES:
-                numbers = cast("dict[str, list[int]]", said)["shape"]
+                numbers = cast("dict[str, list[int]]", entry)["shape"]
                 if dtype == "F4" and numbers:
                     numbers = [*numbers[:-1], numbers[-1] // 2]
                 yield Tensor(name=name, shape=tuple(numbers), dtype=_DTYPES[dtype])

@@ -63,15 +63,15 @@ _PADDED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """What config.json says. None is what it does not say.
+    """The facts in a config.json. Missing ones are None.
 
-    `attention` has one kind for each layer, `caches` what each keeps of a request;
-    `window_tokens` is how far back a sliding layer looks. `latent_dim` is what a layer with latent
-    attention (MLA) keeps for one token, instead of keys and values. `experts_per_token` of
-    `experts` work for one token. `positions` is the length in the file, `context_tokens` what
-    scaled rotations make of it. `config` is the language model's part of the file, with the
-    family's defaults where the file is silent. `lacks` names what the file leaves to defaults that
-    are not known here, `remarks` say what was assumed; `needs_defaults` where its class may know.
+    `attention` has the kind of each layer, `caches` what each layer stores per request.
+    `window_tokens` is the size of a sliding window. `latent_dim` is the number of values that a
+    layer with latent attention (MLA) stores per token, instead of keys and values.
+    `experts_per_token` of `experts` are active. `positions` is the length in the file,
+    `context_tokens` the length with scaled rotations. `config` is the language model's part of the
+    file, completed with the defaults of the family. `lacks` names values whose defaults are unknown
+    here; `needs_defaults`: transformers may know them. `remarks` are the assumptions made.
     """
 
     model_type: str
@@ -104,7 +104,7 @@ class ModelSpec:
 
     @property
     def layers(self) -> int:
-        """Return how many layers the language model has."""
+        """The number of layers of the language model."""
         return len(self.attention)
 
 
@@ -117,20 +117,20 @@ def read_spec(folder: Path) -> ModelSpec:
 
 
 def context_tokens(folder: Path) -> int | None:
-    """Return how many tokens the model reads and writes at most, None where it does not say."""
+    """Return the context length in tokens, None where the file has none."""
     return read_spec(folder).context_tokens
 
 
 def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None) -> ModelSpec:
-    """Return the facts that a config.json holds.
+    """Return the facts in a config.json.
 
-    `defaults` is the same configuration as transformers completes it, where it was asked.
+    `defaults` is the same configuration as completed by transformers, None where it was not used.
     """
-    said = text_part(whole)
+    text = text_part(whole)
     model_type = str(whole.get("model_type", ""))
-    text_type = str(said.get("model_type", model_type))
-    config = flat({**_completed(said, text_type, defaults), "model_type": text_type})
-    if said is not whole:
+    text_type = str(text.get("model_type", model_type))
+    config = flat({**_completed(text, text_type, defaults), "model_type": text_type})
+    if text is not whole:
         for name in ("tie_word_embeddings", "is_encoder_decoder"):
             if name in whole:
                 config[name] = whole[name]
@@ -143,7 +143,7 @@ def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = No
     experts = first(config, *EXPERTS)
     lacks = _lacks(config, kept.kinds) if defaults is None else ()
     architectures = whole.get("architectures")
-    quantization = quantization_of(whole) or quantization_of(said)
+    quantization = quantization_of(whole) or quantization_of(text)
     return ModelSpec(
         model_type=model_type,
         architectures=tuple(str(name) for name in cast("list[object]", architectures))
@@ -164,11 +164,11 @@ def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = No
         expert_size=first(config, *EXPERT_INNER),
         experts=experts,
         experts_per_token=first(config, *EXPERTS_PER_TOKEN) if experts else None,
-        dtype=_dtype(whole, said),
+        dtype=_dtype(whole, text),
         quantization=quantization,
         has_tied_embeddings=bool(config.get("tie_word_embeddings", False)),
         is_encoder=is_encoder(config),
-        is_multimodal=said is not whole or "vision_config" in whole or "audio_config" in whole,
+        is_multimodal=text is not whole or "vision_config" in whole or "audio_config" in whole,
         vision=vision,
         config=config,
         lacks=lacks,
@@ -182,7 +182,7 @@ def spec_of(whole: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = No
 
 
 def read_config(path: Path) -> Mapping[str, Any]:
-    """Return the object in a config.json; ModelFilesError where there is none."""
+    """Return the object in a config.json. Raises ModelFilesError where there is none."""
     try:
         config: object = json.loads(path.read_bytes())
     except FileNotFoundError as err:
@@ -205,7 +205,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
 
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return where the language model's numbers stand: models that also see nest them."""
+    """Return the language model's part of a config.json, which multimodal models nest."""
     for name in _TEXT_PARTS:
         nested = config.get(name)
         if isinstance(nested, dict):
@@ -214,22 +214,22 @@ def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _completed(
-    said: Mapping[str, Any], text_type: str, defaults: Mapping[str, Any] | None
+    text: Mapping[str, Any], text_type: str, defaults: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return what is said, with the defaults of its class where nothing is.
+    """Return the configuration, completed with defaults.
 
-    A null is an answer ("sliding_window": null) where only our table stands beside it; transformers
-    has read the nulls itself.
+    With only the table of this package, a null is a value ("sliding_window": null); transformers
+    has resolved nulls itself.
     """
     ours = defaults_of(text_type)
     if defaults is None:
-        return {**ours, **said}
-    spoken = {name: value for name, value in said.items() if value is not None}
-    return {**ours, **text_part(defaults), **spoken}
+        return {**ours, **text}
+    given = {name: value for name, value in text.items() if value is not None}
+    return {**ours, **text_part(defaults), **given}
 
 
 def _lacks(config: Mapping[str, Any], kinds: tuple[Kind, ...]) -> tuple[str, ...]:
-    """Return what the plan needs and neither the file nor our table of defaults holds."""
+    """Return the values that a plan needs and neither the file nor the table of defaults has."""
     has_heads = bool(first(config, *HEADS)) or "num_query_heads" in config
     lacking: list[str] = []
     if not kinds:
@@ -255,7 +255,7 @@ def _vision(whole: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _image_tokens(config: Mapping[str, Any], vision: Mapping[str, Any]) -> int | None:
-    """Return how many tokens of an image Llama 3.2 Vision's cross attention keeps."""
+    """Return the number of image tokens that Llama 3.2 Vision's cross attention caches."""
     if "cross_attention_layers" not in config:
         return None
     side = (positive(vision, "image_size") or 448) // (positive(vision, "patch_size") or 14)
@@ -271,15 +271,15 @@ def _latent_dim(config: Mapping[str, Any], parts: tuple[tuple[CachePart, ...], .
 def _dtype(*configs: Mapping[str, Any]) -> ModelDtype | None:
     for config in configs:
         for name in ("dtype", "torch_dtype"):
-            said = str(config.get(name, "")).removeprefix("torch.")
-            if said in ("float32", "bfloat16", "float16"):
-                return said
+            dtype = str(config.get(name, "")).removeprefix("torch.")
+            if dtype in ("float32", "bfloat16", "float16"):
+                return dtype
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextLength:
-    """`tokens` is the longest text, `positions` the number in the file; None where it has none."""
+    """The context length in `tokens`, and the `positions` in the file; None where it has none."""
 
     tokens: int | None
     positions: int | None
@@ -287,7 +287,7 @@ class ContextLength:
 
 
 def context_length(config: Mapping[str, Any]) -> ContextLength:
-    """Return the longest text of the language model in `config`."""
+    """Return the context length of the language model in `config`."""
     positions = _positions(config)
     tokens, remarks = positions, ()
     if config.get("model_type") in _PADDED and positions and _is_power_of_two(positions - 2):
@@ -310,19 +310,19 @@ def context_length(config: Mapping[str, Any]) -> ContextLength:
 
 
 def rope_scalings(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield how positions are scaled: once, or for each kind of layer."""
+    """Yield the scaling of positions: once, or for each kind of layer."""
     for name in ("rope_scaling", "rope_parameters"):
-        said = config.get(name)
-        if not isinstance(said, dict) or not said:
+        value = config.get(name)
+        if not isinstance(value, dict) or not value:
             continue
-        fields = cast("dict[str, Any]", said)
+        fields = cast("dict[str, Any]", value)
         nested = [cast("dict[str, Any]", one) for one in fields.values() if isinstance(one, dict)]
         yield from nested or [fields]
         return
 
 
 def scaling_kind(scaling: Mapping[str, Any]) -> str:
-    """Return the kind of a scaling by its new or its old name."""
+    """Return the kind of a scaling, which has two names."""
     kind = str(scaling.get("rope_type") or scaling.get("type") or "default")
     return "longrope" if kind == "su" else kind
 
@@ -342,7 +342,7 @@ def _is_gemma3(config: Mapping[str, Any]) -> bool:
 
 
 def _positions(config: Mapping[str, Any]) -> int | None:
-    """Return the positions; of Whisper those of what it writes, not of what it hears."""
+    """Return the number of positions; of Whisper that of its decoder."""
     if config.get("model_type") == "whisper":
         return positive(config, "max_target_positions")
     return first(config, *CONTEXT)

@@ -1,4 +1,4 @@
-"""What a model's weights are, tensor by tensor: names, shapes, precision, and the part each plays.
+"""A model's tensors: names, shapes, precision, and the role of each.
 
 Names are those of a checkpoint, or of transformers, whose experts lie fused in one tensor
 `[experts, out, in]`. Knows nothing of files.
@@ -35,7 +35,7 @@ ITEM_BYTES: dict[TensorDtype, int] = {
 FLOATS: frozenset[TensorDtype] = frozenset({"float32", "bfloat16", "float16"})
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|layer|h|blocks|block)\.(\d+)\.")
-# In this order: the first that is found says it.
+# The first pattern that matches decides.
 _ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = (
     (
         "vision",
@@ -69,7 +69,7 @@ _ROLES: tuple[tuple[Role, re.Pattern[str]], ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """One weight. `dtype` None is the precision that the model is served in."""
+    """One weight. `dtype` None: the precision in which the model is served."""
 
     name: str
     shape: tuple[int, ...]
@@ -77,32 +77,32 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """Return how many numbers it holds."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     def bytes_in(self, dtype: TensorDtype) -> int:
-        """Return what it takes where tensors without a precision of their own have `dtype`."""
+        """Return its size in bytes; `dtype` is used where it has none of its own."""
         return self.elements * ITEM_BYTES[self.dtype or dtype]
 
     @property
     def role(self) -> Role:
-        """Return the part it plays, by its name."""
-        return _part_of(self.name)[0]
+        """The role in the model, derived from the name."""
+        return _role_and_layer(self.name)[0]
 
     @property
     def layer(self) -> int | None:
-        """Return the number of its layer; None beside the layers, and inside a vision tower."""
-        return _part_of(self.name)[1]
+        """The number of its layer; None outside the layers and in a vision tower."""
+        return _role_and_layer(self.name)[1]
 
 
 def parameter_count(tensors: tuple[Tensor, ...]) -> int:
-    """Return how many numbers all tensors hold."""
+    """Return the number of elements of all tensors."""
     return sum(tensor.elements for tensor in tensors)
 
 
 @functools.lru_cache(maxsize=1 << 16)  # plans ask it of every tensor several times
-def _part_of(name: str) -> tuple[Role, int | None]:
-    """Return the part that a tensor plays, and its layer."""
+def _role_and_layer(name: str) -> tuple[Role, int | None]:
+    """Return the role of a tensor, and its layer."""
     found = _LAYER.search(name)
     layer = int(found[1]) if found else None
     for role, pattern in _ROLES:

@@ -1,4 +1,4 @@
-"""A model's weights by the best source at hand: its files' headers, a count, or arithmetic."""
+"""Find a model's weights from the best available source: file headers, a count, or arithmetic."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ Source = Literal[
 Count = Callable[[Path], tuple[Tensor, ...]]
 """Counts the parameters of the model in a folder; `lmlite.count_parameters.counted_tensors`."""
 Complete = Callable[[Path], Mapping[str, Any] | None]
-"""Gives a config.json with its class' defaults; `lmlite.count_parameters.completed_config`."""
+"""Completes a config.json with the defaults of its class; `lmlite.count_parameters`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What a model's weights are, and how that is known.
+    """A model's weights, and their source.
 
-    `tensors` are as stored where `is_stored`, else in full and without a precision of their own:
-    the quantization of the spec is still to be applied. An index alone says only how many bytes
-    there are: they stand as evenly spread over the layers. `remarks` say what was assumed.
+    `tensors` are as stored where `is_stored`; else they are unquantized and without a precision:
+    the quantization of the spec is still to be applied. An index alone has only the total bytes,
+    which are spread evenly over the layers. `remarks` are the assumptions made.
     """
 
     tensors: tuple[Tensor, ...]
@@ -53,11 +53,11 @@ def read_model(
 ) -> tuple[ModelSpec, Weights]:
     """Return the facts and weights of the model in `folder`, which may hold only a config.json.
 
-    `complete` is asked where the file leaves to defaults what is not known here. Weights are those
-    of the safetensors' headers, of a `.gguf` file in their place, or arithmetic; `count` is asked
-    where the family is not known. Without it, or where it fails, an index says at least the bytes.
+    `complete` is called where the file relies on defaults that are unknown here. The weights come
+    from the safetensors' headers, from a `.gguf` file in their place, or from arithmetic; `count`
+    is called first where there are no headers. Where both fail, an index gives the total bytes.
 
-    Raises ModelFilesError where the files are broken, or nothing can tell the weights.
+    Raises ModelFilesError where the files are broken, or the weights cannot be determined.
     """
     spec = spec_of(_read_config(folder))
     if complete is not None and spec.needs_defaults:
@@ -68,7 +68,7 @@ def read_model(
     ggufs = sorted(folder.glob("*.gguf"))
     if len(ggufs) == 1:
         return spec, _stored(spec, gguf_tensors(ggufs[0]), "GGUF header")
-    return spec, _told(spec, folder, count)
+    return spec, _computed(spec, folder, count)
 
 
 def read_hub_model(
@@ -101,11 +101,11 @@ def read_hub_model(
             spec = _completed(spec, config, complete(folder))
         if stored is not None:
             return spec, _stored(spec, stored, "safetensors headers")
-        return spec, _told(spec, folder, count)
+        return spec, _computed(spec, folder, count)
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
-    """Return config.json, with ModelOpt's file of its own where that lies beside it."""
+    """Return config.json, merged with ModelOpt's own file where that exists."""
     config = read_config(folder / "config.json")
     path = folder / MODELOPT_FILE
     return with_modelopt_file(config, read_config(path)) if path.is_file() else config
@@ -126,10 +126,10 @@ def served_tensors(
 ) -> tuple[Tensor, ...]:
     """Return the weights as a runtime holds them, each with its precision.
 
-    `dtype` is what is not stored in fewer bits is served in. `quantization` is asked of the runtime
-    beside what the files have; None serves them as they are.
+    `dtype` is the precision of unquantized weights. `quantization` is applied by the runtime; None
+    serves the files as they are.
 
-    Raises ArgumentError where the files are stored in fewer bits already, in another way.
+    Raises ArgumentError where the files are already quantized with another method.
     """
     own = spec.quantization
     if own is not None and quantization is not None and own.method != quantization.method:
@@ -150,7 +150,7 @@ def served_tensors(
 
 
 def _stored(spec: ModelSpec, tensors: tuple[Tensor, ...], source: Source) -> Weights:
-    """Leave out what no runtime loads: layers that only predict ahead, and a tied head's copy."""
+    """Return the weights without those that no runtime loads: MTP layers, copies of a tied head."""
     kept = tuple(
         tensor
         for tensor in tensors
@@ -162,7 +162,7 @@ def _stored(spec: ModelSpec, tensors: tuple[Tensor, ...], source: Source) -> Wei
 
 
 def _predicts_ahead(spec: ModelSpec, tensor: Tensor) -> bool:
-    """Return whether it belongs to a layer behind the language model's last, or an MTP module.
+    """Return whether it belongs to a layer after the language model's last, or an MTP module.
 
     An encoder may have more layers than the decoder, so that only its own stack is measured.
     """
@@ -182,7 +182,7 @@ def _unknown_remark(spec: ModelSpec) -> tuple[str, ...]:
     )
 
 
-def _told(spec: ModelSpec, folder: Path, count: Count | None) -> Weights:
+def _computed(spec: ModelSpec, folder: Path, count: Count | None) -> Weights:
     refused: ModelError | None = None
     if count is not None:
         try:
@@ -214,7 +214,7 @@ def _told(spec: ModelSpec, folder: Path, count: Count | None) -> Weights:
 
 
 def _assumed(spec: ModelSpec, unknown: ModelError, refused: ModelError) -> Weights:
-    """Return the weights of a model that neither a layout nor transformers knows."""
+    """Return the approximate weights of a model unknown to the layouts and to transformers."""
     try:
         tensors = assumed_tensors(spec)
     except ModelError:
@@ -240,7 +240,7 @@ def _assumed(spec: ModelSpec, unknown: ModelError, refused: ModelError) -> Weigh
 
 
 def _spread(spec: ModelSpec, total_bytes: int) -> Weights:
-    """Return that many bytes, as much in each layer."""
+    """Return weights of that many bytes, spread evenly over the layers."""
     share = -(-total_bytes // spec.layers)
     tensors = tuple(
         Tensor(name=f"model.layers.{layer}.stored", shape=(share,), dtype="uint8")
@@ -250,7 +250,7 @@ def _spread(spec: ModelSpec, total_bytes: int) -> Weights:
 
 
 def _served(tensor: Tensor, dtype: TensorDtype) -> Tensor:
-    """Return `tensor` with a precision: scales keep theirs, other numbers take the chosen one."""
+    """Return `tensor` with a precision: scales and integers keep theirs, others get `dtype`."""
     is_scale = "scale" in tensor.name or "absmax" in tensor.name or "quant_map" in tensor.name
     keeps = tensor.dtype is not None and (tensor.dtype not in FLOATS or is_scale)
     return tensor if keeps else replace(tensor, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Schemas: one dataclass is prompt text (MDL), grammar (JSON Schema), validator and codec.
+"""Schemas: a dataclass as prompt text (MDL), grammar (JSON Schema), validator and codec.
 
     schema = schema_of(Order)
     schema.mdl, schema.json_schema
@@ -52,5 +52,5 @@ def decode(text: str, cls: type[T]) -> T:
 
 
 def validate(record: Any) -> None:
-    """Raise ValidationError where a record does not fit its class (any more)."""
+    """Raise ValidationError where a record does not fit its class."""
     schema_of_record(record).validate(record)

@@ -32,7 +32,7 @@ from weakref import WeakSet
 from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.constraints import MAX_EXACT, constrain, refuse_impossible, to_constraint
 from conduit_nb.schemas.formats import plain_value
-from conduit_nb.schemas.problems import found
+from conduit_nb.schemas.problems import describe_value
 from conduit_nb.schemas.refusals import (
     MAX_DEPTH,
     forgotten_colon,
@@ -75,16 +75,16 @@ _PLAIN: dict[Any, Shape] = {
     date: Date(),
     datetime: DateTime(),
 }
-_MAX_KINDS = 20
+_MAX_SPECIALIZATIONS = 20
 _BOUND: WeakSet[type[Any]] = WeakSet()
-"""Classes that were seen under their own name: what stands there later took their place."""
+"""Classes that were once bound to their own name: a class bound there later is their successor."""
 
 
 def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Record:
     """Return the shape of a dataclass, or of a generic one with its arguments (`Page[Item]`).
 
-    `namespace` holds names for string hints that the class's own module does not have.
-    Raises SchemaError.
+    `namespace` adds names for string hints that the class's own module does not have. Raises
+    SchemaError.
     """
     reader = _Reader(namespace or {})
     origin = get_origin(cls) or cls
@@ -92,7 +92,7 @@ def read_dataclass(cls: Any, namespace: Mapping[str, Any] | None = None) -> Reco
         raise not_a_dataclass(cls)
     scope = Scope(origin, {}, reader.namespace)
     arguments = tuple(_closed(argument, scope, "$") for argument in get_args(cls))
-    record = reader.whole(origin, arguments)
+    record = reader.read_all(origin, arguments)
     refuse_deep(record)
     refuse_confusions(record)
     refuse_endless(record)
@@ -106,12 +106,12 @@ class _Reader:
     begun: list[tuple[Record, str]] = field(default_factory=list[tuple[Record, str]])
     depth: int = 0
     aliases: list[Any] = field(default_factory=list[Any])
-    """The names that are being read: one in itself never ends."""
+    """The type aliases that are being read, to detect one that contains itself."""
 
-    def whole(self, cls: type[Any], arguments: tuple[Any, ...]) -> Record:
-        """Return the shape of a dataclass, with those of all that it holds."""
+    def read_all(self, cls: type[Any], arguments: tuple[Any, ...]) -> Record:
+        """Return the shape of a dataclass, including all dataclasses that it contains."""
         record = self.record(cls, arguments, "$")
-        while self.begun:  # not at once: dataclasses may hold each other deeper than a stack is
+        while self.begun:  # not recursively: dataclasses may nest deeper than the stack allows
             self._fill(*self.begun.pop(0))
         return record
 
@@ -119,9 +119,9 @@ class _Reader:
         key = (cls, arguments)
         if key in self.records:
             return self.records[key]
-        if sum(1 for kind, _ in self.records if kind is cls) >= _MAX_KINDS:
+        if sum(1 for kind, _ in self.records if kind is cls) >= _MAX_SPECIALIZATIONS:
             raise SchemaError(
-                f"there are more than {_MAX_KINDS} kinds of {cls.__name__}",
+                f"there are more than {_MAX_SPECIALIZATIONS} kinds of {cls.__name__}",
                 path=path[:80],
                 hint="A generic dataclass that contains itself with other arguments never ends.",
             )
@@ -133,7 +133,7 @@ class _Reader:
         return record
 
     def _fill(self, record: Record, path: str) -> None:
-        """Read the fields of a dataclass."""
+        """Set the fields of a record from its dataclass."""
         cls, arguments = record.cls, record.arguments
         _check_constructor(cls, path)
         _check_constants(cls, path)
@@ -146,7 +146,7 @@ class _Reader:
         object.__setattr__(record, "fields", fields)
 
     def _check_bases(self, cls: type[Any], path: str) -> None:
-        """Refuse a class that has fields of a base as it was before it was defined again."""
+        """Raise SchemaError where a base class was redefined with other fields."""
         for base in cls.__mro__[1:]:
             later = successor(base)
             if later is base or _have_equal_fields(base, later, self.namespace):
@@ -193,7 +193,7 @@ class _Reader:
         )
 
     def read(self, hint: Any, scope: Scope, path: str, notes: list[str]) -> Shape:
-        """Return the shape of one hint; descriptions found on the way are added to `notes`."""
+        """Return the shape of one hint; descriptions in it are appended to `notes`."""
         if self.depth == MAX_DEPTH:
             raise too_deep(path)
         known = len(self.aliases)
@@ -255,7 +255,7 @@ class _Reader:
 
 
 def _check_bound(parameter: Any, argument: Any, scope: Scope, path: str) -> None:
-    """Refuse a type argument that is not what its type parameter is bound to."""
+    """Raise SchemaError where a type argument violates the bound of its type parameter."""
     bound: Any = getattr(parameter, "__bound__", None)
     allowed: tuple[Any, ...] = getattr(parameter, "__constraints__", ())
     allowed = allowed or (() if bound is None else (bound,))
@@ -264,9 +264,9 @@ def _check_bound(parameter: Any, argument: Any, scope: Scope, path: str) -> None
     kinds = [kind for one in allowed for kind in _kinds_of(one, scope, path)]
     for kind in _kinds_of(argument, scope, path):
         if not any(_is_kind(kind, other) for other in kinds):
-            wanted = " or ".join(type_name(one) for one in kinds)
+            expected = " or ".join(type_name(one) for one in kinds)
             raise SchemaError(
-                f"{parameter.__name__} of {scope.owner.__name__} is to be {wanted}, not "
+                f"{parameter.__name__} of {scope.owner.__name__} is to be {expected}, not "
                 f"{type_name(argument)}",
                 path=path,
                 hint=f"Give {scope.owner.__name__} another type, or loosen {parameter.__name__}.",
@@ -274,7 +274,7 @@ def _check_bound(parameter: Any, argument: Any, scope: Scope, path: str) -> None
 
 
 def _kinds_of(hint: Any, scope: Scope, path: str) -> list[Any]:
-    """Return the classes of which the values of a hint are."""
+    """Return the classes that the values of a hint may have."""
     hint = _resolved(hint, scope, path)
     origin = get_origin(hint)
     if origin is Annotated:
@@ -290,16 +290,16 @@ def _is_kind(kind: Any, other: Any) -> bool:
     if kind is other or other in (Any, object):
         return True
     if not isinstance(kind, type) or not isinstance(other, type):
-        return not isinstance(other, type)  # of what is no class nothing is known
+        return not isinstance(other, type)  # unknown where one is not a class
     if getattr(other, "_is_protocol", False) or (other is float and issubclass(kind, int)):
         return True
     return issubclass(kind, other) or issubclass(successor(kind), successor(other))
 
 
 def _have_equal_fields(one: type[Any], other: type[Any], namespace: Mapping[str, Any]) -> bool:
-    if getattr(one, "__parameters__", ()):  # read as it stands: what T is, is open
+    if getattr(one, "__parameters__", ()):  # compare the text: T is not bound
         return _written_fields(one) == _written_fields(other)
-    return are_alike(_Reader(namespace).whole(one, ()), _Reader(namespace).whole(other, ()))
+    return are_alike(_Reader(namespace).read_all(one, ()), _Reader(namespace).read_all(other, ()))
 
 
 def _written_fields(cls: type[Any]) -> list[tuple[str, str]]:
@@ -307,9 +307,9 @@ def _written_fields(cls: type[Any]) -> list[tuple[str, str]]:
 
 
 def _resolved(hint: Any, scope: Scope, path: str, aliases: list[Any] | None = None) -> Any:
-    """Return the hint behind strings, type parameters, NewType and type aliases.
+    """Resolve strings, type parameters, NewType and type aliases to the hint that they stand for.
 
-    The names on the way are added to `aliases`; SchemaError where one stands there already.
+    The names are appended to `aliases`. Raises SchemaError where one contains itself.
     """
     aliases = [] if aliases is None else aliases
     for _ in range(100):
@@ -337,7 +337,7 @@ def _resolved(hint: Any, scope: Scope, path: str, aliases: list[Any] | None = No
 
 
 def _closed(argument: Any, scope: Scope, path: str) -> Any:
-    """Return a type argument that no longer depends on where it was written."""
+    """Return a type argument with its strings and type parameters resolved in `scope`."""
     if isinstance(argument, str | ForwardRef | TypeVar):
         return _resolved(argument, scope, path)
     parameters: tuple[Any, ...] = getattr(argument, "__parameters__", ())
@@ -347,7 +347,7 @@ def _closed(argument: Any, scope: Scope, path: str) -> Any:
 
 
 def _union_of(members: Iterable[Shape]) -> Shape:
-    """Return the members as one shape: each once, the Literals joined, None last."""
+    """Return the members as one shape: without duplicates, Literals merged, None last."""
     values: list[Scalar] = []
     rest: list[Shape] = []
     has_null = False
@@ -423,7 +423,7 @@ def _check_scalar(value: Any, where: str, path: str) -> None:
         case int() | float():
             if abs(value) <= MAX_EXACT:  # which NaN is not either
                 return
-            problem = f"{where} holds {found(value)}, which not every JSON reader keeps"
+            problem = f"{where} holds {describe_value(value)}, which not every JSON reader keeps"
             cure = "Use a number between -2**53 and 2**53, or a str."
         case _:
             problem = f"{where} holds a {type(value).__name__}"
@@ -448,7 +448,7 @@ def _is_dataclass(cls: type[Any], path: str) -> bool:
 
 
 def _check_constants(cls: type[Any], path: str) -> None:
-    """Refuse a constant that is a type hint: a colon was meant."""
+    """Raise SchemaError for a class constant that is a type hint: a colon is missing."""
     annotated = inspect.get_annotations(cls)
     for name, value in vars(cls).items():
         is_hint = get_origin(value) is not None or (isinstance(value, type) and value in _PLAIN)
@@ -457,9 +457,9 @@ def _check_constants(cls: type[Any], path: str) -> None:
 
 
 def _check_constructor(cls: type[Any], path: str) -> None:
-    """Refuse a class that cannot be made from its fields by name."""
+    """Raise SchemaError where the constructor does not take the fields by name."""
     names = {one.name for one in dataclasses.fields(cls) if one.init}
-    is_bare = cls.__init__ is object.__init__  # whose signature says that it takes anything
+    is_bare = cls.__init__ is object.__init__  # its signature claims to take anything
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     parameters = [] if is_bare else parameters
     takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
@@ -491,7 +491,7 @@ def _check_constructor(cls: type[Any], path: str) -> None:
 
 
 def _doc_of(cls: type[Any]) -> str:
-    """Return the docstring that the user wrote, not the signature that @dataclass writes."""
+    """Return the user's docstring; the signature that @dataclass generates is not one."""
     doc = vars(cls).get("__doc__")
     if not isinstance(doc, str):
         return ""
@@ -504,9 +504,9 @@ def _doc_of(cls: type[Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where a hint was written: in which class, with which type arguments.
+    """Where a hint was written: its class and that class's type arguments.
 
-    `namespace` holds names that the caller of `schema_of` knows and the class's module does not.
+    `namespace` holds additional names from the caller of `schema_of`.
     """
 
     owner: type[Any]
@@ -514,7 +514,7 @@ class Scope:
     namespace: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def evaluate(self, text: str, path: str) -> Any:
-        """Return the hint that `text` spells. Raises SchemaError for an unknown name."""
+        """Evaluate a string hint. Raises SchemaError for an unknown name."""
         unknown, known = "", set[str]()
         for names in self._namespaces():
             known |= {name for name in names if not name.startswith("_")}
@@ -541,7 +541,7 @@ class Scope:
         )
 
     def argument(self, parameter: TypeVar, path: str) -> Any:
-        """Return what stands for a type parameter here."""
+        """Return the argument of a type parameter. Raises SchemaError where it has none."""
         bound = self.bindings.get(parameter, parameter)
         if bound is parameter:
             bound = getattr(parameter, "__default__", parameter)
@@ -554,7 +554,7 @@ class Scope:
         return bound
 
     def _namespaces(self) -> Iterator[Mapping[str, Any]]:
-        """Yield what the class itself sees, then what callers in the same module see."""
+        """Yield the names visible to the class, then those visible to callers in its module."""
         module = sys.modules.get(self.owner.__module__)
         outer = vars(module) if module else {}
         own: dict[str, Any] = {
@@ -581,7 +581,7 @@ class Scope:
 
 
 def bindings_of(cls: type[Any], arguments: tuple[Any, ...]) -> dict[type[Any], dict[Any, Any]]:
-    """Return for `cls` and each generic base what its type parameters stand for."""
+    """Return the arguments of the type parameters of `cls` and of each generic base."""
     found: dict[type[Any], dict[Any, Any]] = {}
 
     def bind(origin: type[Any], args: tuple[Any, ...]) -> None:
@@ -635,7 +635,7 @@ def _class_bodies(owner: type[Any], outer: Mapping[str, Any]) -> Iterator[dict[s
 
 
 def _literal_meant(text: str) -> str:
-    """Return what to write for `"good, bad"`, which lists texts and names no type."""
+    """Return the Literal to suggest for `"good, bad"`, which lists texts and names no type."""
     words = [word.strip() for word in re.split(r"[,/]", text.strip("\"'"))]
     if len(words) < 2 or not all(re.fullmatch(r"[\w -]+", word) for word in words):
         return ""
@@ -644,10 +644,10 @@ def _literal_meant(text: str) -> str:
 
 
 def bound_class(cls: type[Any]) -> type[Any] | None:
-    """Return the class that the module and the name of `cls` lead to now; None for no class."""
+    """Return the class that is now bound to the module and name of `cls`, None where none is."""
     name = cls.__qualname__
     module = sys.modules.get(cls.__module__)
-    if module is None or "<" in name:  # of a function, whose names nobody else can see
+    if module is None or "<" in name:  # a local class: its name is not reachable
         return None
     found: Any = vars(module).get(name)
     if "." in name:
@@ -658,9 +658,9 @@ def bound_class(cls: type[Any]) -> type[Any] | None:
 
 
 def successor(kind: Any) -> Any:
-    """Return the class that was defined under the same name after `kind`, else `kind` itself.
+    """Return the class that redefined `kind` under the same name, else `kind` itself.
 
-    Of a generic dataclass with arguments, the arguments are replaced too.
+    The arguments of a generic dataclass are replaced too.
     """
     if not isinstance(kind, type) or get_args(kind):
         return _with_arguments(kind)
@@ -686,30 +686,30 @@ def _with_arguments(kind: Any) -> Any:
 
 
 def _is_of_a_statement(cls: type[Any]) -> bool:
-    """Say whether a `class` statement made `cls`, and so bound it to its name once.
+    """Return whether a `class` statement made `cls`, and so bound it to its name once.
 
-    Such a body begins by setting `__module__`; dataclasses that functions make get it at their
-    end. Of an Enum it cannot be told: their names are taken for theirs.
+    The body of such a class starts by setting `__module__`; dataclasses made by functions set it
+    last. An Enum does not show it and is assumed to come from a statement.
     """
     return issubclass(cls, Enum) or next(iter(vars(cls)), None) == "__module__"
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What some classes were when a schema was made of them."""
+    """The definitions of some classes at the time a schema was made of them."""
 
     parts: tuple[tuple[type[Any], object, type[Any] | None], ...]
 
     @classmethod
     def of(cls, classes: Iterable[type[Any]]) -> Stamp:
-        """Take the stamp of classes as they are now."""
+        """Return the stamp of the current definitions."""
         parts = tuple((one, definition_of(one), bound_class(one)) for one in classes)
         _BOUND.update(one for one, _, bound in parts if one is bound)
         return cls(parts)
 
     @property
     def is_current(self) -> bool:
-        """Whether none of the classes was changed or defined again. Takes microseconds."""
+        """Whether none of the classes was changed or redefined. Takes microseconds."""
         for cls, definition, bound in self.parts:
             if definition_of(cls) is not definition or bound_class(cls) is not bound:
                 return False
@@ -717,7 +717,7 @@ class Stamp:
 
 
 def definition_of(cls: type[Any]) -> object:
-    """Return an object that is another one when a reload has changed the class in place."""
+    """Return an object whose identity changes when a reload changes the class in place."""
     attributes = vars(cls)
     found = attributes.get("__dataclass_fields__")
     return attributes.get("_member_map_") if found is None else found

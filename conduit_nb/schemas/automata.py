@@ -1,7 +1,7 @@
-r"""Regular expressions as automata: how a text that has begun to match can be brought to its end.
+r"""Regular expressions as automata that complete a text which matches so far.
 
-Takes the form that `patterns.common_regex` gives: characters, classes, groups that do not capture,
-`|` and repetition, without anchors.
+Takes the form that `patterns.common_regex` returns: characters, classes, non-capturing groups, `|`
+and repetition, without anchors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeAlias
 MAX_STATES = 20_000
 LAST_CODE = 0x10FFFF
 PREFERRED = "a0 -_.A"
-"""Characters to write where any of several would do, the first that fits."""
+"""Characters to prefer where several match, in this order."""
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 States: TypeAlias = frozenset[int]
@@ -27,7 +27,7 @@ _ANY: Ranges = ((0, LAST_CODE),)
 
 
 class TooLargeError(Exception):
-    """The automaton of an expression has too many states to be of use."""
+    """The expression needs more than MAX_STATES states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class _Arc:
 
 
 class Automaton:
-    """Matches whole texts; with `is_open_before` or `is_open_after` anything may stand there.
+    """Matches whole texts; `is_open_before` and `is_open_after` allow any text before and after.
 
-    Raises TooLargeError where the expression repeats too much.
+    Raises TooLargeError where the expression needs more than MAX_STATES states.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Automaton:
         self._stretched = lru_cache(64)(self._stretch)
 
     def advance(self, states: States, text: str) -> States:
-        """Return where `text` leads to from `states`; empty where it does not match."""
+        """Return the states after reading `text`; empty where it does not match."""
         for char in text:
             code = ord(char)
             states = self._closed(
@@ -73,11 +73,11 @@ class Automaton:
         return states
 
     def matches(self, states: States) -> bool:
-        """Say whether the text may end here."""
+        """Return whether the text read so far is a whole match."""
         return self._end in states
 
     def choices(self, states: States, low: int, high: int) -> list[str]:
-        """Return a character for each way on from `states` with a code between the two."""
+        """Return a character with a code from `low` to `high` for each transition from `states`."""
         found = {
             preferred(_common(arc.ranges, low, high))
             for state in states
@@ -85,15 +85,15 @@ class Automaton:
         }
         return sorted(char for char in found if char)
 
-    def completion(self, states: States, least: int, most: int | None) -> str | None:
-        """Return the shortest rest of `least` to `most` characters; None where there is none."""
+    def completion(self, states: States, min_length: int, max_length: int | None) -> str | None:
+        """Return the shortest completion of `min_length` to `max_length` characters, or None."""
         known = [(self._steps[state], state) for state in states if state in self._steps]
         if not known:
             return None
         (steps, _, _), state = min(known)
-        if steps < least:
-            return self._stretched(states, least, most)
-        if most is not None and steps > most:
+        if steps < min_length:
+            return self._stretched(states, min_length, max_length)
+        if max_length is not None and steps > max_length:
             return None
         chars: list[str] = []
         while state != self._end:
@@ -109,18 +109,18 @@ class Automaton:
         return len(self._arcs) - 1
 
     def new(self, *, after: int | None = None) -> int:
-        """Add a state, which may be reached from `after` without a character."""
+        """Add a state, reached from `after` without reading a character."""
         state = self._state()
         if after is not None:
             self._skips[after].append(state)
         return state
 
     def skip(self, origin: int, target: int) -> None:
-        """Let `target` be reached from `origin` without a character."""
+        """Add a transition from `origin` to `target` that reads no character."""
         self._skips[origin].append(target)
 
     def arc(self, origin: int, ranges: Ranges) -> int:
-        """Return a new state that one character in `ranges` leads to."""
+        """Add a state, reached from `origin` by one character in `ranges`."""
         target = self._state()
         self._arcs[origin].append(_Arc(ranges, target))
         return target
@@ -141,7 +141,7 @@ class Automaton:
         return frozenset(closed)
 
     def _steps_to_end(self) -> dict[int, tuple[int, str, int]]:
-        """Return for each state how many characters lead to the end, and the first step there."""
+        """Return the shortest way to the end from each state: its length and its first step."""
         back: dict[int, list[tuple[int, str, int]]] = {}
         for origin, arcs in enumerate(self._arcs):
             for arc in arcs:
@@ -161,13 +161,13 @@ class Automaton:
                     heapq.heappush(waiting, (count + cost, origin))
         return steps
 
-    def _stretch(self, states: States, least: int, most: int | None) -> str | None:
-        """Return the shortest rest where the shortest of all would be too short."""
-        limit = least + len(self._arcs) if most is None else most
+    def _stretch(self, states: States, min_length: int, max_length: int | None) -> str | None:
+        """Return the shortest completion where the overall shortest is below `min_length`."""
+        limit = min_length + len(self._arcs) if max_length is None else max_length
         layers: list[dict[int, tuple[int, str]]] = []
         here: States = states
         for count in range(limit + 1):
-            if count >= least and self._end in here:
+            if count >= min_length and self._end in here:
                 return self._traced(layers, count)
             came: dict[int, tuple[int, str]] = {}
             for state in sorted(here):
@@ -193,7 +193,7 @@ class Automaton:
 
 
 class _Parser:
-    """Builds the states of an expression, from left to right."""
+    """Parses an expression from left to right and adds its states to the automaton."""
 
     def __init__(self, regex: str, automaton: Automaton) -> None:
         self.at: int = 0
@@ -201,7 +201,7 @@ class _Parser:
         self._automaton = automaton
 
     def branches(self, origin: int) -> int:
-        """Read up to the end or a closing bracket; return the state behind it."""
+        """Parse up to the end or a closing bracket; return the state after it."""
         end = self._automaton.new()
         while True:
             state = self._automaton.new(after=origin)
@@ -213,27 +213,27 @@ class _Parser:
             self.at += 1
 
     def _repeated(self, origin: int) -> int:
-        """Read one atom and its quantifier; the atom is read anew for each time it must come."""
+        """Parse one atom and its quantifier; the atom is parsed again for each repetition."""
         begin = self.at
         state = self._atom(origin)
         after = self.at
-        least, most = self._quantifier()
+        min_count, max_count = self._quantifier()
         behind = self.at
         automaton = self._automaton
-        if (least, most) == (1, 1):
+        if (min_count, max_count) == (1, 1):
             return state
         state = origin
-        for _ in range(least):
+        for _ in range(min_count):
             self.at = begin
             state = self._atom(automaton.new(after=state))
-        if most is None:
+        if max_count is None:
             self.at = begin
             loop = automaton.new(after=state)
             automaton.skip(self._atom(automaton.new(after=loop)), loop)
             state = loop
         else:
             end = automaton.new(after=state)
-            for _ in range(most - least):
+            for _ in range(max_count - min_count):
                 self.at = begin
                 state = self._atom(automaton.new(after=state))
                 automaton.skip(state, end)
@@ -301,7 +301,7 @@ class _Parser:
 
 
 def preferred(ranges: Ranges) -> str:
-    """Return the plainest character in `ranges`; nothing where there is none that can be text."""
+    """Return the most common character in `ranges`, "" where none may stand in text."""
     for char in PREFERRED:
         if any(low <= ord(char) <= high for low, high in ranges):
             return char

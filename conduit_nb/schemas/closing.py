@@ -37,7 +37,7 @@ from conduit_nb.schemas.patterns import anchored, common_regex
 from conduit_nb.schemas.reader import Array, JsonReader, Object, Part
 
 TYPES = ("null", "boolean", "integer", "number", "string", "array", "object")
-SILENT = {
+ANNOTATIONS = {
     "$schema",
     "$id",
     "$comment",
@@ -59,19 +59,21 @@ KEYWORDS = {
     "array": {"items", "prefixItems", "minItems", "maxItems"},
     "object": {"properties", "required", "additionalProperties", "minProperties", "maxProperties"},
 }
-MOST_REPEATS = 100_000
+MAX_MIN_COUNT = 100_000
+"""The largest minLength, minItems or minProperties that is completed."""
 
 
 class Completer:
-    """Ends texts that a JSON Schema describes. Immutable: may be used from any thread.
+    """Completes partial JSON of one JSON Schema. Immutable and thread-safe.
 
-    Raises SchemaError where the schema has no value, or a keyword that is not known here.
+    Raises SchemaError where the schema has no value, or an unknown keyword.
     """
 
     def __init__(self, json_schema: Mapping[str, Any], *, strict: bool = True) -> None:
-        """Make what ends texts; `strict` looks first for an end of what grammars write.
+        """Compile the schema; `strict` tries first what a grammar would write.
 
-        They write numbers within bounds in one way only, which tells members of a union apart.
+        Grammars write numbers within bounds in one way only, which can decide between the members
+        of a union.
         """
         self._json_schema = json_schema
         self._is_strict = strict
@@ -88,21 +90,21 @@ class Completer:
                 hint="Make the property that refers back optional, or allow null there.",
             )
         self.shortest = shortest
-        self._level_bytes = max(node.most_bytes() for node in nodes)
+        self._level_bytes = max(node.max_bytes() for node in nodes)
 
     def most_bytes(self, reader: JsonReader) -> int:
-        """Return a length that the closing of what was read does not exceed; costs nothing."""
+        """Return an upper bound for the length of the closing; fast."""
         return (len(reader.open_parts) + 1) * self._level_bytes
 
     def closing(self, text: str) -> str | None:
-        """Return the shortest text that makes a whole value of `text`; None where there is none."""
+        """Return the shortest text that completes `text`, None where it cannot be completed."""
         reader = JsonReader()
         reader.feed(text)
         closing = self.closing_of(reader)
         return None if closing is None else closing.decode()
 
     def closing_of(self, reader: JsonReader, half: bytes = b"") -> bytes | None:
-        """Return the same for what was read, and the bytes of a character that is not whole."""
+        """Return the closing of what was read, followed by `half`: the bytes of a cut character."""
         closing = self._found(reader, half)
         if closing is None and self._is_strict and not reader.is_broken:
             return self._loose._found(reader, half)
@@ -142,7 +144,7 @@ class Completer:
         return closing.encode()[len(half) :]
 
     def choices(self, reader: JsonReader) -> Iterator[tuple[str, Part]]:
-        """Yield the whole values that are one of a few fixed ones, each with its JSON pointer."""
+        """Yield the complete values of enums and booleans, each with its JSON pointer."""
         if reader.is_broken or reader.root is None:
             return
         waiting: list[tuple[str, Part, Nodes]] = [("", reader.root, self._root)]
@@ -157,9 +159,9 @@ class Completer:
                 yield pointer, part
 
     def _around(self, part: Part, candidates: Nodes) -> tuple[list[_Level], Nodes]:
-        """Return what `part` may be, and what the value may be that is open in it.
+        """Return the candidates for an open `part`, and those for the open value inside it.
 
-        Both stay the same, and are kept, as long as that value is open.
+        Both are cached until that inner value ends.
         """
         last = _last(part)
         kept: tuple[str | int, list[_Level], Nodes] | None = part.notes.get(self)
@@ -176,7 +178,7 @@ class Completer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Level:
-    """What an open list or object may be: how it ends, and what the value in it may be."""
+    """A candidate for an open list or object: its closing, and candidates for the inner value."""
 
     node: Node
     rest: str
@@ -184,12 +186,12 @@ class _Level:
 
 
 def shortest_record(json_schema: Mapping[str, Any]) -> str:
-    """Return the shortest value that fits a JSON Schema, as compact JSON. Raises SchemaError."""
+    """Return the shortest value of a JSON Schema as compact JSON. Raises SchemaError."""
     return Completer(json_schema).shortest
 
 
 def _values(part: Part) -> list[tuple[str | int, Part]]:
-    """Return what is in `part`, each with its key or its index."""
+    """Return the values in `part`, each with its key or index."""
     match part:
         case Array(items=items):
             return list(enumerate(items))
@@ -200,7 +202,7 @@ def _values(part: Part) -> list[tuple[str | int, Part]]:
 
 
 def _inside(node: Node, at: str | int) -> Nodes:
-    """Return what may stand in a `node` at a key or an index."""
+    """Return the nodes that `node` allows at a key or an index."""
     match node, at:
         case ArrayNode(), int():
             return node.inside(at)
@@ -211,7 +213,7 @@ def _inside(node: Node, at: str | int) -> Nodes:
 
 
 def _last(part: Part) -> str | int:
-    """Return where the last value in `part` stands; -1 where there is none."""
+    """Return the key or index of the last value in `part`, -1 where there is none."""
     match part:
         case Array(items=items):
             return len(items) - 1
@@ -233,17 +235,16 @@ def _shortest_among(closings: Mapping[Node, str], nodes: Nodes) -> str | None:
 def to_nodes(
     json_schema: Mapping[str, Any], *, strict: bool = False
 ) -> tuple[list[Node], list[Node]]:
-    """Return what a value may be, and all nodes, those inside of others as well.
+    """Return the nodes that a value may match, and all nodes, inner ones included.
 
-    `strict` takes numbers only as grammars write them. Raises SchemaError where a keyword is not
-    known here.
+    `strict` accepts numbers only as grammars write them. Raises SchemaError for an unknown keyword.
     """
     compiler = _Compiler(json_schema, strict=strict)
     return compiler.compiled(json_schema), compiler.made
 
 
 class _Compiler:
-    """Makes the nodes of a schema, those of each reference once."""
+    """Builds the nodes of a schema; those of each reference once."""
 
     def __init__(self, root: Mapping[str, Any], *, strict: bool) -> None:
         self.made: list[Node] = []
@@ -254,14 +255,14 @@ class _Compiler:
         self._unfilled: deque[Callable[[], None]] = deque()
 
     def compiled(self, schema: object) -> list[Node]:
-        """Return what a value of `schema` may be, with all nodes inside."""
+        """Return the nodes that a value of `schema` may match, with all inner nodes built."""
         nodes = self.nodes(schema)
-        while self._unfilled:  # not at once: a reference may lead back to what is being made
+        while self._unfilled:  # deferred: a reference may be recursive
             self._unfilled.popleft()()
         return nodes
 
     def nodes(self, schema: object) -> list[Node]:
-        """Return what a value of `schema` may be, alternatives side by side."""
+        """Return the nodes that a value of `schema` may match, alternatives flattened."""
         match schema:
             case True:
                 return self._any()
@@ -275,7 +276,7 @@ class _Compiler:
     def _described(self, schema: Mapping[str, Any]) -> list[Node]:
         if isinstance(schema.get("$ref"), str):
             return self._referred(schema["$ref"], schema)
-        for name in ("anyOf", "oneOf"):  # the grammar sees to it that only one of them fits
+        for name in ("anyOf", "oneOf"):  # the grammar excludes the others of a oneOf
             if isinstance(schema.get(name), list):
                 _refuse_others(schema, {name})
                 found = [node for member in schema[name] for node in self.nodes(member)]
@@ -327,8 +328,8 @@ class _Compiler:
                 whole = kind == "integer"
                 return self._made(NumberNode(_bounds(schema), whole=whole, strict=self._strict))
             case "string":
-                least, most = _counts(schema, "minLength", "maxLength")
-                return self._made(TextNode(_automaton(schema), least, most))
+                min_length, max_length = _counts(schema, "minLength", "maxLength")
+                return self._made(TextNode(_automaton(schema), min_length, max_length))
             case "array":
                 return self._array(schema)
             case _:
@@ -434,19 +435,19 @@ def _bound(
     return bound, any(is_open for value, is_open in given if value == bound)
 
 
-def _counts(schema: Mapping[str, Any], least: str, most: str) -> tuple[int, int | None]:
-    low, high = schema.get(least, 0), schema.get(most)
-    for name, value in ((least, low), (most, high)):
+def _counts(schema: Mapping[str, Any], min_name: str, max_name: str) -> tuple[int, int | None]:
+    low, high = schema.get(min_name, 0), schema.get(max_name)
+    for name, value in ((min_name, low), (max_name, high)):
         if value is not None and (not isinstance(value, int) or value < 0):
             raise _unknown(f"{name} {value!r:.40}")
-    if low > MOST_REPEATS:
-        raise _unknown(f"{least} {low}")
+    if low > MAX_MIN_COUNT:
+        raise _unknown(f"{min_name} {low}")
     return low, high
 
 
 def _refuse_others(schema: Mapping[str, Any], known: set[str]) -> None:
     for name in schema:
-        if name not in known and name not in SILENT:
+        if name not in known and name not in ANNOTATIONS:
             raise _unknown(f"{name!r:.40}")
 
 

@@ -42,8 +42,8 @@ from conduit_nb.schemas.formats import (
 )
 from conduit_nb.schemas.patterns import anchored
 from conduit_nb.schemas.problems import (
-    OWN,
-    found,
+    CUSTOM_ERROR,
+    describe_value,
     lone_surrogates,
     long_numbers,
     to_path,
@@ -74,18 +74,19 @@ from conduit_nb.schemas.shapes import (
 )
 from conduit_nb.schemas.unions import json_chooser, python_chooser
 
-MAX_DEPTH = 200
-"""How deep lists, dicts and records nest in one text; JSON readers stop soon after."""
 T = TypeVar("T")
-MOST_SAID = 300
-"""How much of a foreign error's text is shown."""
+
+MAX_DEPTH = 200
+"""How deep lists, dicts and records may nest in one text; JSON readers stop soon after."""
+MAX_ERROR_TEXT = 300
+"""How many characters of a user's own error are shown."""
 
 
 class Codec:
     """Reads and writes the records of one schema."""
 
     def __init__(self, root: Record) -> None:
-        """Build both validators. Raises SchemaError where a pattern or a default cannot be."""
+        """Build both validators. Raises SchemaError for an invalid pattern or default."""
         self._root = root
         try:
             self._reader = json_reader(root)
@@ -108,20 +109,22 @@ class Codec:
             errors = err.errors(include_url=False)
             problems = to_problems(errors, self._root)
             if errors[0]["type"] in ("json_invalid", "string_unicode"):
-                said = str(errors[0].get("ctx", {}).get("error", ""))
-                problems = tuple(replace(one, path=_place_of(text, one, said)) for one in problems)
+                reason = str(errors[0].get("ctx", {}).get("error", ""))
+                problems = tuple(
+                    replace(one, path=_error_path(text, one, reason)) for one in problems
+                )
                 raise ValidationError(problems, subject="text", text=text) from err
         problems += duplicate_keys(text)
         if problems:
             raise ValidationError(problems, subject="text", text=text)
         return record
 
-    def take_apart(self, record: Any) -> Any:
-        """Return `record` as JSON values, checked. Raises ValidationError."""
+    def to_json_values(self, record: Any) -> Any:
+        """Return `record` as JSON values. Raises ValidationError where it does not fit."""
         return self._checked(record)[0]
 
     def write(self, record: Any) -> str:
-        """Return `record` as compact JSON, checked. Raises ValidationError."""
+        """Return `record` as compact JSON. Raises ValidationError where it does not fit."""
         return self._checked(record)[1]
 
     def _checked(self, record: Any) -> tuple[Any, str]:
@@ -138,7 +141,7 @@ class Codec:
             raise ValidationError(problems, subject=self._root.name) from err
         try:
             text = json_text(value)
-        except ValueError as err:  # Python writes no more digits than sys says
+        except ValueError as err:  # beyond sys.get_int_max_str_digits()
             raise ValidationError(long_numbers(value), subject=self._root.name) from err
         if text is None:
             message = f"nests deeper than {MAX_DEPTH} levels"
@@ -152,7 +155,7 @@ class Codec:
 def json_text(value: Any, depth: int = 0) -> str | None:
     """Return JSON values as compact text, or None where they nest deeper than MAX_DEPTH.
 
-    Numbers have no exponent and DEL is escaped, because that is what grammars know.
+    Numbers have no exponent and DEL is escaped, as the grammars of such schemas require.
     """
     if isinstance(value, str):
         return encode_basestring(value).replace("\x7f", "\\u007f")
@@ -181,35 +184,37 @@ _CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
 def duplicate_keys(text: str) -> tuple[Problem, ...]:
-    """Return a problem for every key that stands twice in one object of a valid JSON text."""
+    """Return a problem for each duplicate key of an object in a valid JSON text."""
     try:
-        _ONE_OF_EACH.decode(text)
-    except _DoubledError:
-        return _doubled(text)
+        _UNIQUE_KEYS.decode(text)
+    except _DuplicateKeyError:
+        return _duplicates_in(text)
     return ()
 
 
-class _DoubledError(Exception):
-    """A key stands twice in one object."""
+class _DuplicateKeyError(Exception):
+    """An object has a duplicate key."""
 
 
-def _one_of_each(pairs: list[tuple[str, Any]]) -> None:
+def _require_unique_keys(pairs: list[tuple[str, Any]]) -> None:
     if len(dict(pairs)) < len(pairs):
-        raise _DoubledError
+        raise _DuplicateKeyError
 
 
-# Numbers are not looked at: float takes digits without end.
-_ONE_OF_EACH = json.JSONDecoder(object_pairs_hook=_one_of_each, parse_int=float)
+# Integers are read as float, which has no limit of digits; the values are not used.
+_UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=_require_unique_keys, parse_int=float)
 
 
-def _doubled(text: str) -> tuple[Problem, ...]:
-    doubled: dict[int, tuple[dict[str, Any], list[str]]] = {}  # the value stays alive, and its id
+def _duplicates_in(text: str) -> tuple[Problem, ...]:
+    duplicated: dict[
+        int, tuple[dict[str, Any], list[str]]
+    ] = {}  # the value is kept, so that its id is not reused
 
     def to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
             counts = Counter(key for key, _ in pairs)
-            doubled[id(value)] = (value, [key for key, count in counts.items() if count > 1])
+            duplicated[id(value)] = (value, [key for key, count in counts.items() if count > 1])
         return value
 
     whole = json.loads(text, object_pairs_hook=to_object, parse_int=float)
@@ -218,32 +223,32 @@ def _doubled(text: str) -> tuple[Problem, ...]:
             path=to_path([*keys, key]), message="the key stands there twice", kind="duplicate_key"
         )
         for keys, value in _objects(whole, [])
-        if id(value) in doubled
-        for key in doubled[id(value)][1]
+        if id(value) in duplicated
+        for key in duplicated[id(value)][1]
     )
 
 
 def _objects(value: Any, keys: list[str | int]) -> list[tuple[list[str | int], Any]]:
-    found_: list[tuple[list[str | int], Any]] = []
+    objects: list[tuple[list[str | int], Any]] = []
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value)
-        found_.append((keys, items))
+        objects.append((keys, items))
         for key, item in items.items():
-            found_ += _objects(item, [*keys, key])
+            objects += _objects(item, [*keys, key])
     elif isinstance(value, list):
         for index, item in enumerate(cast("list[Any]", value)):
-            found_ += _objects(item, [*keys, index])
-    return found_
+            objects += _objects(item, [*keys, index])
+    return objects
 
 
-def _place_of(text: str, problem: Problem, said: str) -> str:
-    """Return where in its values a text stops being JSON, for what JSON writers do write.
+def _error_path(text: str, problem: Problem, reason: str) -> str:
+    """Return the path of a value that the JSON parser rejects although JSON writers write it.
 
-    Numbers of many digits, of which the parser `said` so, and halves of characters have a place;
-    for other mistakes the column that the message names says more.
+    These are numbers with too many digits, by the parser's `reason`, and lone surrogates.
+    For other errors return the problem's own path: the message names the column.
     """
-    half = _HALF.search(text)
-    long = _LONG_NUMBER.search(text) if "number" in said else None
+    half = _SURROGATE.search(text)
+    long = _LONG_NUMBER.search(text) if "number" in reason else None
     mistake = long or half
     if mistake is None:
         return problem.path
@@ -253,13 +258,13 @@ def _place_of(text: str, problem: Problem, said: str) -> str:
 
 
 _LONG_NUMBER = re.compile(r"[0-9]{4000}")
-_HALF = re.compile(
+_SURROGATE = re.compile(
     r"(?<!\\)(?:\\\\)*\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F])|[\ud800-\udfff]"
 )
 
 
 def _check_defaults(root: Record) -> None:
-    """Refuse a default that is not of the field's own type."""
+    """Raise SchemaError where a default does not fit the type of its field."""
     fields = [
         (f"{path}.{field.name}", field)
         for path, shape, is_new in walk(root)
@@ -289,7 +294,7 @@ def _check_defaults(root: Record) -> None:
 
 
 def _broken_pattern(root: Record, cause: CoreSchemaError) -> SchemaError:
-    """Return which pattern the validator cannot be built with."""
+    """Return the error that names the pattern with which the validator cannot be built."""
     for path, shape, _ in walk(root):
         if isinstance(shape, Str) and shape.pattern is not None:
             try:
@@ -304,25 +309,25 @@ def _broken_pattern(root: Record, cause: CoreSchemaError) -> SchemaError:
 
 
 def json_reader(root: Record) -> SchemaValidator:
-    """Return what reads JSON text into a record. Raises pydantic_core.SchemaError."""
+    """Build the validator that reads JSON text into a record. Raises pydantic_core.SchemaError."""
     return _Reader().validator(root)
 
 
 def value_reader(shape: Shape) -> SchemaValidator:
-    """Return what reads JSON text into a value of one shape."""
+    """Build the validator that reads JSON text into a value of one shape."""
     return _Reader().validator(shape)
 
 
 def record_writer(root: Record, *, takes_foreign: bool = False) -> SchemaValidator:
-    """Return what takes a record apart into JSON values. Raises pydantic_core.SchemaError.
+    """Build the validator that turns a record into JSON values. Raises pydantic_core.SchemaError.
 
-    With `takes_foreign` values of numpy and pandas are taken for plain ones, which takes longer.
+    `takes_foreign` converts values of numpy and pandas, which is slower.
     """
     return _Writer(takes_foreign=takes_foreign).validator(root)
 
 
 def value_writer(shapes: dict[str, Shape]) -> SchemaValidator:
-    """Return what takes a dict of values apart, each of its own shape."""
+    """Build the validator that turns a dict of values, each of its own shape, into JSON values."""
     builder = _Writer(takes_foreign=True)
     fields = {
         name: core_schema.typed_dict_field(builder.schema(shape)) for name, shape in shapes.items()
@@ -331,7 +336,7 @@ def value_writer(shapes: dict[str, Shape]) -> SchemaValidator:
 
 
 class _Builder(ABC):
-    """What reading and writing have in common. `definitions` holds every record once."""
+    """Base of the reading and the writing builder. `definitions` holds every record once."""
 
     def __init__(self) -> None:
         self.definitions: dict[int, CoreSchema] = {}
@@ -342,7 +347,7 @@ class _Builder(ABC):
         return self.closed(self.schema(root))
 
     def closed(self, schema: CoreSchema) -> SchemaValidator:
-        while self.waiting:  # not at once: records may hold each other deeper than a stack is
+        while self.waiting:  # not recursively: records may nest deeper than the stack allows
             record = self.waiting.pop()
             definition = {**self.record(record), "ref": _reference_to(record)}
             self.definitions[id(record)] = cast("CoreSchema", definition)
@@ -411,7 +416,7 @@ class _Builder(ABC):
 
         def tag(value: Any) -> int | None:
             index = choose(value)
-            return None if index is None else -index - 1  # negative: never an index of a list
+            return None if index is None else -index - 1  # negative: distinct from list indices
 
         return core_schema.tagged_union_schema(
             {-index - 1: self.schema(member) for index, member in enumerate(union.members)},
@@ -420,7 +425,7 @@ class _Builder(ABC):
         )
 
     def typed_dict(self, record: Record, *, is_whole: bool) -> CoreSchema:
-        """Return the schema of a record's fields; `is_whole` demands those with a default too."""
+        """Return the schema of a record's fields; `is_whole` requires those with a default too."""
         return core_schema.typed_dict_schema(
             {
                 field.name: core_schema.typed_dict_field(
@@ -472,7 +477,7 @@ class _Reader(_Builder):
         holder = core_schema.typed_dict_schema(
             {"base64": core_schema.typed_dict_field(text)}, extra_behavior="forbid", strict=True
         )
-        return core_schema.no_info_after_validator_function(_only_value, holder)
+        return core_schema.no_info_after_validator_function(_base64_value, holder)
 
     def date(self) -> CoreSchema:
         return _read_with(read_date)
@@ -510,7 +515,7 @@ class _Writer(_Builder):
 
     def float(self, shape: Float) -> CoreSchema:
         number = core_schema.float_schema(strict=True, allow_inf_nan=False, **_bounds(shape.range))
-        exact = core_schema.no_info_before_validator_function(_exact, number)
+        exact = core_schema.no_info_before_validator_function(_require_exact, number)
         if shape.range == Range():
             return exact
         low = max((b for b in (shape.range.ge, shape.range.gt) if b is not None), default=None)
@@ -521,8 +526,8 @@ class _Writer(_Builder):
 
     def bytes(self, shape: Bytes) -> CoreSchema:
         if not shape.is_object:
-            return _take(bytes, write_base64)
-        return _take(bytes, lambda value: {"base64": write_base64(value)})
+            return _converted(bytes, write_base64)
+        return _converted(bytes, lambda value: {"base64": write_base64(value)})
 
     def date(self) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(_write_date)
@@ -538,7 +543,7 @@ class _Writer(_Builder):
 
     def record(self, record: Record) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
-            _taker(record), self.typed_dict(record, is_whole=True)
+            _record_reader(record), self.typed_dict(record, is_whole=True)
         )
 
     def chooser(self, union: Union) -> Callable[[Any], int | None]:
@@ -555,14 +560,14 @@ def _bounds(range_: Range) -> dict[str, Any]:
     return {name: bound for name, bound in dataclasses.asdict(range_).items() if bound is not None}
 
 
-def _misfit() -> PydanticCustomError:
-    """Return an error whose words come from the shape: expected this, got that."""
+def _mismatch() -> PydanticCustomError:
+    """Return an error whose message is made from the shape: expected this, got that."""
     return PydanticCustomError("misfit", "misfit")
 
 
-def _own(message: str, kind: ProblemKind = "mismatch") -> PydanticCustomError:
-    """Return an error that says it itself."""
-    return PydanticCustomError(OWN, "{message}", {"message": message, "kind": kind})
+def _custom_error(message: str, kind: ProblemKind = "mismatch") -> PydanticCustomError:
+    """Return an error with its own message."""
+    return PydanticCustomError(CUSTOM_ERROR, "{message}", {"message": message, "kind": kind})
 
 
 def _read_with(read: Callable[[str], Any]) -> CoreSchema:
@@ -570,26 +575,26 @@ def _read_with(read: Callable[[str], Any]) -> CoreSchema:
         try:
             return read(text)
         except ValueError as err:
-            raise _misfit() from err
+            raise _mismatch() from err
 
     return core_schema.no_info_after_validator_function(apply, core_schema.str_schema(strict=True))
 
 
-def _only_value(holder: dict[str, Any]) -> Any:
+def _base64_value(holder: dict[str, Any]) -> Any:
     return holder["base64"]
 
 
 def _lookup(table: dict[tuple[type[Any], Any], Any]) -> CoreSchema:
-    """Return a schema that takes exactly the JSON values in `table`: 1 is not true and not 1.0."""
+    """Return a schema that accepts only the JSON values in `table`: 1 is neither true nor 1.0."""
     for (kind, value), result in list(table.items()):
         if kind is float and value.is_integer():
-            table.setdefault((int, int(value)), result)  # a whole number is taken for a float
+            table.setdefault((int, int(value)), result)  # JSON may write a whole float as an int
     kinds = (bool, str, int, float)
 
     def choose(value: Any) -> Any:
         kind = next((kind for kind in kinds if isinstance(value, kind)), None)
         if kind is None or (kind, value) not in table:
-            raise _misfit()
+            raise _mismatch()
         return table[kind, value]
 
     return core_schema.no_info_plain_validator_function(choose)
@@ -604,44 +609,46 @@ def _constructor(record: Record) -> Callable[[dict[str, Any]], Any]:
             made = cls(**values)
         except ConduitError:
             raise
-        except Exception as err:  # a user's own __post_init__ raises what it likes
-            raise _own(f"{cls.__name__} refuses it: {_said(err)}", "raised") from err
+        except Exception as err:  # a __post_init__ may raise anything
+            raise _custom_error(f"{cls.__name__} refuses it: {_error_text(err)}", "raised") from err
         if kind is not None and hasattr(made, "__dict__"):
-            # As `Page[Item](...)` does it, but of a frozen dataclass too.
+            # `Page[Item](...)` sets it too, though not on a frozen dataclass.
             object.__setattr__(made, "__orig_class__", kind)
         return made
 
     return construct
 
 
-def _said(error: Exception) -> str:
-    """Return the type of a foreign error and its text, made safe and short."""
-    # Python's own way of writing errors survives a broken __str__.
+def _error_text(error: Exception) -> str:
+    """Return the type and the text of a user's error, made safe to show and shortened."""
+    # format_exception_only survives a broken __str__.
     text = " ".join("".join(format_exception_only(error)).split())
-    return f"{plain(text[:MOST_SAID])}{'…' if len(text) > MOST_SAID else ''}"
+    return f"{plain(text[:MAX_ERROR_TEXT])}{'…' if len(text) > MAX_ERROR_TEXT else ''}"
 
 
-def _taker(record: Record) -> Callable[[Any], dict[str, Any]]:
+def _record_reader(record: Record) -> Callable[[Any], dict[str, Any]]:
     names = [field.name for field in record.fields]
-    is_known = _Remembered(record)
+    is_known = _SameRecordCheck(record)
 
     def take(value: Any) -> dict[str, Any]:
         kind = cast("type[Any]", type(value))
         if kind is not record.cls and not is_known(kind):
             if type(value).__name__ == record.cls.__name__:
                 message = f"expected {record.name}, got one of another class of that name"
-                raise _own(message, "redefined")
-            raise _own(f"expected {record.name}, got {found(value)}")
+                raise _custom_error(message, "redefined")
+            raise _custom_error(f"expected {record.name}, got {describe_value(value)}")
         try:
             return {name: getattr(value, name) for name in names if hasattr(value, name)}
-        except Exception as err:  # a property of the user's raises what it likes
-            raise _own(f"{record.name} cannot be read: {_said(err)}", "raised") from err
+        except Exception as err:  # a property may raise anything
+            raise _custom_error(
+                f"{record.name} cannot be read: {_error_text(err)}", "raised"
+            ) from err
 
     return take
 
 
 def is_record_of(cls: type[Any], record: Record) -> bool:
-    """Say whether `cls` is the class of `record`, or another definition of it with equal fields."""
+    """Return whether `cls` is the class of `record`, or a redefinition of it with equal fields."""
     if cls is record.cls:
         return True
     if cls.__name__ != record.cls.__name__ or not dataclasses.is_dataclass(cls):
@@ -655,8 +662,8 @@ def is_record_of(cls: type[Any], record: Record) -> bool:
         return False
 
 
-class _Remembered:
-    """Remembers of other classes whether they define the same record, until they change."""
+class _SameRecordCheck:
+    """Checks whether a class defines the same record; cached until the class changes."""
 
     def __init__(self, record: Record) -> None:
         self._record = record
@@ -671,7 +678,7 @@ class _Remembered:
 
 
 def is_member_of(value: Any, choice: EnumChoice) -> bool:
-    """Say whether `value` is a member of the Enum, or the same member of another definition."""
+    """Return whether `value` is a member of the Enum, or the same member of a redefinition."""
     if isinstance(value, choice.cls):
         return True
     return (
@@ -682,7 +689,7 @@ def is_member_of(value: Any, choice: EnumChoice) -> bool:
 
 
 def _redefined(union: Union, value: Any) -> int | None:
-    """Return the member of which the class of `value` is another definition."""
+    """Return the index of the member whose class the class of `value` redefines."""
     kind = cast("type[Any]", type(value))
     for index, member in enumerate(union.members):
         is_record = isinstance(member, Record) and is_record_of(kind, member)
@@ -696,17 +703,17 @@ def _member_writer(choice: EnumChoice) -> CoreSchema:
         if not is_member_of(member, choice):
             if type(member).__name__ == choice.cls.__name__:
                 message = f"expected {choice.cls.__name__}, got a member of another Enum so named"
-                raise _own(message, "redefined")
-            raise _misfit()
+                raise _custom_error(message, "redefined")
+            raise _mismatch()
         return _plain_number(member.value)
 
     return core_schema.no_info_plain_validator_function(write)
 
 
-def _take(kind: type[T], write: Callable[[T], Any]) -> CoreSchema:
+def _converted(kind: type[T], write: Callable[[T], Any]) -> CoreSchema:
     def apply(value: Any) -> Any:
         if not isinstance(value, kind):
-            raise _misfit()
+            raise _mismatch()
         return write(value)
 
     return core_schema.no_info_plain_validator_function(apply)
@@ -714,31 +721,35 @@ def _take(kind: type[T], write: Callable[[T], Any]) -> CoreSchema:
 
 def _write_date(value: Any) -> str:
     if not isinstance(value, date) or isinstance(value, datetime):
-        raise _misfit()
+        raise _mismatch()
     return date.isoformat(value)
 
 
 def _write_datetime(value: Any) -> str:
     if not isinstance(value, datetime) or value != value:  # NaT of pandas
-        raise _misfit()
+        raise _mismatch()
     try:
         return write_datetime(value)
     except ValueError as err:
-        raise _own(
+        raise _custom_error(
             "expected an aware datetime, got a naive one: give it a tzinfo, e.g. timezone.utc"
         ) from err
     except OverflowError as err:
-        raise _own("expected a datetime that UTC can hold, with an offset of minutes") from err
+        raise _custom_error(
+            "expected a datetime that UTC can hold, with an offset of minutes"
+        ) from err
 
 
-def _exact(value: Any) -> Any:
+def _require_exact(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         try:
             is_exact = int(float(value)) == value
         except OverflowError:
             is_exact = False
         if not is_exact:
-            raise _own(f"expected float, got {found(value)}, which no float holds exactly")
+            raise _custom_error(
+                f"expected float, got {describe_value(value)}, which no float holds exactly"
+            )
     return value
 
 

@@ -1,12 +1,12 @@
-"""What stands beside a type in `Annotated`: constraints and a description.
+"""Read what follows the type in `Annotated`: constraints and a description.
 
     sku: Annotated[str, Pattern("[A-Z]{3}-[0-9]+"), "as printed on the label"]
     quantity: Annotated[int, Range(ge=1, le=99)]
     tags: Annotated[list[str], Length(max=5)]
 
 The objects of the package annotated_types (Ge, Gt, Le, Lt, Interval, MinLen, MaxLen, Len) and
-`typing_extensions.Doc` mean the same. Anything else is refused: a constraint that is passed over
-in silence is no constraint.
+`typing_extensions.Doc` mean the same. Anything else raises SchemaError, so that no constraint is
+silently ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from conduit_nb.errors import SchemaError
 from conduit_nb.schemas.automata import Automaton, TooLargeError
 from conduit_nb.schemas.formats import decimals_of
 from conduit_nb.schemas.patterns import common_regex
-from conduit_nb.schemas.problems import found, size_text
+from conduit_nb.schemas.problems import describe_value, size_text
 from conduit_nb.schemas.shapes import (
     Float,
     Int,
@@ -39,14 +39,16 @@ Constraint: TypeAlias = Length | Range | Pattern
 MAX_EXACT = 2**53
 MAX_FLOAT_BOUND = 10**15
 MAX_DECIMALS = 15
-MOST_NEEDED = 100_000
-"""What more must have than that cannot be closed: see closing.MOST_REPEATS."""
-MOST_ALLOWED = 2**31 - 1
-MOST_TRIED = 2_000
+MAX_MIN_LENGTH = 100_000
+"""The largest `Length.min`: records that need more cannot be completed (closing.MAX_MIN_COUNT)."""
+MAX_MAX_LENGTH = 2**31 - 1
+"""The largest `Length.max`, as in the grammar engine."""
+MAX_CHECKED_LENGTH = 2_000
+"""The largest `Length.min` that is checked against a pattern: the check takes time."""
 
 
 def to_constraint(extra: Any, path: str) -> Constraint | str:
-    """Return what one object in `Annotated` says: a constraint, or a description."""
+    """Return one object in `Annotated` as a constraint or a description. Raises SchemaError."""
     match extra:
         case str():
             return " ".join(extra.split())
@@ -73,7 +75,7 @@ def to_constraint(extra: Any, path: str) -> Constraint | str:
 
 
 def constrain(shape: Shape, constraint: Constraint, path: str) -> Shape:
-    """Return `shape` narrowed by `constraint`; in `X | None` it narrows X."""
+    """Return `shape` narrowed by `constraint`; in `X | None` X is narrowed. Raises SchemaError."""
     if isinstance(shape, Union):
         return _constrain_optional(shape, constraint, path)
     match constraint, shape:
@@ -108,7 +110,7 @@ _NOUNS: dict[type[Any], str] = {Str: "str", Int: "int", Float: "float", List: "l
 
 
 def _text_of(pattern: Pattern, path: str) -> str:
-    """Return the regular expression; SchemaError where it is no text."""
+    """Return the regular expression. Raises SchemaError where it is not a str."""
     regex: Any = pattern.regex
     if isinstance(regex, str):
         return regex
@@ -122,17 +124,17 @@ def _text_of(pattern: Pattern, path: str) -> str:
 
 
 def refuse_impossible(shape: Shape, path: str) -> None:
-    """Raise SchemaError where no text has both the length and the pattern of a `str`."""
+    """Raise SchemaError where no text satisfies both the length and the pattern of a `str`."""
     if not isinstance(shape, Str) or shape.pattern is None or shape.length == Length():
         return
-    least, most = shape.length.min, shape.length.max
-    if least > MOST_TRIED:  # to count so far takes long
+    min_length, max_length = shape.length.min, shape.length.max
+    if min_length > MAX_CHECKED_LENGTH:
         return
     try:
         automaton = Automaton(shape.pattern)
     except TooLargeError:
         return
-    if automaton.completion(automaton.start, least, most) is None:
+    if automaton.completion(automaton.start, min_length, max_length) is None:
         raise SchemaError(
             f"no text of {size_text(shape.length)} characters matches /{shape.pattern}/",
             path=path,
@@ -166,10 +168,11 @@ def _narrowed_length(old: Length, new: Length, path: str) -> Length:
                 path=path,
                 hint="Use a whole number of at least 0, or leave it out.",
             )
-        largest = MOST_NEEDED if name == "min" else MOST_ALLOWED
+        largest = MAX_MIN_LENGTH if name == "min" else MAX_MAX_LENGTH
         if bound > largest:
+            shown = describe_value(bound).removeprefix("int ")
             raise SchemaError(
-                f"Length has {name}={found(bound).removeprefix('int ')}, beyond {largest:,}",
+                f"Length has {name}={shown}, beyond {largest:,}",
                 path=path,
                 hint="No model writes so much: give a smaller number, or leave it out.",
             )

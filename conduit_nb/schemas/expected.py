@@ -1,4 +1,4 @@
-"""How long an answer in JSON is likely to be, by its shape alone: for estimates, never a limit."""
+"""Estimate the length of a JSON answer from its shape. For estimates only, not a limit."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from conduit_nb.schemas.shapes import (
     Union,
 )
 
-TEXT = 40
-ITEMS = 3
-DEEPEST = 6
+TEXT_CHARACTERS = 40  # assumed length of a text without bounds
+ITEMS = 3  # assumed number of items or keys
+MAX_DEPTH = 6
 
 
 def expected_characters(shape: Shape, *, depth: int = 0) -> int:
-    """Return about how many characters a value has; what holds itself is cut off."""
-    if depth > DEEPEST:
+    """Return the expected number of characters; recursion is cut off at MAX_DEPTH."""
+    if depth > MAX_DEPTH:
         return 2
     inner = depth + 1
     match shape:
         case Str(length=length):
-            return 2 + _within(TEXT, length)
+            return 2 + _within(TEXT_CHARACTERS, length)
         case Bytes():
-            return 2 + TEXT
+            return 2 + TEXT_CHARACTERS
         case Int():
             return 3
         case Float():
@@ -64,5 +64,5 @@ def expected_characters(shape: Shape, *, depth: int = 0) -> int:
 
 
 def _within(usual: int, length: Length) -> int:
-    least = max(usual, length.min)
-    return least if length.max is None else min(least, length.max)
+    minimum = max(usual, length.min)
+    return minimum if length.max is None else min(minimum, length.max)

@@ -1,12 +1,12 @@
-"""JSON Schemas that others wrote, brought into the form that grammars take.
+"""Rewrite JSON Schemas from other libraries into the form that grammars take.
 
-    servable(schema)   # the same values, or fewer; SchemaError where that cannot be served
+    servable(schema)   # the same values, or fewer; raises SchemaError where it cannot be served
 
-JSON Schema says that keywords nobody knows and formats nobody checks are annotations: they are
-left out, and so are titles, descriptions and defaults. What pydantic, zod and OpenAPI write in a
-form of their own is rewritten: `oneOf` with a discriminator, `allOf` of one, tuples of draft 7,
-`propertyNames`, `uniqueItems` over a few values. An object that does not speak of additional
-properties gets none, as in vLLM. Every value that fits the result fits what was given.
+Unknown keywords and unchecked formats are annotations by the standard: they are left out, and so
+are titles, descriptions and defaults. The forms of pydantic, zod and OpenAPI are rewritten: `oneOf`
+with a discriminator, `allOf` of one, tuples of draft 7, `propertyNames`, `uniqueItems` over a few
+values. An object that does not mention additional properties gets none, as in vLLM. Every value
+that fits the result fits the original schema.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from conduit_nb.schemas.formats import FORMATS as FORMAT_REGEXES
 from conduit_nb.schemas.patterns import anchored
 
 MAX_DEPTH = 120
-"""Levels of JSON in a schema; llguidance reads 127."""
+"""The maximum number of nested levels in a schema; llguidance reads 127."""
 
 MAX_OPTIONAL = 500
-"""Optional properties of one object: the parser keeps four places for each that may come next."""
+"""The maximum number of optional properties of one object: each costs the parser four items."""
 
 MAX_ARRAYS, MAX_ALL_ARRAYS = 130, 650
-"""Alternatives that stand for one array of different values, and for all of a schema.
+"""The maximum number of alternatives that replace one `uniqueItems` array, and all of a schema.
 
-All orders of four values are 65. Grammars take seconds to make of some thousands.
+Four values have 65 ordered subsets. A grammar of some thousands takes seconds to compile.
 """
 
 MAX_COMPARED = 64
-"""Members of a oneOf that are compared, each with each."""
+"""The maximum number of members of a oneOf that are compared pairwise."""
 
 LOWEST_INTEGER, LARGEST_NUMBER, LARGEST_COUNT = -(2**62), 10**18, 2**31 - 1
-"""The bounds that llguidance makes a grammar of; it reads bounds as floats."""
+"""The bounds that llguidance accepts; it reads them as floats."""
 
 FORMATS = frozenset(
     ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
@@ -59,9 +59,9 @@ UNSERVED = frozenset(
         *("$dynamicRef", "$recursiveRef"),
     )
 )
-# Grammars allow second 60 and year 0 here, and clients do not.
+# Grammars allow second 60 and year 0 here; clients do not.
 _NARROWED = ("date-time", "date", "time")
-# What zod says beside the format, which allows neither a first dot nor two of them.
+# zod adds these to the format, which allows neither a leading dot nor two in a row.
 _EMAIL_LOOKAHEADS = (r"(?!\.)", r"(?!.*\.\.)")
 _COUNTS = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 _KINDS = {"string": str, "integer": int, "number": int, "boolean": bool}
@@ -75,7 +75,7 @@ _ALTERNATIVES = ("anyOf", "oneOf")
 
 
 def servable(json_schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema as grammars take it.
+    """Return the schema in the form that grammars accept.
 
     Raises SchemaError where it is too deep or too wide, and where no value ends.
     """
@@ -117,7 +117,7 @@ class _Rewriter:
         }
 
     def rewritten(self) -> dict[str, Any]:
-        """Return the whole."""
+        """Return the rewritten schema."""
         result = self._object(self._root, "$", "#")
         for name in self._containers:  # such as `components`, which are no keyword of JSON Schema
             if name in self._root and name not in result:
@@ -125,7 +125,7 @@ class _Rewriter:
         return result
 
     def _definitions(self, value: object, pointer: str) -> object:
-        """Return a tree of schemas, each known by its having a keyword."""
+        """Return a tree of schemas; a mapping with a keyword is a schema."""
         if not isinstance(value, Mapping):
             return value
         tree = cast("Mapping[str, Any]", value)
@@ -183,7 +183,7 @@ class _Rewriter:
         return _unwrapped(result)
 
     def _localise(self, result: dict[str, Any]) -> None:
-        """Write a reference by the name that the schema has for itself as one within it."""
+        """Rewrite a reference to the schema's own `$id` as a local one."""
         name, reference = self._root.get("$id"), result.get("$ref")
         if isinstance(name, str) and isinstance(reference, str) and name:
             rest = reference.removeprefix(name.removesuffix("#"))
@@ -191,7 +191,7 @@ class _Rewriter:
                 result["$ref"] = rest or "#"
 
     def _require_tag(self, result: dict[str, Any], pointer: str) -> None:
-        """Make the property that tells the members of a union apart a required one."""
+        """Make the discriminator of a union a required property."""
         tag = self._tags.get(pointer)
         if tag is None or tag not in _mapping(result.get("properties")):
             return
@@ -200,7 +200,7 @@ class _Rewriter:
             result["required"] = [*cast("list[Any]", required), tag]
 
     def _choose(self, result: dict[str, Any], schema: Mapping[str, Any]) -> None:
-        """Leave out alternatives that cannot be served, as long as there are others."""
+        """Drop alternatives that cannot be served, unless all are."""
         if "oneOf" in result and "anyOf" not in result:
             members = [_resolved(self._root, one) for one in _list(schema.get("oneOf"))]
             is_few = len(members) <= MAX_COMPARED
@@ -215,21 +215,24 @@ class _Rewriter:
                 result[name] = served or members
 
     def _choose_different(self, result: dict[str, Any]) -> None:
-        """Write an array whose items differ as all such arrays, where these are not too many.
+        """Replace a `uniqueItems` array by alternatives for all such arrays, where they are few.
 
         In any order where that is possible, else in the order of the values.
         """
-        least, most = result.get("minItems", 0), result.get("maxItems")
+        min_items, max_items = result.get("minItems", 0), result.get("maxItems")
         if result.get("uniqueItems") is not True or result.get("type") != "array":
             return
-        if isinstance(most, int) and most <= 1:
+        if isinstance(max_items, int) and max_items <= 1:
             del result["uniqueItems"]
             return
         values = _values(_resolved(self._root, result.get("items")))
         array = {"type", "items", "uniqueItems", "minItems", "maxItems"}
-        if not values or not isinstance(least, int) or result.keys() - array - _DEFINING:
+        if not values or not isinstance(min_items, int) or result.keys() - array - _DEFINING:
             return
-        counts = range(least, min(len(values), most if isinstance(most, int) else len(values)) + 1)
+        counts = range(
+            min_items,
+            min(len(values), max_items if isinstance(max_items, int) else len(values)) + 1,
+        )
         limit = min(MAX_ARRAYS, MAX_ALL_ARRAYS - self._arrays)
         for choose in (permutations, combinations):
             arrays = chain.from_iterable(choose(values, count) for count in counts)
@@ -242,7 +245,7 @@ class _Rewriter:
                 return
 
     def _name_properties(self, result: dict[str, Any]) -> None:
-        """Write `propertyNames` as the properties themselves, where they are a few or a pattern."""
+        """Rewrite `propertyNames` as properties, where it is a few names or a pattern."""
         names = _resolved(self._root, result.get("propertyNames"))
         rule = _mapping(names)
         if names is True or (isinstance(names, Mapping) and rule.keys() <= {"type"}):
@@ -274,14 +277,14 @@ class _Rewriter:
 
 
 class _Endings:
-    """Whether a schema has a value that ends: the least answer that agrees with itself."""
+    """Decides whether a schema has a finite value: the least fixed point over its references."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self._root = root
         self._ends = dict.fromkeys(_references(root), False)
 
     def has_one(self) -> bool:
-        """Look until nothing more is found to end."""
+        """Return whether the schema has a finite value."""
         is_new = True
         while is_new:
             is_new = False
@@ -308,16 +311,16 @@ class _Endings:
             properties = _mapping(schema.get("properties"))
             return all(self._has(properties.get(key)) for key in _texts(schema.get("required")))
         if kinds == "array" or kinds == ["array"]:
-            least = schema.get("minItems", 0)
+            min_items = schema.get("minItems", 0)
             first = _list(schema.get("prefixItems"))
-            if not isinstance(least, int) or not all(map(self._has, first[:least])):
-                return not isinstance(least, int)
-            return least <= len(first) or self._has(schema.get("items", True))
+            if not isinstance(min_items, int) or not all(map(self._has, first[:min_items])):
+                return not isinstance(min_items, int)
+            return min_items <= len(first) or self._has(schema.get("items", True))
         return True
 
 
 def _asserts(name: str, value: object) -> bool:
-    """Whether a keyword says something about values; a null says nothing."""
+    """Return whether a keyword restricts values; with a null it does not."""
     match name, value:
         case "const", _:
             return True
@@ -338,7 +341,7 @@ def _asserts(name: str, value: object) -> bool:
 
 
 def _modernise_bounds(result: dict[str, Any]) -> None:
-    """Write a bound that drafts up to 4 call exclusive by a flag as the number itself."""
+    """Rewrite a boolean `exclusiveMinimum` (drafts up to 4) as a number."""
     for closed, opened in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         flag = result.get(opened)
         if isinstance(flag, bool):
@@ -348,7 +351,7 @@ def _modernise_bounds(result: dict[str, Any]) -> None:
 
 
 def _infer_type(result: dict[str, Any]) -> None:
-    """Say that what has properties is an object, and what has items an array, if nothing else is.
+    """Add the type object to a schema with properties, and array to one with items.
 
     Without a type any text or number would fit, which nobody means.
     """
@@ -360,7 +363,7 @@ def _infer_type(result: dict[str, Any]) -> None:
 
 
 def _narrow_bounds(result: dict[str, Any]) -> None:
-    """Bring bounds that are beyond what a grammar can be made of to those that are not."""
+    """Clamp bounds to those that a grammar can be made of."""
     for name in _COUNTS:
         bound = result.get(name)
         if isinstance(bound, float) and bound.is_integer():
@@ -378,13 +381,13 @@ def _narrow_bounds(result: dict[str, Any]) -> None:
 
 
 def _number(value: object) -> float:
-    """Return a bound; what is none compares as false."""
+    """Return a bound, NaN for other values: it compares as false."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return cast("float", value) if is_number else math.nan
 
 
 def _narrow_format(result: dict[str, Any]) -> None:
-    """Write a format as a pattern where its grammar allows what clients do not."""
+    """Replace a format by a pattern where its grammar allows values that clients reject."""
     form, pattern = result.get("format"), result.get("pattern")
     if form in _NARROWED and pattern is None:
         del result["format"]
@@ -396,38 +399,42 @@ def _narrow_format(result: dict[str, Any]) -> None:
 
 
 def _array_of(values: tuple[object, ...]) -> dict[str, Any]:
-    """Return the schema of one array."""
+    """Return the schema of an array with exactly these values."""
     first = {"prefixItems": [{"const": value} for value in values]} if values else {}
     count = len(values)
     return {"type": "array", **first, "items": False, "minItems": count, "maxItems": count}
 
 
 def _values(items: object) -> list[object]:
-    """Return the different values that an item may have; none where they are not listed."""
+    """Return the distinct values that an item may have, none where they are not listed."""
     rule = _mapping(items)
     listed = [rule["const"]] if "const" in rule else _list(rule.get("enum"))
     if rule.get("type") == "boolean" and not listed:
         listed = [False, True]
     is_plain = all(isinstance(one, str | bool | int | None) for one in listed)
-    said = rule.get("type")
+    type_ = rule.get("type")
     if not is_plain or rule.keys() - {"const", "enum", "type"} - _DESCRIBING:
         return []
-    kind = _KINDS.get(said) if isinstance(said, str) else object if said is None else None
+    kind = _KINDS.get(type_) if isinstance(type_, str) else object if type_ is None else None
     if kind is None:
         return []
     return list({json.dumps(one): one for one in listed if isinstance(one, kind)}.values())
 
 
 def _key_pattern(rule: Mapping[str, Any]) -> str | None:
-    """Return what the keys of an object match; None where no one pattern says it."""
+    """Return the pattern of an object's keys, None where there is no single one."""
     says = rule.keys() - _DESCRIBING - {"type"}
     if says == {"pattern"} and isinstance(rule["pattern"], str):
         return rule["pattern"]
-    form, least, most = rule.get("format"), rule.get("minLength", 0), rule.get("maxLength", "")
+    form, min_length, max_length = (
+        rule.get("format"),
+        rule.get("minLength", 0),
+        rule.get("maxLength", ""),
+    )
     if says == {"format"} and isinstance(form, str) and form in FORMAT_REGEXES:
         return anchored(FORMAT_REGEXES[form])
     if says and says <= {"minLength", "maxLength"}:
-        return anchored(rf"(?:.|\n){{{least},{most}}}")
+        return anchored(rf"(?:.|\n){{{min_length},{max_length}}}")
     return None
 
 
@@ -445,7 +452,7 @@ def _check_width(result: Mapping[str, Any], path: str) -> None:
 
 
 def _unwrapped(result: dict[str, Any]) -> dict[str, Any]:
-    """Return the one member of an `allOf` or `anyOf` that stands alone."""
+    """Return the schema with an `allOf` or `anyOf` of one member replaced by that member."""
     beside = result.keys() - {"$defs", "definitions", "x-guidance", "$anchor"}
     for name in ("allOf", "anyOf"):
         members = _list(result.get(name))
@@ -458,7 +465,7 @@ def _unwrapped(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _exclude(one: object, other: object) -> bool:
-    """Whether no value fits both schemas: by their types, or by a property that both require."""
+    """Return whether no value fits both, by type or by the values of a shared required property."""
     first, second = _mapping(one), _mapping(other)
     kinds, others = _types(first), _types(second)
     if kinds and others and kinds.isdisjoint(others):
@@ -475,7 +482,7 @@ def _exclude(one: object, other: object) -> bool:
 
 
 def _types(schema: Mapping[str, Any]) -> set[str]:
-    """Return the types that a schema names; none where it does not."""
+    """Return the types of a schema, none where it has no `type`."""
     kinds = {*_texts(schema.get("type")), *_texts([schema.get("type")])}
     return kinds | {"number"} if "integer" in kinds else kinds
 
@@ -488,7 +495,7 @@ def _is_unserved(schema: object) -> bool:
 
 
 def _is_mixed(schema: Mapping[str, Any]) -> bool:
-    """Whether the values of a schema are described in several places at once."""
+    """Return whether several keywords describe the values of a schema at once."""
     if len(_list(schema.get("allOf"))) > 1:
         return True
     places = sum(name in schema for name in ("properties", "$ref", "anyOf", "oneOf", "allOf"))
@@ -496,7 +503,7 @@ def _is_mixed(schema: Mapping[str, Any]) -> bool:
 
 
 def _tags(root: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield where the members of tagged unions stand, each with the property that is the tag."""
+    """Yield the reference of each member of a tagged union, with the name of the tag."""
     for schema in _subschemas(root):
         tag = _tag_of(schema)
         if tag is not None:
@@ -516,7 +523,7 @@ def _tag_of(schema: Mapping[str, Any]) -> str | None:
 
 
 def _subschemas(value: object) -> Iterator[Mapping[str, Any]]:
-    """Yield the schemas in `value`, itself included; enums, consts and defaults hold none."""
+    """Yield all schemas in `value`, itself included; not those in enums, consts and defaults."""
     waiting: list[object] = [value]
     while waiting:
         one = waiting.pop()
@@ -544,7 +551,7 @@ def _references(root: Mapping[str, Any]) -> dict[str, None]:
 
 
 def _target(root: Mapping[str, Any], reference: object) -> object:
-    """Return what a reference leads to; True where that is not known here."""
+    """Return the target of a reference, True where it is unknown."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return True
     target: object = root
@@ -564,7 +571,7 @@ def _target(root: Mapping[str, Any], reference: object) -> object:
 
 
 def _resolved(root: Mapping[str, Any], value: object) -> object:
-    """Return what a schema refers to in the end; True where it refers to itself."""
+    """Return a schema with its references followed, True where they form a cycle."""
     seen: set[str] = set()
     while isinstance(value, Mapping) and "$ref" in value:
         reference = str(_mapping(cast("object", value))["$ref"])

@@ -52,14 +52,14 @@ _MISSING = ("NAType", "NaTType")
 
 
 def read_date(text: str) -> date:
-    """Return the day that `2024-12-31` names. Raises ValueError for anything else."""
+    """Parse a date such as `2024-12-31`. Raises ValueError for any other form."""
     if not _DATE.fullmatch(text):
         raise ValueError(f"not a date: {text!r:.80}")
     return date.fromisoformat(text)
 
 
 def read_datetime(text: str) -> datetime:
-    """Return the time that `2024-12-31T23:59:00Z` names. Raises ValueError for anything else."""
+    """Parse an aware datetime such as `2024-12-31T23:59:00Z`. Raises ValueError for other forms."""
     if not _DATETIME.fullmatch(text):
         raise ValueError(f"not a datetime: {text!r:.80}")
     # fromisoformat reads three or six digits of a second alike in every Python version.
@@ -72,42 +72,42 @@ def read_datetime(text: str) -> datetime:
 
 
 def write_datetime(moment: datetime) -> str:
-    """Return an aware datetime as text; an offset with seconds (of old local times) as UTC.
+    """Return an aware datetime as text; one whose offset has seconds is converted to UTC.
 
-    Raises ValueError where `moment` is naive, OverflowError where UTC lies outside of the years.
+    Raises ValueError where `moment` is naive, OverflowError where UTC is outside years 1 to 9999.
     """
     offset = moment.utcoffset()
     if offset is None:
         raise ValueError(f"naive: {moment!r}")
     if offset % timedelta(minutes=1):
         moment = moment.astimezone(UTC)
-    return datetime.isoformat(moment)  # also of a Timestamp, whose own has nanoseconds
+    return datetime.isoformat(moment)  # a pandas Timestamp would add nanoseconds
 
 
 def read_base64(text: str) -> bytes:
-    """Return the bytes behind standard base64 with padding. Raises ValueError for others."""
+    """Decode standard base64 with padding. Raises ValueError for other forms."""
     if not _BASE64.fullmatch(text):
         raise ValueError(f"not base64: {text!r:.80}")
     return binascii.a2b_base64(text)
 
 
 def write_base64(value: bytes) -> str:
-    """Return `value` as standard base64 with padding."""
+    """Encode bytes as standard base64 with padding."""
     return base64.b64encode(value).decode("ascii")
 
 
 class BoundedFloat(float):
-    """A float with bounds, written as the grammars of bounded numbers know it.
+    """A float with bounds, written as the grammars of bounded numbers write it.
 
-    They know no exponent, no -0.0, no 0.0 beside a bound of 0, and with an upper bound of 0.95
-    (or a lower one of -0.95) not 0.9 but 0.90: so whole numbers have no point here, and a number
-    that the bound begins with is filled up with zeros.
+    They write no exponent, no -0.0 and, with a bound of 0, no 0.0; with an upper bound of 0.95 (or
+    a lower one of -0.95) they write 0.90, not 0.9. So whole numbers have no decimal point here, and
+    a number that is a prefix of the bound is padded with zeros.
     """
 
     text: str
 
     def __new__(cls, value: float, *, low: float | None, high: float | None) -> BoundedFloat:
-        """Keep `value`, which lies between the bounds, and how it is written."""
+        """Make the float and its text; `value` lies within the bounds."""
         made = super().__new__(cls, value + 0.0)
         whole, fraction = _digits(made)
         bound = high if made >= 0 else low
@@ -119,7 +119,7 @@ class BoundedFloat(float):
 
 
 def write_float(value: float) -> str:
-    """Return text without an exponent that reads back as `value`, the shortest that there is."""
+    """Return the shortest text without an exponent that reads back as `value`."""
     if isinstance(value, BoundedFloat):
         return value.text
     text = float.__repr__(value)
@@ -130,7 +130,7 @@ def write_float(value: float) -> str:
 
 
 def _digits(value: float) -> tuple[str, str]:
-    """Return the digits before and after the point, with a sign, without zeros at the end."""
+    """Return the digits before (with a sign) and after the point, without trailing zeros."""
     text = repr(float(value))
     if "e" in text:
         text = format(Decimal(text), "f")
@@ -139,19 +139,20 @@ def _digits(value: float) -> tuple[str, str]:
 
 
 def decimals_of(bound: float) -> int:
-    """Return how many digits after the point it takes to write `bound`."""
+    """Return the number of decimal places of `bound`."""
     return len(_digits(bound)[1])
 
 
 def is_foreign(value: object) -> bool:
-    """Say whether a value is one of numpy or pandas."""
+    """Return whether a value is one of numpy or pandas."""
     return type(value).__module__.partition(".")[0] in ("numpy", "pandas")
 
 
 def plain_value(value: Any, shape: Shape | None = None) -> Any:
-    """Return the plain value for one of numpy or pandas, else the value itself.
+    """Convert a value of numpy or pandas to a plain one; return others unchanged.
 
-    `shape` is what is wanted: None and days are not made unless they are.
+    `shape` is the expected shape. A missing value becomes None, and a midnight a date, only where
+    it allows that; without a shape NA and NaT become None.
     """
     if not is_foreign(value):
         return value
@@ -180,7 +181,7 @@ def _number(value: Any, *, may_miss: bool) -> Any:
 
 
 def _moment(value: Any, members: tuple[Shape | None, ...]) -> Any:
-    """Return a datetime64 as a datetime, or as a day."""
+    """Return a datetime64 as a datetime, or as a date."""
     exact = value.astype("datetime64[us]")
     if str(value) == "NaT":
         return None if Null() in members else value
@@ -188,8 +189,12 @@ def _moment(value: Any, members: tuple[Shape | None, ...]) -> Any:
 
 
 def _day(value: Any, members: tuple[Shape | None, ...]) -> Any:
-    """Return a time without a zone at midnight as a day, where days are wanted and no times."""
-    is_wanted = Date() in members and DateTime() not in members
-    if not is_wanted or getattr(value, "tzinfo", 0) is not None or getattr(value, "nanosecond", 0):
+    """Return a naive midnight as a date where the shape allows dates and no datetimes."""
+    is_date_expected = Date() in members and DateTime() not in members
+    if (
+        not is_date_expected
+        or getattr(value, "tzinfo", 0) is not None
+        or getattr(value, "nanosecond", 0)
+    ):
         return value
     return value.date() if value.time() == time() else value

@@ -1,16 +1,16 @@
-"""Shapes to JSON Schema (2020-12), in the form that grammar engines take.
+"""Write shapes as JSON Schema (2020-12), in the form that grammar engines accept.
 
-`anyOf`, never `oneOf`; objects closed, keys in order, no titles, no descriptions (those stand in
-the MDL); types that are used twice or contain themselves under `$defs`.
+`anyOf`, never `oneOf`; closed objects, keys in order, no titles, no descriptions (those are in the
+MDL); types that are used twice or contain themselves are under `$defs`.
 
-What a grammar made from it can still write and `decode` refuses, each an error of that row:
+A grammar made from it still allows some texts that `decode` rejects, each an error of its row:
 
 - a number that no float holds: 1e999, or 400 digits in a `float` field;
 - a whole number of more than 4,300 digits;
-- a float on an exclusive bound, or so near that it rounds onto it (0.000…1 for `gt=0`);
-- a key that stands twice in a `dict[str, ...]`;
+- a float on an exclusive bound, or so near that it is rounded to it (0.000…1 for `gt=0`);
+- a duplicate key in a `dict[str, ...]`;
 - more than 200 levels of nesting in a recursive dataclass;
-- what a class's own `__post_init__` refuses.
+- values that a class's own `__post_init__` rejects.
 
 Days that do not exist, offsets of more than a day, fractions of less than a microsecond, lone
 surrogates, wrong lengths, wrong keys, and texts that a pattern does not match cannot be written.

@@ -9,10 +9,10 @@
       previous: Order | null
     }
 
-One field a line, `?` where the key may be left out, `= value` for what it then is, behind `//`
-what the field is about: its description, or the first line of the docstring of the dataclass in
-it. Nested dataclasses stand inline; one that is used twice or contains itself is named and
-follows the main one, an Enum that is used twice too.
+One field per line. `?` marks a key that may be left out, `= value` its default. After `//` comes
+the description of the field, or the first line of the docstring of the dataclass in it. Nested
+dataclasses are written inline; one that is used twice or contains itself is named and follows the
+main one, as is an Enum that is used twice.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def to_mdl(root: Record) -> str:
 
 
 def named_types(root: Record, *, with_enums: bool) -> dict[int, str]:
-    """Return a name for every type that is used twice or contains itself, by its id.
+    """Return a unique name for each type that is used twice or contains itself, by id.
 
-    The id is that of the Record, or of the Enum class. Names differ where the classes' do not.
+    The id is that of the Record, or of the Enum class.
     """
     counts: dict[int, int] = {}
     shapes: dict[int, tuple[str, Any]] = {}
@@ -106,14 +106,14 @@ class _Writer:
     indent: str = field(default="")
 
     def definition(self, shape: Shape) -> str:
-        """Return what stands behind the name of a hoisted type."""
+        """Return the definition of a named type."""
         if not isinstance(shape, Record):
             return self._choice(shape)
         text = self._inline(shape)
         return f"{text} // {_first_line(shape.doc)}" if shape.doc else text
 
     def block(self, record: Record) -> str:
-        """Return a record with one field a line."""
+        """Return a record with one field per line."""
         if not record.fields:
             return "{}"
         outer = self.indent
@@ -128,7 +128,7 @@ class _Writer:
         return f"{one.name}{mark}: {self.text(one.shape)}{default}"
 
     def text(self, shape: Shape, *, is_item: bool = False) -> str:
-        """Return a shape in one place of a line; `is_item` puts a union in parentheses."""
+        """Return a shape on one line; `is_item` puts a union in parentheses."""
         match shape:
             case Str(length=length, pattern=pattern):
                 limits = [size_text(length)] if length != Length() else []
@@ -175,7 +175,7 @@ class _Writer:
         return f"{{{inline}}}"
 
     def _comment(self, one: Field) -> str:
-        """Return what the field is about, else what the class of a record in it is about."""
+        """Return the description of a field, else of the record in it, as a comment."""
         about = one.description
         shape = without_null(one.shape)[0]
         while isinstance(shape, List | Map) and not about:
@@ -190,7 +190,7 @@ class _Writer:
 
 
 def _default(one: Field) -> str:
-    """Return what the field is when it is left out, where that is short to say."""
+    """Return the default of a field, "" where there is none or it is not a plain value."""
     if one.is_required or not one.has_default or one.default is None:
         return ""
     value = one.default.value if isinstance(one.default, Enum) else one.default

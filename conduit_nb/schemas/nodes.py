@@ -20,7 +20,7 @@ from conduit_nb.schemas.numbers import Bounds, is_number, rest_of_number, shorte
 from conduit_nb.schemas.reader import Array, Object, Part, Text, Word
 
 MAX_HEIGHT = 200
-"""What nests deeper is not looked at: JSON readers do not take it."""
+"""Deeper nesting is not accepted: JSON readers reject it."""
 
 NUMBER_BYTES = 60
 FILLER = "."
@@ -38,27 +38,28 @@ UNITS = ("000a", "0009", "001f", "007f", "0020", "0041", "000b", "0000")
 
 
 class Node(ABC):
-    """One kind of value. `shortest` is None until it is known that there is one."""
+    """One kind of value. `shortest` is None while no value is known."""
 
     shortest: str | None = None
 
     @abstractmethod
     def takes(self, part: Part) -> bool:
-        """Say whether `part` may be (or become) such a value, by what of it is whole."""
+        """Return whether `part` is, or may become, such a value. Open inner values are ignored."""
 
     @abstractmethod
     def rest(self, part: Part, half: bytes) -> str | None:
-        """Return what ends the open `part`, the value open in it not counted; None for nothing.
+        """Return the text that completes the open `part`, None where there is none.
 
-        The text begins with the character that the bytes in `half` begin.
+        An open inner value is not completed here. `half` are the first bytes of a cut UTF-8
+        character: the text starts with that character.
         """
 
     @abstractmethod
-    def most_bytes(self) -> int:
-        """Return how long what `rest` returns can be."""
+    def max_bytes(self) -> int:
+        """Return an upper bound for the length of what `rest` returns."""
 
     def shorten(self) -> bool:
-        """Look for a shorter value by what is known of the nodes inside; say if there is one."""
+        """Update `shortest` from the inner nodes; return whether it became shorter."""
         return False
 
 
@@ -66,14 +67,14 @@ Nodes: TypeAlias = Sequence[Node]
 
 
 def fits(nodes: Iterable[Node], part: Part) -> bool:
-    """Say whether `part`, which is whole, is a value of one of the nodes."""
+    """Return whether a complete `part` matches one of the nodes."""
     if isinstance(part, Array | Object) and part.height > MAX_HEIGHT:
         return False
     return any(node.takes(part) for node in nodes)
 
 
 def shortest_of(nodes: Iterable[Node]) -> str | None:
-    """Return the shortest value that one of the nodes has."""
+    """Return the shortest value of the nodes, None where none is known."""
     texts = [node.shortest for node in nodes if node.shortest is not None]
     return min(texts, key=len, default=None)
 
@@ -90,7 +91,7 @@ class OptionsNode(Node):
         self._words += [_word(int(value)) for value in whole]
         options = [*self._words, *(quoted(text) for text in self._texts)]
         self.shortest = min(options, key=len)
-        self._most = max(len(option.encode()) for option in options)
+        self._max_bytes = max(len(option.encode()) for option in options)
 
     def takes(self, part: Part) -> bool:
         match part:
@@ -115,12 +116,12 @@ class OptionsNode(Node):
             case _:
                 return None
 
-    def most_bytes(self) -> int:
-        return self._most
+    def max_bytes(self) -> int:
+        return self._max_bytes
 
 
 class NumberNode(Node):
-    """A number, or a whole one, within bounds; `strict` takes only what grammars write."""
+    """A number or integer within bounds; `strict` accepts only what grammars write."""
 
     def __init__(self, bounds: Bounds, *, whole: bool, strict: bool) -> None:
         self._bounds = bounds
@@ -142,25 +143,29 @@ class NumberNode(Node):
             return None
         return rest_of_number(part.raw, self._bounds, whole=self._whole, strict=self._strict)
 
-    def most_bytes(self) -> int:
+    def max_bytes(self) -> int:
         return NUMBER_BYTES
 
 
 class TextNode(Node):
-    """A string of so many characters that `automaton` matches; None lets it be any."""
+    """A string within length bounds that `automaton` matches; None matches any."""
 
-    def __init__(self, automaton: Automaton | None, least: int, most: int | None) -> None:
+    def __init__(
+        self, automaton: Automaton | None, min_length: int, max_length: int | None
+    ) -> None:
         self._automaton = automaton
-        self._least = least
-        self._most = most
+        self._min_length = min_length
+        self._max_length = max_length
         self.shortest = self.rest(Text(0), b"")
         if self.shortest is not None:
             self.shortest = f'"{self.shortest}'
 
     def takes(self, part: Part) -> bool:
-        if not isinstance(part, Text) or (self._most is not None and part.length > self._most):
+        if not isinstance(part, Text) or (
+            self._max_length is not None and part.length > self._max_length
+        ):
             return False
-        if part.end is not None and part.length < self._least:
+        if part.end is not None and part.length < self._min_length:
             return False
         if self._automaton is None:
             return True
@@ -178,12 +183,12 @@ class TextNode(Node):
                 found.append(lead + quoted(body)[1:])
         return min(found, key=len, default=None)
 
-    def most_bytes(self) -> int:
+    def max_bytes(self) -> int:
         longest = self._automaton.longest if self._automaton else 0
-        return 6 * max(longest, self._least) + 16
+        return 6 * max(longest, self._min_length) + 16
 
     def _leads(self, part: Text, half: bytes, states: States) -> list[tuple[str, str]]:
-        """Return what the character that is open may become: how it goes on, and which it is."""
+        """Return how a begun escape or character may continue, each with its character."""
         if part.escape:
             return escapes_of(part.escape)
         if not half:
@@ -194,16 +199,18 @@ class TextNode(Node):
         return [(char, char) for char in self._automaton.choices(states, low, high)]
 
     def _body(self, length: int, char: str, states: States) -> str | None:
-        least = max(self._least - length - len(char), 0)
-        most = None if self._most is None else self._most - length - len(char)
-        if most is not None and most < 0:
+        min_length = max(self._min_length - length - len(char), 0)
+        max_length = None if self._max_length is None else self._max_length - length - len(char)
+        if max_length is not None and max_length < 0:
             return None
         if self._automaton is None:
-            return FILLER * least
-        return self._automaton.completion(self._automaton.advance(states, char), least, most)
+            return FILLER * min_length
+        return self._automaton.completion(
+            self._automaton.advance(states, char), min_length, max_length
+        )
 
     def _states(self, part: Text, automaton: Automaton) -> States:
-        """Return where the automaton stands; the part that was read last is read on."""
+        """Return the states of the automaton after `part`; only the new text is read."""
         read, states = part.notes.get(self, (0, automaton.start))
         if read < part.length:
             states = automaton.advance(states, part.text[read:])
@@ -212,10 +219,10 @@ class TextNode(Node):
 
 
 def rest_of_one(part: Text, options: Iterable[str], half: bytes) -> str | None:
-    """Return the shortest rest of the open string, its quote included, that makes it an option.
+    """Return the shortest text, closing quote included, that completes a string to an option.
 
-    A begun escape is most likely that of a character which JSON cannot write otherwise: a grammar
-    escapes no others.
+    A begun escape is preferably completed to a character that must be escaped: grammars escape no
+    others.
     """
     found = [
         (bool(part.escape) and not _must_be_escaped(left[:1]), rest)
@@ -232,7 +239,7 @@ def _must_be_escaped(char: str) -> bool:
 
 
 def _rest_of_option(left: str, escape: str, half: bytes) -> str | None:
-    """Return what is to be written of `left`, which has begun with half an escape or character."""
+    """Return the rest of `left` after a begun escape or the first bytes of a character."""
     if not escape:
         return quoted(left)[1:] if left.encode().startswith(half) else None
     unit = left[:1].encode("utf-16-be").hex()
@@ -245,7 +252,7 @@ def _rest_of_option(left: str, escape: str, half: bytes) -> str | None:
 
 
 def code_range(half: bytes) -> tuple[int, int]:
-    """Return the lowest and the highest code whose character begins with the bytes of UTF-8."""
+    """Return the lowest and the highest code point whose UTF-8 starts with the bytes."""
     first = half[0]
     size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
     codes: list[int] = []
@@ -259,7 +266,7 @@ def code_range(half: bytes) -> tuple[int, int]:
 
 
 def quoted(text: str) -> str:
-    """Return a string as JSON."""
+    """Return a string as JSON, with quotes."""
     written = json_text(text)
     assert written is not None
     return written
@@ -272,7 +279,7 @@ def _word(value: object) -> str:
 
 
 def escapes_of(begun: str) -> list[tuple[str, str]]:
-    """Return what may follow a begun escape (or half of a pair), and the character it makes."""
+    """Return how a begun escape or surrogate pair may end, each with the resulting character."""
     if len(begun) >= 6:
         low = "\\udc00"
         rest = low[len(begun) - 6 :] if low.startswith(begun[6:].lower()) else None
@@ -290,16 +297,16 @@ def escapes_of(begun: str) -> list[tuple[str, str]]:
 
 
 class ArrayNode(Node):
-    """A list of so many items; `first` are the nodes of its first ones, `other` of all others."""
+    """A list within bounds; `first` are the nodes of its first items, `other` those of the rest."""
 
-    def __init__(self, least: int, most: int | None) -> None:
+    def __init__(self, min_items: int, max_items: int | None) -> None:
         self.first: list[Nodes] = []
         self.other: Nodes = ()
-        self._least = least
-        self._most = most
+        self._min_items = min_items
+        self._max_items = max_items
 
     def inside(self, index: int) -> Nodes:
-        """Return what the item at `index` may be."""
+        """Return the nodes of the item at `index`."""
         return self.first[index] if index < len(self.first) else self.other
 
     def shorten(self) -> bool:
@@ -307,9 +314,11 @@ class ArrayNode(Node):
         return _is_shorter(self, None if shortest is None else f"[{shortest}")
 
     def takes(self, part: Part) -> bool:
-        if not isinstance(part, Array) or (self._most is not None and len(part.items) > self._most):
+        if not isinstance(part, Array) or (
+            self._max_items is not None and len(part.items) > self._max_items
+        ):
             return False
-        if part.end is not None and len(part.items) < self._least:
+        if part.end is not None and len(part.items) < self._min_items:
             return False
         known: int = part.notes.get(self, 0)
         while known < len(part.items) and part.items[known].end is not None:
@@ -327,16 +336,16 @@ class ArrayNode(Node):
             return self._closed(count, is_begun=part.stage == "begun")
         item = shortest_of(self.inside(count))
         after = self._closed(count + 1, is_begun=False)
-        if item is None or after is None or count == self._most:
+        if item is None or after is None or count == self._max_items:
             return None
         return item + after
 
-    def most_bytes(self) -> int:
+    def max_bytes(self) -> int:
         item = _longest([shortest_of(nodes) for nodes in (*self.first, self.other)])
-        return (self._least + 1) * (item + 1) + 1
+        return (self._min_items + 1) * (item + 1) + 1
 
     def _closed(self, count: int, *, is_begun: bool) -> str | None:
-        missing = [shortest_of(self.inside(index)) for index in range(count, self._least)]
+        missing = [shortest_of(self.inside(index)) for index in range(count, self._min_items)]
         if None in missing:
             return None
         joined = ",".join(text for text in missing if text is not None)
@@ -344,20 +353,22 @@ class ArrayNode(Node):
 
 
 class ObjectNode(Node):
-    """An object; `properties` by key, in order, and `other` for the keys that are not in it.
+    """An object; `properties` are the nodes by key, in order, `other` those of any other key.
 
-    A key that stands twice counts twice, as grammars have it.
+    A duplicate key counts twice, as in grammars.
     """
 
-    def __init__(self, required: Sequence[str], least: int, most: int | None) -> None:
+    def __init__(
+        self, required: Sequence[str], min_properties: int, max_properties: int | None
+    ) -> None:
         self.properties: dict[str, Nodes] = {}
         self.other: Nodes = ()
         self._required = tuple(required)
-        self._least = least
-        self._most = most
+        self._min_properties = min_properties
+        self._max_properties = max_properties
 
     def inside(self, key: str) -> Nodes:
-        """Return what stands at `key` may be."""
+        """Return the nodes of the value at `key`."""
         return self.properties.get(key, self.other)
 
     def shorten(self) -> bool:
@@ -369,10 +380,10 @@ class ObjectNode(Node):
             return False
         keys = part.entries.keys()
         count = len(keys) + len(part.repeats)
-        if self._most is not None and count > self._most:
+        if self._max_properties is not None and count > self._max_properties:
             return False
         if part.end is not None and (
-            count < self._least or any(key not in keys for key in self._required)
+            count < self._min_properties or any(key not in keys for key in self._required)
         ):
             return False
         known: int = part.notes.get(self, 0)
@@ -385,7 +396,7 @@ class ObjectNode(Node):
         return not part.repeats or self._takes_repeats(part)
 
     def _takes_repeats(self, part: Object) -> bool:
-        """Say whether the values fit whose key stands there already; readers take either."""
+        """Return whether the values of duplicate keys fit; JSON readers may use any of them."""
         known: int = part.notes.get((self, "repeats"), 0)
         for key, value in part.repeats[known:]:
             if value.end is not None and not fits(self.inside(key), value):
@@ -417,7 +428,7 @@ class ObjectNode(Node):
                 found = [self._with_value(f"{quoted(name)}:", name, keys) for name in names]
         return min((text for text in found if text is not None), key=len, default=None)
 
-    def most_bytes(self) -> int:
+    def max_bytes(self) -> int:
         entries = {key: shortest_of(nodes) for key, nodes in self.properties.items()}
         needed = sum(
             len(quoted(key).encode()) + 2 + _longest([entries.get(key)]) for key in self._required
@@ -427,18 +438,22 @@ class ObjectNode(Node):
             default=0,
         )
         other = 24 + _longest([shortest_of(self.other)])
-        return needed + one_more + (self._least + 1) * other + 2
+        return needed + one_more + (self._min_properties + 1) * other + 2
 
     def _with_value(self, before: str, key: str, keys: tuple[str, ...]) -> str | None:
-        """Return what is written where `key` has been begun, up to the end of the object."""
+        """Return `before`, the value of `key`, and the rest of the object, or None."""
         value = shortest_of(self.inside(key))
         rest = self._closed((*keys, key), is_begun=False)
-        if value is None or rest is None or (self._most is not None and len(keys) >= self._most):
+        if (
+            value is None
+            or rest is None
+            or (self._max_properties is not None and len(keys) >= self._max_properties)
+        ):
             return None
         return f"{before}{value}{rest}"
 
     def _keys(self, key: Text, keys: tuple[str, ...], half: bytes) -> list[tuple[str, str]]:
-        """Return what the open key may become, with what is to be written for it."""
+        """Return the keys that the open key may become, each with the text that completes it."""
         found: list[tuple[str, str]] = []
         for names in (self._next_names(keys), self._names_left(keys)):
             rests = [(name, rest_of_one(key, [name], half)) for name in names]
@@ -455,13 +470,13 @@ class ObjectNode(Node):
         return found
 
     def _names_left(self, keys: tuple[str, ...]) -> list[str]:
-        """Return the properties that may follow: those behind the last one, else any."""
+        """Return the properties that may follow: those after the last one, else any missing one."""
         names = list(self.properties)
         last = max((names.index(key) for key in keys if key in self.properties), default=-1)
         return names[last + 1 :] or [name for name in names if name not in keys]
 
     def _next_names(self, keys: tuple[str, ...]) -> list[str]:
-        """Return the properties that may follow where they stand in order."""
+        """Return the properties that may come next in schema order, up to a required one."""
         names: list[str] = []
         for name in self._names_left(keys):
             names.append(name)
@@ -470,13 +485,15 @@ class ObjectNode(Node):
         return names
 
     def _closed(self, keys: Sequence[str], *, is_begun: bool) -> str | None:
-        """Return the entries that `keys` lack, and the end."""
+        """Return the missing entries and the closing brace."""
         there = dict.fromkeys(keys)
         entries: list[str] = []
         missing = [key for key in self._required if key not in there]
         # Readers count each key once, grammars each entry.
-        most = math.inf if self._most is None else self._most
-        while missing or (len(there) < self._least and len(keys) + len(entries) < most):
+        max_properties = math.inf if self._max_properties is None else self._max_properties
+        while missing or (
+            len(there) < self._min_properties and len(keys) + len(entries) < max_properties
+        ):
             optional = [key for key in self._names_left(tuple(there)) if key not in there]
             key = missing.pop(0) if missing else (optional or [_new_key("", there)])[0]
             value = shortest_of(self.inside(key))
@@ -489,7 +506,7 @@ class ObjectNode(Node):
 
 
 def _new_key(begun: str, keys: Iterable[str]) -> str:
-    """Return the shortest key that begins like that and is not among `keys`."""
+    """Return the shortest key that starts with `begun` and is not among `keys`."""
     taken = set(keys)
     name, number = begun, 0
     while name in taken:

@@ -1,4 +1,4 @@
-"""How a number that has begun can be written to its end within bounds."""
+"""Complete a partial JSON number so that it lies within bounds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
-MOST_DECIMALS = 17
-MOST_DIGITS = 18
+MAX_DECIMAL_PLACES = 17
+MAX_DIGITS = 18
 
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -19,7 +19,7 @@ _EXACT = Context(prec=400)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Between which numbers one lies; the open bounds are not in it."""
+    """The bounds of a number; an open bound itself is excluded."""
 
     low: Decimal | None = None
     high: Decimal | None = None
@@ -27,7 +27,7 @@ class Bounds:
     is_high_open: bool = False
 
     def hold(self, value: Decimal) -> bool:
-        """Say whether `value` lies between them."""
+        """Return whether `value` lies within the bounds."""
         if self.low is not None and (value < self.low or (value == self.low and self.is_low_open)):
             return False
         return self.high is None or (
@@ -36,11 +36,11 @@ class Bounds:
 
     @property
     def is_everything(self) -> bool:
-        """Whether every number lies between them."""
+        """Whether there is no bound."""
         return self.low is None and self.high is None
 
     def mirrored(self) -> Bounds:
-        """Return the bounds of the negative numbers without their sign; -0 is none of them."""
+        """Return the bounds of the absolute values of the negative numbers; -0 is excluded."""
         is_below = self.high is not None and self.high < 0
         return Bounds(
             low=-self.high if is_below and self.high is not None else Decimal(0),
@@ -51,7 +51,7 @@ class Bounds:
 
 
 def is_number(raw: str, bounds: Bounds, *, whole: bool, strict: bool = False) -> bool:
-    """Say whether `raw` is such a number; `strict` asks whether a grammar would write it so."""
+    """Return whether `raw` is a number within bounds; `strict`: written as a grammar writes it."""
     if not (_WHOLE if whole else _NUMBER).fullmatch(raw):
         return False
     if bounds.is_everything:
@@ -60,7 +60,7 @@ def is_number(raw: str, bounds: Bounds, *, whole: bool, strict: bool = False) ->
 
 
 def shortest_number(bounds: Bounds, *, whole: bool) -> str | None:
-    """Return the shortest number between the bounds; None where there is none."""
+    """Return the shortest number within the bounds, None where there is none."""
     if bounds.is_everything:
         return "0"
     texts = [
@@ -72,10 +72,10 @@ def shortest_number(bounds: Bounds, *, whole: bool) -> str | None:
 
 
 def rest_of_number(raw: str, bounds: Bounds, *, whole: bool, strict: bool = False) -> str | None:
-    """Return the shortest text that makes a number between the bounds of `raw`; None for none.
+    """Return the shortest text that completes `raw` to a number within the bounds, or None.
 
-    With bounds it is written as grammars know such numbers (see formats.BoundedFloat), unless that
-    cannot be; then there is no number where `strict` is asked.
+    With bounds, the number is written as grammars write it (see formats.BoundedFloat). Where that
+    is impossible, any form is returned, or None if `strict`.
     """
     if not _BEGUN.fullmatch(raw):
         return None
@@ -91,7 +91,7 @@ def rest_of_number(raw: str, bounds: Bounds, *, whole: bool, strict: bool = Fals
 
 
 def _rests(raw: str, bounds: Bounds, *, whole: bool) -> Iterator[str]:
-    """Yield what may make a number within bounds of `raw`, the shortest first."""
+    """Yield candidates that may complete `raw` within the bounds, the shortest first."""
     yield ""
     plain = _PLAIN.fullmatch(raw)
     if plain is None:  # an exponent: only the whole can tell
@@ -101,8 +101,8 @@ def _rests(raw: str, bounds: Bounds, *, whole: bool) -> Iterator[str]:
     if whole and fraction:
         return
     there = bounds.mirrored() if sign else bounds
-    for more in range(MOST_DIGITS + MOST_DECIMALS):
-        for decimals in range(1 if whole else min(more, MOST_DECIMALS) + 1):
+    for more in range(MAX_DIGITS + MAX_DECIMAL_PLACES):
+        for decimals in range(1 if whole else min(more, MAX_DECIMAL_PLACES) + 1):
             yield from _rests_of(digits, fraction, more - decimals, decimals, there)
 
 
@@ -119,7 +119,7 @@ def _free_rest(raw: str, *, whole: bool) -> str | None:
 def _rests_of(
     digits: str, fraction: str, more_digits: int, more_decimals: int, bounds: Bounds
 ) -> Iterator[str]:
-    """Yield the rests of so many characters that make the two smallest numbers within bounds."""
+    """Yield completions of that many digits and decimals: the two smallest within the bounds."""
     if fraction and more_digits:
         return
     if not fraction and more_decimals == 1:  # a point alone
@@ -130,24 +130,24 @@ def _rests_of(
     unit = Decimal(1).scaleb(-decimals)
     begun = digits + fraction[1:]
     free = more_digits + (more_decimals if fraction else decimals)
-    least = _EXACT.multiply(_EXACT.create_decimal((begun or "0") + "0" * free), unit)
+    smallest = _EXACT.multiply(_EXACT.create_decimal((begun or "0") + "0" * free), unit)
     if not digits and more_digits > 1:  # a number does not begin with 0
-        least = max(least, _EXACT.scaleb(Decimal(1), more_digits - 1))
-    most = _EXACT.multiply(_EXACT.create_decimal((begun or "0") + "9" * free), unit)
-    low = least if bounds.low is None else max(least, bounds.low)
+        smallest = max(smallest, _EXACT.scaleb(Decimal(1), more_digits - 1))
+    largest = _EXACT.multiply(_EXACT.create_decimal((begun or "0") + "9" * free), unit)
+    low = smallest if bounds.low is None else max(smallest, bounds.low)
     steps = _EXACT.divide(low, unit).to_integral_value(ROUND_CEILING)
     if bounds.low is not None and bounds.is_low_open and _EXACT.multiply(steps, unit) <= bounds.low:
         steps = _EXACT.add(_EXACT.divide(bounds.low, unit).to_integral_value(ROUND_FLOOR), 1)
     for value in (_EXACT.multiply(steps, unit), _EXACT.multiply(steps + 1, unit)):
-        if value <= most and bounds.hold(value):
+        if value <= largest and bounds.hold(value):
             yield format(value.quantize(unit, context=_EXACT), "f")[len(digits) + len(fraction) :]
 
 
 def _is_known(raw: str, bounds: Bounds) -> bool:
-    """Say whether the grammars of bounded numbers know this way of writing it.
+    """Return whether the grammar of a bounded number writes it this way.
 
-    They know no exponent and no -0.0. Beside a bound (and beside 0) they know no zeros at the end,
-    and no number that the bound goes on from, such as 0.9 where the bound is 0.95.
+    Such grammars write no exponent and no -0.0. With the whole part of a bound (or 0) they write no
+    trailing zeros, and no number that is a prefix of the bound, such as 0.9 where it is 0.95.
     """
     if "e" in raw.lower() or (raw.startswith("-") and not raw.strip("-0.")):
         return False

@@ -1,4 +1,4 @@
-"""Records while they are written: what is there already, typed, and nothing that is not.
+"""Partial records: the typed fields of a record whose JSON is still arriving.
 
 partial = PartialRecords(schema)
 partial.feed('{"title":"Cof')      # Partial(title='Cof')
@@ -20,19 +20,18 @@ from conduit_nb.schemas.shapes import Choice, EnumChoice, List, Map, Record, Sha
 T = TypeVar("T")
 
 MAX_DEPTH = 100
-"""How deep open values are looked into; what is deeper is there when it is whole."""
+"""How deep open values are read; deeper ones appear when they are complete."""
 
 _MISSING: Any = object()
 
 
 class Partial(Generic[T]):
-    """A record of `T` as far as it is written. Immutable; the next one is another.
+    """A record of `T` as far as it was received. Immutable.
 
-    Fields are attributes: a field that is not there yet is None, and `"name" in partial` tells the
-    two apart. Text (of a plain `str` field) is as much as there is; lists and dicts hold what is
-    there; a record inside is a Partial until it is whole, then a record. Everything else (numbers,
-    booleans, enums, literals, dates) is there when it is whole, and fits its type. Defaults are not
-    filled in.
+    Fields are attributes. A missing field is None; `"name" in partial` distinguishes it from a
+    null. A plain `str` holds the text so far, lists and dicts their items so far; a nested record
+    is a Partial until it is complete. All other values (numbers, booleans, enums, literals, dates)
+    are present once they are complete, and fit their type. Defaults are not filled in.
     """
 
     __slots__ = ("__record__", "__values__")
@@ -49,18 +48,18 @@ class Partial(Generic[T]):
         raise AttributeError(f"{self.__record__.name} has no field {name!r}", name=name, obj=self)
 
     def __contains__(self, name: object) -> bool:
-        """Say whether there is something of a field."""
+        """Return whether a field has a value so far."""
         return name in self.__values__
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names of the fields that are there."""
+        """Yield the names of the fields that have a value so far."""
         return iter(self.__values__)
 
     def __len__(self) -> int:
         return len(self.__values__)
 
     def __getitem__(self, name: str) -> Any:
-        """Return a field that is there; KeyError where it is not."""
+        """Return the value of a field. Raises KeyError where it has none so far."""
         return self.__values__[name]
 
     def __eq__(self, other: object) -> bool:
@@ -77,7 +76,7 @@ class Partial(Generic[T]):
 
 
 class PartialRecords(Generic[T]):
-    """Reads one record's JSON as it arrives. Each character and each whole value is read once."""
+    """Reads the JSON of one record incrementally; each character and value is read once."""
 
     def __init__(self, schema: Schema[T]) -> None:
         self._root = schema.shape
@@ -86,7 +85,7 @@ class PartialRecords(Generic[T]):
         self._validators: dict[int, SchemaValidator] = {}
 
     def feed(self, text: str) -> Partial[T]:
-        """Read on, and return what is there now."""
+        """Read more text, and return the record so far."""
         self._text += text
         self._reader.feed(text)
         root = self._reader.root
@@ -105,7 +104,7 @@ class PartialRecords(Generic[T]):
         return Partial(record, values)
 
     def _there(self, shape: Shape, part: Part, depth: int) -> Any:
-        """Return what there is of a value; _MISSING for nothing."""
+        """Return the value so far, _MISSING where there is none."""
         if part.end is not None:
             return self._whole(shape, part)
         if depth == MAX_DEPTH:
@@ -125,7 +124,7 @@ class PartialRecords(Generic[T]):
                 return _MISSING
 
     def _items(self, item: Shape, part: Array, depth: int) -> list[Any]:
-        """Return the items of an open list; those that are whole are kept from time to time."""
+        """Return the items of an open list; complete ones are cached."""
         read, items = cast("tuple[int, list[Any]]", part.notes.setdefault("items", (0, [])))
         while read < len(part.items) and part.items[read].end is not None:
             value = self._whole(item, part.items[read])
@@ -138,7 +137,7 @@ class PartialRecords(Generic[T]):
         return items.copy() if last is _MISSING else [*items, last]
 
     def _whole(self, shape: Shape, part: Part) -> Any:
-        """Return a whole value as what it stands for; _MISSING where it does not fit."""
+        """Return a complete value in its Python type, _MISSING where it does not fit."""
         if "typed" not in part.notes:
             part.notes["typed"] = self._read(shape, part)
         return part.notes["typed"]
@@ -149,12 +148,12 @@ class PartialRecords(Generic[T]):
             validator = self._validators[id(shape)] = value_reader(shape)
         try:
             return validator.validate_json(self._text[part.start : part.end])
-        except CoreValidationError:  # what is wrong is told when the record is whole
+        except CoreValidationError:  # reported when the record is complete
             return _MISSING
 
 
 def _member(shape: Shape, part: Part) -> Shape | None:
-    """Return which shape the open `part` will have; None where it cannot be told yet."""
+    """Return the shape of the open `part`, None where it is not decided yet."""
     members = shape.members if isinstance(shape, Union) else (shape,)
     match part:
         case Text():
@@ -172,7 +171,7 @@ def _member(shape: Shape, part: Part) -> Shape | None:
 
 
 def _may_be(record: Record, part: Object) -> bool:
-    """Say whether the keys, and the values of literals, are those of `record`."""
+    """Return whether the keys, and the values of literals, may belong to `record`."""
     shapes = {field.name: field.shape for field in record.fields}
     for key, value in part.entries.items():
         shape = shapes.get(key)

@@ -1,10 +1,9 @@
-r"""Which regular expressions mean the same in Python, ECMA 262 (JSON Schema) and the grammar.
+r"""Rewrite regular expressions so that Python, ECMA 262 (JSON Schema) and grammars agree on them.
 
-A pattern is parsed and written anew in a form that all of them read alike: `\d`, `\w` and `\s`
-become ASCII classes (as ECMA has it for the first two), `.` becomes `[^\n]`, groups do not
-capture. What means different things, or is missing somewhere, is refused by name: look-around,
-back-references, word boundaries, inline flags, lazy and possessive repetition, anchors in the
-middle. A pattern matches the whole text, so `^` and `$` around it change nothing.
+`\d`, `\w` and `\s` become ASCII classes (as in ECMA for the first two), `.` becomes `[^\n]`, groups
+do not capture. A construct whose meaning differs, or that is missing somewhere, is an error:
+lookaround, back-references, word boundaries, inline flags, lazy and possessive repetition, anchors
+in the middle. A pattern matches the whole text: `^` and `$` around it have no effect.
 """
 
 from __future__ import annotations
@@ -43,15 +42,15 @@ _GROUPS = {
 
 
 def common_regex(regex: str, *, path: str = "$") -> str:
-    """Return `regex` in the form that means the same everywhere, without anchors.
+    """Return `regex` in the common form, without anchors.
 
-    Raises SchemaError, which names the construct, where there is no such form.
+    Raises SchemaError, which names the construct, where there is no common form.
     """
     return _Parser(regex, path).parse()
 
 
 def anchored(regex: str) -> str:
-    """Return the normalised `regex` so that a search finds it only as the whole text."""
+    """Return a `regex` of the common form with anchors: a search matches only the whole text."""
     return f"^(?:{regex})$"
 
 
@@ -248,7 +247,7 @@ def _literal(char: str) -> str:
 def _class_literal(char: str) -> str:
     if char in r"\]^[-":
         return "\\" + char
-    # Doubled, these are set operations in some engines; not all know them escaped.
+    # Doubled, these are set operations in some engines; not all accept them escaped.
     return f"\\x{ord(char):02x}" if char in "&~" else _visible(char)
 
 

@@ -1,4 +1,4 @@
-"""Errors of the validator in our words: where (`$.files[1].bytes`) and what was expected."""
+"""Turn errors of the validator into problems: path, what was expected, what was found."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ from conduit_nb.schemas.unions import tag_of
 
 MAX_SHOWN = 40
 
-OWN = "conduit"  # the type of the errors that our own validating functions raise
+CUSTOM_ERROR = "conduit"  # the type of errors that carry their own message
 
 
 def to_problems(
     errors: Iterable[ErrorDetails], root: Record, *, in_python: bool = False
 ) -> tuple[Problem, ...]:
-    """Return the validator's errors as problems, in its order, each once.
+    """Return the validator's errors as problems, in order, without duplicates.
 
-    `in_python` says that a record was looked at, not a text.
+    `in_python`: a record was validated, not a JSON text.
     """
     return tuple(dict.fromkeys(_to_problem(error, root, in_python) for error in errors))
 
 
 def to_path(keys: Iterable[str | int]) -> str:
-    """Return the way to a place in a record, e.g. `$.files[1].bytes`."""
+    """Return the path of a value, e.g. `$.files[1].bytes`; the middle of a long one is left out."""
     path = "$"
     keys = list(keys)
-    if len(keys) > 24:  # a deep recursion: its beginning and its end say enough
+    if len(keys) > 24:
         return f"{to_path(keys[:8])}…{to_path(keys[-8:]).removeprefix('$')}"
     for key in keys:
         if isinstance(key, int):
@@ -62,12 +62,12 @@ def to_path(keys: Iterable[str | int]) -> str:
         elif key.isidentifier():
             path += f".{key}"
         else:
-            path += f"[{shortened(plain(json.dumps(key, ensure_ascii=False)))}]"
+            path += f"[{shorten(plain(json.dumps(key, ensure_ascii=False)))}]"
     return path
 
 
-def described(shape: Shape, *, in_python: bool = False) -> str:
-    """Return what a value of `shape` is, as an error says it: in JSON, or in Python."""
+def describe_shape(shape: Shape, *, in_python: bool = False) -> str:
+    """Describe the values of a shape for an error message, in JSON terms or in Python terms."""
     if in_python:
         match shape:
             case Bytes() | Date():
@@ -82,7 +82,7 @@ def described(shape: Shape, *, in_python: bool = False) -> str:
                 pass
     match shape:
         case Str(length=length, pattern=pattern):
-            suffix = "" if pattern is None else f" matching /{shortened(pattern)}/"
+            suffix = "" if pattern is None else f" matching /{shorten(pattern)}/"
             return f"str{_sized(length, 'characters')}{suffix}"
         case Int(range=range_):
             return f"int{_bounded(range_)}"
@@ -107,11 +107,11 @@ def described(shape: Shape, *, in_python: bool = False) -> str:
         case Record(name=name):
             return name
         case Union(members=members):
-            return " or ".join(described(member, in_python=in_python) for member in members)
+            return " or ".join(describe_shape(member, in_python=in_python) for member in members)
 
 
-def found(value: Any) -> str:
-    """Return what a value is, short enough for one line; foreign objects only by their class."""
+def describe_value(value: Any) -> str:
+    """Describe a value for an error message, on one line; other objects by their class."""
     match value:
         case None:
             return "null"
@@ -120,7 +120,7 @@ def found(value: Any) -> str:
         case Enum():
             return f"{type(value).__name__}.{value.name}"
         case str():
-            shown = shortened(plain(json.dumps(value[: MAX_SHOWN * 2], ensure_ascii=False)))
+            shown = shorten(plain(json.dumps(value[: MAX_SHOWN * 2], ensure_ascii=False)))
             return f"str {shown}" if len(value) <= MAX_SHOWN else f"str of {len(value)}: {shown}"
         case int():
             return f"int {_whole(value)}"
@@ -135,13 +135,13 @@ def found(value: Any) -> str:
             return type(value).__name__
 
 
-def shortened(text: str) -> str:
-    """Return `text` cut to what a line of an error can hold."""
+def shorten(text: str) -> str:
+    """Return `text` cut to MAX_SHOWN characters."""
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def long_numbers(value: Any) -> tuple[Problem, ...]:
-    """Return a problem for each whole number that has more digits than Python writes."""
+    """Return a problem for each integer with more digits than Python converts to text."""
     return tuple(_long_numbers(value, []))
 
 
@@ -151,8 +151,8 @@ def _long_numbers(value: Any, keys: list[str | int]) -> Iterator[Problem]:
             try:
                 int.__repr__(value)
             except ValueError:
-                most = sys.get_int_max_str_digits()
-                message = f"{found(value)}, and no more than {most:,} are written"
+                limit = sys.get_int_max_str_digits()
+                message = f"{describe_value(value)}, and no more than {limit:,} are written"
                 yield Problem(path=to_path(keys), message=message, kind="not_json")
         case list():
             for index, item in enumerate(cast("list[Any]", value)):
@@ -165,7 +165,7 @@ def _long_numbers(value: Any, keys: list[str | int]) -> Iterator[Problem]:
 
 
 def lone_surrogates(value: Any) -> tuple[Problem, ...]:
-    """Return a problem for each text, keys included, that holds half of a surrogate pair."""
+    """Return a problem for each text or key that contains a lone surrogate."""
     return tuple(_lone_surrogates(value, []))
 
 
@@ -213,15 +213,15 @@ def _to_problem(error: ErrorDetails, root: Record, in_python: bool) -> Problem:
         keys.append(tag[0])
         return Problem(path=to_path(keys), message=tag[1], kind=tag[2])
     if is_key:
-        message = f"expected str as key, got {found(error['input'])}"
+        message = f"expected str as key, got {describe_value(error['input'])}"
     else:
-        expected = None if shape is None else described(shape, in_python=in_python)
+        expected = None if shape is None else describe_shape(shape, in_python=in_python)
         message = _message(error, expected, owner)
     return Problem(path=to_path(keys), message=message, kind=_kind(error))
 
 
 def _kind(error: ErrorDetails) -> ProblemKind:
-    if error["type"] == OWN:
+    if error["type"] == CUSTOM_ERROR:
         return error.get("ctx", {})["kind"]
     return _KINDS.get(error["type"], "mismatch")
 
@@ -237,7 +237,7 @@ _KINDS: dict[str, ProblemKind] = {
 
 
 def _wrong_tag(error: ErrorDetails, shape: Shape | None) -> tuple[str, str, ProblemKind] | None:
-    """Return the field that is to tell the members of a union apart, and what is wrong with it."""
+    """Return the name of a union's tag field, the message and the kind; None for other errors."""
     value = error["input"]
     if not error["type"].startswith("union_tag") or not isinstance(value, dict):
         return None
@@ -249,7 +249,7 @@ def _wrong_tag(error: ErrorDetails, shape: Shape | None) -> tuple[str, str, Prob
     expected = _listed([json.dumps(one, ensure_ascii=False) for one in values])
     if name not in value:
         return name, f"missing, expected {expected}", "missing"
-    return name, f"expected {expected}, got {found(value[name])}", "mismatch"
+    return name, f"expected {expected}, got {describe_value(value[name])}", "mismatch"
 
 
 def _below(shape: Shape | None, key: str | int) -> Shape | None:
@@ -282,10 +282,10 @@ def _message(error: ErrorDetails, expected: str | None, owner: Record | None) ->
             return "nests too deep for JSON readers"
         case "string_unicode":
             return "not JSON: a lone surrogate, which UTF-8 cannot carry"
-        case own if own == OWN:
+        case own if own == CUSTOM_ERROR:
             return error["msg"]
         case _:
-            return f"expected {expected or 'another value'}, got {found(error['input'])}"
+            return f"expected {expected or 'another value'}, got {describe_value(error['input'])}"
 
 
 def _sized(length: Length, noun: str) -> str:
@@ -329,5 +329,5 @@ def _whole(value: int) -> str:
 
 
 def _listed(items: Sequence[str], joint: str = " or ") -> str:
-    shown = [shortened(item) for item in items[:8]]
+    shown = [shorten(item) for item in items[:8]]
     return joint.join([*shown, f"{len(items) - 8} more"] if len(items) > 8 else shown)

@@ -1,7 +1,6 @@
-"""JSON text read while it arrives: what is whole, and what is still open.
+"""Incremental JSON reader: which values are complete, and which are still open.
 
-Reads each character once, whatever the pieces that it comes in. Knows JSON, not schemas: whether
-a value fits is for others to say.
+Each character is read once, however the text is split. Knows JSON, not schemas.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Stage: TypeAlias = Literal["begun", "key", "colon", "value", "inside", "after", "comma"]
-"""What an open object or array waits for: its first entry or its end ("begun"), the rest of a key,
-the colon, a value, the end of the value inside, a comma or its end ("after"), one more entry.
+"""What an open object or array expects: its first entry or its end ("begun"), the rest of a key,
+the colon, a value, the end of the inner value, a comma or its end ("after"), one more entry.
 """
 
 _BLANK = re.compile(r"[ \t\r\n]+")
@@ -26,7 +25,7 @@ _SHORT_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 @dataclass(slots=True, eq=False)
 class Text:
-    """A string. `escape` is what has been written of an escape that is not whole, or of a pair."""
+    """A string. `escape` is the text of an incomplete escape or surrogate pair."""
 
     start: int
     pieces: list[str] = field(default_factory=list[str])
@@ -37,20 +36,20 @@ class Text:
 
     @property
     def text(self) -> str:
-        """What it says so far."""
+        """The characters so far."""
         if len(self.pieces) > 1:
             self.pieces[:] = ["".join(self.pieces)]
         return self.pieces[0] if self.pieces else ""
 
     def add(self, piece: str) -> None:
-        """Go on with whole characters."""
+        """Append complete characters."""
         self.pieces.append(piece)
         self.length += len(piece)
 
 
 @dataclass(slots=True, eq=False)
 class Word:
-    """A number, true, false or null; `raw` is how it is written."""
+    """A number, true, false or null; `raw` is its text."""
 
     start: int
     raw: str = ""
@@ -60,7 +59,7 @@ class Word:
 
 @dataclass(slots=True, eq=False)
 class Array:
-    """A list; of its items only the last may be open. `height` counts the levels in it."""
+    """A list; only its last item may be open. `height` is the number of nested levels."""
 
     start: int
     items: list[Part] = field(default_factory=list["Part"])
@@ -72,17 +71,17 @@ class Array:
 
 @dataclass(slots=True, eq=False)
 class Object:
-    """An object; of its values only the last may be open. `key` is the last one, perhaps open.
+    """An object; only its last value may be open. `key` is the last key, possibly open.
 
-    Of a key that stands there again, `entries` keep the first value; `repeats` are the others, and
-    `again` says that the last key is one of them. The last comma stands at `comma`.
+    Of a duplicate key, `entries` has the first value and `repeats` the others; `is_repeat`: the
+    last key is a duplicate. `comma` is the position of the last comma.
     """
 
     start: int
     entries: dict[str, Part] = field(default_factory=dict[str, "Part"])
     repeats: list[tuple[str, Part]] = field(default_factory=list[tuple[str, "Part"]])
     key: Text | None = None
-    again: bool = False
+    is_repeat: bool = False
     comma: int = 0
     stage: Stage = "begun"
     height: int = 1
@@ -92,7 +91,7 @@ class Object:
 
 @dataclass(slots=True)
 class Repeat:
-    """An entry whose key stands in its object already: from the comma before it to its end."""
+    """An entry with a duplicate key: from the comma before it to its end."""
 
     comma: int
     key_end: int
@@ -100,18 +99,17 @@ class Repeat:
 
 
 Part: TypeAlias = Text | Word | Array | Object
-"""A value; `start` and `end` are where it stands in the text, `end` None where it is open.
+"""A value; `start` and `end` are its positions in the text, `end` is None while it is open.
 
-In `notes` whoever looks at it again and again keeps what is known already.
+`notes` is a cache for callers that inspect a value repeatedly.
 """
 
 
 class JsonReader:
-    """Reads one JSON value; `root` is it, None before it begins.
+    """Reads one JSON value into `root`, which is None before the value begins.
 
-    `open_parts` are the values that are open, each inside the one before. `is_broken` says that
-    the text is not the beginning of JSON; then nothing more is read. `repeats` are the entries
-    whose key stands in their object already.
+    `open_parts` are the open values, each inside the one before. `is_broken`: the text is not the
+    beginning of JSON, and no more is read. `repeats` are the entries with a duplicate key.
     """
 
     def __init__(self) -> None:
@@ -123,7 +121,7 @@ class JsonReader:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is open; a number may still go on."""
+        """Whether the value is complete; a number may still continue."""
         if self.is_broken or self.root is None:
             return False
         match self.open_parts:
@@ -136,7 +134,7 @@ class JsonReader:
 
     @property
     def place(self) -> list[str | int]:
-        """The keys and indices that lead to the value that is open."""
+        """The keys and indices of the innermost open value."""
         steps: list[str | int] = []
         for part in self.open_parts:
             match part:
@@ -149,7 +147,7 @@ class JsonReader:
         return steps
 
     def feed(self, text: str) -> None:
-        """Read on."""
+        """Read more text."""
         at = 0
         while at < len(text) and not self.is_broken:
             match self.open_parts[-1] if self.open_parts else None:
@@ -164,7 +162,7 @@ class JsonReader:
         self._read += len(text)
 
     def _string(self, string: Text, text: str, at: int) -> int:
-        """Read plain characters, one escape, or the end of a string."""
+        """Read plain characters, one escape, or the end of a string; return the next position."""
         if not string.escape and (plain := _PLAIN.match(text, at)):
             string.add(plain[0])
             return plain.end()
@@ -207,8 +205,8 @@ class JsonReader:
             return
         assert isinstance(top, Object)
         top.stage = "colon"
-        top.again = string.text in top.entries
-        if top.again:
+        top.is_repeat = string.text in top.entries
+        if top.is_repeat:
             self.repeats.append(Repeat(top.comma, string.end or 0))
 
     def _word(self, word: Word, text: str, at: int) -> int:
@@ -264,7 +262,7 @@ class JsonReader:
                 return
         match top:
             case Object(key=Text() as key):
-                if top.again:
+                if top.is_repeat:
                     top.repeats.append((key.text, part))
                 else:
                     top.entries[key.text] = part
@@ -280,13 +278,13 @@ class JsonReader:
         part = self.open_parts.pop()
         if self.open_parts and isinstance(outer := self.open_parts[-1], Object | Array):
             outer.stage = "after"
-            if isinstance(outer, Object) and outer.again:
+            if isinstance(outer, Object) and outer.is_repeat:
                 self._repeat_ended(outer, part)
             if isinstance(part, Object | Array):
                 outer.height = max(outer.height, part.height + 1)
 
     def _repeat_ended(self, outer: Object, part: Part) -> None:
-        """Note where an entry with a key of before ends; those inside of it go with it."""
+        """Set the end of the entry with a duplicate key that ends with `part`."""
         for repeat in reversed(self.repeats):
             if repeat.comma == outer.comma:
                 repeat.end = part.end
@@ -294,18 +292,18 @@ class JsonReader:
 
 
 def without_repeats(text: str) -> str:
-    """Return JSON text, whole or cut, without the entries whose key stands there already."""
+    """Return JSON text, complete or cut, without the entries with duplicate keys."""
     kept: list[str] = []
     at = 0
     for repeat in _repeats(text):
-        if repeat.comma >= at:  # else it is in one that is left out already
+        if repeat.comma >= at:  # else it is inside an entry that is left out
             kept.append(text[at : repeat.comma])
             at = len(text) if repeat.end is None else repeat.end
     return "".join([*kept, text[at:]])
 
 
 def with_renamed_repeats(text: str) -> str:
-    """Return JSON text, whole or cut, with another key where one stands there already."""
+    """Return JSON text, complete or cut, with duplicate keys renamed."""
     kept: list[str] = []
     at = 0
     for number, repeat in enumerate(_repeats(text), start=2):
@@ -321,7 +319,7 @@ def _repeats(text: str) -> list[Repeat]:
 
 
 def _unit(escape: str) -> int:
-    """Return the UTF-16 unit that an escape stands for."""
+    """Return the UTF-16 code unit of an escape."""
     if escape[1] == "u":
         return int.from_bytes(bytes.fromhex(escape[2:]))
     return ord(_SHORT_ESCAPES.get(escape[1], escape[1]))

@@ -43,21 +43,19 @@ SUPPORTED = (
     "str, int, float, bool, bytes, date, datetime, list[...], dict[str, ...], Literal, Enum, "
     "X | Y, X | None and dataclasses"
 )
-
-
-LONGEST_HINT = 300
-LONGEST_NAME = 60
+MAX_HINT_CHARACTERS = 300
+MAX_NAME_CHARACTERS = 60
 
 PYDANTIC = (
     "{name} is a pydantic model, not a dataclass",
     "Make it a dataclass: put @dataclass above the class and leave BaseModel out.",
 )
 MAX_DEPTH = 100
-"""How deep types nest, without those that have a name of their own in the MDL."""
+"""How deep types may nest, not counting those that are named in the MDL."""
 
 
 def refusal(hint: Any, path: str) -> SchemaError:
-    """Return the error for a hint that has no one meaning in JSON."""
+    """Return the error for a hint without a single meaning in JSON."""
     origin = get_origin(hint) or hint
     message, cure = (
         _about_values(hint)
@@ -69,19 +67,19 @@ def refusal(hint: Any, path: str) -> SchemaError:
 
 
 def not_a_dataclass(cls: Any) -> SchemaError:
-    """Return the error for what is to be a schema and is no dataclass."""
+    """Return the error for a value that was passed as a schema and is not a dataclass."""
     if is_pydantic(cls):
-        said, cure = PYDANTIC
-        return SchemaError(said.format(name=type_name(cls)), hint=cure)
+        message, cure = PYDANTIC
+        return SchemaError(message.format(name=type_name(cls)), hint=cure)
     if is_dataclass(cls) and not isinstance(cls, type):
         name = type(cls).__name__
         return SchemaError(
             f"{name}(...) is a record: pass the class, not a record",
             hint=f"Write {name}, without parentheses.",
         )
-    said, cure = _about_others_than_classes(cls) or ("", "")
-    if said:
-        return SchemaError(f"{said} is not a dataclass", hint=cure)
+    noun, cure = _about_non_classes(cls) or ("", "")
+    if noun:
+        return SchemaError(f"{noun} is not a dataclass", hint=cure)
     is_own = isinstance(cls, type) and cls.__module__ not in ("builtins", "typing")
     return SchemaError(
         f"{type_name(cls)} is not a dataclass",
@@ -91,8 +89,8 @@ def not_a_dataclass(cls: Any) -> SchemaError:
     )
 
 
-def _about_others_than_classes(given: Any) -> tuple[str, str] | None:
-    """Say what stands where a class is wanted, and what was meant by it."""
+def _about_non_classes(given: Any) -> tuple[str, str] | None:
+    """Return what was passed instead of a class, and the hint; None where it is a class."""
     if isinstance(given, type) or get_origin(given) is not None:
         return None
     kind = cast("type[Any]", type(given))
@@ -112,7 +110,7 @@ def _about_others_than_classes(given: Any) -> tuple[str, str] | None:
             return f"a {kind.__name__} of classes", f"Pass one class, or for a block {either}."
         return f"a {kind.__name__}", "Pass the class of one record; .batch takes many records."
     if isinstance(given, str):
-        shown = given if len(given) <= LONGEST_NAME else "a str"
+        shown = given if len(given) <= MAX_NAME_CHARACTERS else "a str"
         return shown, "Pass the class itself, not its name: without quotes."
     if given is None:
         return "None", "Pass the class of the records."
@@ -122,7 +120,7 @@ def _about_others_than_classes(given: Any) -> tuple[str, str] | None:
 
 
 def not_a_record(value: Any) -> SchemaError:
-    """Return the error for what is to be a record and is none."""
+    """Return the error for a value that was passed as a record and is not one."""
     if isinstance(value, type) and is_dataclass(cast("type[Any]", value)):
         return SchemaError(
             f"{value.__name__} is a class: pass a record, not the class",
@@ -141,21 +139,25 @@ def not_a_record(value: Any) -> SchemaError:
 
 
 def is_pydantic(cls: Any) -> bool:
-    """Whether it is a model of pydantic, which looks like a dataclass and is none."""
+    """Return whether it is a pydantic model, which looks like a dataclass."""
     return isinstance(cls, type) and hasattr(cls, "model_fields") and hasattr(cls, "model_validate")
 
 
 def type_name(hint: Any) -> str:
-    """Return how a hint is spelt."""
+    """Return a hint as its user writes it."""
     if isinstance(hint, type) and not get_args(hint):
         return hint.__qualname__.rpartition(".<locals>.")[2] or hint.__name__
     text = str(hint).replace("typing.", "")
-    # A table or another value in the place of a type is told by its class.
-    return text if len(text) <= LONGEST_HINT and "\n" not in text else f"a {type(hint).__name__}"
+    # Another value than a type, such as a table, is described by its class.
+    return (
+        text
+        if len(text) <= MAX_HINT_CHARACTERS and "\n" not in text
+        else f"a {type(hint).__name__}"
+    )
 
 
 def _about_values(hint: Any) -> tuple[str, str] | None:
-    """Say what is meant where a value stands in the place of a type."""
+    """Return the message and the hint for a value in the place of a type."""
     if isinstance(hint, list | tuple | set) and hint:
         values = ", ".join(repr(value) for value in cast("Iterable[object]", hint))
         return "{name} is a value, not a type", f"For one of these values, write Literal[{values}]."
@@ -166,7 +168,7 @@ def _about_values(hint: Any) -> tuple[str, str] | None:
 
 
 def forgotten_colon(name: str, value: Any, path: str) -> SchemaError:
-    """Return the error for `kind = Literal[...]`, which Python takes for a constant."""
+    """Return the error for `kind = Literal[...]`: an assignment where a colon was meant."""
     shown = type_name(value)
     return SchemaError(
         f"{name} = {shown} is a constant of the class, not a field",
@@ -266,7 +268,7 @@ def _is_subclass(origin: Any, *bases: type[Any]) -> bool:
 
 
 def refuse_deep(root: Record) -> None:
-    """Raise SchemaError where what is written in one piece nests deeper than MAX_DEPTH levels."""
+    """Raise SchemaError where types nest deeper than MAX_DEPTH levels, named ones not counted."""
     counts = Counter(id(shape) for _, shape, _ in walk(root) if isinstance(shape, Record))
     pieces = {id(shape): shape for _, shape, _ in walk(root) if counts[id(shape)] > 1}
     for piece in (root, *pieces.values()):
@@ -303,14 +305,14 @@ def too_deep(path: str) -> SchemaError:
 
 
 def refuse_confusions(root: Record) -> None:
-    """Raise SchemaError, naming both, where two members of a union cannot be told apart."""
+    """Raise SchemaError where a JSON value could fit two members of a union; it names both."""
     for path, shape, _ in walk(root):
         if isinstance(shape, Union):
             _refuse_confusion(shape, path)
 
 
 def refuse_endless(root: Record) -> None:
-    """Refuse a dataclass that no finite text can fill: it always contains another of its kind."""
+    """Raise SchemaError for a dataclass that always contains another of its kind."""
     records = [shape for _, shape, is_new in walk(root) if isinstance(shape, Record) and is_new]
     ending: set[int] = set()
 

@@ -24,14 +24,14 @@ from conduit_nb.schemas.refusals import not_a_record
 from conduit_nb.schemas.shapes import Bytes, EnumChoice, Record, Shape, are_alike, walk
 
 T = TypeVar("T")
-
-_CACHE = "__conduit_schemas__"
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+_CACHE = "__conduit_schemas__"
+
 
 class Schema(Displayed, Generic[T]):
-    """What a dataclass means: made once by `schema_of`, then cheap to use from any thread."""
+    """The schema of a dataclass. Made once by `schema_of`; immutable and thread-safe."""
 
     def __init__(self, record: Record) -> None:
         """Compile `record`. Raises SchemaError."""
@@ -44,11 +44,11 @@ class Schema(Displayed, Generic[T]):
 
     @property
     def is_current(self) -> bool:
-        """Whether no class that it reaches was changed or defined again since it was made."""
+        """Whether none of its classes was changed or redefined since it was made."""
         return self._stamp.is_current
 
     def is_like(self, other: Schema[Any]) -> bool:
-        """Say whether both mean the same to a model and take the same records."""
+        """Return whether both accept the same records and read the same to a model."""
         return are_alike(self.shape, other.shape) and (
             (self.mdl, self.instruction) == (other.mdl, other.instruction)
         )
@@ -111,11 +111,11 @@ class Schema(Displayed, Generic[T]):
         return cast("T", self._codec.read(text))
 
     def close(self, text: str) -> T | None:
-        """Return the shortest record that begins like `text`, which was cut somewhere.
+        """Complete JSON that was cut off; return the shortest record that begins like `text`.
 
-        Of a key that stands twice in an object, which grammars let a model write, the first value
-        is taken (where that leaves too few, the others get keys of their own). None where there is
-        none: the text does not fit, or cannot be told how to end.
+        Of a duplicate key, which grammars let a model write, the first value is used; where that
+        leaves too few keys, the others are renamed. Return None where the text does not fit or
+        cannot be completed.
         """
         reader = JsonReader()
         reader.feed(text)
@@ -135,12 +135,12 @@ class Schema(Displayed, Generic[T]):
             return None
 
     def validate(self, record: T) -> None:
-        """Raise ValidationError, with all problems, where `record` does not fit (any more)."""
+        """Raise ValidationError, with all problems, where `record` does not fit."""
         self._codec.write(record)
 
     def to_jsonable(self, record: T) -> dict[str, Any]:
         """Return `record` as JSON values. Raises ValidationError."""
-        return self._codec.take_apart(record)
+        return self._codec.to_json_values(record)
 
     def from_jsonable(self, value: Any) -> T:
         """Return the record that JSON values stand for. Raises ValidationError."""
@@ -156,7 +156,7 @@ class Schema(Displayed, Generic[T]):
         return self.decode(text)
 
     def require_model_output(self) -> None:
-        """Raise SchemaError where a model could not write such a record, or would write nothing."""
+        """Raise SchemaError where the record has no fields, or fields that a model cannot write."""
         if not self.fields:
             raise SchemaError(
                 f"{self.name} has no fields, so that there is nothing to write",
@@ -172,7 +172,7 @@ class Schema(Displayed, Generic[T]):
 
 
 def _plain(value: Any) -> Any:
-    """Return the plain value for one of numpy or pandas, as json asks for it."""
+    """Convert a value of numpy or pandas: the `default` hook of json.dumps."""
     plain: object = plain_value(value)
     if plain is value or not isinstance(plain, str | int | float | list | None):
         raise TypeError(f"a {type(value).__name__} is not JSON")
@@ -182,13 +182,13 @@ def _plain(value: Any) -> Any:
 def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Schema[T]:
     """Return the schema of a dataclass or of a generic one with arguments (`Page[Item]`).
 
-    It is kept with the class, so that asking again costs nothing, and made again when a class that
-    it reaches was defined again or changed. String hints may name what the class's module or
-    function knows, or what stands in `namespace`. Raises SchemaError.
+    It is cached on the class, and made again when one of its classes was changed or redefined.
+    String hints may use names of the class's module or function, and those in `namespace`. Raises
+    SchemaError.
     """
     origin: Any = get_origin(cls) or cls
     arguments = get_args(cls)
-    kept: _Kept | None = vars(origin).get(_CACHE) if isinstance(origin, type) else None
+    kept: _SchemaCache | None = vars(origin).get(_CACHE) if isinstance(origin, type) else None
     if kept is not None and arguments in kept and kept[arguments].is_current:
         return kept[arguments]
     try:
@@ -199,42 +199,42 @@ def schema_of(cls: type[T], *, namespace: Mapping[str, Any] | None = None) -> Sc
             hint="Make the schema nearer to the beginning, or nest fewer dataclasses.",
         ) from err
     if kept is None:
-        kept = _Kept()
+        kept = _SchemaCache()
         setattr(origin, _CACHE, kept)
     kept[arguments] = schema
     for _, shape, _ in walk(schema.shape):
-        if isinstance(shape, Record) and shape.arguments and _forgets_arguments(shape.cls):
+        if isinstance(shape, Record) and shape.arguments and _loses_type_arguments(shape.cls):
             schema_of(cast("Any", shape.cls)[shape.arguments])  # schema_of_record tries it
     return schema
 
 
 def _classes(record: Record) -> list[type[Any]]:
-    """Return every dataclass and Enum of a schema, and what they derive from, each once."""
+    """Return every dataclass and Enum of a schema and their base classes, without duplicates."""
     shapes = (shape for _, shape, is_new in walk(record) if is_new)
     found = [shape.cls for shape in shapes if isinstance(shape, Record | EnumChoice)]
     bases = [base for cls in found for base in cls.__mro__[1:] if is_dataclass(base)]
     return list(dict.fromkeys([*found, *bases]))
 
 
-class _Kept(dict[Any, Schema[Any]]):
-    """The schemas of one class, by type arguments. A class that is pickled leaves them behind."""
+class _SchemaCache(dict[Any, Schema[Any]]):
+    """The schemas of one class, by type arguments. Pickled as empty."""
 
-    def __reduce__(self) -> tuple[type[_Kept], tuple[()]]:
-        return (_Kept, ())
+    def __reduce__(self) -> tuple[type[_SchemaCache], tuple[()]]:
+        return (_SchemaCache, ())
 
 
 def schema_of_record(record: T) -> Schema[T]:
-    """Return the schema of the class that `record` is of; of `Page[Item](...)` with arguments.
+    """Return the schema of the class of `record`, with its type arguments (`Page[Item]`).
 
-    Python does not keep the arguments with a frozen or slotted record: of these the schemas that
-    were made of its class are tried, the last one first.
+    Python does not store the arguments in a frozen or slotted record: for these, the schemas made
+    for its class are tried, the newest first.
     """
     cls = cast("type[Any]", type(record))
     if isinstance(record, type) or not is_dataclass(cls):
         raise not_a_record(record)
     kind = getattr(record, "__orig_class__", None)
-    if kind is None and _forgets_arguments(cls):
-        kept = cast("_Kept", vars(cls).get(_CACHE, _Kept()))
+    if kind is None and _loses_type_arguments(cls):
+        kept = cast("_SchemaCache", vars(cls).get(_CACHE, _SchemaCache()))
         for schema in reversed(kept.values()):
             with suppress(ValidationError):
                 schema.validate(record)
@@ -243,11 +243,11 @@ def schema_of_record(record: T) -> Schema[T]:
 
 
 def kind_of_record(record: T) -> type[T]:
-    """Return the class that `record` is of; of a generic one with its arguments (`Page[Item]`)."""
+    """Return the class of `record`, with its type arguments (`Page[Item]`)."""
     return schema_of_record(record).kind
 
 
-def _forgets_arguments(cls: type[Any]) -> bool:
+def _loses_type_arguments(cls: type[Any]) -> bool:
     is_generic = is_dataclass(cls) and bool(getattr(cls, "__parameters__", ()))
     is_frozen = is_generic and vars(cls)["__dataclass_params__"].frozen
     return is_generic and (is_frozen or cls.__dictoffset__ == 0)
@@ -256,26 +256,28 @@ def _forgets_arguments(cls: type[Any]) -> bool:
 def prompt_messages(
     *,
     instruction: str,
-    input: Schema[In] | None,  # noqa: A002  # the word that blocks use for it
+    input: Schema[In] | None,  # noqa: A002  # the name that blocks use
     output: Schema[Out],
     record: In,
     examples: Sequence[tuple[In, Out]] = (),
 ) -> list[dict[str, Any]]:
-    """Return the chat: what to do and the types, the examples as turns, then `record`.
+    """Return the chat messages that ask a model for a record of `output`.
 
-    Where `input` is None, the record is plain text. Raises ValidationError where a record or an
-    example does not fit its schema, SchemaError where a model cannot write the output.
+    The system message has the instruction and the types as MDL; the examples follow as turns, then
+    `record` as JSON. Where `input` is None, the record is plain text. Raises ValidationError where
+    a record or an example does not fit its schema, SchemaError where a model cannot write the
+    output.
     """
     output.require_model_output()
-    messages = [{"role": "system", "content": _system(instruction, input, output)}]
-    for given, wanted in examples:
-        messages.append({"role": "user", "content": _asked(input, given)})
-        messages.append({"role": "assistant", "content": output.encode(wanted)})
-    messages.append({"role": "user", "content": _asked(input, record)})
+    messages = [{"role": "system", "content": _system_message(instruction, input, output)}]
+    for question, answer in examples:
+        messages.append({"role": "user", "content": _user_message(input, question)})
+        messages.append({"role": "assistant", "content": output.encode(answer)})
+    messages.append({"role": "user", "content": _user_message(input, record)})
     return messages
 
 
-def _system(instruction: str, input_: Schema[Any] | None, output: Schema[Any]) -> str:
+def _system_message(instruction: str, input_: Schema[Any] | None, output: Schema[Any]) -> str:
     parts = [instruction.strip()] if instruction.strip() else []
     if input_ is not None:
         about = f" {' '.join(input_.instruction.split())}" if input_.instruction else ""
@@ -284,7 +286,7 @@ def _system(instruction: str, input_: Schema[Any] | None, output: Schema[Any]) -
     return "\n\n".join(parts)
 
 
-def _asked(input_: Schema[Any] | None, record: Any) -> str:
+def _user_message(input_: Schema[Any] | None, record: Any) -> str:
     if input_ is not None:
         return input_.encode(record)
     if not isinstance(record, str):

@@ -1,4 +1,4 @@
-"""The structure of a dataclass as small frozen nodes. Knows nothing of type hints or of JSON text.
+"""The structure of a dataclass as small frozen nodes, independent of type hints and JSON text.
 
 Read it with `match`:
 
@@ -22,14 +22,14 @@ Scalar: TypeAlias = str | int | float | bool
 
 
 def _typed(bounds: Length | Range) -> list[Any]:
-    """Return bounds with their types: typing keeps hints, and takes 1 for 1.0 and for True."""
+    """Return bounds with their types: typing caches hints by ==, which equates 1, 1.0 and True."""
     values = [getattr(bounds, one.name) for one in fields(bounds)]
     return [(type(value), value) for value in values]
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How many characters a `str`, items a `list` or keys a `dict` has: `Length(1, 80)`."""
+    """The number of characters of a `str`, items of a `list`, keys of a `dict`: `Length(1, 80)`."""
 
     min: int = 0
     max: int | None = None
@@ -43,7 +43,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """Between which bounds an `int` or `float` lies: `Range(ge=1, le=5)`, `Range(gt=0)`."""
+    """The bounds of an `int` or `float`: `Range(ge=1, le=5)`, `Range(gt=0)`."""
 
     ge: int | float | None = None
     gt: int | float | None = None
@@ -59,14 +59,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular expression that the whole of a `str` matches: `Pattern("[A-Z]{3}-[0-9]+")`."""
+    """A regular expression that a whole `str` matches: `Pattern("[A-Z]{3}-[0-9]+")`."""
 
     regex: str
 
 
 @dataclass(frozen=True, slots=True)
 class Str:
-    """Text. `pattern` is a regex of the common subset, without anchors; it matches the whole."""
+    """Text. `pattern` is a regex of the common subset, without anchors; it matches a whole text."""
 
     length: Length = Length()
     pattern: str | None = None
@@ -81,7 +81,7 @@ class Int:
 
 @dataclass(frozen=True, slots=True)
 class Float:
-    """A finite number; a whole one is taken too."""
+    """A finite number; whole numbers are accepted."""
 
     range: Range = Range()
 
@@ -93,7 +93,7 @@ class Bool:
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """None. Stands in a Union only, as its last member."""
+    """None. Occurs only as the last member of a Union."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class EnumChoice:
-    """A member of an `Enum`, in JSON its value. `members` are those of the time it was made."""
+    """A member of an `Enum`, in JSON its value. `members` are a copy, made at construction."""
 
     cls: type[Enum]
     members: tuple[tuple[str, Scalar], ...] = field(default=(), init=False)
@@ -155,17 +155,17 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Union:
-    """One of several shapes that a JSON value tells apart."""
+    """One of several shapes that a JSON value distinguishes."""
 
     members: tuple[Shape, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a Record. `is_required` says that its key must stand in the JSON.
+    """One field of a Record. `is_required`: its key must be present in the JSON.
 
-    `default` is the plain default value; None where there is none (see `has_default`) or where
-    it comes from a factory.
+    `default` is the plain default value; None where there is none (see `has_default`) or where a
+    factory makes it.
     """
 
     name: str
@@ -178,9 +178,9 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """A dataclass. `fields` is filled once, when the whole schema has been read.
+    """A dataclass. `fields` are set once, when the whole schema has been read.
 
-    `arguments` are those of a generic one, as `Page[Item]` has.
+    `arguments` are the type arguments of a generic one (`Page[Item]`).
     """
 
     name: str
@@ -209,7 +209,7 @@ Shape: TypeAlias = (
 
 
 def without_null(shape: Shape) -> tuple[Shape, bool]:
-    """Return the shape without None, and whether None was allowed."""
+    """Return the shape without None, and whether None is allowed."""
     if not isinstance(shape, Union) or Null() not in shape.members:
         return shape, False
     rest = tuple(member for member in shape.members if member != Null())
@@ -232,13 +232,13 @@ def children(shape: Shape) -> tuple[Shape, ...]:
 
 
 def walk(root: Shape) -> Iterator[tuple[str, Shape, bool]]:
-    """Yield path, shape and whether it is new for every place below `root`, `root` first.
+    """Yield path, shape and whether it is new for `root` and everything below it.
 
-    Below a Record that has been seen before it does not descend again.
+    A Record that was visited before is not descended into again.
     """
     seen: set[int] = set()
     waiting: list[tuple[str, Shape]] = [("$", root)]
-    while waiting:  # not by recursion: a schema may hold more dataclasses than Python's stack
+    while waiting:  # not recursively: dataclasses may nest deeper than the stack allows
         path, shape = waiting.pop()
         is_new = not isinstance(shape, Record) or id(shape) not in seen
         yield path, shape, is_new
@@ -261,16 +261,16 @@ def walk(root: Shape) -> Iterator[tuple[str, Shape, bool]]:
 
 
 def are_alike(one: Shape, other: Shape) -> bool:
-    """Say whether both have the same structure: equal names, fields and bounds, whatever classes.
+    """Return whether both have the same structure: equal names, fields and bounds.
 
-    A record of the one is then also one of the other.
+    The classes may differ: a record of the one is then also a record of the other.
     """
     waiting: list[tuple[Shape, Shape]] = [(one, other)]
     assumed: set[tuple[int, int]] = set()
     while waiting:
         mine, theirs = waiting.pop()
         pair = (id(mine), id(theirs))
-        if mine is theirs or pair in assumed:  # a recursive dataclass comes back to itself
+        if mine is theirs or pair in assumed:  # a recursive dataclass
             continue
         if isinstance(mine, Record):
             assumed.add(pair)
@@ -282,7 +282,7 @@ def are_alike(one: Shape, other: Shape) -> bool:
 
 
 def _inside(one: Shape, other: Shape) -> list[tuple[Shape, Shape]] | None:
-    """Return the pairs that have to be alike where two shapes are; None where these differ."""
+    """Return the inner pairs that must be alike too, None where the shapes themselves differ."""
     match one, other:
         case Record(), Record():
             mine, theirs = ([(f.name, f.is_required) for f in r.fields] for r in (one, other))

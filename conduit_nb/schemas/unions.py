@@ -1,9 +1,9 @@
-"""How the members of a union are told apart: by JSON type, by fixed values or by keys.
+"""Find the member of a union that a value belongs to: by JSON type, fixed values or keys.
 
-Two members are told apart when no JSON value fits both. Scalars differ by JSON type (a whole
-number counts as `int` where the union has one, else as `float`) or by the values that they allow;
-two dataclasses by a required field of disjoint fixed values (`kind: Literal["a"]`), or because
-one requires a key that the other does not know.
+Two members are distinct when no JSON value fits both. Scalars differ by JSON type (a whole number
+counts as `int` where the union has one, else as `float`) or by the values that they allow; two
+dataclasses by a required field of disjoint fixed values (`kind: Literal["a"]`), or because one
+requires a key that the other does not have.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Claims: TypeAlias = dict[Kind, frozenset[Scalar] | None]
 
 
 def confused(union: Union) -> tuple[Shape, Shape] | None:
-    """Return two members that one JSON value could fit, or None where all are told apart."""
+    """Return two members that one JSON value could fit, None where all are distinct."""
     has_int = any(isinstance(member, Int) for member in union.members)
     for one, other in combinations(union.members, 2):
         if _overlap(one, other, has_int=has_int):
@@ -49,7 +49,7 @@ def confused(union: Union) -> tuple[Shape, Shape] | None:
 
 
 def json_chooser(union: Union) -> Callable[[Any], int | None]:
-    """Return what finds the number of the member that a parsed JSON value belongs to."""
+    """Return a function that returns the index of the member for a parsed JSON value, or None."""
     has_int = any(isinstance(member, Int) for member in union.members)
     by_kind: dict[Kind, list[tuple[int, frozenset[Scalar] | None]]] = {}
     for index, member in enumerate(union.members):
@@ -73,7 +73,7 @@ def json_chooser(union: Union) -> Callable[[Any], int | None]:
 
 
 def python_chooser(union: Union) -> Callable[[Any], int | None]:
-    """Return what finds the number of the member that a Python value belongs to."""
+    """Return a function that returns the index of the member for a Python value, or None."""
     exact: dict[type[Any], int] = {}
     alike: dict[type[Any], list[_Keys]] = {}  # Page[A] and Page[B] have one class
     for index, member in enumerate(union.members):
@@ -176,7 +176,7 @@ def _overlap(one: Shape, other: Shape, *, has_int: bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """What an object must look like to be member `index`."""
+    """The keys and fixed values of an object that is member `index`."""
 
     index: int
     required: frozenset[str]
@@ -184,7 +184,7 @@ class _Keys:
     fixed: dict[str, frozenset[tuple[bool, Scalar]]]
 
     def misfits(self, value: dict[str, Any]) -> tuple[int, int]:
-        """Count how far `value` is from this member: wrong fixed values, then wrong keys."""
+        """Return the number of wrong fixed values and of wrong keys in `value`."""
         wrong = sum(
             1
             for name, values in self.fixed.items()
@@ -230,7 +230,7 @@ def _objects_overlap(one: Shape, other: Shape) -> bool:
 
 
 def tag_of(shapes: Sequence[Shape]) -> tuple[str, list[Scalar]] | None:
-    """Return the field whose fixed values tell dataclasses apart, with all of its values."""
+    """Return the tag: a field whose fixed values identify each dataclass, with all its values."""
     records = [shape for shape in shapes if isinstance(shape, Record)]
     keys = [_keys_of(index, record) for index, record in enumerate(records)]
     if len(keys) < 2:
@@ -251,9 +251,9 @@ def _values_of(shape: Shape) -> tuple[Scalar, ...]:
 def _fitting_object(
     objects: list[_Keys], value: dict[str, Any], tag: tuple[str, list[Scalar]] | None = None
 ) -> int | None:
-    """Return the member that `value` is nearest to, so that its errors are the useful ones.
+    """Return the index of the member that is closest to `value`, for the most useful errors.
 
-    None where its tag is that of none: then the error is about the tag.
+    Return None where its tag matches no member: the error is about the tag then.
     """
     if tag is not None and tag[0] in value:
         allowed = frozenset((isinstance(one, bool), one) for one in tag[1])
@@ -266,7 +266,7 @@ def _fitting_object(
 
 
 def _shown(record: Any) -> dict[str, Any]:
-    """Return the fields of a record, members of Enums as they are in JSON."""
+    """Return the fields of a record, Enum members as their values."""
     values = {one.name: getattr(record, one.name, None) for one in fields(record)}
     return {name: v.value if isinstance(v, Enum) else v for name, v in values.items()}
 

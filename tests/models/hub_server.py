@@ -1,4 +1,4 @@
-"""A hub of models on a socket of this machine that speaks as much of the real one as is asked."""
+"""A local model hub that speaks as much of the real protocol as the tests need."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """What the hub holds, and what it was asked. `models` maps ids to files.
+    """What the hub holds, and the requests it got. `models` maps ids to files.
 
     `tokens` open the gated models, `strangers` are tokens that do not; any other is refused,
-    whatever is asked for.
+    whatever is requested.
     """
 
     models: dict[str, dict[str, bytes]]
@@ -30,7 +30,7 @@ class Hub:
     broken: bool = False
     speaks: bytes = b""
     silent: threading.Event | None = None
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     url: str = ""
 
 
@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"{self.command} {path}")
+        self.hub.requests.append(f"{self.command} {path}")
         if self.hub.silent is not None:
             self.hub.silent.wait(30)
             self.close_connection = True

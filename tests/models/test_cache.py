@@ -107,11 +107,11 @@ def test_what_a_killed_maker_left_is_removed(tmp_path):
 
 
 def test_the_second_waits_and_takes_what_the_first_made(tmp_path):
-    said: list[str] = []
+    lines: list[str] = []
     waits = threading.Event()
 
     def tell(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         waits.set()
 
     results: list[Path | None] = []
@@ -129,16 +129,16 @@ def test_the_second_waits_and_takes_what_the_first_made(tmp_path):
     thread.join(10)
 
     assert results == [None]
-    assert said == ["waiting for another process that makes thing"]
+    assert lines == ["waiting for another process that makes thing"]
 
 
 @pytest.mark.needs("mount")
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_the_setting(tmp_path):
-    said = mounted(tmp_path, "ro,size=1m")
+    lines = mounted(tmp_path, "ro,size=1m")
 
-    assert "Read-only file system" in said
-    assert "CONDUIT_CACHE_DIR" in said
-    assert said.endswith("[]")
+    assert "Read-only file system" in lines
+    assert "CONDUIT_CACHE_DIR" in lines
+    assert lines.endswith("[]")
 
 
 def mounted(folder: Path, options: str) -> str:

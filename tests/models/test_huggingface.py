@@ -51,24 +51,24 @@ def hub(cache, monkeypatch):
 
 
 def test_a_model_is_fetched_and_nothing_that_is_not_needed(hub):
-    said: list[str] = []
+    lines: list[str] = []
 
-    files = find_model("owner/good", progress=said.append)
+    files = find_model("owner/good", progress=lines.append)
 
     assert sorted(path.name for path in files.folder.iterdir()) == sorted(model_bytes())
     assert (files.revision, files.format) == (COMMIT, "safetensors")
-    assert said[0] == "asking the hub for owner/good"
-    assert said[1].startswith("fetching owner/good: 0 of ")
+    assert lines[0] == "asking the hub for owner/good"
+    assert lines[1].startswith("fetching owner/good: 0 of ")
 
 
 def test_what_was_fetched_is_found_again_without_the_hub(hub, monkeypatch):
     first = find_model("owner/good")
-    asked = len(hub.asked)
+    requests = len(hub.requests)
     monkeypatch.setenv("CONDUIT_OFFLINE", "1")
 
     assert find_model("owner/good") == first
     assert find_model("owner/good", revision=COMMIT) == first
-    assert len(hub.asked) == asked
+    assert len(hub.requests) == requests
 
 
 def test_a_model_of_which_a_file_is_gone_is_fetched_again(hub):
@@ -202,7 +202,7 @@ def test_whether_anybody_may_have_a_model_is_asked_without_a_token_and_once(
     hub.tokens = {"hf_good"}
 
     assert [is_open(model) for _ in range(2)] == [opened, opened]
-    assert len(hub.asked) == 1
+    assert len(hub.requests) == 1
 
 
 def test_whether_anybody_may_have_a_model_is_not_known_without_the_hub(cache, monkeypatch):
@@ -245,8 +245,8 @@ def test_a_plan_reads_the_revision_that_is_named(hub):
     read_planned("owner/good@refs/pr/7")
     read_planned("owner/good", revision="v2")
 
-    asked = [path for path in hub.asked if path.endswith("/config.json")]
-    assert asked == [
+    requests = [path for path in hub.requests if path.endswith("/config.json")]
+    assert requests == [
         "GET /owner/good/resolve/refs/pr/7/config.json",
         "GET /owner/good/resolve/v2/config.json",
     ]

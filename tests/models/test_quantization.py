@@ -23,14 +23,14 @@ def stored(quantization: Quantization, tensor: Tensor = LINEAR) -> dict[str, tup
     }
 
 
-def said(**fields: object) -> Quantization:
+def section(**fields: object) -> Quantization:
     found = quantization_of({"quantization_config": fields})
     assert found
     return found
 
 
 def test_gptq_packs_along_the_inputs_and_keeps_the_order_of_groups():
-    quantization = said(quant_method="gptq", bits=4, group_size=128, desc_act=True)
+    quantization = section(quant_method="gptq", bits=4, group_size=128, desc_act=True)
 
     assert stored(quantization) == {
         "qweight": ("int32", 14336 // 8, 4096),
@@ -41,14 +41,14 @@ def test_gptq_packs_along_the_inputs_and_keeps_the_order_of_groups():
 
 
 def test_gptq_of_eight_bits_without_groups_has_one_scale_for_each_output():
-    quantization = said(quant_method="gptq", bits=8, group_size=-1)
+    quantization = section(quant_method="gptq", bits=8, group_size=-1)
 
     assert stored(quantization)["qweight"] == ("int32", 14336 // 4, 4096)
     assert stored(quantization)["scales"] == ("float16", 1, 4096)
 
 
 def test_awq_packs_along_the_outputs():
-    quantization = said(quant_method="awq", bits=4, group_size=128)
+    quantization = section(quant_method="awq", bits=4, group_size=128)
 
     assert stored(quantization) == {
         "qweight": ("int32", 14336, 4096 // 8),
@@ -58,7 +58,7 @@ def test_awq_packs_along_the_outputs():
 
 
 def test_fp8_has_a_scale_for_each_block_of_128():
-    quantization = said(quant_method="fp8", weight_block_size=[128, 128])
+    quantization = section(quant_method="fp8", weight_block_size=[128, 128])
 
     assert stored(quantization) == {
         "weight": ("float8", 4096, 14336),
@@ -99,7 +99,7 @@ def test_fp8_as_a_runtime_makes_it_has_one_scale_and_leaves_the_head_alone():
     ],
 )
 def test_compressed_tensors_says_it_group_by_group(weights, form, expected):
-    quantization = said(
+    quantization = section(
         quant_method="compressed-tensors",
         format=form,
         config_groups={"group_0": {"weights": weights}},
@@ -110,7 +110,9 @@ def test_compressed_tensors_says_it_group_by_group(weights, form, expected):
 
 
 def test_nf4_takes_half_a_byte_and_a_nested_scale_a_block():
-    parts = quantized([LINEAR], said(quant_method="bitsandbytes", bnb_4bit_use_double_quant=True))
+    parts = quantized(
+        [LINEAR], section(quant_method="bitsandbytes", bnb_4bit_use_double_quant=True)
+    )
 
     numbers = LINEAR.elements
     taken = sum(part.bytes_in("bfloat16") for part in parts)
@@ -118,13 +120,13 @@ def test_nf4_takes_half_a_byte_and_a_nested_scale_a_block():
 
 
 def test_nf4_without_nesting_has_scales_in_full():
-    parts = quantized([LINEAR], said(quant_method="bitsandbytes", load_in_4bit=True))
+    parts = quantized([LINEAR], section(quant_method="bitsandbytes", load_in_4bit=True))
 
     assert {part.name.rpartition(".")[2]: part.dtype for part in parts}["absmax"] == "float32"
 
 
 def test_eight_bits_of_bitsandbytes_have_a_scale_for_each_output():
-    quantization = said(quant_method="bitsandbytes", load_in_8bit=True)
+    quantization = section(quant_method="bitsandbytes", load_in_8bit=True)
 
     assert stored(quantization) == {
         "weight": ("int8", 4096, 14336),
@@ -133,7 +135,7 @@ def test_eight_bits_of_bitsandbytes_have_a_scale_for_each_output():
 
 
 def test_mxfp4_packs_experts_only_in_blocks_of_32():
-    quantization = said(quant_method="mxfp4")
+    quantization = section(quant_method="mxfp4")
     experts = Tensor(name="model.layers.0.mlp.experts.down_proj", shape=(32, 2880, 2880))
 
     assert quantized([LINEAR], quantization) == (LINEAR,)
@@ -165,7 +167,7 @@ def test_what_is_delicate_keeps_its_precision(name):
     ["mlp.down_proj", "model.layers.0.mlp.down_proj", "model.layers.*.mlp", "re:.*down_proj"],
 )
 def test_what_is_to_be_left_alone_is_named_or_matched(ignored):
-    quantization = said(quant_method="fp8", modules_to_not_convert=[ignored])
+    quantization = section(quant_method="fp8", modules_to_not_convert=[ignored])
 
     assert quantized([LINEAR], quantization) == (LINEAR,)
 

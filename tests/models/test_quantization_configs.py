@@ -25,7 +25,7 @@ def bytes_a_weight(config: dict[str, Any], tensor: Tensor = LINEAR) -> float:
     return sum(part.bytes_in("bfloat16") for part in stored) / tensor.elements
 
 
-def said(**fields: object) -> dict[str, Any]:
+def section(**fields: object) -> dict[str, Any]:
     return {"quantization_config": fields}
 
 
@@ -142,7 +142,7 @@ def group(**weights: object) -> dict[str, Any]:
     ],
 )
 def test_each_tool_says_what_a_weight_takes(fields, size):
-    assert bytes_a_weight(said(**fields)) == pytest.approx(size, rel=0.005)
+    assert bytes_a_weight(section(**fields)) == pytest.approx(size, rel=0.005)
 
 
 def test_mlx_says_it_in_a_field_of_its_own():
@@ -152,7 +152,7 @@ def test_mlx_says_it_in_a_field_of_its_own():
 def test_routed_experts_may_have_fewer_bits_than_the_rest():
     config = {
         "expert_dtype": "fp4",
-        **said(quant_method="fp8", weight_block_size=[128, 128]),
+        **section(quant_method="fp8", weight_block_size=[128, 128]),
     }
 
     assert bytes_a_weight(config, EXPERT) == 0.5 + 1 / 32
@@ -160,7 +160,7 @@ def test_routed_experts_may_have_fewer_bits_than_the_rest():
 
 
 def test_mixed_precision_is_read_layer_by_layer():
-    config = said(
+    config = section(
         quant_method="modelopt",
         quant_algo="MIXED_PRECISION",
         quantized_layers={
@@ -176,7 +176,7 @@ def test_mixed_precision_is_read_layer_by_layer():
 
 
 def test_groups_hold_for_the_layers_that_they_name():
-    config = said(
+    config = section(
         quant_method="compressed-tensors",
         config_groups={
             "group_0": {
@@ -212,7 +212,9 @@ def test_groups_hold_for_the_layers_that_they_name():
 )
 def test_what_is_left_alone_is_known_whatever_its_stack_is_called(ignored):
     assert (
-        bytes_a_weight(said(quant_method="modelopt", quant_algo="NVFP4", exclude_modules=[ignored]))
+        bytes_a_weight(
+            section(quant_method="modelopt", quant_algo="NVFP4", exclude_modules=[ignored])
+        )
         == 2
     )
 
@@ -230,7 +232,7 @@ def test_modelopts_own_file_says_what_config_json_does_not():
 
     assert found
     assert (found.method, found.has_fp8_kv, found.ignored) == ("fp8", True, ("lm_head",))
-    own = said(quant_method="awq", bits=4)
+    own = section(quant_method="awq", bits=4)
     assert with_modelopt_file(own, content) == own
 
 
@@ -250,7 +252,7 @@ def test_a_file_that_says_nothing_changes_nothing(content):
     ],
 )
 def test_a_method_that_is_not_known_is_planned_in_full(fields):
-    found = read(said(**fields))
+    found = read(section(**fields))
 
     assert (found.method, found.label) == ("unknown", fields["quant_method"])
     assert quantized([LINEAR], found) == (LINEAR,)

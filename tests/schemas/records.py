@@ -81,7 +81,7 @@ def everything() -> Everything:
     )
 
 
-Told = tuple[str, str, tuple[str, ...]]
+ExpectedProblem = tuple[str, str, tuple[str, ...]]
 """A problem: its path, its kind, and the facts in its message, in their order."""
 
 
@@ -91,16 +91,16 @@ def problems_of(call: Any, *args: object) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-def check_problems(found: Iterable[Problem], *wanted: Told) -> None:
-    """Assert that these problems were found and no others, whatever words tell of them."""
+def check_problems(found: Iterable[Problem], *expected: ExpectedProblem) -> None:
+    """Assert that exactly these problems were found, whatever their wording."""
     found = tuple(found)
-    assert [(one.path, one.kind) for one in found] == [(path, kind) for path, kind, _ in wanted]
-    for problem, (_, _, facts) in zip(found, wanted, strict=True):
+    assert [(one.path, one.kind) for one in found] == [(path, kind) for path, kind, _ in expected]
+    for problem, (_, _, facts) in zip(found, expected, strict=True):
         assert has_facts(problem.message, *facts), (problem.message, facts)
 
 
 def has_facts(text: str, *facts: str) -> bool:
-    """Say whether names, values and numbers stand in `text` in this order, each as a whole."""
+    """Return whether names, values and numbers occur in `text` in this order, as whole words."""
     pattern = ".*".join(rf"(?<!\w){re.escape(fact)}(?!\w)" for fact in facts)
     return re.search(pattern, text, re.DOTALL) is not None
 

@@ -32,15 +32,17 @@ def test_a_text_cut_anywhere_is_completed_to_a_match(regex: str, data: st.DataOb
 
 
 @given(st.sampled_from(REGEXES), st.integers(0, 12), st.none() | st.integers(0, 12))
-def test_a_completion_keeps_to_the_length_that_is_wanted(regex: str, least: int, most: int | None):
+def test_a_completion_keeps_to_the_given_length(
+    regex: str, min_length: int, max_length: int | None
+):
     common = common_regex(regex)
     automaton = Automaton(common)
 
-    rest = automaton.completion(automaton.start, least, most)
+    rest = automaton.completion(automaton.start, min_length, max_length)
 
     if rest is not None:
         assert re.fullmatch(common, rest)
-        assert least <= len(rest) <= (len(rest) if most is None else most)
+        assert min_length <= len(rest) <= (len(rest) if max_length is None else max_length)
 
 
 @given(st.sampled_from(REGEXES), st.text())

@@ -55,7 +55,7 @@ def test_an_error_says_where_what_was_expected_and_what_came():
     )
 
 
-def test_every_problem_is_told_at_once():
+def test_all_problems_are_reported_at_once():
     text = '{"files":[{"name":1,"size":2},{"name":"b","bytes":1.0,"bytes":true},null],"x":0}'
 
     check_problems(
@@ -202,7 +202,7 @@ def test_defaults_from_a_factory_are_not_shared():
     assert decode("{}", Bag).items is not decode("{}", Bag).items
 
 
-def test_an_optional_field_without_a_default_is_wanted():
+def test_an_optional_field_without_a_default_is_required():
     check_problems(
         problems_of(lambda: decode("{}", holder_of(int | None))),
         ("$.f", "missing", ("int", "null")),
@@ -284,7 +284,7 @@ LONG = 10**5000
         (Numbers(share=float("nan")), "$.share"),
     ],
 )
-def test_a_number_that_cannot_be_written_is_told_with_its_place(record: Numbers, path: str):
+def test_a_number_that_cannot_be_written_is_reported_with_its_path(record: Numbers, path: str):
     schema = schema_of(Numbers)
     for call in (schema.encode, schema.validate, schema.to_jsonable):
         with pytest.raises(ValidationError) as caught:
@@ -312,14 +312,14 @@ def test_a_number_of_as_many_digits_as_are_written_is_fine():
         ('{"table":{"a":"\ud800"}}', "$.table.a"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_place(text: str, path: str):
+def test_what_cannot_be_read_is_reported_with_its_path(text: str, path: str):
     with pytest.raises(ValidationError) as caught:
         schema_of(Numbers).decode(text)
 
     assert [problem.path for problem in caught.value.problems] == [path]
 
 
-def test_json_values_with_a_number_that_cannot_be_written_are_told_with_its_place():
+def test_json_values_with_a_number_that_cannot_be_written_are_reported_with_its_path():
     with pytest.raises(ValidationError) as caught:
         schema_of(Numbers).from_jsonable({"whole": 1, "many": [LONG]})
 
@@ -388,7 +388,7 @@ class SilentError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
         (KeyError("x"), "KeyError: 'x'"),
@@ -403,7 +403,7 @@ class SilentError(Exception):
         (ValueError("two\nlines"), "ValueError: two lines"),
     ],
 )
-def test_whatever_goes_wrong_in_a_constructor_is_said_with_its_type(error: Any, said: str):
+def test_an_error_in_a_constructor_is_reported_with_its_type(error: Any, text: str):
     @dataclass
     class Own:
         x: int
@@ -417,11 +417,11 @@ def test_whatever_goes_wrong_in_a_constructor_is_said_with_its_type(error: Any, 
 
     problems = problems_of(lambda: decode('{"own":[{"x":1}]}', Outer))
 
-    check_problems(problems, ("$.own[0]", "raised", ("Own", said)))
-    assert problems[0].message.endswith(said)
+    check_problems(problems, ("$.own[0]", "raised", ("Own", text)))
+    assert problems[0].message.endswith(text)
 
 
-def test_an_error_without_a_readable_text_is_said_by_its_type_and_a_long_one_is_cut():
+def test_an_error_without_a_readable_text_is_reported_by_its_type_and_a_long_one_is_cut():
     @dataclass
     class Own:
         is_long: bool
@@ -438,7 +438,7 @@ def test_an_error_without_a_readable_text_is_said_by_its_type_and_a_long_one_is_
     assert len(str(long)) < 400
 
 
-def test_a_field_that_cannot_be_read_is_said_with_the_error():
+def test_a_field_that_cannot_be_read_is_reported_with_the_error():
     @dataclass
     class Own:
         x: int
@@ -522,7 +522,7 @@ def test_text_that_utf8_cannot_carry_is_caught(name: str, value: Any, path: str)
     assert problems_of(lambda: encode(record)) == found
 
 
-def test_every_change_is_told_at_once():
+def test_all_changes_are_reported_at_once():
     record = everything()
     record.text = 1  # type: ignore[assignment]  # the point of the test
     record.file.bytes = "1"  # type: ignore[assignment]  # the point of the test
@@ -553,7 +553,7 @@ def test_a_record_of_another_definition_with_equal_fields_is_one_too():
     assert encode(Files([again("a", 1)])) == encode(Files([File("a", 1)]))
 
 
-def test_a_record_of_an_older_class_of_that_name_is_told_apart():
+def test_a_record_of_an_older_class_of_that_name_is_refused():
     older = make_dataclass("File", [("name", str), ("bytes", int | None)])
 
     check_problems(

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from conduit_nb.errors import ValidationError
 from conduit_nb.schemas import Length, Pattern, Range, json_schema, schema_of
-from tests.schemas.records import Told, check_problems, problems_of
+from tests.schemas.records import ExpectedProblem, check_problems, problems_of
 
 T = TypeVar("T")
 
@@ -244,7 +244,7 @@ def test_what_is_closed_in_the_grammar_is_refused_by_decode_too(hint: Any, text:
 # The list in the docstring of conduit_nb.schemas.json_schema, one by one: what a model can still
 # write, and `decode` refuses as that row's error.
 @pytest.mark.parametrize(
-    ("hint", "text", "told"),
+    ("hint", "text", "expected"),
     [
         (float, '{"f":1e999}', ("$.f", "mismatch", ("float", "float inf"))),
         (float, '{"f":-1e999}', ("$.f", "mismatch", ("float", "float -inf"))),
@@ -274,9 +274,11 @@ def test_what_is_closed_in_the_grammar_is_refused_by_decode_too(hint: Any, text:
         ),
     ],
 )
-def test_each_listed_difference_is_an_error_of_the_row(hint: Any, text: str, told: Told):
+def test_each_listed_difference_is_an_error_of_the_row(
+    hint: Any, text: str, expected: ExpectedProblem
+):
     cls = holder_of(hint)
 
     assert accepts(cls, text)
     first, *_ = problems_of(schema_of(cls).decode, text)
-    check_problems([first], told)
+    check_problems([first], expected)

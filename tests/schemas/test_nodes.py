@@ -61,7 +61,7 @@ def test_an_open_text_ends_as_its_node_allows(
         assert found[0].encode()[:2] == half
     else:
         assert found == rest
-        assert found is None or len(found.encode()) <= node.most_bytes()
+        assert found is None or len(found.encode()) <= node.max_bytes()
 
 
 def test_a_begun_escape_becomes_the_next_character_of_the_option():
@@ -91,14 +91,14 @@ def rest_of(node: ArrayNode | ObjectNode, text: str) -> str | None:
     return node.rest(reader.open_parts[0], b"")
 
 
-def flags(least: int = 0, most: int | None = None) -> ArrayNode:
-    node = ArrayNode(least, most)
+def flags(min_items: int = 0, max_items: int | None = None) -> ArrayNode:
+    node = ArrayNode(min_items, max_items)
     node.other = [FLAG]
     return node
 
 
-def record(*required: str, other: bool = False, least: int = 0) -> ObjectNode:
-    node = ObjectNode(required, least, None)
+def record(*required: str, other: bool = False, min_properties: int = 0) -> ObjectNode:
+    node = ObjectNode(required, min_properties, None)
     node.properties.update({"a": [FLAG], "ab": [FLAG], "b": [FLAG]})
     node.other = [FLAG] if other else []
     return node
@@ -130,7 +130,7 @@ def test_a_list_is_filled_up_and_ended(node: ArrayNode, text: str, rest: str | N
         (record(), '{"c', None),
         (record(other=True), '{"c', '":true}'),
         (record(other=True), '{"x":true,"x', '1":true}'),
-        (record(least=2), '{"a":true', ',"ab":true}'),
+        (record(min_properties=2), '{"a":true', ',"ab":true}'),
         (record("b"), '{"a"', ':true,"b":true}'),
         (record("b"), '{"a":', 'true,"b":true}'),
     ],

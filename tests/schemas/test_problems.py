@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from conduit_nb.schemas.problems import described, found, range_text, size_text, to_path
+from conduit_nb.schemas.problems import (
+    describe_shape,
+    describe_value,
+    range_text,
+    size_text,
+    to_path,
+)
 from conduit_nb.schemas.shapes import (
     Bytes,
     Choice,
@@ -53,13 +59,13 @@ def test_a_path_can_be_read_and_is_never_long(keys: list[str | int], path: str):
     ],
 )
 def test_a_shape_is_described_in_few_words(shape: Shape, words: str):
-    assert described(shape) == words
+    assert describe_shape(shape) == words
 
 
 def test_in_python_the_words_are_those_of_python():
-    assert described(Bytes(), in_python=True) == "bytes"
-    assert described(DateTime(), in_python=True) == "aware datetime"
-    assert described(Map(Int()), in_python=True) == "dict"
+    assert describe_shape(Bytes(), in_python=True) == "bytes"
+    assert describe_shape(DateTime(), in_python=True) == "aware datetime"
+    assert describe_shape(Map(Int()), in_python=True) == "dict"
 
 
 class Hostile:
@@ -85,7 +91,7 @@ class Hostile:
     ],
 )
 def test_a_value_is_shown_short(value: Any, words: str):
-    assert found(value) == words
+    assert describe_value(value) == words
 
 
 @pytest.mark.parametrize(
@@ -112,5 +118,5 @@ def test_a_length_is_written_short():
 
 
 def test_marks_that_make_text_read_otherwise_are_seen_in_what_is_shown():
-    assert found("\u202egnp.exe") == 'str "\ufffdgnp.exe"'
+    assert describe_value("\u202egnp.exe") == 'str "\ufffdgnp.exe"'
     assert to_path(["\u2066x y"]) == '$["\ufffdx y"]'

@@ -62,7 +62,7 @@ def test_a_class_is_to_be_decorated_and_a_plain_type_to_be_wrapped():
         (pd.Series, SUPPORTED),
     ],
 )
-def test_types_of_pandas_and_numpy_are_told_what_python_has_for_them(hint: type, cure: str):
+def test_types_of_pandas_and_numpy_are_refused_with_the_type_of_python(hint: type, cure: str):
     error = refusal(hint, "$.f")
 
     assert has_facts(str(error), hint.__name__)
@@ -70,7 +70,7 @@ def test_types_of_pandas_and_numpy_are_told_what_python_has_for_them(hint: type,
     assert (SUPPORTED in error.hint) == (cure == SUPPORTED)
 
 
-def test_a_table_in_the_place_of_a_class_is_told_by_its_class():
+def test_a_table_in_the_place_of_a_class_is_described_by_its_class():
     frame = pd.DataFrame({"text": ["long " * 100]})
     error = not_a_dataclass(frame)
 
@@ -79,7 +79,7 @@ def test_a_table_in_the_place_of_a_class_is_told_by_its_class():
     assert "long" not in str(error)
 
 
-def test_a_text_that_lists_values_is_told_to_be_a_literal():
+def test_a_text_that_lists_values_is_refused_with_the_literal():
     ticket = make_dataclass("Ticket", [("topic", "good, bad")])
 
     with pytest.raises(SchemaError) as caught:

@@ -127,12 +127,12 @@ def test_the_functions_of_the_package_do_what_the_schema_does():
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", {"sku": "a"}, [Item("a")]])
-def test_what_is_no_record_is_said_to_be_none(value: object):
+def test_what_is_not_a_record_is_refused(value: object):
     with pytest.raises(SchemaError, match=rf"\b{type(value).__name__}\b.*\bdataclass\b"):
         schemas.encode(value)
 
 
-def test_a_model_is_not_asked_to_write_nothing():
+def test_an_output_without_fields_is_refused():
     @dataclass
     class Nothing:
         is_urgent = True

@@ -1,4 +1,4 @@
-"""Unions: told apart, or refused with both members named."""
+"""Unions: members are distinguished, or refused with both members named."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Square:
 
 @dataclass
 class Dot:
-    """Its tag has a default, and is written and wanted all the same."""
+    """Its tag has a default, and is written and required all the same."""
 
     kind: Literal["dot"] = "dot"
 
@@ -101,7 +101,7 @@ TAGS = ('"circle"', '"square"', '"dot"')
         (Box[int] | Named, [Box(1), Named("x")]),
     ],
 )
-def test_members_that_can_be_told_apart_come_back_as_they_were(hint: Any, values: list[Any]):
+def test_members_that_are_distinct_come_back_as_they_were(hint: Any, values: list[Any]):
     holder = holder_of(hint)
     schema = schema_of(holder)
 
@@ -132,7 +132,7 @@ def test_members_that_can_be_told_apart_come_back_as_they_were(hint: Any, values
         (int | Annotated[float, Range(ge=0)], "int", "float"),
     ],
 )
-def test_what_cannot_be_told_apart_is_refused_and_both_are_named(hint: Any, one: str, other: str):
+def test_members_that_are_not_distinct_are_refused_by_name(hint: Any, one: str, other: str):
     with pytest.raises(SchemaError) as caught:
         schema_of(holder_of(hint))
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_told_apart_is_refused_and_both_are_named(hint: Any, one:
     assert caught.value.hint
 
 
-def test_members_inside_lists_and_other_records_are_told_apart_too():
+def test_members_inside_lists_and_other_records_are_distinguished_too():
     with pytest.raises(SchemaError, match=r"JSON.*\bdate\b.*\bstr\b") as caught:
         schema_of(holder_of(list[Box[date | str]]))
 
@@ -184,7 +184,7 @@ def test_an_object_that_fits_no_member_is_measured_by_the_nearest(
     check_problems(found, (path, kind, facts))
 
 
-def test_a_tag_with_a_default_is_wanted_in_the_text():
+def test_a_tag_with_a_default_is_required_in_the_text():
     found = problems_of(lambda: schema_of(Dot).decode("{}"))
 
     check_problems(found, ("$.kind", "missing", ('"dot"',)))
