@@ -77,6 +77,14 @@ def deployments_on(cloud: FaultyCloud) -> Deployments:
     return service_of(cloud, scale_every_s=0.02)
 
 
+async def terminated(service: Deployments) -> None:
+    """End everything, and wait until nobody scales it any more."""
+    await service.terminate("all")
+    await waiting.until(
+        lambda: not [one for one in asyncio.all_tasks() if one.get_name().startswith("scale ")]
+    )
+
+
 async def some_looks() -> None:
     """Let whoever scales look some more times."""
     later = time.monotonic() + 0.5
@@ -97,7 +105,7 @@ async def test_whoever_looks_again_does_not_make_another_who_scales(server: Answ
     first.in_flight = 0
     again.in_flight = 1
     await waiting.until(lambda: len(cloud.rented) == 1)
-    await service.terminate("all")
+    await terminated(service)
 
 
 async def test_who_is_quiet_ends_no_node_that_another_client_keeps_busy(server: Answering):
@@ -113,7 +121,7 @@ async def test_who_is_quiet_ends_no_node_that_another_client_keeps_busy(server: 
     await some_looks()
 
     assert cloud.ended == []
-    await busy.terminate("all")
+    await terminated(busy)
 
 
 BOUNDS = Replicas(min=1, max=4)

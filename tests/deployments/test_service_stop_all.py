@@ -90,6 +90,7 @@ async def test_a_mix_keeps_the_disks_of_what_is_rented_and_names_what_runs_here(
     (billed,) = [text for text in bench.told if RATE.search(text)]
     assert f"{dollars(rate)}/h" in billed
     assert "terminate all" in billed
+    await service.aclose()
 
 
 async def test_what_is_stopped_is_there_again_by_a_start_and_stopped_again_by_all(bench: Bench):
