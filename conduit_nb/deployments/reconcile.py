@@ -37,23 +37,30 @@ class Looked:
     """What a look came to: nodes that nobody wanted and that were ended, and what failed.
 
     `failures` has the errors by the name of a provider, a node or a deployment. `of_other_states`
-    are nodes of this installation that this state has not made, and that were left alone.
+    are nodes of this installation that this state has not made, and that were left alone. `unseen`
+    has why a provider or a node could not be looked at, whether that is a failure or not.
     """
 
     ended: list[str] = field(default_factory=list[str])
     of_other_states: list[str] = field(default_factory=list[str])
     failures: dict[str, ConduitError] = field(default_factory=dict[str, ConduitError])
+    unseen: dict[str, ConduitError] = field(default_factory=dict[str, ConduitError])
 
 
 async def reconcile(
-    context: Context, *, ends_unknown: bool = False, of_any_state: bool = False
+    context: Context,
+    *,
+    ends_unknown: bool = False,
+    of_any_state: bool = False,
+    tells_unseen: bool = True,
 ) -> Looked:
     """Look at every provider that may have something of ours, past all that fails.
 
     `ends_unknown` ends nodes of this state whose rows are lost, too, and with `of_any_state` every
     node of this installation that no row of this state names. What fails is told, and left for the
     next look; it is no failure where the state names no node and nothing can be billed: at a
-    provider that was never set up here, or that is free.
+    provider that was never set up here, or that is free. Whoever looks again and again shows what
+    cannot be seen itself, with `tells_unseen` off.
     """
     await context.opened()
     unsettled = await _charged(context)
@@ -70,12 +77,14 @@ async def reconcile(
             await _reconcile_provider(context, provider, ends_unknown, of_any_state, looked)
         except (MissingExtraError, ProviderKeyMissingError) as err:
             if name in named:
-                context.tell(f"{name} could not be looked at: {err}")
-                looked.failures[name] = err
+                looked.unseen[name] = looked.failures[name] = err
         except ConduitError as err:
-            context.tell(f"{name} could not be looked at: {err}")
+            looked.unseen[name] = err
             if name in named or context.provider(name).capabilities.is_billable:
                 looked.failures[name] = err
+    if tells_unseen:
+        for name, error in looked.unseen.items():
+            context.tell(f"{name} could not be looked at: {error}")
     await _settle_deployments(context, looked)
     return looked
 
@@ -103,8 +112,7 @@ async def _reconcile_provider(
             except StorageError:
                 raise
             except ConduitError as err:
-                context.tell(f"{node.name} could not be looked at: {err}")
-                looked.failures[node.name] = err
+                looked.unseen[node.name] = looked.failures[node.name] = err
     for twin in twins:
         try:
             if await node_work.end_twin(context, twin.name, twin):

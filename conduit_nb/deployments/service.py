@@ -106,9 +106,9 @@ class Deployments:
         report = await cost_report(self.context)
         return [*infos, *map(to_info, report.deployments)], report
 
-    async def look(self) -> Looked:
+    async def look(self, *, tells_unseen: bool = True) -> Looked:
         """Bring the state and the providers together, past all that fails: see `reconcile`."""
-        looked = await reconcile(self.context)
+        looked = await reconcile(self.context, tells_unseen=tells_unseen)
         await write_overview(self.context)
         return looked
 

@@ -228,7 +228,7 @@ class Desk:
 
         async def look() -> None:
             if self._deployments.context.has_state():
-                looked = await self._deployments.look()
+                looked = await self._deployments.look(tells_unseen=False)
                 failures.extend(f"{name}: {error}" for name, error in looked.failures.items())
 
         error = await _error_of(look, "the look")

@@ -141,11 +141,13 @@ async def test_a_node_that_vanished_is_told_after_a_look(desk: DeskThere, clock:
 
 
 async def test_a_provider_that_does_not_answer_leaves_the_news_old(
-    desk: DeskThere, clock: Clock, far: FarProvider
+    desk: DeskThere, session: Session, clock: Clock, far: FarProvider
 ):
     put_far_node(far, await deploy(desk))
     await until(lambda: _looked_at(desk))
     before = await _looked_at(desk)
+    notices: list[str] = []
+    session.events.subscribe(lambda event: notices.append(getattr(event, "text", "")))
     far.is_silent = True
     clock.pass_s(31)
     told = await until(lambda: _with_failures(desk))
@@ -153,6 +155,7 @@ async def test_a_provider_that_does_not_answer_leaves_the_news_old(
     assert "It does not answer" in told["look_failures"][0]
     assert told["looked_at"] == before
     assert [one["name"] for one in told["deployments"]] == ["mine"]
+    assert notices == [], "the panel shows it: no cell is to repeat it every half minute"
 
     far.is_silent = False
     clock.pass_s(31)
