@@ -194,17 +194,18 @@ class SharedServer:
         health: Health | None = None
         why = "does not answer"
         try:
-            if node.status == "running":
-                health = await probe(endpoint)
-            if health is None:
-                self._context.tell(f"{name} runs but is not ready yet; waiting for it.")
-                ready = await wait_until_ready(
-                    self._provider, node, endpoint, within_s=self._patience_s(node)
-                )
-                health = ready.health
-                if ready.is_gone:
-                    await endpoint.aclose()
-                    return None
+            async with _closed_on_failure(endpoint):
+                if node.status == "running":
+                    health = await probe(endpoint)
+                if health is None:
+                    self._context.tell(f"{name} runs but is not ready yet; waiting for it.")
+                    ready = await wait_until_ready(
+                        self._provider, node, endpoint, within_s=self._patience_s(node)
+                    )
+                    health = ready.health
+                    if ready.is_gone:
+                        await endpoint.aclose()
+                        return None
         except EndpointAuthError:
             why = "was started with another key"
         if health is None:
@@ -245,10 +246,9 @@ class SharedServer:
             self._context.tell(Step(text=f"{node.name} starts: {shown}"))
 
         try:
-            async with self._context.telling(say):
+            async with _closed_on_failure(endpoint), self._context.telling(say):
                 ready = await wait_until_ready(self._provider, node, endpoint, within_s=at_most_s)
         except EndpointAuthError:
-            await endpoint.aclose()
             await self._provider.terminate(node.name, node.id)
             raise
         if ready.health is not None:
@@ -337,6 +337,16 @@ class SharedServer:
             yield endpoint
         finally:
             await endpoint.aclose()
+
+
+@asynccontextmanager
+async def _closed_on_failure(endpoint: Endpoint) -> AsyncGenerator[None]:
+    """Close an endpoint that is not handed on, also where who waited for it was cancelled."""
+    try:
+        yield
+    except BaseException:
+        await endpoint.aclose()
+        raise
 
 
 def _is_shared(name: str) -> bool:
