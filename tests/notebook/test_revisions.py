@@ -45,7 +45,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 def revisions_read(hub: Hub) -> set[str]:
     """Return the revisions whose files were asked for."""
-    files = [line.partition("/resolve/")[2] for line in hub.asked if "/resolve/" in line]
+    files = [line.partition("/resolve/")[2] for line in hub.requests if "/resolve/" in line]
     return {file.partition("/")[0] for file in files}
 
 
