@@ -102,7 +102,7 @@ def main() -> None:
                 choice = choose(market_of(size, step), plan, constraint=DeploymentConstraint())
                 begun = time.perf_counter()
                 message = table_message(
-                    OfferingsView(choice), at=datetime.now(UTC), can_deploy=True
+                    OfferingsView(choice), at=datetime.now(UTC), models=["owner/m"]
                 )
                 text = json.dumps({"kind": "table", **message})
                 kernel.append(time.perf_counter() - begun)

@@ -26,7 +26,7 @@ from IPython.core.interactiveshell import InteractiveShell
 import conduit_nb
 from conduit_nb.cli import main
 from conduit_nb.compute.request import DeploymentRequest
-from conduit_nb.desk.wire import read_deploy
+from conduit_nb.desk.wire import form_document, read_deploy
 from conduit_nb.errors import NoOfferingError
 
 parsed = []
@@ -72,6 +72,7 @@ found = {
         for access in conduit_nb.LMLiteBlock(["m"], rack_colour="red")._access.values()
     ],
     "http": read_deploy(body).rack_colour,
+    "form": [one for one in form_document() if one["name"] == "rack_colour"],
     "tab": completer.complete(line_buffer="%conduit deploy X --rack", cursor_pos=24)[1],
     "tab over a cell": completer.complete(line_buffer="%%conduit map df --rack", cursor_pos=23)[1],
     "json": json.loads(made.to_json()),
@@ -120,6 +121,13 @@ def test_it_is_accepted_and_part_of_the_request(found: dict[str, Any], where: st
 
 def test_it_is_read_from_a_body(found: dict[str, Any]):
     assert found["http"] == "red"
+
+
+def test_it_is_a_field_of_the_form_in_the_panels(found: dict[str, Any]):
+    [field] = found["form"]
+
+    assert (field["label"], field["kind"]) == ("rack colour", "text")
+    assert (field["default"], field["help"]) == (None, "Colour of the rack.")
 
 
 @pytest.mark.parametrize("where", ["tab", "tab over a cell"])

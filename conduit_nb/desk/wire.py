@@ -7,14 +7,16 @@ Layer 6.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.request import DeploymentRequest, deployment_options
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.errors import ArgumentError
+from conduit_nb.options import Option
 from conduit_nb.plain_text import plain
 from conduit_nb.units import require_hours
 
@@ -25,6 +27,8 @@ LONGEST_BODY_BYTES = 64 * 1024
 LONGEST_TEXT = 2000
 MOST_LOG_LINES = 2000
 SIDECAR_MARK = "sidecar:"
+_SPELLED = {"usd": "USD", "gpu": "GPU", "len": "length"}
+"""Words of options' names that a form writes otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,27 @@ def log_document(lines: Sequence[str]) -> Document:
     return {"lines": [_short(line) for line in lines]}
 
 
+def form_document() -> list[Document]:
+    """Return every option of a deployment as a form draws it, in the order of their declaration.
+
+    A null default means that the option is not set. What a form sends back, as texts or typed, is
+    read by `read_deploy`.
+    """
+    return [
+        {
+            "name": one.name,
+            "label": _label(one),
+            "kind": one.kind,
+            "choices": list(one.choices),
+            "default": _default(one),
+            "help": one.help,
+            "units": one.units,
+            "is_basic": one.is_basic,
+        }
+        for one in deployment_options()
+    ]
+
+
 def read_body(body: bytes) -> Document:
     """Read the object that was sent; nothing is an empty one. Raises ArgumentError."""
     if len(body) > LONGEST_BODY_BYTES:
@@ -128,6 +153,23 @@ def read_deploy(told: Document) -> DeploymentRequest:
             "models names no model.", param="models", hint="Send a list of ids or folders."
         )
     return request
+
+
+def _label(one: Option) -> str:
+    """Return `max USD per hour` for max_usd_per_hour; a unit at the end stands beside the field."""
+    name = one.name.removesuffix("_s") if one.kind == "seconds" else one.name
+    return " ".join(_SPELLED.get(word, word) for word in name.split("_"))
+
+
+def _default(one: Option) -> str | float | bool | None:
+    """Return an option's default as people write it."""
+    value: Any = one.default
+    if value is None:
+        return one.any_word
+    if isinstance(value, tuple):
+        words = cast("tuple[str, ...]", value)
+        return (shlex.join(words) if one.kind == "command" else ",".join(words)) or None
+    return value if isinstance(value, str | int | float) else str(value)
 
 
 def _number(told: Document, name: str, require: Callable[..., float]) -> float | None:

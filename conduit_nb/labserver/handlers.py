@@ -21,6 +21,7 @@ from conduit_nb.desk.desk import Desk
 from conduit_nb.desk.wire import (
     Document,
     action_document,
+    form_document,
     log_document,
     plain_document,
     read_body,
@@ -99,6 +100,16 @@ class OfferingsHandler(DeskHandler):
         await self.answering(self.desk.offerings)
 
 
+class OptionsHandler(DeskHandler):
+    """`GET options`."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Answer the options of a deployment, as a form draws them."""
+        self.answer({"options": form_document()})
+
+
 class LogsHandler(DeskHandler):
     """`GET deployments/KEY/logs?tail=N`."""
 
@@ -168,6 +179,7 @@ def routes(
     addresses: list[tuple[str, type[DeskHandler]]] = [
         ("overview", OverviewHandler),
         ("offerings", OfferingsHandler),
+        ("options", OptionsHandler),
         ("deployments", DeployHandler),
         ("deployments/([^/]+)/logs", LogsHandler),
         ("deployments/([^/]+)/([a-z]+)", VerbHandler),

@@ -3,7 +3,7 @@
 import type { Offering } from '../src/lab/api.js';
 import { Store } from '../src/shared/store.js';
 import type { Time } from '../src/shared/store.js';
-import type { Deployment, Overview } from '../src/shared/wire.js';
+import type { Deployment, FormOption, Overview } from '../src/shared/wire.js';
 
 export const NOW = Date.parse('2026-11-27T12:00:00Z');
 
@@ -76,6 +76,39 @@ export function overview(changes: Partial<Overview> = {}): Overview {
     actions: [],
     ...changes,
   };
+}
+
+export function option(name: string, changes: Partial<FormOption> = {}): FormOption {
+  return {
+    name,
+    label: name.replaceAll('_', ' '),
+    kind: 'text',
+    choices: [],
+    default: null,
+    help: `What ${name} means.`,
+    units: null,
+    is_basic: false,
+    ...changes,
+  };
+}
+
+/** The options of a deployment that tests fill in. */
+export const OPTIONS: readonly FormOption[] = [
+  option('image'),
+  option('hours', { kind: 'hours', units: 'h', is_basic: true }),
+  option('provider', { default: 'local', is_basic: true }),
+  option('dtype', { choices: ['auto', 'float16'], default: 'auto' }),
+  option('enterprise', { kind: 'flag', default: false }),
+];
+
+/** Types into the field of an option, or chooses, or checks it. */
+export function fill(root: ParentNode, name: string, value: string | boolean): void {
+  const control = found(root, `.conduit-field [name=${name}]`) as HTMLInputElement;
+  if (typeof value === 'boolean') {
+    control.checked = value;
+  } else {
+    control.value = value;
+  }
 }
 
 /** A clock that tests move, with the timers that wait for it. */

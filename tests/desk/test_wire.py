@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from conduit_nb.compute.request import DeploymentRequest, deployment_options
 from conduit_nb.deployments.info import DeploymentInfo
 from conduit_nb.desk.wire import (
     LONGEST_BODY_BYTES,
@@ -14,6 +17,7 @@ from conduit_nb.desk.wire import (
     Action,
     action_document,
     deployment_document,
+    form_document,
     key_of,
     log_document,
     read_body,
@@ -152,3 +156,76 @@ def test_a_deployment_that_cannot_be_meant_is_refused(told: dict[str, object], p
 
     assert caught.value.param == param
     assert caught.value.hint
+
+
+# What people fill in for an option, by its kind, where it has no choices.
+FILLED_IN = {
+    "text": "some",
+    "texts": "one",
+    "names": "local, docker",
+    "count": "2",
+    "whole": "0",
+    "number": "1.5",
+    "usd": "1.5",
+    "hours": "0.5",
+    "seconds": "90",
+    "flag": "true",
+    "switch": "no",
+    "range": "1-4",
+    "command": "serve '{model}' --port {port}",
+}
+
+
+def test_a_form_has_every_option_once_as_it_is_declared():
+    form = json.loads(json.dumps(form_document(), allow_nan=False))
+
+    for shown, one in zip(form, deployment_options(), strict=True):
+        assert (shown["name"], shown["kind"], shown["help"]) == (one.name, one.kind, one.help)
+        assert (shown["choices"], shown["units"]) == (list(one.choices), one.units)
+        assert shown["is_basic"] == one.is_basic
+    names = [shown["name"] for shown in form]
+    assert len(set(names)) == len(names)
+    own = {one.name for one in fields(DeploymentRequest)} - {"models", "constraint"}
+    assert own < set(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "default", "units"),
+    [
+        ("max_usd_per_hour", "max USD per hour", None, None),
+        ("max_usd", "max USD", None, "USD"),
+        ("gpu_count", "GPU count", None, None),
+        ("max_model_len", "max model length", None, None),
+        ("hours", "hours", None, "h"),
+        ("idle_s", "idle", None, "s"),
+        ("provider", "provider", "local", None),
+        ("replicas", "replicas", "1", None),
+        ("tensor_parallel", "tensor parallel", 1, None),
+        ("command", "command", None, None),
+        ("enterprise", "enterprise", False, None),
+    ],
+)
+def test_a_form_names_options_and_their_defaults_as_people_write_them(
+    name: str, label: str, default: object, units: str | None
+):
+    [shown] = [one for one in form_document() if one["name"] == name]
+
+    assert (shown["label"], shown["default"], shown["units"]) == (label, default, units)
+    assert shown["default"] is default or default is not None
+
+
+def test_a_default_that_is_sent_back_is_what_is_left_out():
+    shown = {one["name"]: one["default"] for one in form_document() if one["default"] is not None}
+
+    sent = read_deploy({"models": ["m/one"], **shown})
+
+    assert len(shown) > 5
+    assert sent == read_deploy({"models": ["m/one"]})
+
+
+@pytest.mark.parametrize("one", form_document(), ids=lambda one: one["name"])
+def test_every_option_can_be_sent_back_as_a_text(one: dict[str, Any]):
+    text = one["choices"][-1] if one["choices"] else FILLED_IN[one["kind"]]
+    sent = read_deploy({"models": ["m/one"], one["name"]: text})
+
+    assert sent != read_deploy({"models": ["m/one"]})

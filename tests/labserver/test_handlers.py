@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.desk.wire import form_document
 from conduit_nb.errors import (
     ArgumentError,
     ModelError,
@@ -64,6 +65,12 @@ async def test_what_a_kernel_changes_is_told_at_the_next_question(panel: Panel, 
     told = await panel.told(f"overview?since={before['revision']}")
 
     assert [one["name"] for one in told["deployments"]] == ["mine"]
+
+
+async def test_the_options_of_a_deployment_are_told_for_a_form(panel: Panel):
+    told = await panel.told("options")
+
+    assert told == {"options": form_document()}
 
 
 async def test_terminate_all_ends_everything(panel: Panel):
@@ -146,7 +153,9 @@ async def test_what_is_no_json_is_refused(panel: Panel):
     assert "JSON" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["overview", "offerings", "deployments/x/logs", "actions/x"])
+@pytest.mark.parametrize(
+    "path", ["overview", "offerings", "options", "deployments/x/logs", "actions/x"]
+)
 async def test_without_the_token_nothing_is_told(panel: Panel, path: str):
     async with httpx2.AsyncClient() as stranger:
         answer = await stranger.get(f"{panel.base}/{path}")

@@ -253,7 +253,7 @@ DISPLAYS: dict[str, Callable[[str], Any]] = {
 
 
 MESSAGES: dict[str, Callable[[str], Any]] = {
-    "table": lambda text: table_message(offerings(text), at=NOW, can_deploy=True),
+    "table": lambda text: table_message(offerings(text), at=NOW, models=[text]),
     "problem": lambda text: problem_of(error(text)),
     "deployment": lambda text: deployment_document(a_deployment(text)),
     "log": lambda text: log_document([text]),

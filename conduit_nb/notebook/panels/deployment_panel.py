@@ -10,10 +10,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.desk.wire import SIDECAR_MARK, read_hours
 from conduit_nb.errors import ArgumentError, ConduitError
 from conduit_nb.notebook.offerings_display import OfferingsView
-from conduit_nb.notebook.panels.offering_table import offering_of, request_on, table_message
+from conduit_nb.notebook.panels.offering_table import (
+    offering_of,
+    open_options,
+    request_on,
+    table_message,
+)
 from conduit_nb.notebook.panels.widget import Panel, problem_of
 from conduit_nb.plain_text import plain
 from conduit_nb.protocol import ChatRequest
@@ -68,7 +74,7 @@ class DeploymentPanel(Panel):
                 await self._tell_logs(one["key"])
 
     async def _greet(self, message: Mapping[str, Any]) -> None:  # noqa: ARG002  # every answer is called alike
-        self.tell("choices", runtimes=self._runtimes, model=self._model)
+        self.tell("choices", runtimes=self._runtimes, model=self._model, options=open_options({}))
 
     async def _plan(self, message: Mapping[str, Any]) -> None:
         model, runtime = _text(message, "model"), _text(message, "runtime")
@@ -76,23 +82,24 @@ class DeploymentPanel(Panel):
         is_fresh = message.get("fresh") is True
         view = await asyncio.to_thread(self._ask, model, runtime, is_fresh)
         self._picking = view, {"models": [model], "runtime": runtime}
-        table = await asyncio.to_thread(table_message, view, at=datetime.now(UTC), can_deploy=True)
+        table = await asyncio.to_thread(table_message, view, at=datetime.now(UTC), models=[model])
         self.tell("table", **table)
 
     async def _deploy(self, message: Mapping[str, Any]) -> None:
+        await self.deploy(message, lambda: self._request(message))
+        self.beat_now()
+
+    def _request(self, message: Mapping[str, Any]) -> DeploymentRequest:
         if self._picking is None:
             raise ArgumentError("Nothing is planned.", hint="Name a model, and plan first.")
         view, asked = self._picking
-        request = request_on(offering_of(view.choice, _text(message, "key")), asked)
-        await self._follow_up(lambda: self.desk.deploy(request))
+        offering = offering_of(view.choice, _text(message, "key"))
+        return request_on(offering, asked, message.get("request"))
 
     async def _act(self, message: Mapping[str, Any]) -> None:
         key, verb = _text(message, "key"), _text(message, "verb")
         hours = read_hours(dict(message))
-        await self._follow_up(lambda: self.desk.act(key, verb, hours=hours))
-
-    async def _follow_up(self, begin: Callable[[], Any]) -> None:
-        await self.follow(begin())
+        await self.follow(self.desk.act(key, verb, hours=hours))
         self.beat_now()
 
     async def _watch_logs(self, message: Mapping[str, Any]) -> None:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from conduit_nb.compute.constraints import DeploymentConstraint
 from conduit_nb.compute.offerings import ComputeOffering
-from conduit_nb.compute.request import DeploymentRequest
+from conduit_nb.compute.request import DeploymentRequest, deployment_options
 from conduit_nb.compute.selection import Explanation
+from conduit_nb.desk.wire import Document, form_document
 from conduit_nb.errors import ArgumentError
 from conduit_nb.models.config import QUANTIZATIONS
 from conduit_nb.notebook.display import Shown, bounded, html_of
@@ -33,6 +34,17 @@ TOKENS = 1e6
 LONGEST_KEY = 300
 LONGEST_CELL = 2_000
 S_PER_HOUR = 3600
+SETTLED = (
+    "runtime",
+    "provider",
+    "providers",
+    "gpu",
+    "gpu_count",
+    "regions",
+    "max_usd_per_hour",
+    "interruptible",
+)
+"""The options of a deployment that a plan and an offering have settled: no form asks for them."""
 COLUMNS = (
     "key",
     "fits",
@@ -51,6 +63,8 @@ COLUMNS = (
     "provider",
     "launchable",
 )
+
+_PLAN_KEYS = {key for one in options_of(PlanOptions) for key in (one.name, *one.aliases)}
 
 
 class OfferingTable(Panel):
@@ -85,10 +99,11 @@ class OfferingTable(Panel):
         match message.get("kind"):
             case "here":
                 await self._tell_table()
+                self.tell("choices", options=open_options(self._asked))
             case "refresh":
                 await self._refresh(is_fresh=True)
             case "deploy":
-                await self.follow(self.desk.deploy(self._request(str(message.get("key")))))
+                await self.deploy(message, lambda: self._request(message))
             case _:
                 raise ArgumentError("The table does not know that.", hint="Run the cell again.")
 
@@ -111,12 +126,13 @@ class OfferingTable(Panel):
 
     async def _tell_table(self) -> None:
         message = await asyncio.to_thread(
-            table_message, self._view, at=self._at, can_deploy=bool(self._asked.get("models"))
+            table_message, self._view, at=self._at, models=self._asked.get("models") or ()
         )
         self.tell("table", **message)
 
-    def _request(self, key: str) -> DeploymentRequest:
-        return request_on(offering_of(self._view.choice, key), self._asked)
+    def _request(self, message: Mapping[str, Any]) -> DeploymentRequest:
+        offering = offering_of(self._view.choice, str(message.get("key")))
+        return request_on(offering, self._asked, message.get("request"))
 
 
 class LiveOfferings(OfferingsView):
@@ -146,17 +162,18 @@ class Snapshot(Shown):
         return f"<details><summary>{head}</summary>{html_of(self._shown)}</details>"
 
 
-def table_message(view: OfferingsView, *, at: datetime, can_deploy: bool) -> Message:
+def table_message(view: OfferingsView, *, at: datetime, models: Sequence[str]) -> Message:
     """Return all offerings, those that are left out as well, as rows of `COLUMNS`.
 
-    All text in it is plain: it comes from providers.
+    `models` are what can be deployed on them. All text in it is plain: it comes from providers.
     """
     choice = view.choice
     return {
         "title": _plain(view.title),
         "at": at.isoformat(),
         "has_plan": choice.plan is not None,
-        "can_deploy": can_deploy,
+        "can_deploy": bool(models),
+        "models": [_plain(model) for model in models],
         "columns": COLUMNS,
         "rows": [_row(one, choice) for one in _all(choice)],
         "failures": [
@@ -175,37 +192,81 @@ def offering_of(choice: Choice, key: str) -> ComputeOffering:
     )
 
 
-def request_on(offering: ComputeOffering, asked: Mapping[str, Any]) -> DeploymentRequest:
+def open_options(asked: Mapping[str, Any]) -> list[Document]:
+    """Return the options that are still open once an offering is picked, for a form.
+
+    What the plan was asked for is the default of what is left out.
+    """
+    planned = _planned(asked)
+    return [
+        {**one, "default": planned.get(one["name"], one["default"])}
+        for one in form_document()
+        if one["name"] not in SETTLED
+    ]
+
+
+def request_on(
+    offering: ComputeOffering, asked: Mapping[str, Any], given: object = None
+) -> DeploymentRequest:
     """Return the deployment that is meant: the models as planned, on just this offering.
 
-    Raises ArgumentError where the plan rests on what no deployment can be told: what is started
+    `given` is what a form sends: the models that it is about, and the options that were filled in.
+    Raises ArgumentError, with `param`, where an option is not valid or settled by the plan or the
+    offering already, and where the plan rests on what no deployment can be told: what is started
     must be what was planned.
     """
-    keys = {key for one in options_of(PlanOptions) for key in (one.name, *one.aliases)}
-    of_plan = {name: value for name, value in asked.items() if name in keys}
+    options = _options_in(given, asked["models"])
+    of_plan = {name: value for name, value in asked.items() if name in _PLAN_KEYS}
     planned = parse_options(PlanOptions, of_plan)
     _refuse_untold(planned)
     return DeploymentRequest.parse(
         {
+            **_planned(asked),
             "models": asked["models"],
-            "revision": planned.revision,
-            "max_model_len": planned.max_model_len,
-            "max_concurrency": read_options(options_of(PlanOptions), of_plan).get(
-                "max_concurrency"
-            ),
-            "dtype": _dtype(planned),
-            "quantization": planned.quantization,
             "runtime": planned.runtime,
-            "runtime_version": planned.runtime_version,
+            **options,
             "provider": offering.provider,
             "gpu": offering.accelerator,
             "gpu_count": offering.count if offering.accelerator else None,
-            "tensor_parallel": planned.tensor_parallel,
-            "pipeline_parallel": planned.pipeline_parallel,
-            "replicas": planned.replicas,
             "constraint": _just(offering),
         }
     )
+
+
+def _planned(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a plan was asked for, of what a deployment can be told."""
+    of_plan = {name: value for name, value in asked.items() if name in _PLAN_KEYS}
+    given = read_options(options_of(PlanOptions), of_plan)
+    names = {one.name for one in deployment_options()}
+    planned = {name: value for name, value in given.items() if name in names}
+    if "dtype" in planned:
+        planned["dtype"] = DTYPE_ALIASES.get(planned["dtype"], planned["dtype"])
+    return planned
+
+
+def _options_in(given: object, models: Sequence[str]) -> dict[str, object]:
+    """Return the options that a form has sent. Raises ArgumentError where it is about others."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ArgumentError("The options are no object.", param="request", hint="Fill in the form.")
+    sent = cast("Mapping[str, object]", given)
+    options = {str(name): value for name, value in sent.items() if value is not None}
+    meant = options.pop("models", None)
+    if meant is not None and meant != [_plain(model) for model in models]:
+        raise ArgumentError(
+            f"The plan is for {', '.join(models):.200}; the form is for {meant!r:.200}.",
+            param="models",
+            hint="Plan again, then pick an offering.",
+        )
+    for name in (*SETTLED, "constraint"):
+        if name in options:
+            raise ArgumentError(
+                f"{name} is settled by the plan and the offering.",
+                param=name,
+                hint=f"Leave {name} out, or pick another offering.",
+            )
+    return options
 
 
 def _refuse_untold(planned: PlanOptions) -> None:

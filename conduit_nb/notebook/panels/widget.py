@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +21,7 @@ from typing import Any, ClassVar, cast
 import anywidget
 from traitlets import Unicode
 
+from conduit_nb.compute.request import DeploymentRequest
 from conduit_nb.desk.desk import Desk
 from conduit_nb.desk.wire import Action
 from conduit_nb.errors import ConduitError
@@ -103,13 +104,32 @@ class Panel(ABC):
         """Whether nobody can see it any more."""
         return cast("Any", self.widget).comm is None
 
-    async def follow(self, action: Action) -> Action:
-        """Wait until an action has ended; tell when it begins and how it ends."""
+    async def deploy(
+        self, message: Mapping[str, Any], read: Callable[[], DeploymentRequest]
+    ) -> None:
+        """Deploy what `read` makes of a view's message; tell when it begins and how it ends.
+
+        An error is told with the name of the view as `form`, and with the offering's key: the form
+        of that view comes back with the option marked that the error's `param` names.
+        """
+        about = {"form": str(message.get("view") or ""), "key": str(message.get("key") or "")}
+        try:
+            action = self.desk.deploy(read())
+        except ConduitError as err:
+            self.tell("problem", **about, **problem_of(err))
+        else:
+            await self.follow(action, **about)
+
+    async def follow(self, action: Action, **about: str) -> Action:
+        """Wait until an action has ended; tell when it begins and how it ends.
+
+        `about` is told with its error.
+        """
         said = f"{action.word} {plain(action.target[:LONGEST_TEXT])}"
         self.tell("action", text=f"{said} …", state="running")
         now = await self.desk.ended(action.id)
         if now.error is not None:
-            self.tell("problem", **_bounded(now.error))
+            self.tell("problem", **about, **_bounded(now.error))
         else:
             self.tell("action", text=f"{said}: done", state="done")
         return now

@@ -6,7 +6,7 @@ import type { Client, Verb } from '../shared/client.js';
 import { textOf } from '../shared/problem.js';
 import { REAL_TIME } from '../shared/store.js';
 import type { Time } from '../shared/store.js';
-import type { Action, Overview } from '../shared/wire.js';
+import type { Action, FormOption, Overview } from '../shared/wire.js';
 
 export interface Offering {
   readonly rank: number | null;
@@ -28,12 +28,12 @@ export interface Offerings {
   readonly failures: readonly { readonly provider: string; readonly message: string }[];
 }
 
-/** A deployment to be started, in the words of `%conduit deploy`. */
+/** A deployment to be started: models, and options of `GET options` by name, as texts or typed. */
 export interface DeployRequest {
   readonly models: readonly string[];
   readonly provider?: string;
-  readonly gpu?: string;
-  readonly max_usd?: number;
+  readonly max_usd?: number | string;
+  readonly [option: string]: unknown;
 }
 
 const LOG_LINES = 200;
@@ -46,6 +46,7 @@ export class ApiError extends Error {
     readonly status: number,
     message: string,
     readonly hint: string | null = null,
+    readonly param: string | null = null,
   ) {
     super(message);
     this.name = 'ApiError';
@@ -75,6 +76,10 @@ export class HttpClient implements Client {
 
   offerings(): Promise<Offerings> {
     return this.ask<Offerings>('GET', 'offerings');
+  }
+
+  async options(): Promise<readonly FormOption[]> {
+    return (await this.ask<{ options: readonly FormOption[] }>('GET', 'options')).options;
   }
 
   async logs(key: string, tail = LOG_LINES): Promise<readonly string[]> {
@@ -164,6 +169,7 @@ function toError(status: number, told: unknown): ApiError {
   const ours = fields(root['error']);
   const said = ours['message'] ?? root['message'];
   const hint = ours['hint'];
+  const param = ours['param'];
   if (status === 404 && said === undefined) {
     return new ApiError(
       status,
@@ -175,6 +181,7 @@ function toError(status: number, told: unknown): ApiError {
     status,
     typeof said === 'string' && said ? said : `The server answered ${status}.`,
     typeof hint === 'string' ? hint : null,
+    typeof param === 'string' ? param : null,
   );
 }
 

@@ -3,13 +3,15 @@
 import { ALL } from '../shared/client.js';
 import type { Client, Verb } from '../shared/client.js';
 import type { Ask } from '../shared/confirm.js';
+import { OptionForm } from '../shared/option_form.js';
+import type { Filled } from '../shared/option_form.js';
 import { textOf } from '../shared/problem.js';
 import type { Store } from '../shared/store.js';
 import { plain } from '../shared/text.js';
 import { carryOut } from '../shared/verbs.js';
-import type { Action, Deployment } from '../shared/wire.js';
+import type { Action, Deployment, Problem } from '../shared/wire.js';
 import { usd } from '../shared/words.js';
-import { wordsOf } from './api.js';
+import { ApiError, wordsOf } from './api.js';
 import type { DeployRequest, HttpClient, Offering, Offerings } from './api.js';
 import { cellFor, cellForOffering } from './cells.js';
 import type { Poller } from './poller.js';
@@ -23,6 +25,9 @@ export interface Lab {
   copy(text: string): Promise<void>;
 }
 
+/** What a row of the prices says already, and the form does not ask for. */
+const OF_THE_ROW: readonly string[] = ['provider', 'providers', 'gpu', 'gpu_count'];
+
 const DOING: Readonly<Record<Verb, string>> = {
   start: 'Starting',
   stop: 'Stopping',
@@ -35,12 +40,18 @@ const DOING: Readonly<Record<Verb, string>> = {
 export class Controller implements Client {
   private readonly told = new Set<string>();
   private readonly mine = new Set<string>();
+  private readonly form = new OptionForm();
+  /** The last action that was begun with the form, and what that had. */
+  private sent: { readonly id: string; readonly given: Filled } | null = null;
 
   /** US dollars that a deployment started from here may spend; null is the server's own cap. */
   maxUsd: number | null = null;
 
   constructor(
-    private readonly http: Pick<HttpClient, 'act' | 'deploy' | 'offerings' | 'watchLog'>,
+    private readonly http: Pick<
+      HttpClient,
+      'act' | 'deploy' | 'offerings' | 'options' | 'watchLog'
+    >,
     readonly store: Store,
     private readonly poller: Pick<Poller, 'refresh' | 'refreshAfterChange'>,
     private readonly lab: Lab,
@@ -74,31 +85,35 @@ export class Controller implements Client {
   }
 
   async deploy(request: DeployRequest): Promise<void> {
-    // This machine costs nothing; a cap would make a deployment of what is the shared server's.
-    const isHere = request.provider === undefined || request.provider === 'local';
-    const capped = this.maxUsd === null || isHere ? request : { ...request, max_usd: this.maxUsd };
-    const names = request.models.map((model) => plain(model, 80)).join(', ');
-    await this.send(() => this.http.deploy(capped), `Deploying ${names}`);
+    await this.send(() => this.http.deploy(this.capped(request)), sayingOf(request));
   }
 
-  /** Rents what an offering says for a model, after a question where it costs. */
+  /** Rents what an offering says for a model, after a question, with a form, where it costs. */
   async deployOffering(offering: Offering, model: string): Promise<void> {
     if (offering.provider === 'local') {
       await this.deploy({ models: [model] });
+      return;
+    }
+    if (!(await this.offerOptions())) {
       return;
     }
     const gpu = offering.accelerator;
     const provider = plain(offering.provider, 80);
     const cap =
       this.maxUsd === null
-        ? 'It may spend what CONDUIT_MAX_USD_PER_DEPLOYMENT allows.'
-        : `It may spend ${usd(this.maxUsd)} at most.`;
+        ? 'Unless you set max USD, it may spend what CONDUIT_MAX_USD_PER_DEPLOYMENT allows.'
+        : `Unless you set max USD, it may spend ${usd(this.maxUsd)} at most.`;
     const body =
       `This rents the cheapest ${plain(gpu ?? 'machine', 80)} of ${provider}` +
       ` that ${plain(model, 120)} fits, for about ${usd(offering.usd_per_hour)} an hour. ${cap}`;
-    if (await this.ask({ title: `Deploy on ${provider}?`, body, accept: 'Deploy' }, '')) {
-      const where = { models: [model], provider: offering.provider };
-      await this.deploy(gpu === null ? where : { ...where, gpu });
+    const { form } = this;
+    const question = { title: `Deploy on ${provider}?`, body, accept: 'Deploy', form };
+    const where = { models: [model], provider: offering.provider, ...(gpu !== null && { gpu }) };
+    while (await this.ask(question, '')) {
+      const { given } = form;
+      if (given && (await this.deployFilledIn(given, where))) {
+        return;
+      }
     }
   }
 
@@ -143,15 +158,59 @@ export class Controller implements Client {
     }
   }
 
+  /** Asks the server what the form is to ask for; false where it does not say. */
+  private async offerOptions(): Promise<boolean> {
+    try {
+      const options = await this.http.options();
+      this.form.offer(options.filter((one) => !OF_THE_ROW.includes(one.name)));
+      return true;
+    } catch (error) {
+      this.lab.tell(wordsOf(error), 'error');
+      return false;
+    }
+  }
+
+  /** Deploys what the form has; false where it has to be corrected first. */
+  private async deployFilledIn(given: Filled, where: DeployRequest): Promise<boolean> {
+    const request = { ...given, ...where };
+    try {
+      const call = (): Promise<Action> => this.http.deploy(this.capped(request));
+      this.sent = { id: await this.begin(call, sayingOf(request)), given };
+      this.form.fill();
+    } catch (error) {
+      if (error instanceof ApiError && this.form.blame(error)) {
+        return false;
+      }
+      this.lab.tell(wordsOf(error), 'error');
+    }
+    await this.poller.refreshAfterChange();
+    return true;
+  }
+
+  private capped(request: DeployRequest): DeployRequest {
+    // This machine costs nothing; a cap would make a deployment of what is the shared server's.
+    const isHere = request.provider === undefined || request.provider === 'local';
+    if (this.maxUsd === null || isHere || request.max_usd !== undefined) {
+      return request;
+    }
+    return { ...request, max_usd: this.maxUsd };
+  }
+
   private async send(call: () => Promise<Action>, saying: string): Promise<void> {
     try {
-      const action = await call();
-      this.mine.add(action.id);
-      this.lab.tell(`${saying} …`, 'info');
+      await this.begin(call, saying);
     } catch (error) {
       this.lab.tell(wordsOf(error), 'error');
     }
     await this.poller.refreshAfterChange();
+  }
+
+  /** Begins an action, says so, and returns its id. */
+  private async begin(call: () => Promise<Action>, saying: string): Promise<string> {
+    const action = await call();
+    this.mine.add(action.id);
+    this.lab.tell(`${saying} …`, 'info');
+    return action.id;
   }
 
   /** Tells once how each action that was begun here has ended. */
@@ -163,10 +222,24 @@ export class Controller implements Client {
       this.told.add(action.id);
       const what = `${action.word} ${plain(action.target, 80)}`;
       if (action.error) {
+        this.giveBack(action.id, action.error);
         this.lab.tell(`${what}: ${textOf(action.error)}`, 'error');
       } else {
         this.lab.tell(`${what}: done.`, 'success');
       }
     }
   }
+
+  /** Lets the form have again what was sent with it, where that has failed. */
+  private giveBack(id: string, problem: Problem): void {
+    if (this.sent?.id === id) {
+      this.form.fill(this.sent.given);
+      this.form.blame(problem);
+      this.sent = null;
+    }
+  }
+}
+
+function sayingOf(request: DeployRequest): string {
+  return `Deploying ${request.models.map((model) => plain(model, 80)).join(', ')}`;
 }

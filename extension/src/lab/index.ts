@@ -9,6 +9,7 @@ import { IStatusBar } from '@jupyterlab/statusbar';
 import { LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 
+import { element } from '../shared/dom.js';
 import { Store } from '../shared/store.js';
 import { connect } from './api.js';
 import { cellsToInsert } from './cells.js';
@@ -128,13 +129,16 @@ async function obeySettings(
 
 function labOf(notebooks: INotebookTracker | null): Lab {
   return {
-    ask: async ({ title, body, accept }) => {
+    ask: async ({ title, body, accept, form }) => {
+      const filledIn = element('div', {}, element('p', {}, body), form?.view());
       const answer = await showDialog({
         title,
-        body,
+        body: form ? new Widget({ node: filledIn }) : body,
+        focusNodeSelector: '[aria-invalid=true]',
         buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: accept })],
         defaultButton: 0,
       });
+      form?.keep(filledIn);
       return answer.button.accept;
     },
     tell: (message, kind) => {

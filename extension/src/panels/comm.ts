@@ -2,7 +2,7 @@
 
 import type { Client, Verb } from '../shared/client.js';
 import type { OfferedRows } from '../shared/offering_rows.js';
-import type { Overview, Problem } from '../shared/wire.js';
+import type { FormOption, Overview, Problem } from '../shared/wire.js';
 import { clock } from '../shared/words.js';
 import { whileSeen } from './sight.js';
 
@@ -17,12 +17,28 @@ export interface Model {
 /** What the kernel says; `conduit_nb/notebook/panels` is the other side. */
 export type Heard =
   | ({ readonly kind: 'overview' } & Overview)
-  | { readonly kind: 'choices'; readonly runtimes: readonly string[]; readonly model: string }
+  | Choices
   | ({ readonly kind: 'table' } & OfferedRows)
   | { readonly kind: 'logs'; readonly key: string; readonly lines: readonly string[] }
   | Answer
   | { readonly kind: 'action'; readonly text: string }
-  | ({ readonly kind: 'problem' } & Problem);
+  | Failure;
+
+/** What can be chosen; the runtimes and the model are told to the panel that plans. */
+export interface Choices {
+  readonly kind: 'choices';
+  readonly options: readonly FormOption[];
+  readonly runtimes?: readonly string[];
+  readonly model?: string;
+}
+
+/** What went wrong; with `form` it is about what that view has sent to be deployed on an offering. */
+export interface Failure extends Problem {
+  readonly kind: 'problem';
+  readonly form?: string;
+  /** The offering's key. */
+  readonly key?: string;
+}
 
 /** A piece of what a model answers; with a state it is the last one. */
 export interface Answer {
@@ -45,7 +61,8 @@ const CHECK_MS = 1_000;
 export class Comm implements Client {
   isAlive = false;
   private heardAt = 0;
-  private readonly name = `${Date.now()}-${Math.random()}`;
+  /** The view's own name. */
+  readonly name = `${Date.now()}-${Math.random()}`;
   private readonly logs = new Map<string, (lines: readonly string[]) => void>();
   private readonly endings: (() => void)[] = [];
 

@@ -87,9 +87,10 @@ class DeploymentPanel extends Panel {
       case 'choices':
         offer(
           this.runtime,
-          message.runtimes.map((name) => [name, name]),
+          (message.runtimes ?? []).map((name) => [name, name]),
         );
-        this.modelId.value ||= message.model;
+        this.modelId.value ||= message.model ?? '';
+        super.take(message);
         break;
       case 'table':
         this.offerings.root.hidden = false;

@@ -2,12 +2,15 @@
 
 import { button, element, meantBy } from './dom.js';
 import type { Child } from './dom.js';
+import type { OptionForm } from './option_form.js';
 
 export interface Question {
   readonly title: string;
   readonly body: string;
   /** The label of the button that says yes. */
   readonly accept: string;
+  /** What may be filled in before the yes; it has what was typed when the question is answered. */
+  readonly form?: OptionForm;
 }
 
 /** Asks; `place` is where on the screen the answer belongs, such as a deployment's key. */
@@ -55,10 +58,18 @@ export class InlineQuestion {
     return new Promise((answer) => {
       this.asked = { question, place, answer, focused };
       this.redraw();
-      // On what costs nothing: nobody rents or ends a machine by a key too many.
-      this.root.querySelector<HTMLElement>('.conduit-confirm [data-do=cancel]')?.focus();
+      // On what has to be corrected, or on what costs nothing: nobody rents or ends a machine by a
+      // key too many.
+      const [fault, cancel] = ['[aria-invalid=true]', '[data-do=cancel]'].map((which) =>
+        this.root.querySelector<HTMLElement>(`.conduit-confirm ${which}`),
+      );
+      (fault ?? cancel)?.focus();
     });
   };
+
+  get isAsking(): boolean {
+    return this.asked !== null;
+  }
 
   /** Answers what is asked, if anything is, and puts the focus back where it was. */
   settle(isYes: boolean): void {
@@ -66,6 +77,7 @@ export class InlineQuestion {
     if (!asked) {
       return;
     }
+    asked.question.form?.keep(this.root);
     this.asked = null;
     this.redraw();
     if (asked.focused instanceof HTMLElement && this.root.contains(asked.focused)) {
@@ -79,12 +91,13 @@ export class InlineQuestion {
     if (this.asked?.place !== place) {
       return null;
     }
-    const { title, body, accept } = this.asked.question;
+    const { title, body, accept, form } = this.asked.question;
     const text = `${title} ${body}`.trim();
     return element(
       'div',
       { class: 'conduit-confirm', role: 'group', 'aria-label': text },
       element('span', {}, text),
+      form?.view(),
       button(accept, 'accept'),
       button('Cancel', 'cancel'),
     );

@@ -41,6 +41,8 @@ export interface Offered {
 export interface OfferedRows extends Omit<Offered, 'rows'> {
   readonly columns: readonly string[];
   readonly rows: readonly (readonly unknown[])[];
+  /** What is deployed on an offering. */
+  readonly models: readonly string[];
 }
 
 export interface Column {

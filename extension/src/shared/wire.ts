@@ -23,7 +23,40 @@ export interface Deployment {
 export interface Problem {
   readonly message: string;
   readonly hint?: string | null;
+  /** The option or argument at fault. */
+  readonly param?: string | null;
 }
+
+/** One option of a deployment, as a form draws it. */
+export interface FormOption {
+  readonly name: string;
+  readonly label: string;
+  readonly kind: OptionKind;
+  /** Where there are any, the value is one of them. */
+  readonly choices: readonly string[];
+  /** What holds where it is left out; null where that is nothing. */
+  readonly default: string | number | boolean | null;
+  readonly help: string;
+  readonly units: string | null;
+  /** Basic options come first. */
+  readonly is_basic: boolean;
+}
+
+/** What a value is: `conduit_nb/options.py` describes each. */
+export type OptionKind =
+  | 'text'
+  | 'texts'
+  | 'names'
+  | 'count'
+  | 'whole'
+  | 'number'
+  | 'usd'
+  | 'hours'
+  | 'seconds'
+  | 'flag'
+  | 'switch'
+  | 'range'
+  | 'command';
 
 /** Something long that was begun. */
 export interface Action {

@@ -2,7 +2,7 @@ import type { ServerConnection } from '@jupyterlab/services';
 import { describe, expect, it } from 'vitest';
 
 import { ApiError, HttpClient } from '../../src/lab/api.js';
-import { StoppedTime, overview, settled } from '../samples.js';
+import { OPTIONS, StoppedTime, overview, settled } from '../samples.js';
 
 const SETTINGS = { baseUrl: 'http://localhost:8888/user/me/' } as ServerConnection.ISettings;
 
@@ -91,15 +91,19 @@ describe('the api', () => {
     expect(asked.map(({ init }) => init.body)).toEqual(['{}', '{}', '{"models":["m/one"]}']);
   });
 
-  it('tells our errors with their hint', async () => {
-    const told = { error: { message: 'It is too dear.', hint: 'Raise --max-usd.' } };
-    const error = await errorOf(apiOf(json(told, 402)).api.deploy({ models: ['m'] }));
+  it('tells our errors with their hint and what is at fault', async () => {
+    const said = { message: 'It is too dear.', hint: 'Raise --max-usd.', param: 'max_usd' };
+    const error = await errorOf(apiOf(json({ error: said }, 402)).api.deploy({ models: ['m'] }));
 
-    expect([error.status, error.message, error.hint]).toEqual([
-      402,
-      'It is too dear.',
-      'Raise --max-usd.',
-    ]);
+    expect(error.status).toBe(402);
+    expect(error).toMatchObject(said);
+  });
+
+  it('asks which options a deployment has', async () => {
+    const { api, asked } = apiOf(json({ options: OPTIONS }));
+
+    expect(await api.options()).toEqual(OPTIONS);
+    expect(asked[0]?.url).toMatch(/\/conduit\/api\/options$/);
   });
 
   it("tells Jupyter's errors", async () => {

@@ -3,10 +3,11 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { ApiError } from '../../src/lab/api.js';
 import type { DeployRequest } from '../../src/lab/api.js';
 import { Controller } from '../../src/lab/controller.js';
+import { show } from '../../src/shared/dom.js';
 import { carryOut } from '../../src/shared/verbs.js';
 import type { Verb } from '../../src/shared/client.js';
 import type { Action } from '../../src/shared/wire.js';
-import { offering, overview, storeOf } from '../samples.js';
+import { OPTIONS, fill, found, offering, overview, storeOf } from '../samples.js';
 
 const BEGUN: Action = {
   id: 'a1',
@@ -26,8 +27,12 @@ class World {
   cells: string[] = [];
   copied: string[] = [];
   accepts = true;
+  /** What is done in each dialog that comes. */
+  fills: ((dialog: HTMLElement) => void)[] = [];
   hasNotebook = true;
   fails: ApiError | null = null;
+  /** What the next actions are refused with. */
+  refuses: ApiError | null = null;
   asksForOverviews = 0;
   store = storeOf(overview());
   controller = new Controller(
@@ -39,6 +44,7 @@ class World {
         return () => undefined;
       },
       offerings: () => Promise.resolve({ offerings: [], failures: [] }),
+      options: () => (this.fails ? Promise.reject(this.fails) : Promise.resolve(OPTIONS)),
     },
     this.store,
     {
@@ -49,8 +55,12 @@ class World {
       },
     },
     {
-      ask: ({ title, body, accept }) => {
+      ask: ({ title, body, accept, form }) => {
         this.asked.push(`${title} ${body} [${accept}]`);
+        const dialog = document.createElement('div');
+        show(dialog, form?.view());
+        this.fills.shift()?.(dialog);
+        form?.keep(dialog);
         return Promise.resolve(this.accepts);
       },
       tell: (message, kind) => {
@@ -77,7 +87,8 @@ class World {
 
   private call(...what: unknown[]): Promise<Action> {
     this.calls.push(what);
-    return this.fails ? Promise.reject(this.fails) : Promise.resolve(BEGUN);
+    const refused = this.fails ?? this.refuses;
+    return refused ? Promise.reject(refused) : Promise.resolve(BEGUN);
   }
 }
 
@@ -176,8 +187,83 @@ describe('the controller', () => {
     expect(world.asked[0]).toContain('CONDUIT_MAX_USD_PER_DEPLOYMENT');
     expect(world.asked[1]).toBe(
       'Deploy on runpod? This rents the cheapest L4 of runpod that m/one fits, for about $0.42' +
-        ' an hour. It may spend $2.00 at most. [Deploy]',
+        ' an hour. Unless you set max USD, it may spend $2.00 at most. [Deploy]',
     );
+  });
+
+  it('asks in a form for all but what the row says', async () => {
+    const names: string[] = [];
+    world.fills = [
+      (dialog) => {
+        names.push(
+          ...[...dialog.querySelectorAll('[name]')].map((one) => one.getAttribute('name') ?? ''),
+        );
+        fill(dialog, 'hours', '2');
+        fill(dialog, 'enterprise', true);
+      },
+    ];
+    await world.controller.deployOffering(offering(), 'm/one');
+
+    expect(names).toEqual(['hours', 'image', 'dtype', 'enterprise']);
+    const request = { hours: '2', enterprise: 'true', models: ['m/one'], provider: 'runpod' };
+    expect(world.calls).toEqual([['deploy', { ...request, gpu: 'L4' }]]);
+  });
+
+  it('lets a limit that is filled in go before its own', async () => {
+    world.controller.maxUsd = 2;
+    const request = { models: ['m/one'], provider: 'runpod', max_usd: '5' };
+    await world.controller.deploy(request);
+
+    expect(world.calls).toEqual([['deploy', request]]);
+  });
+
+  it('asks again for what the server refuses, with the field marked', async () => {
+    const marked: (string | null)[] = [];
+    world.fills = [
+      (dialog) => {
+        fill(dialog, 'hours', '-1');
+        world.refuses = new ApiError(400, 'hours: -1', null, 'hours');
+      },
+      (dialog) => {
+        marked.push(found(dialog, '[aria-invalid]').getAttribute('name'));
+        marked.push(found(dialog, '[role=alert]').textContent);
+        fill(dialog, 'hours', '1');
+        world.refuses = null;
+      },
+    ];
+    await world.controller.deployOffering(offering(), 'm/one');
+
+    expect(marked).toEqual(['hours', 'hours: -1']);
+    expect(world.calls.map((call) => (call as [string, { hours: string }])[1].hours)).toEqual([
+      '-1',
+      '1',
+    ]);
+    expect(world.said).toEqual(['info: Deploying m/one …']);
+  });
+
+  it('has what was filled in again where the deployment fails', async () => {
+    world.fills = [(dialog) => fill(dialog, 'image', 'mine:1')];
+    await world.controller.deployOffering(offering(), 'm/one');
+    const error = { message: 'There is no mine:1.', param: 'image' };
+    world.store.take(overview({ actions: [{ ...BEGUN, state: 'failed', error }] }));
+    const seen: string[] = [];
+    world.fills = [
+      (dialog) => {
+        const image = found(dialog, '[aria-invalid]') as HTMLInputElement;
+        seen.push(image.name, image.value);
+      },
+    ];
+    world.accepts = false;
+    await world.controller.deployOffering(offering(), 'm/one');
+
+    expect(seen).toEqual(['image', 'mine:1']);
+  });
+
+  it('asks nothing where the server does not say what to ask', async () => {
+    world.fails = new ApiError(404, 'Too old.');
+    await world.controller.deployOffering(offering(), 'm/one');
+
+    expect([world.asked, world.calls, world.said]).toEqual([[], [], ['error: Too old.']]);
   });
 
   it('asks nothing where nothing costs', async () => {

@@ -7,7 +7,16 @@ import { commandsOf } from '../../src/lab/palette.js';
 import { Sidebar } from '../../src/lab/sidebar.js';
 import type { Store } from '../../src/shared/store.js';
 import type { Action } from '../../src/shared/wire.js';
-import { deployment, found, offering, overview, press, settled, storeOf } from '../samples.js';
+import {
+  OPTIONS,
+  deployment,
+  found,
+  offering,
+  overview,
+  press,
+  settled,
+  storeOf,
+} from '../samples.js';
 
 const BEGUN: Action = {
   id: 'a1',
@@ -39,6 +48,7 @@ describe('the sidebar', () => {
       {
         act: (key, verb) => note(`${verb} ${key}`),
         deploy: (request) => note(`deploy ${JSON.stringify(request)}`),
+        options: () => Promise.resolve(OPTIONS),
         watchLog: (key, heard) => {
           calls.push(`log ${key}`);
           tellLog = heard;

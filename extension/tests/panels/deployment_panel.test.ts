@@ -3,7 +3,15 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import deploymentPanel from '../../src/panels/deployment_panel.js';
 import { plain } from '../../src/shared/text.js';
 import type { Deployment, Overview } from '../../src/shared/wire.js';
-import { HOSTILE, deployment, overview as overviewOf, press, settled } from '../samples.js';
+import {
+  HOSTILE,
+  OPTIONS,
+  deployment,
+  fill,
+  overview as overviewOf,
+  press,
+  settled,
+} from '../samples.js';
 import { Kernel, row, table } from './kernel.js';
 
 const DEPLOYMENT = deployment({
@@ -18,6 +26,10 @@ function overview(...deployments: Deployment[]): Overview {
   return overviewOf({ deployments, urls: { abc: 'https://somewhere' } });
 }
 
+function deploys(key: string, options: object = {}): object {
+  return { kind: 'deploy', key, request: { ...options, models: ['owner/m'] } };
+}
+
 describe('the panel of deployments', () => {
   let kernel: Kernel;
   let close: () => void;
@@ -25,7 +37,7 @@ describe('the panel of deployments', () => {
   beforeEach(() => {
     kernel = new Kernel();
     close = deploymentPanel.render(kernel);
-    kernel.tell('choices', { runtimes: ['lmlite', 'vllm'], model: 'owner/m' });
+    kernel.tell('choices', { runtimes: ['lmlite', 'vllm'], model: 'owner/m', options: OPTIONS });
   });
 
   afterEach(() => {
@@ -74,7 +86,90 @@ describe('the panel of deployments', () => {
     kernel.press(/^Deploy$/);
     await settled();
 
-    expect(kernel.asked().at(-1)).toEqual({ kind: 'deploy', key: 'a' });
+    expect(kernel.asked().at(-1)).toEqual(deploys('a'));
+  });
+
+  describe('deploying with options', () => {
+    const view = (): unknown => kernel.said[0]?.['view'];
+    const wrong = { code: 'argument', message: 'hours: -1', param: 'hours', key: 'a' };
+    const hours = (): HTMLInputElement => kernel.find('[name=hours]') as HTMLInputElement;
+
+    beforeEach(async () => {
+      kernel.tell('table', table([row('a', 1), row('b', 2)]));
+      kernel.find('tr[data-key] td').click();
+      kernel.press(/^Deploy on the selected/);
+      fill(kernel.el, 'hours', '-1');
+      fill(kernel.el, 'image', 'mine:1');
+      kernel.press(/^Deploy$/);
+      await settled();
+    });
+
+    it('sends what was filled in', () => {
+      expect(kernel.asked().at(-1)).toEqual(deploys('a', { hours: '-1', image: 'mine:1' }));
+      expect(kernel.el.querySelector('.conduit-options')).toBeNull();
+    });
+
+    it('comes back with the field at fault, and sends what is corrected', async () => {
+      kernel.tell('problem', { ...wrong, form: view() });
+
+      expect(document.activeElement).toBe(hours());
+      expect(hours().getAttribute('aria-invalid')).toBe('true');
+      expect(kernel.el.querySelectorAll('[role=alert]')).toHaveLength(1);
+      expect(kernel.find('.conduit-field [role=alert]').textContent).toBe('hours: -1');
+      kernel.tell('table', { ...table([row('a', 1)]), models: ['another/m'] });
+      fill(kernel.el, 'hours', '1');
+      kernel.press(/^Deploy$/);
+      await settled();
+      expect(kernel.asked().at(-1)).toEqual(deploys('a', { hours: '1', image: 'mine:1' }));
+    });
+
+    it('says what is at fault in no field, and has what was typed for the next trial', () => {
+      kernel.tell('problem', { message: 'sold out', param: null, key: 'a', form: view() });
+
+      expect(kernel.el.querySelector('.conduit-options')).toBeNull();
+      expect(kernel.find('[role=alert]').textContent).toBe('sold out');
+      kernel.press(/^Deploy on the selected/);
+      expect(hours().value).toBe('-1');
+    });
+
+    it('is empty for the next deployment', () => {
+      kernel.press(/^Deploy on the selected/);
+
+      expect(hours().value).toBe('');
+    });
+
+    it('leaves a form alone that is filled in by now, and the form of another view', () => {
+      kernel.tell('problem', { ...wrong, form: 'another' });
+      kernel.tell('problem', { ...wrong, form: view(), key: 'b' });
+      expect(kernel.el.querySelector('.conduit-options')).toBeNull();
+      kernel.press(/^Deploy on the selected/);
+      fill(kernel.el, 'hours', '3');
+      kernel.tell('problem', { ...wrong, form: view() });
+
+      expect([hours().value, hours().getAttribute('aria-invalid')]).toEqual(['3', null]);
+      expect(kernel.find('[role=alert]').textContent).toBe('hours: -1');
+    });
+
+    it('takes the focus from nobody who is elsewhere by now', () => {
+      const elsewhere = document.createElement('input');
+      document.body.append(elsewhere);
+      elsewhere.focus();
+      kernel.tell('problem', { ...wrong, form: view() });
+
+      expect(document.activeElement).toBe(elsewhere);
+      expect(kernel.find('[role=alert]').textContent).toBe('hours: -1');
+      kernel.press(/^Deploy on the selected/);
+      expect(hours().getAttribute('aria-invalid')).toBe('true');
+    });
+
+    it('has what was typed when it was cancelled', () => {
+      kernel.press(/^Deploy on the selected/);
+      fill(kernel.el, 'hours', '3');
+      kernel.press(/^Cancel$/);
+      kernel.press(/^Deploy on the selected/);
+
+      expect(hours().value).toBe('3');
+    });
   });
 
   it('ends a deployment only when asked twice, and extends at once', async () => {
@@ -112,7 +207,7 @@ describe('the panel of deployments', () => {
     kernel.press(/^Deploy$/);
     await settled();
 
-    expect(kernel.asked().slice(1)).toEqual([{ kind: 'deploy', key: 'a' }]);
+    expect(kernel.asked().slice(1)).toEqual([deploys('a')]);
   });
 
   it('takes back a question that nobody can answer any more', () => {

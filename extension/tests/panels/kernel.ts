@@ -121,6 +121,7 @@ export function table(rows: unknown[][]): object {
     can_deploy: true,
     columns: COLUMNS,
     rows,
+    models: ['owner/m'],
     failures: [],
   };
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import offeringTable from '../../src/panels/offering_table.js';
-import { HOSTILE, settled } from '../samples.js';
+import { HOSTILE, OPTIONS, fill, settled } from '../samples.js';
 import { bringIntoSight } from '../setup.js';
 import { Kernel, row, table } from './kernel.js';
 
@@ -103,7 +103,23 @@ describe('the table of offerings', () => {
     expect(kernel.asked()).toHaveLength(1);
     kernel.press(/^Deploy$/);
     await settled();
-    expect(kernel.asked()[1]).toEqual({ kind: 'deploy', key: 'a' });
+    expect(kernel.asked()[1]).toEqual({
+      kind: 'deploy',
+      key: 'a',
+      request: { models: ['owner/m'] },
+    });
+  });
+
+  it('deploys with the options that are filled in', async () => {
+    kernel.tell('table', table([row('a', 1)]));
+    kernel.tell('choices', { options: OPTIONS });
+    kernel.find('tr[data-key] td').click();
+    kernel.press(/^Deploy on the selected/);
+    fill(kernel.el, 'hours', '2');
+    kernel.press(/^Deploy$/);
+    await settled();
+
+    expect(kernel.asked()[1]).toHaveProperty('request', { hours: '2', models: ['owner/m'] });
   });
 
   it('refuses what does not fit, with the reason', () => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,9 @@ def test_a_view_is_told_what_can_be_chosen_and_what_runs(panel: DeploymentPanel,
 
     choices = view.await_("choices")
     assert (choices["runtimes"], choices["model"]) == (["lmlite", "custom"], "owner/m")
+    names = {one["name"] for one in choices["options"]}
+    assert {"hours", "max_usd", "name", "max_model_len"} < names
+    assert not names & {"provider", "gpu", "gpu_count", "regions", "runtime"}
     assert view.await_("overview")["deployments"] == []
 
 
@@ -169,6 +173,62 @@ def test_from_a_plan_to_a_deployment(panel: DeploymentPanel, view: View):
     assert running["deployments"][0]["runtime"] == "custom"
     say(panel, kind="act", key="all", verb="terminate")
     view.await_("overview", lambda told: not told["deployments"])
+
+
+def planned(panel: DeploymentPanel, view: View, runtime: str) -> str:
+    """Plan a model, and return the key of the offering that holds it."""
+    say(panel, kind="plan", model="m/one", runtime=runtime)
+    table = view.await_("table")
+    assert table["models"] == ["m/one"]
+    return table["rows"][0][0]
+
+
+def test_a_deployment_has_the_options_of_the_form(panel: DeploymentPanel, view: View):
+    key = planned(panel, view, "custom")
+
+    request = {"models": ["m/one"], "hours": "2", "name": "mine", "max_model_len": "512"}
+    say(panel, kind="deploy", key=key, view="one", request=request)
+
+    view.await_("action", lambda told: told["text"] == "deploy m/one: done")
+    [one] = view.await_("overview", runs)["deployments"]
+    assert one["name"] == "mine"
+    lease = datetime.fromisoformat(one["lease_until"]) - datetime.fromisoformat(one["started_at"])
+    assert timedelta(hours=1.9) < lease < timedelta(hours=2.1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "param"),
+    [
+        ({"models": ["m/one"], "hours": "-1"}, "hours"),
+        ({"models": ["m/one"], "gpu": "L4"}, "gpu"),
+        ({"models": ["m/one"], "colour": "red"}, "colour"),
+        ({"models": ["m/two"]}, "models"),
+        ([], "request"),
+    ],
+)
+def test_a_wrong_option_comes_back_to_the_form_that_it_stands_in(
+    panel: DeploymentPanel, view: View, request_: object, param: str
+):
+    key = planned(panel, view, "custom")
+
+    say(panel, kind="deploy", key=key, view="one", request=request_)
+
+    problem = view.await_("problem")
+    assert (problem["code"], problem["param"]) == ("argument", param)
+    assert (problem["form"], problem["key"]) == ("one", key)
+    assert view.of("action") == []
+
+
+def test_an_option_that_does_not_apply_comes_back_to_the_form_as_well(
+    panel: DeploymentPanel, view: View
+):
+    key = planned(panel, view, "lmlite")  # which is the server that all notebooks share
+
+    say(panel, kind="deploy", key=key, view="one", request={"models": ["m/one"], "hours": "1"})
+
+    view.await_("action", lambda told: told["state"] == "running")
+    problem = view.await_("problem")
+    assert (problem["param"], problem["form"], problem["key"]) == ("hours", "one", key)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,19 @@ import pytest
 
 import conduit_nb
 from conduit_nb.compute.constraints import DeploymentConstraint
-from conduit_nb.compute.request import Replicas
+from conduit_nb.compute.request import DeploymentRequest, Replicas
+from conduit_nb.desk.wire import form_document
 from conduit_nb.errors import ArgumentError, ProviderAuthError
 from conduit_nb.notebook.offerings_display import OfferingsView
 from conduit_nb.notebook.panels.offering_table import (
     COLUMNS,
+    SETTLED,
     LiveOfferings,
     OfferingTable,
     Snapshot,
     key_of,
     offering_of,
+    open_options,
     request_on,
     table_message,
 )
@@ -40,6 +44,12 @@ ASKED = {"models": ["owner/m"], "runtime": "lmlite", "max_model_len": 4096}
 
 def view_of(market: Market = MARKET, plan: Any = None) -> OfferingsView:
     return OfferingsView(choose(market, plan, constraint=DeploymentConstraint()), now=NOW)
+
+
+def _differences(one: DeploymentConstraint, other: DeploymentConstraint) -> set[str]:
+    return {
+        each.name for each in fields(one) if getattr(one, each.name) != getattr(other, each.name)
+    }
 
 
 def rows_of(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,7 +71,9 @@ def view(monkeypatch: pytest.MonkeyPatch) -> Iterator[View]:
 def test_every_offering_is_a_row_with_its_price_of_tokens_or_why_it_does_not_fit():
     shown = view_of(plan=made_plan(40, runtime="lmlite"))
 
-    message = json.loads(json.dumps(table_message(shown, at=NOW, can_deploy=True), allow_nan=False))
+    message = json.loads(
+        json.dumps(table_message(shown, at=NOW, models=["owner/m"]), allow_nan=False)
+    )
 
     rows = rows_of(message)
     assert tuple(message["columns"]) == COLUMNS
@@ -78,7 +90,7 @@ def test_every_offering_is_a_row_with_its_price_of_tokens_or_why_it_does_not_fit
 
 
 def test_without_a_plan_nothing_fits_or_does_not():
-    message = table_message(view_of(), at=NOW, can_deploy=False)
+    message = table_message(view_of(), at=NOW, models=())
 
     assert {row["fits"] for row in rows_of(message) if not row["why"]} == {None}
     assert message["has_plan"] is False
@@ -90,7 +102,7 @@ def test_text_of_providers_is_made_plain_and_who_failed_is_named():
     failure = SourceFailure(provider="x", error=error)
     market = Market(offerings=(offered("x", "L4", 22, 0.5, region=hostile),), failures=(failure,))
 
-    message = table_message(view_of(market), at=NOW, can_deploy=False)
+    message = table_message(view_of(market), at=NOW, models=())
 
     [row] = rows_of(message)
     assert "\x1b" not in row["region"] + row["key"]
@@ -140,6 +152,72 @@ def test_what_is_deployed_is_what_was_planned():
     assert (request.runtime_version, request.tensor_parallel) == ("0.9", 2)
 
 
+def test_a_form_adds_to_what_was_planned():
+    given = {"models": ["owner/m"], "hours": "2", "max_usd": "3", "max_model_len": "8192"}
+
+    request = request_on(MARKET.offerings[0], ASKED, {**given, "name": None})
+
+    assert request.models[0].max_model_len == 8192
+    assert (request.hours, request.max_usd, request.name) == (2.0, 3.0, None)
+    assert request.runtime == ASKED["runtime"]
+
+
+def test_a_constraint_from_a_form_stands_beside_the_offerings_own():
+    offering = next(one for one in MARKET.offerings if one.usd_per_hour)
+
+    request = request_on(offering, ASKED, {"enterprise": "true"})
+
+    assert request.constraint.enterprise
+    assert request.constraint.max_usd_per_hour == offering.usd_per_hour
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        ({"hours": "-1"}, "hours"),
+        ({"hours": "soon"}, "hours"),
+        ({"replicas": "4-1"}, "replicas"),
+        ({"command": "'open"}, "command"),
+        ({"prize": "1"}, "prize"),
+        ({"models": ["another/m"]}, "models"),
+        ({"models": "owner/m"}, "models"),
+        ({"constraint": {}}, "constraint"),
+        ({"compute_provider": "local"}, "provider"),
+        (["hours"], "request"),
+        ("hours", "request"),
+        *(({name: "1"}, name) for name in SETTLED),
+    ],
+)
+def test_what_a_form_cannot_ask_for_is_refused_by_its_name(given: object, param: str):
+    with pytest.raises(ArgumentError) as caught:
+        request_on(MARKET.offerings[0], ASKED, given)
+
+    assert caught.value.param == param
+    assert caught.value.hint
+
+
+def test_a_form_asks_for_all_but_what_the_plan_and_the_offering_settle():
+    names = [one["name"] for one in open_options({})]
+
+    assert sorted([*names, *SETTLED]) == sorted(one["name"] for one in form_document())
+    offering = next(one for one in MARKET.offerings if one.usd_per_hour and one.region)
+    bare, on_it = DeploymentRequest.parse({"models": ["m"]}), request_on(offering, ASKED)
+    settled = {*bare.differences(on_it), *_differences(bare.constraint, on_it.constraint)}
+    assert settled - {"models", "constraint"} <= set(SETTLED)
+
+
+def test_a_form_shows_what_was_planned_as_the_default():
+    asked = {**ASKED, "dtype": "bf16", "concurrency": 8, "kv_dtype": "fp8"}
+    shown = {one["name"]: one["default"] for one in open_options(asked)}
+
+    assert (shown["max_model_len"], shown["dtype"], shown["max_concurrency"]) == (
+        4096,
+        "bfloat16",
+        8,
+    )
+    assert (shown["hours"], shown["tensor_parallel"]) == (None, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("kv_dtype", "fp8"), ("quantization", "gguf:Q4_K_M"), ("dtype", "fp8_e4m3")]
 )
@@ -169,6 +247,7 @@ def test_a_view_gets_the_table_and_a_new_one_when_it_asks(session: Session, view
 
     say(table, kind="here")
     [before] = rows_of(view.await_("table"))
+    assert view.await_("choices")["options"] == open_options({})
     say(table, kind="refresh")
     [after] = rows_of(view.await_("table", lambda told: told["rows"][0] != view.told[0]["rows"][0]))
 

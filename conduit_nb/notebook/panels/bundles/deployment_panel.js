@@ -943,15 +943,22 @@ var InlineQuestion = class {
     return new Promise((answer) => {
       this.asked = { question, place, answer, focused };
       this.redraw();
-      this.root.querySelector(".conduit-confirm [data-do=cancel]")?.focus();
+      const [fault, cancel] = ["[aria-invalid=true]", "[data-do=cancel]"].map(
+        (which) => this.root.querySelector(`.conduit-confirm ${which}`)
+      );
+      (fault ?? cancel)?.focus();
     });
   };
+  get isAsking() {
+    return this.asked !== null;
+  }
   /** Answers what is asked, if anything is, and puts the focus back where it was. */
   settle(isYes) {
     const asked = this.asked;
     if (!asked) {
       return;
     }
+    asked.question.form?.keep(this.root);
     this.asked = null;
     this.redraw();
     if (asked.focused instanceof HTMLElement && this.root.contains(asked.focused)) {
@@ -964,17 +971,162 @@ var InlineQuestion = class {
     if (this.asked?.place !== place) {
       return null;
     }
-    const { title, body, accept } = this.asked.question;
+    const { title, body, accept, form } = this.asked.question;
     const text = `${title} ${body}`.trim();
     return element(
       "div",
       { class: "conduit-confirm", role: "group", "aria-label": text },
       element("span", {}, text),
+      form?.view(),
       button(accept, "accept"),
       button("Cancel", "cancel")
     );
   }
 };
+
+// src/shared/option_form.ts
+var NUMBERS = ["count", "whole", "number", "usd", "hours", "seconds"];
+var LONGEST_NAME2 = 80;
+var OptionForm = class {
+  options = [];
+  filled = /* @__PURE__ */ new Map();
+  /** The option whose field holds what is no number; a browser does not say what that is. */
+  unreadable = null;
+  fault = null;
+  /** Ids of elements are one namespace, for all forms of a page and all bundles in it. */
+  id = `conduit-form-${Math.random().toString(36).slice(2)}`;
+  /** Takes the options that it asks for; what was filled in for others is dropped. */
+  offer(options) {
+    this.options = options;
+    const names = new Set(options.map((one) => one.name));
+    this.filled = new Map([...this.filled].filter(([name]) => names.has(name)));
+  }
+  /** The form; null where no options are known. */
+  view() {
+    if (this.options.length === 0) {
+      return null;
+    }
+    const basic = this.options.filter((one) => one.is_basic);
+    const others = this.options.filter((one) => !one.is_basic);
+    const isOpen = others.some(({ name }) => this.filled.has(name) || this.isAtFault(name));
+    return element(
+      "div",
+      { class: "conduit-options", "data-form": this.id },
+      element("div", { class: "conduit-fields" }, ...basic.map((one) => this.field(one))),
+      others.length > 0 && element(
+        "details",
+        { open: isOpen },
+        element("summary", {}, "More options"),
+        element("div", { class: "conduit-fields" }, ...others.map((one) => this.field(one)))
+      )
+    );
+  }
+  /** Notes what is typed in the form, where it is drawn below `root`. */
+  keep(root) {
+    const drawn = root.querySelector(`[data-form="${this.id}"]`);
+    if (!drawn) {
+      return;
+    }
+    this.filled.clear();
+    this.unreadable = null;
+    this.fault = null;
+    for (const control of drawn.querySelectorAll("[name]")) {
+      const option = this.options.find((one) => one.name === control.name);
+      if (!option) {
+        continue;
+      }
+      const value = valueOf(control);
+      if (control.validity.badInput) {
+        this.unreadable ??= option.name;
+      } else if (value !== valueLeftOut(option)) {
+        this.filled.set(option.name, value);
+      }
+    }
+  }
+  /** What was filled in, without what was left out; null where a field has to be corrected. */
+  get given() {
+    if (this.unreadable !== null) {
+      this.blame({ message: `${this.unreadable} must be a number.`, param: this.unreadable });
+      return null;
+    }
+    return Object.fromEntries(this.filled);
+  }
+  /** Empties the form, or fills in what is given. */
+  fill(given = {}) {
+    this.filled = new Map(Object.entries(given));
+    this.unreadable = null;
+    this.fault = null;
+  }
+  /** Marks the field of the option at fault, until it is filled in again; false where it has none. */
+  blame(problem) {
+    const isMine = this.options.some((one) => one.name === problem.param);
+    this.fault = isMine ? problem : null;
+    return isMine;
+  }
+  isAtFault(name) {
+    return this.fault?.param === name;
+  }
+  field(option) {
+    const { name, units } = option;
+    const id = `${this.id}-${name}`;
+    const isAtFault = this.isAtFault(name);
+    const parts = [units !== null && "unit", "help", isAtFault && "fault"].filter(Boolean);
+    const control = controlOf(option, this.filled.get(name) ?? valueLeftOut(option), {
+      id,
+      name,
+      "aria-describedby": parts.map((part) => `${id}-${String(part)}`).join(" "),
+      "aria-invalid": isAtFault ? "true" : void 0
+    });
+    return element(
+      "div",
+      { class: "conduit-field", "data-key": name },
+      element("label", { for: id }, plain(option.label, LONGEST_NAME2)),
+      element(
+        "span",
+        { class: "conduit-control" },
+        control,
+        units !== null && element("span", { id: `${id}-unit` }, plain(units, LONGEST_NAME2))
+      ),
+      element("span", { class: "conduit-help", id: `${id}-help` }, plain(option.help)),
+      isAtFault && this.fault && element(
+        "span",
+        { class: "conduit-problem", id: `${id}-fault`, role: "alert" },
+        textOf(this.fault)
+      )
+    );
+  }
+};
+function valueLeftOut(option) {
+  return option.kind === "flag" ? String(option.default === true) : "";
+}
+function valueOf(control) {
+  return control instanceof HTMLInputElement && control.type === "checkbox" ? String(control.checked) : control.value.trim();
+}
+function controlOf(option, value, attributes) {
+  if (option.kind === "flag") {
+    return element("input", { ...attributes, type: "checkbox", checked: value === "true" });
+  }
+  const without = option.default === null ? "" : plain(String(option.default), LONGEST_NAME2);
+  const choices = option.kind === "switch" ? ["yes", "no"] : option.choices;
+  if (choices.length > 0) {
+    const chosen = (one, label) => element("option", { value: one, selected: one === value }, label);
+    return element(
+      "select",
+      attributes,
+      chosen("", without ? `default (${without})` : "not set"),
+      ...choices.map((one) => chosen(one, plain(one, LONGEST_NAME2)))
+    );
+  }
+  const kind = NUMBERS.includes(option.kind) ? { type: "number", step: "any" } : { type: "text" };
+  return element("input", {
+    ...attributes,
+    ...kind,
+    value,
+    placeholder: without,
+    autocomplete: "off",
+    spellcheck: "false"
+  });
+}
 
 // src/panels/sight.ts
 var SEEN_EVERY_MS = 2e4;
@@ -1020,6 +1172,7 @@ var Comm = class {
   changed;
   isAlive = false;
   heardAt = 0;
+  /** The view's own name. */
   name = `${Date.now()}-${Math.random()}`;
   logs = /* @__PURE__ */ new Map();
   endings = [];
@@ -1101,6 +1254,10 @@ var Panel = class {
   offerings;
   /** What came of the last thing that was asked for. */
   said = element("div");
+  /** How what is deployed is to be. */
+  options = new OptionForm();
+  models = [];
+  sent = null;
   constructor({ model, el }, name) {
     this.root = element("section", {
       class: "conduit-panel",
@@ -1138,27 +1295,58 @@ var Panel = class {
     this.drawAll();
   }
   take(message) {
-    if (message.kind === "table") {
+    if (message.kind === "choices") {
+      this.options.offer(message.options);
+    } else if (message.kind === "table") {
+      this.models = message.models;
       this.offerings.show({ ...message, rows: rowsOf(message) });
     } else if (message.kind === "action") {
       this.say(message.text);
     } else if (message.kind === "problem") {
-      show(this.said, problemView(message, "alert"));
+      this.takeFailure(message);
     }
   }
   say(text) {
     show(this.said, text && element("p", { role: "status" }, plain(text)));
   }
-  async deploy(one) {
+  /** Asks how the models are to be deployed on an offering, and tells the kernel. */
+  async deploy(one, models = this.models) {
     const place = [plain(one.provider, 80), plain(one.region, 80)].filter(Boolean).join(", ");
     const question = {
       title: `Deploy on ${plain(devices(one), 80)} at ${place} for ${usd(one.usd_per_hour)}/h?`,
       body: "",
-      accept: "Deploy"
+      accept: "Deploy",
+      form: this.options
     };
-    if (await this.questions.ask(question, OFFERING)) {
-      this.comm.send({ kind: "deploy", key: one.key });
+    while (await this.questions.ask(question, OFFERING)) {
+      const { given } = this.options;
+      if (given) {
+        this.sent = { one, models, given };
+        this.options.fill();
+        this.comm.send({ kind: "deploy", key: one.key, request: { ...given, models } });
+        return;
+      }
     }
+  }
+  /**
+   * Shows what went wrong. Where an option of what was sent from here is at fault, the form comes
+   * back with it marked, unless its user does something else by now.
+   */
+  takeFailure(problem) {
+    const { sent } = this;
+    const isOfIt = problem.form === this.comm.name && problem.key === sent?.one.key;
+    if (sent && isOfIt && !this.questions.isAsking) {
+      this.sent = null;
+      this.options.fill(sent.given);
+      const active = document.activeElement;
+      const isHere = active === null || active === document.body || this.root.contains(active);
+      if (this.options.blame(problem) && isHere) {
+        this.say("");
+        void this.deploy(sent.one, sent.models);
+        return;
+      }
+    }
+    show(this.said, problemView(problem, "alert"));
   }
   drawAll() {
     show(this.offerings.question, this.questions.view(OFFERING));
@@ -1315,9 +1503,10 @@ var DeploymentPanel = class extends Panel {
       case "choices":
         offer(
           this.runtime,
-          message.runtimes.map((name) => [name, name])
+          (message.runtimes ?? []).map((name) => [name, name])
         );
-        this.modelId.value ||= message.model;
+        this.modelId.value ||= message.model ?? "";
+        super.take(message);
         break;
       case "table":
         this.offerings.root.hidden = false;
