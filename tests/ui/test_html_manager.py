@@ -7,6 +7,7 @@ the other end is real; this page stands between the two, as an application does.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -251,6 +252,56 @@ def test_the_panel_deploys_and_ends(session: Session, wire: View, renderer: Rend
     card.get_by_role("button", name="Terminate:").click()
     card.get_by_role("button", name="Terminate", exact=True).click()
     renderer.until(lambda: "Nothing runs" in region.inner_text())
+    panel.close()
+
+
+def test_a_wrong_option_is_marked_in_the_form_and_what_is_corrected_is_deployed(
+    session: Session, wire: View, renderer: Renderer
+):
+    here = offered("local", None, 16, 0.0, provider="local")
+    local = Market(offerings=(here,), failures=())
+    panel = DeploymentPanel(
+        session, ask=lambda *_: view_of(local, 1), runtimes=["custom"], model="good/one"
+    )
+    renderer.open()
+    renderer.show(panel)
+    region = renderer.region("Deployments")
+    model = region.get_by_role("textbox", name="model")
+    renderer.until(lambda: model.input_value() == "good/one")
+    region.get_by_role("button", name="Show what holds it").click()
+    row = region.locator("tr[data-key]").first
+    renderer.until(row.is_visible)
+    row.click()
+    region.get_by_role("button", name="Deploy on the selected offering").click()
+    form = region.get_by_role("group", name="Deploy on")
+    hours = form.get_by_role("spinbutton", name="hours")
+    assert renderer.findings() == []
+
+    hours.press_sequentially("1e")
+    form.get_by_role("button", name="Deploy", exact=True).click()
+    expect(hours).to_be_focused()
+    expect(form.get_by_role("alert")).to_contain_text("hours")
+    assert "deploy" not in renderer.said
+    hours.fill("-1")
+    form.get_by_role("button", name="Deploy", exact=True).click()
+    renderer.until(lambda: "-1" in "".join(form.get_by_role("alert").all_inner_texts()))
+    expect(hours).to_be_focused()
+    expect(hours).to_have_value("-1")
+    expect(hours).to_have_attribute("aria-invalid", "true")
+    expect(hours).to_have_accessible_description(re.compile("Lease.*-1"))
+    form.get_by_text("More options").click()
+    form.get_by_label("name").fill("mine")
+    assert renderer.findings() == []
+
+    hours.fill("2.5")
+    form.get_by_role("button", name="Deploy", exact=True).click()
+    card = region.locator(".conduit-item")
+    renderer.until(
+        lambda: card.count() and "running" in card.locator(".conduit-state").inner_text()
+    )
+    expect(card.locator(".conduit-name")).to_have_text("mine")
+    expect(card).to_contain_text(re.compile(r"ends in 2\.[45] h"))
+    expect(form).to_have_count(0)
     panel.close()
 
 

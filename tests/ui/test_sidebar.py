@@ -97,6 +97,16 @@ def test_what_is_rented_costs_in_the_ticker_until_all_is_terminated(
     expect(row).to_be_visible(timeout=60_000)
     assert lab.serious_findings(OURS) == {}
     row.get_by_role("button", name=re.compile("^Deploy ")).click()
+    hours = lab.page.locator(".jp-Dialog").get_by_label("hours")
+    hours.fill("-1")
+    accept(lab, "Deploy")
+    expect(lab.page.locator(".jp-Dialog").get_by_role("alert")).to_contain_text("-1")
+    expect(hours).to_be_focused()
+    expect(hours).to_have_value("-1")
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        lab.set_theme(theme)
+        assert lab.serious_findings([".jp-Dialog-content"]) == {}
+    hours.fill("2")
     accept(lab, "Deploy")
     until_true(cloud.account.billing_pods, within_s=120)
 

@@ -22,8 +22,8 @@ from tests.notebook.panels.views import View, listening, say
 from tests.plans.described_market import offered
 from tests.waiting import until_true
 
-LOCAL = offered("local", None, 16, 0.0)
-NEWS = offered("local", None, 12, 0.0)
+LOCAL = offered("local", None, 16, 0.0, provider="local")
+NEWS = offered("local", None, 12, 0.0, provider="local")
 
 
 @pytest.fixture
